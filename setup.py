@@ -1,0 +1,71 @@
+"""Packaging. Versions are wide here and pinned in requirements.lock, which is what `make setup` installs.
+
+fairseq is not in install_requires: its wheels (`ve-fairseq`) ask for torchaudio, whose published builds break
+`import transformers` beside a CPU-only torch. `make setup` installs it with --no-deps; README says how by hand.
+"""
+
+from pathlib import Path
+
+from setuptools import setup
+
+CORE = [
+    "numpy>=1.26",
+    "torch>=2.4",
+    "tqdm>=4.60",
+    "transformers>=4.46",
+    "tokenizers>=0.20",
+    "safetensors>=0.4",
+    "sacremoses>=0.1",
+    "sentencepiece>=0.2",
+    "sil-thot>=3.5",
+    "pyyaml>=6",
+]
+
+# What fairseq imports for text, without the speech packages that it also asks for.
+FAIRSEQ_TEXT = [
+    "hydra-core>=1.3",
+    "omegaconf>=2.3",
+    "bitarray>=2.8",
+    "sacrebleu>=2.4",
+    "regex",
+    "scikit-learn>=1.3",
+    "cython",
+    "cffi",
+]
+
+setup(
+    name="weam-fairseq",
+    version="0.1.0",
+    description="WEAM: word-exchange alignment pre-training for multilingual masked language models, as a fairseq plugin",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    # The folder is `preprocess/`; its import name must not claim the word `preprocess` for everybody.
+    package_dir={"weam_fairseq": "weam_fairseq", "weam_preprocess": "preprocess"},
+    packages=[
+        "weam_fairseq",
+        "weam_fairseq.convert",
+        "weam_fairseq.evaluation",
+        "weam_fairseq.study",
+        "weam_preprocess",
+        "weam_preprocess.aligners",
+    ],
+    install_requires=CORE,
+    extras_require={
+        "fairseq": FAIRSEQ_TEXT,
+        "zh": ["rjieba>=0.2"],
+        "report": ["matplotlib>=3.8"],
+        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
+    },
+    entry_points={
+        "console_scripts": [
+            "weam-preprocess=weam_preprocess.cli:main",
+            "weam-train=weam_fairseq.train:main",
+            "weam-to-hf=weam_fairseq.convert.to_hf:main",
+            "weam-show=weam_fairseq.show:main",
+            "weam-evaluate=weam_fairseq.evaluation.cli:main",
+            "weam-report=weam_fairseq.study.report:main",
+        ]
+    },
+)

@@ -1,0 +1,1 @@
+"""WEAM as a fairseq plugin."""

@@ -1,0 +1,1 @@
+"""Between fairseq checkpoints and Hugging Face folders."""

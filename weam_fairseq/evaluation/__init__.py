@@ -1,0 +1,1 @@
+"""From Hugging Face folders to scores. Never imports fairseq."""
