@@ -1,1 +1,41 @@
-"""WEAM as a fairseq plugin."""
+"""WEAM, the Word-Exchange Aligning Model (Yang et al. 2021, arXiv 2106.01732), as a fairseq plugin.
+
+`fairseq-train --user-dir weam_fairseq` imports this package when fairseq is loaded: the task, the criterion and the
+model are registered then. Without fairseq the package imports all the same, for conversion and evaluation.
+"""
+
+import sys
+
+__version__ = "0.1.0"
+
+
+def register() -> None:
+    """Puts `weam` into fairseq's registries and lets it resume its own checkpoints.
+
+    Raises:
+        RuntimeError: another plugin has taken the name; fairseq would drop ours without a word.
+    """
+    from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.models import MODEL_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    from .checkpoints import allow_fairseq_classes, make_copies_whole
+    from .criterion import WeamCriterion
+    from .model import WeamModel
+    from .task import WeamTask
+
+    ours = {"task": WeamTask, "criterion": WeamCriterion, "model": WeamModel}
+    taken = {
+        "task": TASK_REGISTRY["weam"],
+        "criterion": CRITERION_REGISTRY["weam"],
+        "model": MODEL_REGISTRY["weam"],
+    }
+    for kind, there in taken.items():
+        if not there.__module__.startswith(f"{__name__}."):
+            raise RuntimeError(f"The {kind} name 'weam' must be free, but {there.__module__} has registered it ({ours[kind]}).")
+    allow_fairseq_classes()
+    make_copies_whole()
+
+
+if "fairseq" in sys.modules:
+    register()

@@ -1,0 +1,44 @@
+"""The batch contract between the data set, the model and the criterion: keys, dtypes, shapes.
+
+B sequences, T positions, N masked rows, K edges; a row is b * T + position in the flattened batch.
+
+| key | shape | what |
+|---|---|---|
+| id | (pairs,) int64 | index of each pair in the data set |
+| net_input.tokens | (B, T) int64 | what the model sees, after masking |
+| net_input.segments, .positions | (B, T) int64 | embedding indices |
+| net_input.masked_rows | (N,) int64 | ascending |
+| net_input.exchange | Exchange or absent | absent: the objective has no second loss |
+| target | (N,) int64 | the piece that stood in each masked row |
+| row_pair | (N,) int64 | which language pair each masked row belongs to |
+| pair_pieces | (pairs of languages,) int64 | pieces, without special ones, of each language pair |
+| nsentences, ntokens | int | language pairs' sentences; positions that are not padding |
+"""
+
+from typing import Any
+
+import torch
+
+from .word_exchange import Exchange
+
+Batch = dict[str, Any]
+
+
+def validate(batch: Batch, vocabulary_size: int) -> None:
+    """Holds the contract on a collated batch.
+
+    Raises:
+        AssertionError: our own data set broke it; the user's data was checked before (dataset.py).
+    """
+    net_input = batch["net_input"]
+    tokens, rows, target = net_input["tokens"], net_input["masked_rows"], batch["target"]
+    assert tokens.dtype == torch.int64, tokens.dtype
+    assert tokens.dim() == 2, tokens.shape
+    assert net_input["segments"].shape == tokens.shape == net_input["positions"].shape
+    assert int(tokens.max()) < vocabulary_size, (int(tokens.max()), vocabulary_size)
+    assert rows.shape == target.shape == batch["row_pair"].shape
+    assert not len(rows) or int(rows[-1]) < tokens.numel()
+    exchange: Exchange | None = net_input.get("exchange")
+    if exchange is not None and len(exchange.linked):
+        assert int(exchange.linked[-1]) < len(rows)
+        assert int(exchange.origin.max()) < tokens.numel()

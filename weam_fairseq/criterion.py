@@ -1,0 +1,91 @@
+"""The fairseq criterion: calls the model and losses.py, and fills the log, per language pair, in nats."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+
+from .batch import Batch
+from .losses import predict, split_predictions, targets_to_project
+from .word_exchange import Exchange
+
+# Sums that one update reports for each language pair; what is shown is derived from them in reduce_metrics.
+SUMS = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
+
+
+@dataclass
+class WeamCriterionConfig(FairseqDataclass):
+    cp_weight: float = field(
+        default=1.0, metadata={"help": "λ: weight of the cross-lingual loss beside the multilingual one"}
+    )
+    precision: ChoiceEnum(["fp32", "bf16"]) = field(  # type: ignore[valid-type]
+        default="fp32", metadata={"help": "arithmetic of the forward pass, by autocast, on CPU and GPU; losses in fp32"}
+    )
+
+
+@register_criterion("weam", dataclass=WeamCriterionConfig)
+class WeamCriterion(FairseqCriterion):
+    """L = L_mp + λ · L_cp, both summed over the masked pieces; the sample size is their number (method: λ = 1)."""
+
+    def __init__(self, task: Any, cp_weight: float, precision: str) -> None:
+        super().__init__(task)
+        self.pairs: list[str] = task.pairs
+        self.cp_weight = 0.0 if task.policy.objective in ("mlm", "tlm") else cp_weight
+        self.autocast = str(precision) == "bf16"
+
+    def forward(self, model: Any, sample: Batch, reduce: bool = True) -> tuple[torch.Tensor, int, dict[str, Any]]:
+        target, pair = sample["target"], sample["row_pair"]
+        exchange = sample["net_input"].get("exchange")
+        linked = target.new_empty(0) if exchange is None else Exchange(*exchange).linked
+        with torch.autocast(target.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            logits = model(**sample["net_input"]).logits
+        both = predict(logits, targets_to_project(target, linked))
+        mp, cp = split_predictions(both, linked, len(target))
+        loss = mp.nll.sum() if exchange is None else mp.nll.sum() + self.cp_weight * cp.nll.sum()
+
+        def per_pair(values: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(self.pairs), device=pair.device).index_add(0, pair, values.detach().float())
+
+        ones = torch.ones_like(mp.nll)
+        is_linked = torch.zeros_like(ones).index_fill(0, linked, 1.0)
+        columns = (mp.nll, cp.nll, mp.hit, cp.hit, ones, is_linked)
+        sums = torch.stack([*map(per_pair, columns), sample["pair_pieces"].float()]).tolist()
+        log: dict[str, Any] = {
+            "loss": loss.detach(),
+            "sample_size": len(target),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "without_masked": int(len(target) == 0),
+        }
+        # Every rank names every pair at every update: fairseq aggregates the keys of the first output only.
+        for name, row in zip(SUMS, sums, strict=True):
+            log.update({f"{p}:{name}": value for p, value in zip(self.pairs, row, strict=True)})
+        log["has_cp"] = int(exchange is not None)
+        return loss, len(target), log
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        total = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
+        if total["sample_size"]:
+            metrics.log_scalar("loss", float(total["loss"]) / total["sample_size"], total["sample_size"], round=6)
+        if total["without_masked"]:
+            metrics.log_scalar_sum("skipped_without_masked", total["without_masked"])
+        for pair in [key.removesuffix(":masked") for key in total if key.endswith(":masked")]:
+            masked = total[f"{pair}:masked"]
+            if not masked:
+                continue
+            shown = {"mp_loss": total[f"{pair}:mp_nll"], "mp_accuracy": 100 * total[f"{pair}:mp_hits"]}
+            if total["has_cp"]:
+                shown |= {"cp_loss": total[f"{pair}:cp_nll"], "cp_accuracy": 100 * total[f"{pair}:cp_hits"]}
+                shown |= {"linked_share": total[f"{pair}:linked"]}
+            for name, value in shown.items():
+                metrics.log_scalar(f"{pair}:{name}", value / masked, masked, round=6)
+            pieces = total[f"{pair}:pieces"]
+            metrics.log_scalar(f"{pair}:masked_share", masked / pieces, pieces, round=6)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True

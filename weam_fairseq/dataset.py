@@ -1,0 +1,288 @@
+"""The data set: pairs of a data-bin -> masked batches with their exchange.
+
+fairseq's memory-mapped data sets hold ids, links and words; what is drawn at random (masks, wrong links, order) is
+drawn here from (seed, epoch, index), the same for every objective.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+from fairseq.data.indexed_dataset import MMapIndexedDataset
+
+from .batch import Batch, validate
+from .databin import Vocabulary
+from .errors import InputError
+from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
+from .masking import UNIFORMS, mask_pieces, unit_starts
+from .randomness import PairRandom, Stream
+from .word_exchange import (
+    Exchange,
+    LinkPolicy,
+    choose_links,
+    edges_between,
+    edges_into,
+    number_words,
+    wrong_links,
+)
+
+OBJECTIVES = ("weam", "tlm", "mlm", "identity", "shuffled")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything of the method that is chosen in training and not in preprocessing; plain values."""
+
+    objective: str = "weam"
+    mask_prob: float = 0.3
+    mask_replace: str = "bert"
+    mask_unit: str = "piece"
+    links: LinkPolicy = LinkPolicy()
+    one_segment: bool = False
+    reset_positions: bool = False
+    shuffle_order: bool = False
+
+
+class Split(NamedTuple):
+    """One language pair of one split: five fairseq data sets of the same length."""
+
+    name: str
+    source: MMapIndexedDataset
+    target: MMapIndexedDataset
+    links: MMapIndexedDataset
+    source_words: MMapIndexedDataset
+    target_words: MMapIndexedDataset
+
+
+class Pair(NamedTuple):
+    """One sentence pair as it stands in the data-bin; arrays are 1-D int64, links (L, 2)."""
+
+    index: int
+    language_pair: int
+    source: np.ndarray
+    target: np.ndarray
+    links: np.ndarray
+    source_words: np.ndarray
+    target_words: np.ndarray
+
+
+def open_split(data_bin: Path, split: str, pair: str) -> Split:
+    """Opens the five parts of one pair.
+
+    Raises:
+        InputError: a part is missing, or the parts do not have the same number of items.
+    """
+    source, target = pair.split("-")
+    names = {
+        "source": f"{split}.{pair}.{source}",
+        "target": f"{split}.{pair}.{target}",
+        "links": f"{split}.align.{pair}",
+        "source_words": f"{split}.words.{pair}.{source}",
+        "target_words": f"{split}.words.{pair}.{target}",
+    }
+    parts = {part: _open(data_bin / name) for part, name in names.items()}
+    counts = {names[part]: len(opened) for part, opened in parts.items()}
+    if len(set(counts.values())) != 1:
+        found = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"All parts of {pair} in {data_bin} must have the same number of items, but: {found}.")
+    return Split(pair, **parts)
+
+
+def _open(prefix: Path) -> MMapIndexedDataset:
+    if not MMapIndexedDataset.exists(str(prefix)):
+        raise InputError(
+            f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair cannot "
+            "be trained on. Run weam-preprocess again."
+        )
+    return MMapIndexedDataset(str(prefix))
+
+
+class WordExchangeDataset(FairseqDataset):
+    """Pairs of one or more language pairs, end to end.
+
+    Args:
+        splits: the language pairs, in the order of --pairs.
+        vocabulary: id spaces and templates of the data-bin.
+        policy: what to draw and how to link.
+        seed: of the run.
+        fixed_epoch: draw as in this epoch whatever `set_epoch` says (validation); None in training.
+    """
+
+    def __init__(
+        self,
+        splits: list[Split],
+        vocabulary: Vocabulary,
+        policy: Policy,
+        seed: int,
+        fixed_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        assert policy.objective in OBJECTIVES, policy.objective
+        self.splits = splits
+        self.vocabulary = vocabulary
+        self.policy = policy
+        self.seed = seed
+        self.fixed_epoch = fixed_epoch
+        self.epoch = 1
+        self._ordinary = vocabulary.ordinary()
+        self._ends = np.cumsum([len(split.source) for split in splits])
+        specials = vocabulary.pair.special_count()
+        self.sizes: np.ndarray = (
+            np.concatenate([s.source.sizes.astype(np.int64) + s.target.sizes for s in splits]) + specials
+        )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Pair:
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        split = self.splits[which]
+        inside = index - (int(self._ends[which - 1]) if which else 0)
+        source, target, links, source_words, target_words = (
+            np.asarray(part[inside], dtype=np.int64)
+            for part in (split.source, split.target, split.links, split.source_words, split.target_words)
+        )
+        pair = Pair(int(index), which, source, target, links.reshape(-1, 2), source_words, target_words)
+        self._check(pair, split.name, inside)
+        return pair
+
+    def _check(self, pair: Pair, name: str, inside: int) -> None:
+        if len(pair.links) and (
+            int(pair.links[:, 0].max()) >= len(pair.source) or int(pair.links[:, 1].max()) >= len(pair.target)
+        ):
+            raise InputError(
+                f"Every link must lie inside its sentences, but a link of {name} pair {inside} points outside "
+                f"({len(pair.source)} and {len(pair.target)} pieces). Run weam-preprocess again."
+            )
+
+    def size(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    def num_tokens(self, index: int) -> int:
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        sizes: np.ndarray = self.sizes[indices]
+        return sizes
+
+    def ordered_indices(self) -> np.ndarray:
+        """Indices by size, equal sizes in random order (fairseq seeds NumPy with seed + epoch around this call)."""
+        shuffled = np.random.permutation(len(self)) if self.fixed_epoch is None else np.arange(len(self))
+        ordered: np.ndarray = shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
+        return ordered
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """False: batches, and the workers that know the epoch, are made anew for each epoch.
+
+        Otherwise a resumed run would batch with the seed of the epoch it resumed in, and worker processes that
+        outlive an epoch would go on drawing the masks of the old one.
+        """
+        return False
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.epoch = epoch
+
+    def collater(self, samples: list[Pair]) -> Batch:
+        """Draws masks and links and lays the pairs out; keys and shapes stand in batch.py."""
+        if not samples:
+            return {}
+        source = Ragged.of([pair.source for pair in samples])
+        target = Ragged.of([pair.target for pair in samples])
+        masked_source, masked_target = self._mask(samples, source, target)
+        layout = self._lay_out(samples, source._replace(flat=masked_source[0]), target._replace(flat=masked_target[0]))
+
+        rows = np.concatenate([layout.source_rows[masked_source[1]], layout.target_rows[masked_target[1]]])
+        pieces = np.concatenate([source.flat[masked_source[1]], target.flat[masked_target[1]]])
+        language_pair = np.asarray([pair.language_pair for pair in samples])
+        owner = np.concatenate([source.owner()[masked_source[1]], target.owner()[masked_target[1]]])
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        net_input: dict[str, Any] = {
+            "tokens": torch.from_numpy(layout.tokens),
+            "segments": torch.from_numpy(layout.segments),
+            "positions": torch.from_numpy(layout.positions),
+            "masked_rows": torch.from_numpy(rows),
+        }
+        if self.policy.objective not in ("mlm", "tlm"):
+            net_input["exchange"] = self._exchange(samples, source, target, layout, rows)
+        piece_counts = np.bincount(
+            language_pair, weights=source.sizes + target.sizes, minlength=len(self.splits)
+        ).astype(np.int64)
+        batch = {
+            "id": torch.as_tensor([pair.index for pair in samples], dtype=torch.int64),
+            "net_input": net_input,
+            "target": torch.from_numpy(pieces[order]),
+            "row_pair": torch.from_numpy(language_pair[owner[order]]),
+            "pair_pieces": torch.from_numpy(piece_counts),
+            "nsentences": len(samples),
+            "ntokens": int((layout.tokens != self.vocabulary.pad).sum()),
+        }
+        validate(batch, len(self.vocabulary))
+        return batch
+
+    def _draw(self, samples: list[Pair], stream: Stream, shape: list[tuple[int, ...]]) -> list[np.ndarray]:
+        random = PairRandom(self.seed)
+        epoch = self.epoch if self.fixed_epoch is None else self.fixed_epoch
+        return [random.at(epoch, p.index, stream).random(size) for p, size in zip(samples, shape, strict=True)]
+
+    def _mask(self, samples: list[Pair], source: Ragged, target: Ragged) -> tuple[Any, Any]:
+        drawn = self._draw(samples, Stream.MASK, [(UNIFORMS, len(p.source) + len(p.target)) for p in samples])
+        masked = []
+        for side, uniforms, words in (
+            (source, [u[:, : len(p.source)] for u, p in zip(drawn, samples, strict=True)], "source_words"),
+            (target, [u[:, len(p.source) :] for u, p in zip(drawn, samples, strict=True)], "target_words"),
+        ):
+            unit_start = None
+            if self.policy.mask_unit == "word":
+                unit_start = unit_starts(number_words(Ragged.of([getattr(p, words) for p in samples])))
+            masked.append(
+                mask_pieces(
+                    side.flat,
+                    np.concatenate(uniforms, axis=1),
+                    mask_prob=self.policy.mask_prob,
+                    replace=self.policy.mask_replace,
+                    mask=self.vocabulary.mask,
+                    ordinary=self._ordinary,
+                    unit_start=unit_start,
+                )
+            )
+        return masked[0], masked[1]
+
+    def _lay_out(self, samples: list[Pair], source: Ragged, target: Ragged) -> Layout:
+        if self.policy.objective == "mlm":
+            return lay_out_singles(source, target, self.vocabulary.single, self.vocabulary.pad)
+        swapped = None
+        if self.policy.shuffle_order:
+            swapped = np.concatenate(self._draw(samples, Stream.ORDER, [(1,)] * len(samples))) < 0.5
+        return lay_out_pairs(
+            source,
+            target,
+            self.vocabulary.pair,
+            self.vocabulary.pad,
+            swapped=swapped,
+            one_segment=self.policy.one_segment,
+            reset_positions=self.policy.reset_positions,
+        )
+
+    def _exchange(
+        self, samples: list[Pair], source: Ragged, target: Ragged, layout: Layout, masked_rows: np.ndarray
+    ) -> Exchange:
+        owner = np.repeat(np.arange(len(samples)), [len(p.links) for p in samples])
+        links = np.concatenate([p.links for p in samples])
+        links = links + np.stack([source.starts()[owner], target.starts()[owner]], axis=1)
+        if self.policy.objective == "identity":
+            links = links[:0]
+        elif self.policy.objective == "shuffled":
+            numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
+            links = wrong_links(links, target, np.concatenate(numbers))
+        if self.policy.links.skip_identical:
+            links = links[source.flat[links[:, 0]] != target.flat[links[:, 1]]]
+        source_words = number_words(Ragged.of([p.source_words for p in samples]))
+        target_words = number_words(Ragged.of([p.target_words for p in samples]))
+        chosen = choose_links(links, source_words, target_words, self.policy.links)
+        return edges_into(edges_between(*chosen, layout.source_rows, layout.target_rows), masked_rows)

@@ -1,0 +1,56 @@
+"""Pure: L_mp and L_cp (Yang et al. 2021, equations of section 3), and the saving of shared rows.
+
+Shapes: B sentences, T positions, D width, V vocabulary, N masked rows, L masked rows that have links.
+
+A masked piece without a link keeps its own representation and stays in L_cp (Figure 1, "Is" <- R2). With a shared head
+its two predictions are the same, so the head, the largest product for V = 120k-250k, sees N + L rows and not 2 N.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Predictions(NamedTuple):
+    """One prediction task over the N masked rows.
+
+    nll: (N,) negative log-likelihood in nats, float32.
+    hit: (N,) bool, the most likely piece is the target.
+    """
+
+    nll: Tensor
+    hit: Tensor
+
+
+def rows_to_project(own: Tensor, received: Tensor) -> Tensor:
+    """The rows that the head must see: (N, D) own and (L, D) received -> (N + L, D)."""
+    return torch.cat([own, received.to(own.dtype)]) if len(received) else own
+
+
+def predict(logits: Tensor, targets: Tensor) -> Predictions:
+    """Cross entropy in float32 whatever the head computed in: (M, V), (M,) -> predictions over M rows."""
+    nll = F.cross_entropy(logits.float(), targets, reduction="none")
+    return Predictions(nll, logits.argmax(dim=-1) == targets)
+
+
+def targets_to_project(targets: Tensor, linked: Tensor) -> Tensor:
+    """(N,) targets of the masked rows and (L,) the linked ones among them -> (N + L,)."""
+    return torch.cat([targets, targets.index_select(0, linked)])
+
+
+def split_predictions(both: Predictions, linked: Tensor, rows: int) -> tuple[Predictions, Predictions]:
+    """Multilingual and cross-lingual predictions from those over the projected rows.
+
+    Args:
+        both: predictions over N + L rows, in the order of `rows_to_project`.
+        linked: (L,) which of the N rows the last L ones are.
+        rows: N.
+    """
+    own = Predictions(both.nll[:rows], both.hit[:rows])
+    exchanged = Predictions(
+        own.nll.index_copy(0, linked, both.nll[rows:]),
+        own.hit.index_copy(0, linked, both.hit[rows:]),
+    )
+    return own, exchanged
