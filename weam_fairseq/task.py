@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -24,7 +24,7 @@ VALIDATION_EPOCH = 0
 @dataclass
 class WeamTaskConfig(FairseqDataclass):
     data: str = field(default=MISSING, metadata={"help": "data-bin folder made by weam-preprocess"})
-    pairs: str | None = field(
+    pairs: Optional[str] = field(  # noqa: UP045 -- fairseq reads typing.Optional, not "|"
         default=None, metadata={"help": "language pairs to train on, as en-de,en-es (default: all of the data-bin)"}
     )
     objective: ChoiceEnum(list(OBJECTIVES)) = field(  # type: ignore[valid-type]
@@ -117,6 +117,16 @@ class WeamTask(FairseqTask):
         )
         sizes = {pair: len(s.source) for pair, s in zip(self.pairs, self.datasets[split].splits, strict=True)}
         logger.info("%s: %s", split, ", ".join(f"{pair} {size:,} pairs" for pair, size in sizes.items()))
+
+    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
+        """fairseq's, with data workers that end with their epoch.
+
+        fairseq keeps workers alive for the next epoch, but loaders are made anew for each (see dataset.py), and the old
+        ones are then cleaned up by the garbage collector, which waits five seconds for each worker.
+        """
+        iterator = super().get_batch_iterator(*args, **kwargs)
+        iterator.persistent_workers = False
+        return iterator
 
     def begin_epoch(self, epoch: int, model: Any) -> None:
         if epoch == 1:

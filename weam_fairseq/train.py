@@ -1,0 +1,151 @@
+"""weam-train: fairseq-train with the plugin filled in, from any folder after a plain install.
+
+Adds --config FILE.yaml, "did you mean", and one-line errors; every other option is fairseq's or the plugin's own.
+"""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .architectures import ARCHITECTURES
+from .errors import InputError
+
+PROG = "weam-train"
+DEFAULTS = {"--task": "weam", "--criterion": "weam"}
+EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
+
+Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
+
+  --arch ARCH          {", ".join(ARCHITECTURES)}
+  --config FILE.yaml   options as a mapping (mask-prob: 0.3); those on the command line win
+  --user-dir, --task and --criterion are filled in. All other options are those of fairseq-train:
+
+example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --lr 5e-4 --lr-scheduler polynomial_decay
+         --warmup-updates 100 --total-num-update 1000 --max-update 1000 --batch-size 32 --save-dir runs/weam
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        arguments = complete(arguments)
+        _require_fairseq()
+        _train(arguments)
+    except InputError as error:
+        _fail(str(error))
+
+
+def complete(arguments: list[str]) -> list[str]:
+    """The command line of fairseq-train: the config file's options, then the given ones, then our defaults.
+
+    Raises:
+        InputError: the config file is not there or is not a mapping, or the architecture is unknown.
+    """
+    arguments, config = _take(arguments, "--config")
+    if config is not None:
+        arguments = [*read_config(Path(config), arguments), *arguments]
+    for option, value in DEFAULTS.items():
+        if option not in arguments:
+            arguments += [option, value]
+    arguments += ["--user-dir", str(Path(__file__).resolve().parent)]
+    arch = _take(arguments, "--arch")[1] or _take(arguments, "-a")[1]
+    if arch is not None and arch.startswith("weam") and arch not in ARCHITECTURES:
+        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but is {arch}.{_suggest(arch, ARCHITECTURES)}")
+    return arguments
+
+
+def read_config(path: Path, given: list[str]) -> list[str]:
+    """Options of a YAML mapping as arguments, without those that the command line gives.
+
+    true sets a flag, false leaves it out, a list gives several values, `data` is the data-bin.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"--config must name a YAML file, but there is no {path}.")
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} must be YAML, but is not: {str(error).splitlines()[0]}.") from error
+    if not isinstance(options, dict):
+        raise InputError(f"{path} must be a mapping from options to values, but holds a {type(options).__name__}.")
+    arguments: list[str] = []
+    for name, value in options.items():
+        option = f"--{str(name).replace('_', '-')}"
+        if option in given or any(argument.startswith(f"{option}=") for argument in given) or value is False:
+            continue
+        if name == "data":
+            arguments.insert(0, str(value))
+        elif value is True:
+            arguments.append(option)
+        else:
+            arguments += [option, *map(str, value if isinstance(value, list) else [value])]
+    return arguments
+
+
+def _take(arguments: list[str], option: str) -> tuple[list[str], str | None]:
+    """Removes `option VALUE` or `option=VALUE`; the last one counts."""
+    rest, value, place = [], None, 0
+    while place < len(arguments):
+        if arguments[place] == option and place + 1 < len(arguments):
+            value, place = arguments[place + 1], place + 2
+        elif arguments[place].startswith(f"{option}="):
+            value, place = arguments[place].split("=", 1)[1], place + 1
+        else:
+            rest.append(arguments[place])
+            place += 1
+    return rest, value
+
+
+def _suggest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _require_fairseq() -> None:
+    if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
+        print(EXAMPLE)
+    from importlib.util import find_spec
+
+    if find_spec("fairseq") is None:
+        if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
+            sys.exit(0)
+        raise InputError(
+            "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
+            "pip install --no-deps ve-fairseq==0.12.3"
+        )
+
+
+def _train(arguments: list[str]) -> None:
+    """What fairseq_cli.train.cli_main does, with an error that suggests."""
+    # First, because it sets up logging, and whoever does that first wins.
+    from fairseq_cli.train import main as train  # isort: split
+
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+
+    from . import register
+
+    register()
+    sys.argv = [PROG, *arguments]  # fairseq looks for --user-dir here
+    parser = options.get_training_parser()
+
+    def error(message: str) -> NoReturn:
+        unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
+        hints = "".join(_suggest(word, parser._option_string_actions) for word in unknown)
+        _fail(f"{message}.{hints}")
+
+    parser.error = error
+    args = options.parse_args_and_arch(parser, input_args=arguments)
+    distributed_utils.call_main(convert_namespace_to_omegaconf(args), train)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"{PROG}: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
