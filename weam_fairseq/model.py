@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .architectures import ARCHITECTURES, Size, fill_in
 from .encoder import Encoder, EncoderConfig
+from .errors import InputError
 from .losses import rows_to_project
 from .word_exchange import Exchange, exchange_rows
 
@@ -24,9 +25,13 @@ class Output(NamedTuple):
 class WeamModel(BaseFairseqModel):
     """A BERT-style encoder whose masked rows can be predicted from exchanged representations."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    tokenizer_ids: Tensor
+
+    def __init__(self, config: EncoderConfig, tokenizer_ids: Tensor) -> None:
         super().__init__()
         self.encoder = Encoder(config)
+        # (V,) which piece each row of the embeddings is for: recorded beside the weights that depend on it.
+        self.register_buffer("tokenizer_ids", tokenizer_ids)
 
     @staticmethod
     def add_args(parser: ArgumentParser) -> None:
@@ -43,7 +48,7 @@ class WeamModel(BaseFairseqModel):
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "WeamModel":
         if args.width % args.heads:
-            raise ValueError(f"--width must be a multiple of --heads, but {args.width} is none of {args.heads}.")
+            raise InputError(f"--width must be a multiple of --heads, but {args.width} is none of {args.heads}.")
         return cls(
             EncoderConfig(
                 vocabulary=len(task.vocabulary),
@@ -55,8 +60,20 @@ class WeamModel(BaseFairseqModel):
                 positions=args.positions,
                 dropout=args.dropout,
                 attention_dropout=args.attention_dropout,
-            )
+            ),
+            torch.from_numpy(task.vocabulary.tokenizer_ids),
         )
+
+    def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuses weights whose pieces are numbered otherwise than this data-bin's."""
+        there = state_dict.get("tokenizer_ids")
+        if there is not None and not torch.equal(there.cpu(), self.tokenizer_ids.cpu()):
+            raise InputError(
+                f"The checkpoint and the data-bin must share one tokenizer, but their dictionaries differ ({len(there)} "
+                f"and {len(self.tokenizer_ids)} pieces). Make the data-bin with weam-preprocess --tokenizer and the "
+                "tokenizer that the checkpoint was trained with."
+            )
+        return super().load_state_dict(state_dict, *args, **kwargs)
 
     def forward(
         self,

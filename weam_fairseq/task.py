@@ -145,11 +145,10 @@ class WeamTask(FairseqTask):
         return self.dictionary
 
     def state_dict(self) -> dict[str, Any]:
-        """What conversion needs, carried by every checkpoint: id space, tokenizer files, method."""
+        """What conversion needs besides the weights, carried by every checkpoint: tokenizer files, method."""
         folder = self.data_bin / self.manifest["tokenizer"]["folder"]
         return {
             "weam": {
-                "tokenizer_ids": self.vocabulary.tokenizer_ids.tolist(),
                 "special_ids": dict(self.manifest["tokenizer"]["special_ids"]),
                 "tokenizer_files": {path.name: path.read_bytes() for path in sorted(folder.iterdir())},
                 "pairs": self.pairs,
@@ -157,16 +156,6 @@ class WeamTask(FairseqTask):
                 "aligner": dict(self.manifest["aligner"]),
             }
         }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuses a checkpoint whose pieces are numbered otherwise than this data-bin's."""
-        carried = state_dict.get("weam")
-        if carried is not None and carried["tokenizer_ids"] != self.vocabulary.tokenizer_ids.tolist():
-            raise InputError(
-                f"The checkpoint and {self.data_bin} must share one tokenizer, but their dictionaries differ "
-                f"({len(carried['tokenizer_ids'])} and {len(self.vocabulary)} pieces). Make the data-bin with "
-                "weam-preprocess --tokenizer and the tokenizer that the checkpoint was trained with."
-            )
 
 
 def _pairs(wanted: str | None, manifest: dict[str, Any], data_bin: Path) -> list[str]:

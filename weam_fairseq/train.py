@@ -32,8 +32,11 @@ def main(argv: list[str] | None = None) -> None:
         arguments = complete(arguments)
         _require_fairseq()
         _train(arguments)
-    except InputError as error:
-        _fail(str(error))
+    except Exception as error:
+        cause = _user_error(error)
+        if cause is None:
+            raise
+        _fail(str(cause))
 
 
 def complete(arguments: list[str]) -> list[str]:
@@ -51,7 +54,11 @@ def complete(arguments: list[str]) -> list[str]:
     arguments += ["--user-dir", str(Path(__file__).resolve().parent)]
     arch = _take(arguments, "--arch")[1] or _take(arguments, "-a")[1]
     if arch is not None and arch.startswith("weam") and arch not in ARCHITECTURES:
-        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but is {arch}.{_suggest(arch, ARCHITECTURES)}")
+        hint = _suggest(arch, ARCHITECTURES)
+        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but is {arch}.{hint}")
+    start = _take(arguments, "--finetune-from-model")[1]
+    if start is not None and not Path(start).is_file():
+        raise InputError(f"--finetune-from-model must name a checkpoint, but {start} does not exist.")
     return arguments
 
 
@@ -140,6 +147,13 @@ def _train(arguments: list[str]) -> None:
     parser.error = error
     args = options.parse_args_and_arch(parser, input_args=arguments)
     distributed_utils.call_main(convert_namespace_to_omegaconf(args), train)
+
+
+def _user_error(error: BaseException | None) -> InputError | None:
+    """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ...")."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _fail(message: str) -> NoReturn:

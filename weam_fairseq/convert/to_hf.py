@@ -94,7 +94,8 @@ def read(checkpoint: Path) -> Carried:
     if carried is None:
         raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but carries no tokenizer of one.")
     model = state["cfg"]["model"]
-    tokenizer_ids = torch.tensor(carried["tokenizer_ids"])
+    weights = dict(state["model"])
+    tokenizer_ids = weights.pop("tokenizer_ids")
     config = EncoderConfig(
         vocabulary=len(tokenizer_ids),
         pad=int((tokenizer_ids == carried["special_ids"]["pad"]).nonzero()[0]),
@@ -107,8 +108,7 @@ def read(checkpoint: Path) -> Carried:
         attention_dropout=model.attention_dropout,
     )
     encoder = Encoder(config)
-    prefix = "encoder."
-    encoder.load_state_dict({name.removeprefix(prefix): value.float() for name, value in state["model"].items()})
+    encoder.load_state_dict({name.removeprefix("encoder."): value.float() for name, value in weights.items()})
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
     history = state["optimizer_history"][-1]
     description["updates"] = history.get("num_updates", 0)
@@ -117,7 +117,9 @@ def read(checkpoint: Path) -> Carried:
 
 def _write_model(carried: Carried, folder: Path) -> None:
     from transformers import BertConfig, BertForMaskedLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     config = carried.encoder.config
     model = BertForMaskedLM(
         BertConfig(

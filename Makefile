@@ -1,0 +1,53 @@
+# Everything a person runs by hand. Needs Python 3.11 or 3.12 with venv, git and make; the rest lands in .venv.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUN_DIR ?= runs/demo
+
+.PHONY: setup test demo demo-short lint format clean help
+
+help:
+	@echo 'make setup       .venv with the pinned versions of requirements.lock'
+	@echo 'make test        the tests (sets up first, if need be)'
+	@echo 'make demo        the main job on real text: runs/demo/report.html'
+	@echo 'make demo-short  the same code with few updates: runs/demo-short'
+	@echo 'make lint        ruff and mypy'
+	@echo 'make format      ruff, mending what it can'
+	@echo 'make clean       removes .venv and caches; runs/ stays'
+
+setup: .venv/ready
+
+.venv/ready: setup.py requirements.lock requirements-fairseq.lock
+	@test -n "$(PYTHON)" || { echo 'make setup: error: Python 3.11 or 3.12 with venv must be on PATH, but is not; on Debian: apt-get install python3-venv, or name one: make setup PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (about two minutes)"
+	$(PYTHON) -m venv .venv
+	$(PIP) install --no-deps -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-fairseq.lock
+	@# Where torch is a CUDA build this installs the CUDA libraries that it asks for; for a CPU build, nothing.
+	$(PIP) install $$(grep '^torch==' requirements.lock)
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: setup
+	$(BIN)/python -m pytest
+
+demo: setup
+	$(BIN)/python scripts/demo.py --run-dir $(RUN_DIR)
+
+demo-short: setup
+	$(BIN)/python scripts/demo.py --run-dir runs/demo-short --short
+
+lint: setup
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: setup
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""The main job, whole, on real text: what `make demo` runs. Every step is a command that a user can type.
+
+corpus -> weam-preprocess -> weam-train (a base, then mlm, tlm, weam and shuffled from it) -> weam-to-hf
+-> weam-evaluate -> weam-report
+
+A step whose output is there is not run again, so an interrupted demo goes on where it stopped.
+
+Example: scripts/demo.py --run-dir runs/demo
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import demo_corpus
+from tqdm import tqdm
+
+LANGUAGES = list(demo_corpus.LANGUAGES)
+PAIRS = [f"en-{language}" for language in LANGUAGES]
+TASKS = ["sentence-retrieval", "word-retrieval", "masked-pieces"]
+BASE = "base"
+CONTINUED = ["mlm", "tlm", "weam", "shuffled"]
+BIN = Path(sys.executable).parent
+# Shown with links and predictions in the report: pairs of the validation split.
+EXAMPLES = [3, 11]
+
+
+class Settings(NamedTuple):
+    """What decides the result; a run folder made with others is not gone on with."""
+
+    arch: str = "weam_mini"
+    vocabulary: int = 8000
+    valid_size: int = 200
+    batch_size: int = 48
+    base_updates: int = 900
+    base_lr: float = 1e-3
+    updates: int = 300
+    lr: float = 5e-4
+    mask_prob: float = 0.3
+    symmetrize: str = "intersect"
+    seed: int = 1
+
+
+SHORT = Settings(base_updates=60, updates=20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="where everything is written")
+    parser.add_argument("--short", action="store_true", help="the same code with few updates: a test, not a result")
+    args = parser.parse_args()
+    try:
+        run(args.run_dir, SHORT if args.short else Settings())
+    except StepFailed as error:
+        sys.exit(f"demo.py: error: {error}")
+
+
+class StepFailed(RuntimeError):
+    """A command of the demo did not end well."""
+
+
+class Journal:
+    """settings.json of a run folder: what was run, with what, and how long it took."""
+
+    def __init__(self, run_dir: Path, settings: Settings) -> None:
+        self.path = run_dir / "settings.json"
+        self.content: dict = {
+            "title": "WEAM demo: en-de, en-es, en-zh",
+            "options": settings._asdict(),
+            "models": [BASE, *CONTINUED],
+            "commands": {},
+            "seconds": {},
+            "corpus": {},
+            "versions": {
+                "python": platform.python_version(),
+                **{p: version(p) for p in ("weam-fairseq", "ve-fairseq", "torch", "transformers", "numpy")},
+            },
+        }
+        if self.path.is_file():
+            there = json.loads(self.path.read_text(encoding="utf-8"))
+            if there["options"] != self.content["options"]:
+                raise StepFailed(
+                    f"{run_dir} was made with {there['options']}, not with {self.content['options']}: remove it or "
+                    "name another folder with --run-dir."
+                )
+            self.content = there
+
+    def note(self, part: str, name: str, value: object) -> None:
+        self.content[part][name] = value
+        beside = self.path.with_name("settings.json.incomplete")
+        beside.write_text(json.dumps(self.content, ensure_ascii=False, indent=1), encoding="utf-8")
+        beside.replace(self.path)
+
+    def timed(self, name: str, step: Callable[[], None]) -> None:
+        print(f"\n== {name}", flush=True)
+        started = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - started
+        # A step that was interrupted and gone on with costs the sum of its parts.
+        self.note("seconds", name, round(self.content["seconds"].get(name, 0) + seconds, 1))
+        print(f"   {seconds:.0f} s", flush=True)
+
+
+def run(run_dir: Path, settings: Settings) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    journal = Journal(run_dir, settings)
+    corpus, data_bin, held_out = run_dir / "corpus", run_dir / "data-bin", run_dir / "heldout"
+    if not (corpus / "corpus.json").is_file():
+        journal.timed("corpus", lambda: demo_corpus.build(corpus))
+    journal.note("corpus", "sources", json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["sources"])
+    if not data_bin.is_dir():
+        journal.timed("preprocess", lambda: preprocess(journal, corpus, data_bin, settings))
+    if not held_out.is_dir():
+        journal.timed("links of held-out words", lambda: link_held_out(corpus, held_out))
+    for name in [BASE, *CONTINUED]:
+        folder = run_dir / "models" / name
+        if not (folder / "hf").is_dir():
+            journal.timed(f"train {name}", lambda name=name: train(journal, run_dir, name, settings))
+            journal.timed(f"export {name}", lambda name=name, folder=folder: export(journal, name, folder))
+    scores = run_dir / "scores.jsonl"
+    for name in [BASE, *CONTINUED]:
+        done = scored(scores, name)
+        for task in [task for task in TASKS if task not in done]:
+            journal.timed(f"evaluate {name}: {task}", lambda n=name, t=task: evaluate(journal, run_dir, n, t))
+    if not (run_dir / "examples.json").is_file():
+        journal.timed("examples", lambda: show(journal, run_dir, data_bin))
+    command(journal, "report", ["weam-report", str(run_dir)])
+
+
+def command(journal: Journal, name: str, words: list[str]) -> None:
+    """Runs one of our console scripts and shows what it prints."""
+    journal.note("commands", name, shlex.join(words))
+    print(f"$ {shlex.join(words)}", flush=True)
+    if subprocess.run([BIN / words[0], *words[1:]], env=environment()).returncode:
+        raise StepFailed(f"the command above did not end well ({name})")
+
+
+def environment() -> dict[str, str]:
+    """No hub is asked: everything that the demo loads lies in its folder."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "true"}
+
+
+def preprocess(journal: Journal, corpus: Path, data_bin: Path, settings: Settings) -> None:
+    words = ["weam-preprocess"]
+    for pair in PAIRS:
+        words += ["--pair", f"{pair}={corpus}/train.{pair}.tsv", "--exclude", f"{corpus}/heldout.{pair}.tsv"]
+    words += ["--train-tokenizer", "wordpiece", "--vocab-size", str(settings.vocabulary)]
+    words += ["--aligner", "fast_align", "--symmetrize", settings.symmetrize]
+    words += ["--valid-size", str(settings.valid_size), "--seed", str(settings.seed), "--destdir", str(data_bin)]
+    command(journal, "preprocess", words)
+
+
+def link_held_out(corpus: Path, held_out: Path) -> None:
+    """Words and links of the held-out pairs, by another aligner than the one that made the training links.
+
+    It learns from training and held-out text together (it needs more than 500 pairs) and never from our links.
+    """
+    from weam_preprocess import aligners, words
+
+    aligner = aligners.build("eflomal")
+    beside = held_out.with_name("heldout.incomplete")
+    beside.mkdir(exist_ok=True)
+    for pair in tqdm(PAIRS, desc=f"links by {aligner.name}"):
+        lines = [
+            line.split("\t")
+            for part in ("heldout", "train")
+            for line in (corpus / f"{part}.{pair}.tsv").read_text(encoding="utf-8").split("\n")[:-1]
+        ]
+        cut = [words.segmenter(language) for language in pair.split("-")]
+        segmented = [tuple([w.text for w in seg.segment(side)] for seg, side in zip(cut, line, strict=True)) for line in lines]
+        links = aligner.align(segmented, "intersect")[: demo_corpus.HELD_OUT]
+        (beside / f"heldout.{pair}.tsv").write_bytes((corpus / f"heldout.{pair}.tsv").read_bytes())
+        (beside / f"heldout.{pair}.src-tgt").write_text(
+            "".join(f"{' '.join(s)} ||| {' '.join(t)}\n" for s, t in segmented[: demo_corpus.HELD_OUT]), encoding="utf-8"
+        )
+        (beside / f"heldout.{pair}.gold").write_text(
+            "".join(" ".join(f"{i}-{j}" for i, j in of) + "\n" for of in links), encoding="utf-8"
+        )
+    beside.replace(held_out)
+
+
+def train(journal: Journal, run_dir: Path, name: str, settings: Settings) -> None:
+    """Trains the base from nothing with `mlm`, the others from the base: same batches, same number of updates."""
+    base = name == BASE
+    updates = settings.base_updates if base else settings.updates
+    folder = run_dir / "models" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ["weam-train", str(run_dir / "data-bin"), "--arch", settings.arch, "--pairs", ",".join(PAIRS)]
+    words += ["--objective", "mlm" if base else name, "--mask-prob", str(settings.mask_prob)]
+    words += ["--batch-size", str(settings.batch_size), "--required-batch-size-multiple", "1", "--num-workers", "1"]
+    words += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--weight-decay", "0.01", "--clip-norm", "1.0"]
+    words += ["--lr", str(settings.base_lr if base else settings.lr), "--lr-scheduler", "polynomial_decay"]
+    words += ["--warmup-updates", str(updates // 10), "--total-num-update", str(updates), "--max-update", str(updates)]
+    words += ["--save-dir", str(folder), "--save-interval-updates", "100", "--keep-interval-updates", "1"]
+    words += ["--validate-interval-updates", "100", "--no-epoch-checkpoints", "--seed", str(settings.seed)]
+    words += ["--log-format", "json", "--log-interval", "10"]
+    if not base:
+        words += ["--finetune-from-model", str(run_dir / "models" / BASE / "checkpoint_last.pt")]
+    journal.note("commands", f"train {name}", shlex.join(words))
+    print(f"$ {shlex.join(words)}", flush=True)
+    follow(words, updates, folder / "train.log", name)
+
+
+def follow(words: list[str], updates: int, log: Path, name: str) -> None:
+    """Runs a training, keeps its log, and shows it as a progress bar."""
+    with (
+        log.open("a", encoding="utf-8") as kept,
+        tqdm(total=updates, desc=name, unit=" updates", mininterval=1) as bar,
+        subprocess.Popen(
+            [BIN / words[0], *words[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            env=environment(),
+        ) as process,
+    ):
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            kept.write(line)
+            last = line.strip() or last
+            if " | train_inner | " in line:
+                update = json.loads(line.rsplit(" | ", 1)[1])
+                bar.update(int(update["num_updates"]) - bar.n)
+                bar.set_postfix(loss=update["loss"])
+    if process.returncode:
+        raise StepFailed(f"training {name} ended with: {last} (whole log: {log})")
+
+
+def export(journal: Journal, name: str, folder: Path) -> None:
+    command(journal, f"export {name}", ["weam-to-hf", str(folder / "checkpoint_last.pt"), str(folder / "hf")])
+
+
+def scored(scores: Path, name: str) -> set[str]:
+    """Tasks whose figures for one model are there."""
+    if not scores.is_file():
+        return set()
+    records = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
+    return {record["task"] for record in records if record["model"] == name}
+
+
+def evaluate(journal: Journal, run_dir: Path, name: str, task: str) -> None:
+    words = ["weam-evaluate", task, "--model", str(run_dir / "models" / name / "hf"), "--name", name]
+    words += ["--data", str(run_dir / "heldout"), "--languages", ",".join(LANGUAGES)]
+    words += ["--out", str(run_dir / "scores.jsonl")]
+    command(journal, f"evaluate {name}: {task}", words)
+
+
+def show(journal: Journal, run_dir: Path, data_bin: Path) -> None:
+    """One file with examples of every pair, from the `weam` model."""
+    checkpoint = run_dir / "models" / "weam" / "checkpoint_last.pt"
+    examples: list[dict] = []
+    for pair in PAIRS:
+        part = run_dir / f"examples.{pair}.json"
+        words = ["weam-show", str(checkpoint), str(data_bin), "--pair", pair, "--json", str(part), "--index"]
+        command(journal, f"show {pair}", [*words, *map(str, EXAMPLES)])
+        examples += json.loads(part.read_text(encoding="utf-8"))["examples"]
+        part.unlink()
+    beside = run_dir / "examples.json.incomplete"
+    beside.write_text(json.dumps({"models": ["weam"], "examples": examples}, ensure_ascii=False), encoding="utf-8")
+    beside.replace(run_dir / "examples.json")
+
+
+if __name__ == "__main__":
+    main()

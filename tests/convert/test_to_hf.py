@@ -1,0 +1,116 @@
+"""Export: our arithmetic equals transformers', the folder is complete, and a wrong table cannot pass."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
+
+from weam_fairseq.convert import keys, to_hf
+from weam_fairseq.encoder import Encoder, EncoderConfig
+from weam_fairseq.errors import InputError
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a", "##b"]
+SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+TOKENIZER_IDS = torch.tensor([2, 0, 3, 1, *range(4, len(PIECES))])
+
+
+@pytest.fixture()
+def checkpoint(tmp_path: Path) -> Path:
+    """What fairseq saves of a small model whose every parameter is random, biases and norms too."""
+    torch.manual_seed(0)
+    shape = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 32, "positions": 40}
+    encoder = Encoder(EncoderConfig(vocabulary=len(PIECES), pad=1, **shape))
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    files = {
+        "vocab.txt": "\n".join(PIECES).encode() + b"\n",
+        "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer", "do_lower_case": false}',
+    }
+    state = {
+        "cfg": {"model": Namespace(**shape, dropout=0.1, attention_dropout=0.1)},
+        "model": {f"encoder.{n}": p for n, p in encoder.state_dict().items()} | {"tokenizer_ids": TOKENIZER_IDS},
+        "optimizer_history": [{"num_updates": 7}],
+        "task_state": {
+            "weam": {
+                "special_ids": SPECIAL,
+                "tokenizer_files": files,
+                "pairs": ["en-de"],
+                "method": "Policy()",
+                "aligner": {"name": "by hand"},
+            }
+        },
+    }
+    path = tmp_path / "checkpoint_last.pt"
+    torch.save(state, path)
+    return path
+
+
+def test_logits_equal_those_of_transformers_on_every_piece_and_with_padding(checkpoint: Path, tmp_path: Path) -> None:
+    assert to_hf.convert(checkpoint, tmp_path / "hf") <= to_hf.TOLERANCE
+    encoder = to_hf.read(checkpoint).encoder
+    theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").eval()
+    assert isinstance(theirs, BertForMaskedLM)
+    generator = np.random.default_rng(1)
+    for size in (1, 2, 39):
+        fairseq_ids = torch.from_numpy(generator.permutation(np.resize(np.arange(2, len(PIECES)), size + 1)))[None, :-1]
+        padded = torch.cat([fairseq_ids, torch.full((1, 1), 1)], dim=1)
+        segments = torch.from_numpy(generator.integers(0, 2, padded.shape))
+        with torch.no_grad():
+            ours = encoder.logits(encoder(padded, segments, torch.arange(size + 1)[None]))[0, :size]
+            mask = (padded != 1).long()
+            logits = theirs(TOKENIZER_IDS[padded], attention_mask=mask, token_type_ids=segments).logits[0, :size]
+        assert (ours - logits[:, TOKENIZER_IDS]).abs().max() <= 1e-5 * ours.abs().max()
+
+
+def test_the_folder_is_complete(checkpoint: Path, tmp_path: Path) -> None:
+    to_hf.convert(checkpoint, tmp_path / "hf")
+    names = {path.name for path in (tmp_path / "hf").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt", "README.md"}
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    assert tokenizer("a", "b").input_ids == [2, 5, 3, 6, 3]
+    assert tokenizer.mask_token_id == SPECIAL["mask"]
+    assert not (tmp_path / "hf.incomplete").exists()
+
+
+def test_a_wrong_table_is_found_and_nothing_is_left(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def query_for_key(state: dict[str, torch.Tensor], tokenizer_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        renamed = keys.to_theirs(state, tokenizer_ids)
+        name = "bert.encoder.layer.1.attention.self.{}.weight"
+        swapped = {name.format("query"): renamed[name.format("key")], name.format("key"): renamed[name.format("query")]}
+        swapped[name.format("query")] = swapped[name.format("query")] * 1.001
+        return renamed | swapped
+
+    monkeypatch.setattr(to_hf, "to_theirs", query_for_key)
+    with pytest.raises(InputError, match="must give the same logits"):
+        to_hf.convert(checkpoint, tmp_path / "hf")
+    assert not list(tmp_path.glob("hf*"))
+
+
+def test_names_without_a_counterpart_are_all_named(checkpoint: Path) -> None:
+    state = to_hf.read(checkpoint).encoder.state_dict()
+    with pytest.raises(KeyError, match=r"layers\.0\.gate\.weight, pooler\.bias"):
+        keys.to_theirs(state | {"layers.0.gate.weight": state["head.bias"], "pooler.bias": state["head.bias"]}, TOKENIZER_IDS)
+
+
+def test_bad_input_gets_one_sentence(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").mkdir()
+    torch.save({"model": {}, "cfg": {}}, tmp_path / "other.pt")
+    for words, sentence in (
+        ([str(checkpoint), str(tmp_path / "there")], "must not exist yet"),
+        ([str(tmp_path / "nowhere.pt"), str(tmp_path / "hf")], "there is no such file"),
+        ([str(tmp_path / "other.pt"), str(tmp_path / "hf")], "must be a checkpoint of the task 'weam'"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            to_hf.main(words)
+        assert ended.value.code == 2
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("weam-to-hf: error: ")
+        assert sentence in error
+        assert "\n" not in error

@@ -1,0 +1,135 @@
+"""Batches of a data-bin written by hand: what the model sees, what it predicts, and which rows are exchanged."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SPECIAL, Example, fairseq_id, random_examples
+from fairseq.data import Dictionary
+
+from weam_fairseq.databin import read_manifest, read_vocabulary
+from weam_fairseq.dataset import OBJECTIVES, Policy, WordExchangeDataset, open_split
+from weam_fairseq.errors import InputError
+from weam_fairseq.word_exchange import LinkPolicy, exchange_rows
+
+PAIRS = ["en-de", "en-es", "en-zh"]
+
+
+def dataset(data_bin: Path, policy: Policy, pairs: list[str] = PAIRS, seed: int = 1) -> WordExchangeDataset:
+    symbols = Dictionary.load(str(data_bin / "dict.en.txt")).symbols[4:]
+    vocabulary = read_vocabulary(read_manifest(data_bin), symbols)
+    return WordExchangeDataset([open_split(data_bin, "train", pair) for pair in pairs], vocabulary, policy, seed)
+
+
+def test_linked_masked_pieces_receive_their_partners(make_data_bin: Callable[..., Path]) -> None:
+    #            source 5 6 7       target 22 20        links: 5-20, 6-22; everything is masked
+    example: Example = ([5, 6, 7], [22, 20], [(0, 1), (1, 0)], [0, 1, 2], [0, 1])
+    data_bin = make_data_bin({"en-de": {"train": [example]}})
+    data = dataset(data_bin, Policy(mask_prob=0.999, mask_replace="all"), ["en-de"])
+    net_input = data.collater([data[0]])["net_input"]
+    mask, cls, sep = fairseq_id(SPECIAL["mask"]), 0, 2
+    assert net_input["tokens"].tolist() == [[cls, mask, mask, mask, sep, mask, mask, sep]]
+    assert net_input["masked_rows"].tolist() == [1, 2, 3, 5, 6]
+    received = exchange_rows(torch.eye(8), net_input["exchange"]).argmax(1)
+    #  rows         1  2  (3 has no link)  5  6
+    assert net_input["exchange"].linked.tolist() == [0, 1, 3, 4]
+    assert received.tolist() == [6, 5, 2, 1]
+
+
+def test_identical_pieces_can_stay_in_place(make_data_bin: Callable[..., Path]) -> None:
+    example: Example = ([5, 9], [20, 9], [(0, 0), (1, 1)], [0, 1], [0, 1])  # 9 is linked to 9
+    data_bin = make_data_bin({"en-de": {"train": [example]}})
+    for skip, linked in ((False, [0, 1, 2, 3]), (True, [0, 2])):
+        policy = Policy(mask_prob=0.999, links=LinkPolicy(skip_identical=skip))
+        data = dataset(data_bin, policy, ["en-de"])
+        assert data.collater([data[0]])["net_input"]["exchange"].linked.tolist() == linked
+
+
+def test_every_objective_masks_the_same_pieces(small_data_bin: Path) -> None:
+    batches = {}
+    for objective in OBJECTIVES:
+        data = dataset(small_data_bin, Policy(objective=objective))
+        np.random.seed(3)
+        chosen = data.ordered_indices()[40:56]
+        batches[objective] = data.collater([data[int(i)] for i in chosen])
+    weam = batches["weam"]
+    for objective, batch in batches.items():
+        assert torch.equal(batch["id"], weam["id"])
+        if objective == "mlm":  # the same pieces as rows of their own: sources first
+            assert sorted(batch["target"].tolist()) == sorted(weam["target"].tolist())
+            assert len(batch["net_input"]["tokens"]) == 2 * len(weam["net_input"]["tokens"])
+        else:
+            assert torch.equal(batch["net_input"]["tokens"], weam["net_input"]["tokens"])
+            assert torch.equal(batch["net_input"]["masked_rows"], weam["net_input"]["masked_rows"])
+            assert torch.equal(batch["target"], weam["target"])
+    assert "exchange" not in batches["mlm"]["net_input"]
+    assert "exchange" not in batches["tlm"]["net_input"]
+    assert len(batches["identity"]["net_input"]["exchange"].linked) == 0
+
+
+def test_the_control_links_as_many_rows_wrongly(small_data_bin: Path) -> None:
+    true, wrong = (dataset(small_data_bin, Policy(objective=o, mask_prob=0.999)) for o in ("weam", "shuffled"))
+    chosen = list(range(30))
+    for epoch in (1, 2):
+        true.set_epoch(epoch)
+        wrong.set_epoch(epoch)
+        right = true.collater([true[i] for i in chosen])["net_input"]["exchange"]
+        shuffled = wrong.collater([wrong[i] for i in chosen])["net_input"]["exchange"]
+        assert len(right.linked) == len(shuffled.linked)
+        assert not torch.equal(right.origin, shuffled.origin)
+
+
+def test_masks_follow_seed_and_epoch_and_not_the_batch(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy(mask_replace="all"))
+    alone = data.collater([data[7]])
+    among = data.collater([data[7], data[90]])
+    pieces = len(data[7].source)
+    assert torch.equal(alone["net_input"]["tokens"][0, : pieces + 1], among["net_input"]["tokens"][0, : pieces + 1])
+    data.set_epoch(2)
+    assert not torch.equal(alone["net_input"]["tokens"], data.collater([data[7]])["net_input"]["tokens"])
+    other = dataset(small_data_bin, Policy(mask_replace="all"), seed=2)
+    assert not torch.equal(alone["net_input"]["tokens"], other.collater([other[7]])["net_input"]["tokens"])
+
+
+def test_rows_know_their_language_pair(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    batch = data.collater([data[0], data[60], data[61], data[120]])
+    assert len(data) == 180
+    sizes = [len(data[i].source) + len(data[i].target) for i in (0, 60, 61, 120)]
+    assert batch["pair_pieces"].tolist() == [sizes[0], sizes[1] + sizes[2], sizes[3]]
+    assert set(batch["row_pair"].tolist()) <= {0, 1, 2}
+
+
+def test_a_missing_alignment_is_an_error(make_data_bin: Callable[..., Path]) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
+    (data_bin / "train.align.en-de.bin").unlink()
+    with pytest.raises(InputError, match=r"train\.align\.en-de\.bin and .*must both be there"):
+        open_split(data_bin, "train", "en-de")
+
+
+def test_parts_of_different_length_are_an_error(make_data_bin: Callable[..., Path]) -> None:
+    from conftest import write_part
+
+    data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
+    write_part(data_bin / "train.align.en-de", [[0, 0]], None)
+    with pytest.raises(InputError, match=r"must have the same number of items, but: .*train\.align\.en-de 1"):
+        open_split(data_bin, "train", "en-de")
+
+
+def test_a_link_outside_its_sentence_is_an_error(make_data_bin: Callable[..., Path]) -> None:
+    example: Example = ([5, 6], [20], [(1, 3)], [0, 1], [0])
+    data_bin = make_data_bin({"en-de": {"train": [example]}})
+    with pytest.raises(InputError, match=r"a link of en-de pair 0 points outside \(2 and 1 pieces\)"):
+        dataset(data_bin, Policy(), ["en-de"])[0]
+
+
+def test_what_is_no_data_bin_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        read_manifest(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"must hold manifest\.json"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": "other"}')
+    with pytest.raises(InputError, match="must say format 'weam-data-bin/1', but says 'other'"):
+        read_manifest(tmp_path)

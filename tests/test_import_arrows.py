@@ -1,0 +1,90 @@
+"""Who may import whom (the rooms of README, "Rooms"): the arrows are part of the design."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGIN, PREPROCESS = ROOT / "weam_fairseq", ROOT / "preprocess"
+
+# The fairseq side. preprocess/databin.py writes fairseq's binaries with fairseq's own builder.
+FAIRSEQ_SIDE = {
+    "weam_fairseq/__init__.py",
+    "weam_fairseq/checkpoints.py",
+    "weam_fairseq/criterion.py",
+    "weam_fairseq/dataset.py",
+    "weam_fairseq/model.py",
+    "weam_fairseq/task.py",
+    "weam_fairseq/train.py",
+    "preprocess/databin.py",
+}
+PURE = ["word_exchange", "masking", "losses", "layout", "batch", "encoder", "randomness", "databin", "architectures"]
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """First parts of the absolute names that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_fairseq_is_imported_on_the_fairseq_side_only() -> None:
+    found = {name(p) for f in (PLUGIN, PREPROCESS) for p in files(f) if imports(p) & {"fairseq", "fairseq_cli"}}
+    assert found <= FAIRSEQ_SIDE
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_files_import_numpy_torch_and_the_standard_library_only(module: str) -> None:
+    allowed = {"numpy", "torch", *sys.stdlib_module_names}
+    assert imports(PLUGIN / f"{module}.py") <= allowed
+
+
+def test_rooms_do_not_reach_into_each_other() -> None:
+    assert all("weam_fairseq" not in imports(path) for path in files(PREPROCESS))
+    assert all("weam_preprocess" not in imports(path) for path in files(PLUGIN))
+    for room in ("evaluation", "study"):
+        for path in files(PLUGIN / room):
+            text = path.read_text(encoding="utf-8")
+            for forbidden in ("dataset", "task", "criterion", "model", "train"):
+                assert f"from ..{forbidden} import" not in text, path
+
+
+def test_transformers_is_imported_inside_functions() -> None:
+    for path in [*files(PLUGIN), *files(PREPROCESS)]:
+        assert "transformers" not in imports(path, top_level_only=True), path
+
+
+@pytest.mark.parametrize(
+    "command", ["weam-preprocess", "weam-train", "weam-to-hf", "weam-show", "weam-evaluate", "weam-report"]
+)
+def test_help_needs_neither_fairseq_nor_transformers(command: str, tmp_path: Path) -> None:
+    """Runs --help with both made impossible to import."""
+    program = Path(sys.executable).with_name(command).read_text(encoding="utf-8")
+    blocked = (
+        "import importlib.util, sys\n"
+        "sys.modules['fairseq'] = sys.modules['fairseq_cli'] = sys.modules['transformers'] = None\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda n, *a: None if n in ('fairseq', 'transformers') else find(n, *a)\n"
+    )
+    script = tmp_path / command
+    script.write_text(blocked + program.split("\n", 1)[1], encoding="utf-8")
+    result = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "example:" in result.stdout

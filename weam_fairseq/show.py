@@ -1,0 +1,186 @@
+"""weam-show: one pair, its links, its mask, and what each masked piece is predicted from, either way."""
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .dataset import Pair, WordExchangeDataset
+
+PROG = "weam-show"
+TOP = 3
+
+
+class Side(NamedTuple):
+    """One sentence of a pair: where its pieces stand in the batch and what they are called."""
+
+    name: str
+    language: str
+    rows: np.ndarray
+    pieces: list[str]
+    words: list[str]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Shows pairs of a data-bin: links between words, what is masked, which pieces the masked ones are "
+        "exchanged with, and what the model predicts from either representation.",
+        epilog=f"example: {PROG} runs/weam/checkpoint_last.pt data-bin --pair en-de --index 3",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) of the task 'weam'")
+    parser.add_argument("data_bin", type=Path, help="data-bin made by weam-preprocess")
+    parser.add_argument("--pair", required=True, help="language pair, as en-de")
+    parser.add_argument("--split", default="valid", help="split of the data-bin (default: valid)")
+    parser.add_argument("--index", type=int, nargs="+", default=[0], metavar="N", help="pairs of the split, from 0")
+    parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="chance that a piece is masked")
+    parser.add_argument("--seed", type=int, default=1, help="of the masks")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the examples as JSON instead of showing them")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
+    try:
+        examples = explain(args.checkpoint, args.data_bin, args.split, args.pair, args.index, args.mask_prob, args.seed)
+    except InputError as error:
+        print(f"{PROG}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    if args.json is None:
+        print("\n\n".join(map(render, examples)))
+    else:
+        beside = args.json.with_name(f"{args.json.name}.incomplete")
+        beside.write_text(json.dumps({"examples": examples}, ensure_ascii=False, indent=1), encoding="utf-8")
+        beside.replace(args.json)
+
+
+def explain(
+    checkpoint: Path, data_bin: Path, split: str, pair: str, indices: list[int], mask_prob: float, seed: int
+) -> list[dict[str, Any]]:
+    """Examples as plain values: words, pieces, links, and for each masked piece its partners and predictions."""
+    import torch
+
+    from .convert.to_hf import read
+    from .databin import read_manifest, read_vocabulary
+    from .dataset import Policy, WordExchangeDataset, open_split
+
+    manifest = read_manifest(data_bin)
+    if pair not in manifest["pairs"]:
+        raise InputError(f"--pair must be one of {', '.join(manifest['pairs'])}, but is {pair}.")
+    carried = read(checkpoint)
+    symbols = [str(int(i)) for i in carried.tokenizer_ids[4:]]
+    vocabulary = read_vocabulary(manifest, symbols)
+    opened = open_split(data_bin, split, pair)
+    dataset = WordExchangeDataset([opened], vocabulary, replace(Policy(), mask_prob=mask_prob), seed, fixed_epoch=0)
+    names = _piece_names(data_bin / manifest["tokenizer"]["folder"], vocabulary.tokenizer_ids)
+    found = []
+    for index in indices:
+        if not 0 <= index < len(dataset):
+            raise InputError(f"--index must lie in 0..{len(dataset) - 1} for {split} of {pair}, but is {index}.")
+        with torch.no_grad():
+            found.append(_explain_one(dataset, index, carried.encoder, names, pair))
+    return found
+
+
+def _explain_one(
+    dataset: "WordExchangeDataset", index: int, encoder: Any, names: list[str], pair_name: str
+) -> dict[str, Any]:
+    from .word_exchange import exchange_rows
+
+    pair = dataset[index]
+    batch = dataset.collater([pair])["net_input"]
+    states = encoder(batch["tokens"], batch["segments"], batch["positions"])[0]
+    exchange, masked = batch["exchange"], batch["masked_rows"]
+    own = _top(encoder.logits(states[masked]), names)
+    received = dict(
+        zip(exchange.linked.tolist(), _top(encoder.logits(exchange_rows(states, exchange)), names), strict=True)
+    )
+    sides = _sides(dataset, pair, names, pair_name)
+    place = {int(row): (side.name, i) for side in sides for i, row in enumerate(side.rows)}
+    pieces = {side.name: side.pieces for side in sides}
+    shown = []
+    for n, row in enumerate(masked.tolist()):
+        side, piece_idx = place[row]
+        edges = (exchange.linked[exchange.segment] == n).nonzero().flatten()
+        partners = [place[int(exchange.origin[edge])] for edge in edges]
+        shown.append(
+            {
+                "side": side,
+                "piece_idx": piece_idx,
+                "piece": pieces[side][piece_idx],
+                "input_piece": names[int(batch["tokens"][0, row])],
+                "exchanged_with": [{"side": s, "piece_idx": i, "piece": pieces[s][i]} for s, i in partners],
+                "own_top": own[n],
+                "exchanged_top": received.get(n, own[n]),
+            }
+        )
+    word_links = {(int(pair.source_words[i]), int(pair.target_words[j])) for i, j in pair.links}
+    return {
+        "pair": pair_name,
+        "index": index,
+        **{s.name: {"language": s.language, "words": s.words, "pieces": s.pieces} for s in sides},
+        "word_links": sorted(word_links),
+        "piece_links": pair.links.tolist(),
+        "masked": shown,
+    }
+
+
+def _sides(dataset: "WordExchangeDataset", pair: "Pair", names: list[str], pair_name: str) -> list[Side]:
+    before, between = len(dataset.vocabulary.pair.before), len(dataset.vocabulary.pair.between)
+    source_rows = np.arange(len(pair.source)) + before
+    target_rows = np.arange(len(pair.target)) + before + len(pair.source) + between
+    languages = pair_name.split("-")
+    return [
+        _side("source", languages[0], source_rows, pair.source, pair.source_words, names),
+        _side("target", languages[1], target_rows, pair.target, pair.target_words, names),
+    ]
+
+
+def _side(
+    name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np.ndarray, names: list[str]
+) -> Side:
+    pieces = [names[i] for i in ids]
+    texts = [""] * (int(words.max()) + 1)
+    for piece, word in zip(pieces, words, strict=True):
+        texts[word] += piece.removeprefix("##").removeprefix("▁")
+    return Side(name, language, rows, pieces, texts)
+
+
+def _piece_names(tokenizer: Path, tokenizer_ids: np.ndarray) -> list[str]:
+    """The text of each piece, in the order of fairseq's ids."""
+    from transformers import AutoTokenizer
+
+    names: list[str] = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True).convert_ids_to_tokens(
+        tokenizer_ids.tolist()
+    )
+    return names
+
+
+def _top(logits: Any, names: list[str]) -> list[list[str]]:
+    return [[names[i] for i in row] for row in logits.topk(TOP).indices.tolist()]
+
+
+def render(example: dict[str, Any]) -> str:
+    """One example for a terminal."""
+    lines = [f"{example['pair']} pair {example['index']}"]
+    for side in ("source", "target"):
+        lines.append(f"  {example[side]['language']}: {' '.join(example[side]['pieces'])}")
+    source, target = example["source"]["words"], example["target"]["words"]
+    lines.append("  links: " + (", ".join(f"{source[i]}–{target[j]}" for i, j in example["word_links"]) or "none"))
+    header = ("masked piece", "seen as", "own row predicts", "exchanged with", "exchanged row predicts")
+    table = [header]
+    for m in example["masked"]:
+        partners = " ".join(p["piece"] for p in m["exchanged_with"]) or "(no link: its own row)"
+        table.append((m["piece"], m["input_piece"], " ".join(m["own_top"]), partners, " ".join(m["exchanged_top"])))
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+if __name__ == "__main__":
+    main()
