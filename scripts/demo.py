@@ -177,7 +177,7 @@ def link_held_out(corpus: Path, held_out: Path) -> None:
             for line in (corpus / f"{part}.{pair}.tsv").read_text(encoding="utf-8").split("\n")[:-1]
         ]
         cut = [words.segmenter(language) for language in pair.split("-")]
-        segmented = [tuple([w.text for w in seg.segment(side)] for seg, side in zip(cut, line, strict=True)) for line in lines]
+        segmented = [(cut[0].words(source), cut[1].words(target)) for source, target in lines]
         links = aligner.align(segmented, "intersect")[: demo_corpus.HELD_OUT]
         (beside / f"heldout.{pair}.tsv").write_bytes((corpus / f"heldout.{pair}.tsv").read_bytes())
         (beside / f"heldout.{pair}.src-tgt").write_text(

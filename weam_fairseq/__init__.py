@@ -4,6 +4,7 @@
 model are registered then. Without fairseq the package imports all the same, for conversion and evaluation.
 """
 
+import importlib
 import sys
 
 __version__ = "0.1.0"
@@ -20,11 +21,9 @@ def register() -> None:
     from fairseq.tasks import TASK_REGISTRY
 
     from .checkpoints import allow_fairseq_classes, make_copies_whole
-    from .criterion import WeamCriterion
-    from .model import WeamModel
-    from .task import WeamTask
 
-    ours = {"task": WeamTask, "criterion": WeamCriterion, "model": WeamModel}
+    for module in ("criterion", "model", "task"):
+        importlib.import_module(f".{module}", __name__)
     taken = {
         "task": TASK_REGISTRY["weam"],
         "criterion": CRITERION_REGISTRY["weam"],
@@ -32,10 +31,10 @@ def register() -> None:
     }
     for kind, there in taken.items():
         if not there.__module__.startswith(f"{__name__}."):
-            raise RuntimeError(f"The {kind} name 'weam' must be free, but {there.__module__} has registered it ({ours[kind]}).")
+            raise RuntimeError(f"The {kind} name 'weam' must be free, but {there.__module__} has registered it.")
     allow_fairseq_classes()
     make_copies_whole()
 
 
-if "fairseq" in sys.modules:
+if sys.modules.get("fairseq") is not None:
     register()

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         arguments = complete(arguments)
-        _require_fairseq()
+        _require_fairseq(arguments)
         _train(arguments)
     except Exception as error:
         cause = _user_error(error)
@@ -110,13 +110,14 @@ def _suggest(word: str, known: Any) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def _require_fairseq() -> None:
-    if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
-        print(EXAMPLE)
+def _require_fairseq(arguments: list[str]) -> None:
     from importlib.util import find_spec
 
+    wants_help = "-h" in arguments or "--help" in arguments
+    if wants_help:
+        print(EXAMPLE)
     if find_spec("fairseq") is None:
-        if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
+        if wants_help:
             sys.exit(0)
         raise InputError(
             "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "

@@ -1,0 +1,107 @@
+"""Pieces of a raw sentence: ids and character spans, exactly as `AutoTokenizer` of the data-bin's folder gives them.
+
+The Rust tokenizer that AutoTokenizer itself holds does the work, so ids cannot differ; special pieces are not added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import InputError
+
+_BATCH = 2_000  # sentences handed to Rust at once; keeps the bar moving
+
+
+class Pieces(NamedTuple):
+    """One sentence: tokenizer ids, and half-open character spans in the raw sentence."""
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
+
+
+class Template(NamedTuple):
+    """How the tokenizer joins sentences: ids with "A" and "B" where the sentences stand, and segment ids."""
+
+    ids: list[int | str]
+    segments: list[int]
+
+    @property
+    def special_pieces(self) -> int:
+        return sum(isinstance(item, int) for item in self.ids)
+
+
+class PieceTokenizer:
+    """A Hugging Face tokenizer folder, opened. Raises InputError when it cannot serve a masked language model."""
+
+    def __init__(self, folder: Path) -> None:
+        self._auto = _auto_tokenizer(folder)
+        self._rust: Any = getattr(self._auto, "backend_tokenizer", None)
+        if self._rust is None:
+            raise InputError(f"{folder} holds a tokenizer without a fast (Rust) form. Convert it to a tokenizer.json.")
+        self._rust.no_truncation()
+        self._rust.no_padding()
+        self.special_ids = self._named_special_ids(folder)
+        self.all_special_ids = sorted(self._auto.all_special_ids)
+        # A sentence may hold unknown characters, but no piece that has a meaning to the model's input.
+        self.reserved_ids = frozenset(self.all_special_ids) - {self.special_ids["unk"]}
+        self.ids = sorted(set(self._rust.get_vocab(with_added_tokens=True).values()))
+        self.single, self.pair = self._template("a"), self._template("a", "a")
+        if "B" not in self.pair.ids or self.pair.special_pieces == 0:
+            raise InputError(f"{folder} holds a tokenizer that adds no special pieces to a pair of sentences.")
+
+    def _named_special_ids(self, folder: Path) -> dict[str, int]:
+        auto = self._auto
+        found = {
+            "cls": _first(auto.cls_token_id, auto.bos_token_id),
+            "pad": auto.pad_token_id,
+            "sep": _first(auto.sep_token_id, auto.eos_token_id),
+            "unk": auto.unk_token_id,
+            "mask": auto.mask_token_id,
+        }
+        missing = [name for name, value in found.items() if value is None]
+        if missing:
+            raise InputError(
+                f"{folder} holds a tokenizer without the special pieces {', '.join(missing)}; "
+                "a masked language model needs cls, pad, sep, unk and mask."
+            )
+        if len(set(found.values())) < len(found):
+            raise InputError(f"{folder} holds a tokenizer whose special pieces share ids: {found}.")
+        return {name: int(value) for name, value in found.items() if value is not None}
+
+    def _template(self, *sentences: str) -> Template:
+        encoding = self._auto(*sentences, return_token_type_ids=True)
+        ids: list[int | str] = []
+        segments: list[int] = []
+        for piece, side, segment in zip(
+            encoding["input_ids"], encoding.sequence_ids(), encoding["token_type_ids"], strict=True
+        ):
+            item = int(piece) if side is None else "AB"[side]
+            if side is not None and ids and ids[-1] == item:
+                continue  # a sentence of several pieces stands in the template once
+            ids.append(item)
+            segments.append(int(segment))
+        return Template(ids, segments)
+
+    def encode(self, sentences: Sequence[str]) -> Iterator[Pieces]:
+        for start in range(0, len(sentences), _BATCH):
+            for encoding in self._rust.encode_batch(
+                sentences[start : start + _BATCH], add_special_tokens=False, is_pretokenized=False
+            ):
+                yield Pieces(encoding.ids, encoding.offsets)
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _auto_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    # transformers raises whatever its parsers raise; the user's question is the same: which folder, and why not.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{folder} is not a tokenizer that AutoTokenizer can load: {reason}") from error

@@ -1,0 +1,50 @@
+"""The account that `weam-preprocess` ends with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from .pipeline import PairReport, Report
+
+_HEAD = ("pair", "read", "kept", "train", "valid", "word links", "piece links", "linked pieces", "pieces per word")
+
+
+def render(report: Report) -> str:
+    rows = [_HEAD, *(_row(pair) for pair in report.pairs)]
+    lines = [*_columns(rows), ""]
+    for pair in report.pairs:
+        lines += [*_reasons(pair, "dropped", pair.corpus.dropped), *_reasons(pair, "repaired", pair.corpus.repaired)]
+    lines.append(f"links by {report.aligner}; vocabulary of {report.vocab_size:,} pieces")
+    total = sum(report.seconds.values())
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
+    return "\n".join([*lines, f"seconds: {total:.1f} ({stages})"])
+
+
+def _row(pair: PairReport) -> tuple[str, ...]:
+    spec = pair.corpus.spec
+    languages = (spec.source_lang, spec.target_lang)
+    return (
+        spec.name,
+        f"{pair.corpus.read:,}",
+        f"{pair.train + pair.valid:,}",
+        f"{pair.train:,}",
+        f"{pair.valid:,}",
+        f"{pair.word_links:,}",
+        f"{pair.piece_links:,}",
+        ", ".join(f"{lang} {share:.1%}" for lang, share in zip(languages, pair.linked_pieces, strict=True)),
+        ", ".join(f"{lang} {count:.2f}" for lang, count in zip(languages, pair.pieces_per_word, strict=True)),
+    )
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _reasons(pair: PairReport, what: str, counts: Counter[str]) -> list[str]:
+    if not counts:
+        return []
+    # The commonest first; equal counts by name, so that the table is the same in every run.
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [f"{pair.corpus.spec.name} {what}: " + ", ".join(f"{reason} {count:,}" for reason, count in ordered)]

@@ -1,0 +1,176 @@
+"""Makes DATA_BIN/tokenizer: a Hugging Face folder, copied from one, built around a bare file, or trained here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .corpus import read_text
+from .errors import InputError
+
+# Ids 0 to 4 of a vocabulary that is trained here.
+SPECIAL_PIECES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_SENTENCEPIECE_NAMES = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+
+# Everything that AutoTokenizer may read. Saving through transformers would change bytes, so the files are copied.
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+_MAX_LENGTH = 512  # positions of the BERT family, pieces
+
+
+def make(source: Path, folder: Path) -> None:
+    """Fills `folder` from `--tokenizer`: a folder, a tokenizer.json or a vocab.txt. Raises InputError."""
+    if source.is_dir():
+        _copy(source, folder)
+    elif not source.exists():
+        raise InputError(
+            f"The tokenizer {source} is not there. Looked for a Hugging Face tokenizer folder, a tokenizer.json "
+            "or a vocab.txt of that name; or train one with --train-tokenizer wordpiece --vocab-size N."
+        )
+    elif source.suffix == ".json":
+        _from_json(source, folder)
+    elif source.suffix == ".txt":
+        _from_vocab(source, folder)
+    else:
+        raise InputError(f"The tokenizer {source} must be a folder, a tokenizer.json or a vocab.txt.")
+
+
+def _copy(source: Path, folder: Path) -> None:
+    names = [name for name in _TOKENIZER_FILES if (source / name).is_file()]
+    if not any(name not in ("tokenizer_config.json", "special_tokens_map.json") for name in names):
+        raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(_TOKENIZER_FILES)}.")
+    config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
+    if "tokenizer_class" not in config and (source / "config.json").is_file():
+        names.append("config.json")  # then only the model's type tells AutoTokenizer which class it is
+    folder.mkdir(parents=True)
+    for name in names:
+        shutil.copyfile(source / name, folder / name)
+
+
+def _from_json(source: Path, folder: Path) -> None:
+    content = _read_json(source)
+    added = {item["content"] for item in content.get("added_tokens", []) if isinstance(item, dict)}
+    for names in (SPECIAL_PIECES, _SENTENCEPIECE_NAMES):
+        if added.issuperset(names.values()):
+            break
+    else:
+        raise InputError(
+            f"{source}: its added_tokens must hold {', '.join(SPECIAL_PIECES.values())} "
+            f"or {', '.join(_SENTENCEPIECE_NAMES.values())}. For other names give the whole Hugging Face folder."
+        )
+    bert = names is SPECIAL_PIECES and content.get("model", {}).get("type") == "WordPiece"
+    folder.mkdir(parents=True)
+    shutil.copyfile(source, folder / "tokenizer.json")
+    _write_config(folder, names, _bert_options(content) if bert else {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _from_vocab(source: Path, folder: Path) -> None:
+    """A vocab.txt says nothing of casing: it is taken as cased, accents kept (multilingual BERT cased)."""
+    pieces = read_text(source).lines
+    vocab = {piece: index for index, piece in enumerate(pieces)}
+    missing = [piece for piece in SPECIAL_PIECES.values() if piece not in vocab]
+    if missing:
+        raise InputError(f"{source} must hold one WordPiece piece a line, {', '.join(missing)} among them.")
+    if len(vocab) < len(pieces):
+        raise InputError(f"{source} holds a piece twice: {len(pieces):,} lines, {len(vocab):,} different pieces.")
+    write_wordpiece(vocab, folder)
+
+
+def write_wordpiece(vocab: Mapping[str, int], folder: Path) -> None:
+    """Writes tokenizer.json, vocab.txt and tokenizer_config.json of a cased BERT tokenizer."""
+    from tokenizers import AddedToken
+
+    tokenizer = bare_wordpiece(vocab)
+    tokenizer.post_processor = _bert_template(vocab)
+    # In the order of their ids, so that none is renumbered.
+    for piece in sorted(SPECIAL_PIECES.values(), key=vocab.__getitem__):
+        tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False)])
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    ordered = sorted(vocab, key=vocab.__getitem__)
+    (folder / "vocab.txt").write_text("".join(piece + "\n" for piece in ordered), encoding="utf-8", newline="\n")
+    _write_config(folder, SPECIAL_PIECES, _bert_options({}))
+
+
+def bare_wordpiece(vocab: Mapping[str, int]) -> Any:
+    """BERT's normaliser and pre-tokeniser (each Chinese character alone), cased, accents kept; no special pieces."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordPiece(dict(vocab), unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
+
+
+def _bert_template(vocab: Mapping[str, int]) -> Any:
+    from tokenizers.processors import TemplateProcessing
+
+    return TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocab["[CLS]"]), ("[SEP]", vocab["[SEP]"])],
+    )
+
+
+def _bert_options(content: Mapping[str, Any]) -> dict[str, object]:
+    """What the BERT class puts into its normaliser when it loads: it must say what tokenizer.json says."""
+    normalizer = content.get("normalizer") or {}
+    return {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": bool(normalizer.get("lowercase", False)),
+        "strip_accents": normalizer.get("strip_accents", False),
+        "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
+    }
+
+
+def _write_config(folder: Path, names: Mapping[str, str], options: Mapping[str, object]) -> None:
+    config = {**options, "model_max_length": _MAX_LENGTH, **{f"{name}_token": piece for name, piece in names.items()}}
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object.")
+    return content
+
+
+def train_wordpiece(sentences: Sequence[str], vocab_size: int, folder: Path) -> None:
+    """Trains a WordPiece vocabulary of at most `vocab_size` pieces (all characters of the text are kept)."""
+    special = list(SPECIAL_PIECES.values())
+    # The trainer numbers the continuing characters (##a) in the order of a hash map, and ties between merges go by
+    # number, so two trainings differ. A training without room for merges finds those characters; they then go in
+    # first, sorted, and the second training is the same every time.
+    characters = _trained_vocab(sentences, special, 0)
+    continuing = sorted(piece for piece in characters if piece.startswith("##") and len(piece) == 3)
+    trained = _trained_vocab(sentences, special + continuing, vocab_size)
+    write_wordpiece(trained, folder)
+
+
+def _trained_vocab(sentences: Sequence[str], first: Sequence[str], vocab_size: int) -> dict[str, int]:
+    from tokenizers.trainers import WordPieceTrainer
+
+    tokenizer = bare_wordpiece({"[UNK]": 0})
+    trainer = WordPieceTrainer(vocab_size=vocab_size, min_frequency=2, special_tokens=list(first), show_progress=False)
+    tokenizer.train_from_iterator(sentences, trainer, length=len(sentences))
+    return dict(tokenizer.get_vocab())
