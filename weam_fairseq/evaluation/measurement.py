@@ -1,0 +1,44 @@
+"""What goes into a task and what comes out of it, before model names and hashes are put to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the user asked for. `split` is the first part of the data files' names; `batch_size` counts sentences."""
+
+    data: Path
+    languages: tuple[str, ...]
+    source_language: str = "en"
+    split: str = "heldout"
+    seed: int = 1
+    batch_size: int = 64
+
+    def pair(self, language: str) -> str:
+        return f"{self.source_language}-{language}"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number.
+
+    Attributes:
+        language: a language (`de`) or a pair (`en-de`).
+        split: the lines that the number stands for.
+        value: 0–100.
+        n: how many decisions `value` is the mean of (per direction, where there are two).
+        detail: what a reader needs to trust or doubt it.
+        method: the parts of the signature that say how it was measured, in order.
+    """
+
+    language: str
+    split: str
+    metric: str
+    value: float
+    n: int
+    detail: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, str] = field(default_factory=dict)

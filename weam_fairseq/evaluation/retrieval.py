@@ -1,0 +1,66 @@
+"""Nearest-neighbour retrieval by cosine: which candidate, how often the right one, which layer. Numpy only.
+
+Shapes: `L` layers, `Q` queries, `C` candidates, `D` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Half(NamedTuple):
+    """One half of an evaluation file, as the 0-based indices of its lines."""
+
+    name: str
+    lines: np.ndarray
+
+
+class LayerChoice(NamedTuple):
+    """The chosen layer, and every layer's dev figure (0–100) that it was chosen from."""
+
+    layer: int
+    dev: list[float]
+
+
+def dev_and_test(lines: int) -> tuple[Half, Half]:
+    """Even lines are dev and odd ones test, counted from 0: files are sorted by origin, so halves cut in the
+    middle would differ in origin."""
+    return Half("even", np.arange(0, lines, 2)), Half("odd", np.arange(1, lines, 2))
+
+
+def nearest(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """The index of the candidate with the highest cosine for each query; the first one if several tie.
+
+    *Shape:* `(Q, D)`, `(C, D)` to `(Q,)`.
+    """
+    queries, candidates = _unit_rows(queries), _unit_rows(candidates)
+    found = np.empty(len(queries), dtype=np.int64)
+    for start in range(0, len(queries), 1024):  # bounds the (Q, C) product of cosines
+        found[start : start + 1024] = (queries[start : start + 1024] @ candidates.T).argmax(axis=1)
+    return found
+
+
+def hits(found: np.ndarray, candidate_keys: Sequence[Hashable], gold_keys: Sequence[Hashable]) -> np.ndarray:
+    """Whether each query's candidate carries the gold key: candidates with equal keys are equally right.
+
+    *Shape:* `(Q,)` indices to `(Q,)` booleans.
+    """
+    return np.array([candidate_keys[idx] == gold for idx, gold in zip(found, gold_keys, strict=True)], dtype=bool)
+
+
+def percent(hit: np.ndarray) -> float:
+    """The share of hits, 0–100."""
+    return 100.0 * float(hit.mean())
+
+
+def choose_layer(dev: Sequence[float]) -> LayerChoice:
+    """The layer with the best dev figure; the lowest one if several tie."""
+    return LayerChoice(int(np.argmax(dev)), [float(value) for value in dev])
+
+
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

@@ -1,0 +1,137 @@
+"""Scores as lines of JSON: the record, its signature, and the file that holds them.
+
+A score never travels without its signature (the habit is sacrebleu's): task, language, split, how it was measured,
+checkpoint, data, seed and versions, so that two numbers with equal signatures may be compared and others not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from weam_fairseq import __version__
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.measurement import Measurement
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of `scores.jsonl`. `value` is 0–100; `checkpoint` is the start of the weights' SHA-256."""
+
+    task: str
+    model: str
+    checkpoint: str
+    language: str
+    split: str
+    metric: str
+    value: float
+    n: int
+    detail: dict[str, Any]
+    seed: int
+    signature: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str, int]:
+        """What a later run of the same measurement replaces."""
+        return (self.task, self.model, self.language, self.split, self.metric, self.seed)
+
+
+def make_score(
+    measurement: Measurement,
+    *,
+    task: str,
+    model: str,
+    checkpoint: str,
+    data: str,
+    seed: int,
+    versions: Mapping[str, str],
+) -> Score:
+    """Puts the name, the hashes of weights and data, and the signature to a measurement."""
+    parts = {
+        **measurement.method,
+        "metric": measurement.metric,
+        "ckpt": checkpoint,
+        "data": data,
+        "seed": str(seed),
+        **versions,
+    }
+    return Score(
+        task=task,
+        model=model,
+        checkpoint=checkpoint,
+        language=measurement.language,
+        split=measurement.split,
+        metric=measurement.metric,
+        value=measurement.value,
+        n=measurement.n,
+        detail=measurement.detail,
+        seed=seed,
+        signature="|".join([task, *(f"{name}:{value}" for name, value in parts.items())]),
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions for the signature: ours as `v`, then the two that can change a number."""
+    return {
+        "v": __version__,
+        "transformers": metadata.version("transformers"),
+        "torch": metadata.version("torch"),
+    }
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Reads `scores.jsonl`.
+
+    Raises:
+        InputError: a line is no JSON object or lacks a field.
+    """
+    names = [field.name for field in fields(Score)]
+    scores = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            scores.append(Score(**{name: record[name] for name in names}))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}:{number}: the line is no score ({type(error).__name__}: {error}). "
+                "Remove it, or evaluate again into a new file."
+            ) from None
+    return scores
+
+
+def write_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Adds `scores` to the file, in place of older lines with the same key, all of them or none.
+
+    The file is written beside and renamed, under a lock on its folder: an interruption leaves the old file, and two
+    evaluations that end together lose nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.parent):
+        new = {score.key for score in scores}
+        kept = [score for score in read_scores(path) if score.key not in new] if path.exists() else []
+        beside = path.with_name(path.name + ".part")
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            for score in [*kept, *scores]:
+                file.write(json.dumps(asdict(score), ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock as well

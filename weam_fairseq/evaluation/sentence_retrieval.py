@@ -1,0 +1,105 @@
+"""Sentence retrieval: find a sentence's translation among the translations of one half, in both directions.
+
+A sentence is the mean of the states of its pieces (special ones and padding left out), compared by cosine. The best
+layer, 0 being the embeddings, is chosen on the dev half by the mean of both directions, and the other half is
+reported; a half's candidates are its own sentences. This is the procedure of Tatoeba retrieval in XTREME (Hu et al.
+2020), with the layer chosen on text that is not reported.
+
+Where several candidates have the same text, a hit on any of them counts: no model could tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
+from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.readers import Pair
+from weam_fairseq.evaluation.retrieval import Half, choose_layer, dev_and_test, hits, nearest, percent
+
+
+def measure_sentence_retrieval(
+    folder: Folder, data: Mapping[str, Sequence[Pair]], setting: Setting
+) -> list[Measurement]:
+    """One measurement a pair: accuracy@1, the mean of both directions.
+
+    Raises:
+        InputError: a sentence has no pieces.
+    """
+    return [_measure_pair(folder, pairs, setting, language) for language, pairs in data.items()]
+
+
+def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, language: str) -> Measurement:
+    sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    source_states, source_cut = _sentence_states(folder, sources, setting, setting.source_language)
+    target_states, target_cut = _sentence_states(folder, targets, setting, language)
+
+    dev, test = dev_and_test(len(pairs))
+    both = [
+        _both_directions(source, target, sources, targets, dev)
+        for source, target in zip(source_states, target_states, strict=True)
+    ]
+    choice = choose_layer([float(np.mean(directions)) for directions in both])
+    forward, backward = _both_directions(
+        source_states[choice.layer], target_states[choice.layer], sources, targets, test
+    )
+    return Measurement(
+        language=setting.pair(language),
+        split=f"{setting.split}/{test.name}",
+        metric="accuracy@1",
+        value=(forward + backward) / 2,
+        n=len(test.lines),
+        detail={
+            "directions": {
+                f"{setting.source_language}>{language}": forward,
+                f"{language}>{setting.source_language}": backward,
+            },
+            "layer": choice.layer,
+            "dev_by_layer": choice.dev,
+            "candidates": len(test.lines),
+            "duplicate_targets": _duplicates(targets, test),
+            "duplicate_sources": _duplicates(sources, test),
+            "sentences_cut": source_cut + target_cut,
+        },
+        method={
+            "pair": setting.pair(language),
+            "split": f"{setting.split}/{test.name}",
+            "pool": "mean",
+            "layer": "dev-best",
+        },
+    )
+
+
+def _sentence_states(folder: Folder, texts: list[str], setting: Setting, language: str) -> tuple[np.ndarray, int]:
+    """*Shape:* `(L + 1, N, D)`, and how many sentences were cut."""
+    pieces = tokenize(folder, texts)
+    states = group_states(folder, pieces, sentence_groups(pieces), setting.batch_size, f"sentences {language}")
+    if not states.filled.all():
+        text = texts[int(np.flatnonzero(~states.filled)[0])]
+        raise InputError(
+            f"the {language} sentence {text!r} has no pieces in the tokenizer of {folder.path}. "
+            "Remove its pair from the evaluation file."
+        )
+    return states.values, pieces.cut
+
+
+def _both_directions(
+    source: np.ndarray, target: np.ndarray, sources: list[str], targets: list[str], half: Half
+) -> tuple[float, float]:
+    return (
+        _accuracy(source[half.lines], target[half.lines], [targets[line] for line in half.lines]),
+        _accuracy(target[half.lines], source[half.lines], [sources[line] for line in half.lines]),
+    )
+
+
+def _accuracy(queries: np.ndarray, candidates: np.ndarray, texts: list[str]) -> float:
+    return percent(hits(nearest(queries, candidates), texts, texts))
+
+
+def _duplicates(texts: list[str], half: Half) -> int:
+    """How many candidates have a text that an earlier one has too."""
+    return len(half.lines) - len({texts[line] for line in half.lines})

@@ -1,0 +1,182 @@
+"""Word retrieval in context: find a word's translation among the linked words of one half, in both directions.
+
+A word is the mean of the states of its pieces, in its sentence (words joined with single spaces). Queries come from
+sure links; candidates are all linked word occurrences of the other side of the same half. The layer is chosen on the
+dev half by the mean of both directions; the other half is reported.
+
+What counts as a hit. The retrieved occurrence has the same lower-cased string (the same *type*) as the word that the
+query is linked to: bilingual lexicon induction scores types, and "die" in one sentence is as good an answer for "the"
+as "die" in another. The stricter figure, that very occurrence (Cao et al. 2020, contextual word retrieval), and the
+mean over query types rather than occurrences (so that "the" counts once) stand in `detail`.
+
+What is asked. Links between equal strings (names, numbers, punctuation) and links of words without a letter or digit
+are no queries: shared piece embeddings find them without any translation. They stay among the candidates. The figure
+with them is in `detail` too.
+
+The links must not come from the aligner that made the training links, or a model would be rewarded for that aligner's
+habits: hand-made links, or another aligner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.encode import group_states, tokenize, word_groups
+from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.readers import LinkedPair
+from weam_fairseq.evaluation.retrieval import Half, choose_layer, dev_and_test, hits, nearest, percent
+
+
+class WordStates(NamedTuple):
+    """*Shape:* `values` `(L + 1, G, D)`, `filled` `(G,)`; `first[k]` is where sentence k's words begin in G."""
+
+    values: np.ndarray
+    filled: np.ndarray
+    first: np.ndarray
+    types: list[str]
+    cut: int
+
+
+class HalfLinks(NamedTuple):
+    """The sure links of one half as word occurrences, `(N,)` each, and which of them are asked."""
+
+    source_word_idx: np.ndarray
+    target_word_idx: np.ndarray
+    asked: np.ndarray
+    without_pieces: int
+
+
+class Precision(NamedTuple):
+    """Precision@1 of one direction, 0–100, in its variants."""
+
+    by_type: float
+    by_occurrence: float
+    mean_over_types: float
+    with_copies: float
+
+
+def measure_word_retrieval(
+    folder: Folder, data: Mapping[str, Sequence[LinkedPair]], setting: Setting
+) -> list[Measurement]:
+    """One measurement a pair: type precision@1, the mean of both directions.
+
+    Raises:
+        InputError: a half has no link that can be asked.
+    """
+    return [_measure_pair(folder, pairs, setting, language) for language, pairs in data.items()]
+
+
+def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting, language: str) -> Measurement:
+    source = _word_states(folder, [pair.source_words for pair in pairs], setting, setting.source_language)
+    target = _word_states(folder, [pair.target_words for pair in pairs], setting, language)
+    dev, test = dev_and_test(len(pairs))
+    dev_links = _half_links(pairs, source, target, dev, setting.pair(language))
+    test_links = _half_links(pairs, source, target, test, setting.pair(language))
+
+    dev_figures = [_both_directions(source, target, dev_links, layer) for layer in range(len(source.values))]
+    choice = choose_layer([(forward.by_type + backward.by_type) / 2 for forward, backward in dev_figures])
+    forward, backward = _both_directions(source, target, test_links, choice.layer)
+    return Measurement(
+        language=setting.pair(language),
+        split=f"{setting.split}/{test.name}",
+        metric="precision@1",
+        value=(forward.by_type + backward.by_type) / 2,
+        n=int(test_links.asked.sum()),
+        detail={
+            "directions": {
+                f"{setting.source_language}>{language}": forward.by_type,
+                f"{language}>{setting.source_language}": backward.by_type,
+            },
+            "by_occurrence": (forward.by_occurrence + backward.by_occurrence) / 2,
+            "mean_over_types": (forward.mean_over_types + backward.mean_over_types) / 2,
+            "with_copies": (forward.with_copies + backward.with_copies) / 2,
+            "layer": choice.layer,
+            "dev_by_layer": choice.dev,
+            "links": len(test_links.asked),
+            "links_without_pieces": test_links.without_pieces,
+            "possible_links_left_out": sum(pairs[line].possible for line in test.lines),
+            "candidates": [len(set(test_links.source_word_idx)), len(set(test_links.target_word_idx))],
+            "sentences_cut": source.cut + target.cut,
+        },
+        method={
+            "pair": setting.pair(language),
+            "split": f"{setting.split}/{test.name}",
+            "match": "type",
+            "links": "sure-without-copies",
+            "pool": "mean",
+            "layer": "dev-best",
+        },
+    )
+
+
+def _word_states(folder: Folder, sentences: list[list[str]], setting: Setting, language: str) -> WordStates:
+    pieces = tokenize(folder, [" ".join(words) for words in sentences])
+    states = group_states(folder, pieces, word_groups(pieces, sentences), setting.batch_size, f"words {language}")
+    first = np.cumsum([0] + [len(words) for words in sentences])
+    types = [word.lower() for words in sentences for word in words]
+    return WordStates(states.values, states.filled, first, types, pieces.cut)
+
+
+def _half_links(
+    pairs: Sequence[LinkedPair], source: WordStates, target: WordStates, half: Half, name: str
+) -> HalfLinks:
+    occurrences = [
+        (source.first[line] + link.source_word_idx, target.first[line] + link.target_word_idx)
+        for line in half.lines
+        for link in pairs[line].links
+    ]
+    kept = [(i, j) for i, j in occurrences if source.filled[i] and target.filled[j]]
+    asked = np.array([_is_asked(source.types[i], target.types[j]) for i, j in kept], dtype=bool)
+    if not asked.any():
+        raise InputError(
+            f"{name}: the {half.name} lines hold no sure link between different words, so there is nothing to ask. "
+            "Check the gold file."
+        )
+    links = np.array(kept, dtype=np.int64)
+    return HalfLinks(links[:, 0], links[:, 1], asked, len(occurrences) - len(kept))
+
+
+def _is_asked(source_type: str, target_type: str) -> bool:
+    return source_type != target_type and _has_text(source_type) and _has_text(target_type)
+
+
+def _has_text(word: str) -> bool:
+    return any(character.isalnum() for character in word)
+
+
+def _both_directions(
+    source: WordStates, target: WordStates, links: HalfLinks, layer: int
+) -> tuple[Precision, Precision]:
+    i, j = links.source_word_idx, links.target_word_idx
+    return (
+        _precision(source, target, i, j, links.asked, layer),
+        _precision(target, source, j, i, links.asked, layer),
+    )
+
+
+def _precision(
+    query: WordStates, candidate: WordStates, query_idx: np.ndarray, gold_idx: np.ndarray, asked: np.ndarray, layer: int
+) -> Precision:
+    """Every link is searched once; the variants differ in what is counted."""
+    pool = np.unique(gold_idx)
+    queries, position = np.unique(query_idx, return_inverse=True)
+    found = pool[nearest(query.values[layer][queries], candidate.values[layer][pool])][position]
+    type_hit = hits(found, candidate.types, [candidate.types[j] for j in gold_idx])
+    return Precision(
+        by_type=percent(type_hit[asked]),
+        by_occurrence=percent((found == gold_idx)[asked]),
+        mean_over_types=_mean_over_types(type_hit[asked], [query.types[i] for i in query_idx[asked]]),
+        with_copies=percent(type_hit),
+    )
+
+
+def _mean_over_types(hit: np.ndarray, query_types: list[str]) -> float:
+    by_type: dict[str, list[bool]] = {}
+    for is_hit, query_type in zip(hit, query_types, strict=True):
+        by_type.setdefault(query_type, []).append(bool(is_hit))
+    return 100.0 * float(np.mean([np.mean(each) for each in by_type.values()]))
