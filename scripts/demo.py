@@ -129,9 +129,8 @@ def run(run_dir: Path, settings: Settings) -> None:
             journal.timed(f"export {name}", lambda name=name, folder=folder: export(journal, name, folder))
     scores = run_dir / "scores.jsonl"
     for name in [BASE, *CONTINUED]:
-        done = scored(scores, name)
-        for task in [task for task in TASKS if task not in done]:
-            journal.timed(f"evaluate {name}: {task}", lambda n=name, t=task: evaluate(journal, run_dir, n, t))
+        if not scored(scores, name):
+            journal.timed(f"evaluate {name}", lambda name=name: evaluate(journal, run_dir, name))
     if not (run_dir / "examples.json").is_file():
         journal.timed("examples", lambda: show(journal, run_dir, data_bin))
     command(journal, "report", ["weam-report", str(run_dir)])
@@ -242,19 +241,18 @@ def export(journal: Journal, name: str, folder: Path) -> None:
     command(journal, f"export {name}", ["weam-to-hf", str(folder / "checkpoint_last.pt"), str(folder / "hf")])
 
 
-def scored(scores: Path, name: str) -> set[str]:
-    """Tasks whose figures for one model are there."""
+def scored(scores: Path, name: str) -> bool:
+    """Whether the figures of one model are there; weam-evaluate writes those of all tasks at once."""
     if not scores.is_file():
-        return set()
-    records = [json.loads(line) for line in scores.read_text(encoding="utf-8").splitlines()]
-    return {record["task"] for record in records if record["model"] == name}
+        return False
+    return any(json.loads(line)["model"] == name for line in scores.read_text(encoding="utf-8").splitlines())
 
 
-def evaluate(journal: Journal, run_dir: Path, name: str, task: str) -> None:
-    words = ["weam-evaluate", task, "--model", str(run_dir / "models" / name / "hf"), "--name", name]
+def evaluate(journal: Journal, run_dir: Path, name: str) -> None:
+    words = ["weam-evaluate", *TASKS, "--model", str(run_dir / "models" / name / "hf"), "--name", name]
     words += ["--data", str(run_dir / "heldout"), "--languages", ",".join(LANGUAGES)]
     words += ["--out", str(run_dir / "scores.jsonl")]
-    command(journal, f"evaluate {name}: {task}", words)
+    command(journal, f"evaluate {name}", words)
 
 
 def show(journal: Journal, run_dir: Path, data_bin: Path) -> None:

@@ -20,10 +20,11 @@ EXAMPLE = """example:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one task. Returns the exit code: 0, or 2 after one sentence on stderr."""
+    """Runs the tasks. Returns the exit code: 0, or 2 after one sentence on stderr."""
     options = _parser().parse_args(argv)
     try:
-        scores = evaluate(options)
+        tasks = [find_task(name) for name in dict.fromkeys(options.task)]
+        scores = [score for task in tasks for score in evaluate(task, options)]
         if options.out is not None:
             write_scores(options.out, scores)
     except (InputError, OSError) as error:
@@ -34,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def evaluate(options: argparse.Namespace) -> list[Score]:
+def evaluate(task: Task, options: argparse.Namespace) -> list[Score]:
     """Reads the data first, so that a mistake in it shows before a model is loaded."""
-    task = find_task(options.task)
     setting = Setting(
         data=options.data,
         languages=_languages(options.languages),
@@ -81,7 +81,7 @@ def _remark(score: Score) -> str:
     if "unigram_bound" in score.detail:
         return f"unigram bound {score.detail['unigram_bound']:.1f}"
     directions = ", ".join(f"{name} {value:.1f}" for name, value in score.detail["directions"].items())
-    return f"{directions}, layer {score.detail['layer']}"
+    return f"{directions}, layer {score.detail['layer']}, shared pieces alone {score.detail['shared_pieces']:.1f}"
 
 
 def _print_warnings(scores: Sequence[Score]) -> None:
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="tasks:\n" + "\n".join(_describe(task) for task in TASKS) + "\n\n" + EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", metavar="TASK", help=", ".join(task.name for task in TASKS))
+    parser.add_argument("task", metavar="TASK", nargs="+", help=", ".join(task.name for task in TASKS))
     parser.add_argument("--model", metavar="HF_DIR", type=Path, required=True, help="folder with a masked LM")
     parser.add_argument("--name", help="the model's name in the scores (default: the folder's name)")
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="folder of the evaluation files")

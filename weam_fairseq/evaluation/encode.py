@@ -146,16 +146,18 @@ def _group_means(layers: Sequence[torch.Tensor], groups: Sequence[Sequence[Group
     import torch
 
     flat = [(row_idx, group) for row_idx, row in enumerate(groups) for group in row]
-    owner = torch.tensor([idx for idx, (_, group) in enumerate(flat) for _ in group], dtype=torch.long)
     row = torch.tensor([row_idx for row_idx, group in flat for _ in group], dtype=torch.long)
     position = torch.tensor([position for _, group in flat for position in group], dtype=torch.long)
-    counts = torch.bincount(owner, minlength=len(flat)).clamp(min=1).unsqueeze(1)
-    means = []
-    for layer in layers:
-        states = layer[row.to(layer.device), position.to(layer.device)].float().cpu()
-        sums = torch.zeros(len(flat), layer.shape[-1]).index_add_(0, owner, states)
-        means.append((sums / counts).numpy())
-    return np.stack(means)
+    sizes = np.array([len(group) for _, group in flat])
+    filled = sizes > 0
+    # The states of a group stand together, so a sum over each run of rows is all that is needed.
+    firsts = (np.cumsum(sizes) - sizes)[filled]
+    means = np.zeros((len(layers), len(flat), layers[0].shape[-1]), dtype=np.float32)
+    if filled.any():
+        for number, layer in enumerate(layers):
+            states = layer[row.to(layer.device), position.to(layer.device)].float().cpu().numpy()
+            means[number, filled] = np.add.reduceat(states, firsts, axis=0) / sizes[filled, None]
+    return means
 
 
 def _progress(batches: list[list[int]], label: str) -> Iterator[list[int]]:

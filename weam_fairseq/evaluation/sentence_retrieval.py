@@ -5,12 +5,14 @@ layer, 0 being the embeddings, is chosen on the dev half by the mean of both dir
 reported; a half's candidates are its own sentences. This is the procedure of Tatoeba retrieval in XTREME (Hu et al.
 2020), with the layer chosen on text that is not reported.
 
-Where several candidates have the same text, a hit on any of them counts: no model could tell them apart.
+Where several candidates have the same text, a hit on any of them counts: no model could tell
+them apart. Beside each figure stands what shared pieces find without a model (`shared_pieces`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +20,17 @@ from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.overlap import Bag, bags, nearest_by_overlap
 from weam_fairseq.evaluation.readers import Pair
 from weam_fairseq.evaluation.retrieval import Half, choose_layer, dev_and_test, hits, nearest, percent
+
+
+class SentenceStates(NamedTuple):
+    """*Shape:* `values` `(L + 1, N, D)`; `bags[k]` holds the pieces of sentence k; `cut` sentences were too long."""
+
+    values: np.ndarray
+    bags: list[Bag]
+    cut: int
 
 
 def measure_sentence_retrieval(
@@ -35,17 +46,17 @@ def measure_sentence_retrieval(
 
 def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, language: str) -> Measurement:
     sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
-    source_states, source_cut = _sentence_states(folder, sources, setting, setting.source_language)
-    target_states, target_cut = _sentence_states(folder, targets, setting, language)
+    source = _sentence_states(folder, sources, setting, setting.source_language)
+    target = _sentence_states(folder, targets, setting, language)
 
     dev, test = dev_and_test(len(pairs))
     both = [
-        _both_directions(source, target, sources, targets, dev)
-        for source, target in zip(source_states, target_states, strict=True)
+        _both_directions(above, below, sources, targets, dev)
+        for above, below in zip(source.values, target.values, strict=True)
     ]
     choice = choose_layer([float(np.mean(directions)) for directions in both])
     forward, backward = _both_directions(
-        source_states[choice.layer], target_states[choice.layer], sources, targets, test
+        source.values[choice.layer], target.values[choice.layer], sources, targets, test
     )
     return Measurement(
         language=setting.pair(language),
@@ -60,10 +71,11 @@ def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, langu
             },
             "layer": choice.layer,
             "dev_by_layer": choice.dev,
+            "shared_pieces": _floor(source, target, sources, targets, test),
             "candidates": len(test.lines),
             "duplicate_targets": _duplicates(targets, test),
             "duplicate_sources": _duplicates(sources, test),
-            "sentences_cut": source_cut + target_cut,
+            "sentences_cut": source.cut + target.cut,
         },
         method={
             "pair": setting.pair(language),
@@ -74,17 +86,17 @@ def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, langu
     )
 
 
-def _sentence_states(folder: Folder, texts: list[str], setting: Setting, language: str) -> tuple[np.ndarray, int]:
-    """*Shape:* `(L + 1, N, D)`, and how many sentences were cut."""
+def _sentence_states(folder: Folder, texts: list[str], setting: Setting, language: str) -> SentenceStates:
     pieces = tokenize(folder, texts)
-    states = group_states(folder, pieces, sentence_groups(pieces), setting.batch_size, f"sentences {language}")
+    groups = sentence_groups(pieces)
+    states = group_states(folder, pieces, groups, setting.batch_size, f"sentences {language}")
     if not states.filled.all():
         text = texts[int(np.flatnonzero(~states.filled)[0])]
         raise InputError(
             f"the {language} sentence {text!r} has no pieces in the tokenizer of {folder.path}. "
             "Remove its pair from the evaluation file."
         )
-    return states.values, pieces.cut
+    return SentenceStates(states.values, bags(pieces, groups), pieces.cut)
 
 
 def _both_directions(
@@ -98,6 +110,18 @@ def _both_directions(
 
 def _accuracy(queries: np.ndarray, candidates: np.ndarray, texts: list[str]) -> float:
     return percent(hits(nearest(queries, candidates), texts, texts))
+
+
+def _floor(source: SentenceStates, target: SentenceStates, sources: list[str], targets: list[str], half: Half) -> float:
+    """What the pieces that both sides share find without a model, both directions together."""
+    found = []
+    for query, candidate, texts in ((source, target, targets), (target, source, sources)):
+        gold = [texts[line] for line in half.lines]
+        nearest_line = nearest_by_overlap(
+            [query.bags[line] for line in half.lines], [candidate.bags[line] for line in half.lines]
+        )
+        found.append(percent(hits(nearest_line, gold, gold)))
+    return float(np.mean(found))
 
 
 def _duplicates(texts: list[str], half: Half) -> int:

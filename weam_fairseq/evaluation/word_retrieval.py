@@ -11,7 +11,7 @@ mean over query types rather than occurrences (so that "the" counts once) stand 
 
 What is asked. Links between equal strings (names, numbers, punctuation) and links of words without a letter or digit
 are no queries: shared piece embeddings find them without any translation. They stay among the candidates. The figure
-with them is in `detail` too.
+with them is in `detail` too, and so is what shared pieces find without a model (`shared_pieces`).
 
 The links must not come from the aligner that made the training links, or a model would be rewarded for that aligner's
 habits: hand-made links, or another aligner's.
@@ -19,7 +19,7 @@ habits: hand-made links, or another aligner's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,18 +28,25 @@ from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, tokenize, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.overlap import Bag, bags, nearest_by_overlap
 from weam_fairseq.evaluation.readers import LinkedPair
 from weam_fairseq.evaluation.retrieval import Half, choose_layer, dev_and_test, hits, nearest, percent
 
 
 class WordStates(NamedTuple):
-    """*Shape:* `values` `(L + 1, G, D)`, `filled` `(G,)`; `first[k]` is where sentence k's words begin in G."""
+    """*Shape:* `values` `(L + 1, G, D)`, `filled` `(G,)`; `first[k]` is where sentence k's words begin in G;
+    `types` are the lower-cased words and `bags` their pieces."""
 
     values: np.ndarray
     filled: np.ndarray
     first: np.ndarray
     types: list[str]
+    bags: list[Bag]
     cut: int
+
+
+# (query side, candidate side, queries, candidates) to the place of each query's nearest candidate.
+Search = Callable[[WordStates, WordStates, np.ndarray, np.ndarray], np.ndarray]
 
 
 class HalfLinks(NamedTuple):
@@ -78,9 +85,10 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
     dev_links = _half_links(pairs, source, target, dev, setting.pair(language))
     test_links = _half_links(pairs, source, target, test, setting.pair(language))
 
-    dev_figures = [_both_directions(source, target, dev_links, layer) for layer in range(len(source.values))]
+    dev_figures = [_both_directions(source, target, dev_links, by_state(layer)) for layer in range(len(source.values))]
     choice = choose_layer([(forward.by_type + backward.by_type) / 2 for forward, backward in dev_figures])
-    forward, backward = _both_directions(source, target, test_links, choice.layer)
+    forward, backward = _both_directions(source, target, test_links, by_state(choice.layer))
+    floor = _both_directions(source, target, test_links, by_overlap)
     return Measurement(
         language=setting.pair(language),
         split=f"{setting.split}/{test.name}",
@@ -95,6 +103,7 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
             "by_occurrence": (forward.by_occurrence + backward.by_occurrence) / 2,
             "mean_over_types": (forward.mean_over_types + backward.mean_over_types) / 2,
             "with_copies": (forward.with_copies + backward.with_copies) / 2,
+            "shared_pieces": (floor[0].by_type + floor[1].by_type) / 2,
             "layer": choice.layer,
             "dev_by_layer": choice.dev,
             "links": len(test_links.asked),
@@ -114,12 +123,27 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
     )
 
 
+def by_state(layer: int) -> Search:
+    """Searches by the cosine of a layer's states."""
+
+    def search(query: WordStates, candidate: WordStates, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        return nearest(query.values[layer][queries], candidate.values[layer][pool])
+
+    return search
+
+
+def by_overlap(query: WordStates, candidate: WordStates, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Searches by shared pieces, without a model."""
+    return nearest_by_overlap([query.bags[i] for i in queries], [candidate.bags[j] for j in pool])
+
+
 def _word_states(folder: Folder, sentences: list[list[str]], setting: Setting, language: str) -> WordStates:
     pieces = tokenize(folder, [" ".join(words) for words in sentences])
-    states = group_states(folder, pieces, word_groups(pieces, sentences), setting.batch_size, f"words {language}")
+    groups = word_groups(pieces, sentences)
+    states = group_states(folder, pieces, groups, setting.batch_size, f"words {language}")
     first = np.cumsum([0] + [len(words) for words in sentences])
     types = [word.lower() for words in sentences for word in words]
-    return WordStates(states.values, states.filled, first, types, pieces.cut)
+    return WordStates(states.values, states.filled, first, types, bags(pieces, groups), pieces.cut)
 
 
 def _half_links(
@@ -150,22 +174,27 @@ def _has_text(word: str) -> bool:
 
 
 def _both_directions(
-    source: WordStates, target: WordStates, links: HalfLinks, layer: int
+    source: WordStates, target: WordStates, links: HalfLinks, search: Search
 ) -> tuple[Precision, Precision]:
     i, j = links.source_word_idx, links.target_word_idx
     return (
-        _precision(source, target, i, j, links.asked, layer),
-        _precision(target, source, j, i, links.asked, layer),
+        _precision(source, target, i, j, links.asked, search),
+        _precision(target, source, j, i, links.asked, search),
     )
 
 
 def _precision(
-    query: WordStates, candidate: WordStates, query_idx: np.ndarray, gold_idx: np.ndarray, asked: np.ndarray, layer: int
+    query: WordStates,
+    candidate: WordStates,
+    query_idx: np.ndarray,
+    gold_idx: np.ndarray,
+    asked: np.ndarray,
+    search: Search,
 ) -> Precision:
     """Every link is searched once; the variants differ in what is counted."""
     pool = np.unique(gold_idx)
     queries, position = np.unique(query_idx, return_inverse=True)
-    found = pool[nearest(query.values[layer][queries], candidate.values[layer][pool])][position]
+    found = pool[search(query, candidate, queries, pool)][position]
     type_hit = hits(found, candidate.types, [candidate.types[j] for j in gold_idx])
     return Precision(
         by_type=percent(type_hit[asked]),

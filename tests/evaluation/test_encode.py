@@ -1,0 +1,57 @@
+"""Means over pieces: the right positions, whatever the padding and the batch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize, word_groups
+from weam_fairseq.evaluation.hf_folder import Folder, load_folder
+
+
+def test_sentence_means_leave_out_padding_and_special_pieces(folder: Folder, sentences: list[str]) -> None:
+    pieces = tokenize(folder, sentences)
+    states = group_states(folder, pieces, sentence_groups(pieces), 5, "test")
+    for index, text in enumerate(sentences):  # one by one there is no padding at all
+        with torch.no_grad():
+            output = folder.model(**folder.tokenizer(text, return_tensors="pt"), output_hidden_states=True)
+        slow = np.stack([layer[0, 1:-1].mean(dim=0).numpy() for layer in output.hidden_states])
+        np.testing.assert_allclose(states.values[:, index], slow, atol=1e-5)
+    assert states.values.shape == (3, len(sentences), 16)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batch_size_changes_nothing(folder: Folder, sentences: list[str], batch_size: int) -> None:
+    pieces = tokenize(folder, sentences)
+    one = group_states(folder, pieces, sentence_groups(pieces), 7, "test").values
+    other = group_states(folder, pieces, sentence_groups(pieces), batch_size, "test").values
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_words_own_the_pieces_that_their_characters_overlap(folder: Folder) -> None:
+    # "##" pieces of an unseen word belong to it; a word without any piece (a zero-width joiner) has an empty group.
+    words = [["the", "uberdoor", "\u200d", "open"]]
+    pieces = tokenize(folder, [" ".join(words[0])])
+    tokens = folder.tokenizer.convert_ids_to_tokens(pieces.inputs["input_ids"][0])
+    the, compound, joiner, last = word_groups(pieces, words)[0]
+    assert [tokens[position] for position in the] == ["the"]
+    assert "".join(tokens[position].removeprefix("##") for position in compound) == "uberdoor"
+    assert len(compound) > 1
+    assert joiner == []
+    assert "".join(tokens[position].removeprefix("##") for position in last) == "open"
+
+    states = group_states(folder, pieces, word_groups(pieces, words), 1, "test")
+    assert states.filled.tolist() == [True, True, False, True]
+    with torch.no_grad():
+        output = folder.model(**folder.tokenizer(" ".join(words[0]), return_tensors="pt"), output_hidden_states=True)
+    slow = output.hidden_states[2][0, compound].mean(dim=0).numpy()
+    np.testing.assert_allclose(states.values[2, 1], slow, atol=1e-5)
+
+
+def test_long_texts_are_cut_and_counted(make_folder: Callable[..., Path]) -> None:
+    short = load_folder(make_folder(max_positions=8))
+    pieces = tokenize(short, ["the " * 6, "the " * 7])
+    assert pieces.cut == 1
+    assert [pieces.length(0), pieces.length(1)] == [8, 8]
