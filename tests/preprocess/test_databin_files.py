@@ -1,0 +1,120 @@
+"""The data-bin as the training side reads it: fairseq's own readers, AutoTokenizer, the manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from weam_preprocess import cli
+from weam_preprocess.databin import BinarizedPair, IdSpace, write_split
+
+indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
+
+
+@pytest.fixture(scope="module")
+def databin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """en-de and en-zh, one pair held out of each."""
+    folder = tmp_path_factory.mktemp("corpus")
+    return make(folder, folder / "data-bin")
+
+
+def make(folder: Path, destdir: Path) -> Path:
+    german = "The house is small.\tDas Haus ist klein.\nThe garden is big.\tDer Garten ist groß.\n"
+    german += "It is raining today.\tEs regnet heute.\nToday the house is big.\tHeute ist das Haus groß.\n"
+    chinese = "It is raining today.\t今天下雨。\nThe house is small.\t房子很小。\nIs it raining?\t下雨吗？\n"
+    (folder / "en-de.tsv").write_text(german, encoding="utf-8")
+    (folder / "train.en").write_text("".join(x.split("\t")[0] + "\n" for x in chinese.splitlines()), encoding="utf-8")
+    (folder / "train.zh").write_text("".join(x.split("\t")[1] + "\n" for x in chinese.splitlines()), encoding="utf-8")
+    arguments = [
+        *("--pair", f"en-de={folder / 'en-de.tsv'}", "--pair", f"en-zh={folder / 'train.en'},{folder / 'train.zh'}"),
+        *("--train-tokenizer", "wordpiece", "--vocab-size", "120", "--valid-size", "1", "--destdir", str(destdir)),
+    ]
+    assert cli.main(arguments) == 0
+    return destdir
+
+
+def items(databin: Path, prefix: str) -> list[list[int]]:
+    dataset = indexed_dataset.MMapIndexedDataset(str(databin / prefix))
+    return [dataset[i].tolist() for i in range(len(dataset))]
+
+
+def test_ids_are_those_of_the_exported_tokenizer(databin: Path) -> None:
+    from fairseq.data import Dictionary
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(databin / "tokenizer"))
+    dictionary = Dictionary.load(str(databin / "dict.zh.txt"))
+    special = {0: tokenizer.cls_token_id, 1: tokenizer.pad_token_id, 2: tokenizer.sep_token_id, 3: 1}
+    assert len(dictionary) == len(tokenizer)
+    found = [
+        [special[i] if i < 4 else int(dictionary[i]) for i in item]
+        for split in ("train", "valid")
+        for item in items(databin, f"{split}.en-zh.zh")
+    ]
+    sentences = ["今天下雨。", "房子很小。", "下雨吗？"]
+    assert sorted(found) == sorted(tokenizer(s, add_special_tokens=False)["input_ids"] for s in sentences)
+
+
+def test_counts_agree_and_links_are_inside(databin: Path) -> None:
+    for pair, (source, target) in {"en-de": ("en", "de"), "en-zh": ("en", "zh")}.items():
+        for split, count in (("train", {"en-de": 3, "en-zh": 2}[pair]), ("valid", 1)):
+            a, b = items(databin, f"{split}.{pair}.{source}"), items(databin, f"{split}.{pair}.{target}")
+            links = items(databin, f"{split}.align.{pair}")
+            words = items(databin, f"{split}.words.{pair}.{source}"), items(databin, f"{split}.words.{pair}.{target}")
+            assert len(a) == len(b) == len(links) == count
+            assert [list(map(len, words[0])), list(map(len, words[1]))] == [list(map(len, a)), list(map(len, b))]
+            for ids, more, flat in zip(a, b, links, strict=True):
+                assert all(s < len(ids) for s in flat[::2])
+                assert all(t < len(more) for t in flat[1::2])
+
+
+def test_dictionaries_are_the_same_bytes_and_numbers(databin: Path) -> None:
+    texts = {(databin / f"dict.{lang}.txt").read_text() for lang in ("en", "de", "zh")}
+    assert len(texts) == 1
+    lines = texts.pop().splitlines()
+    # [MASK] is tokenizer id 4, the first one that no fairseq special symbol stands for.
+    assert lines[0] == "4 1"
+    assert [int(line.split()[0]) for line in lines] == list(range(4, 4 + len(lines)))
+
+
+def test_manifest(databin: Path) -> None:
+    manifest = json.loads((databin / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["format"] == "weam-data-bin/1"
+    assert manifest["tokenizer"]["special_ids"] == {"cls": 2, "pad": 0, "sep": 3, "unk": 1, "mask": 4}
+    assert manifest["tokenizer"]["template"] == {
+        "pair": {"ids": [2, "A", 3, "B", 3], "segments": [0, 0, 0, 1, 1]},
+        "single": {"ids": [2, "A", 3], "segments": [0, 0, 0]},
+    }
+    german = manifest["pairs"]["en-de"]
+    assert (german["read"], german["train"], german["valid"]) == (4, 3, 1)
+    assert manifest["dictionary"]["size"] == manifest["tokenizer"]["vocab_size"]
+    assert str(databin.parent) not in json.dumps(manifest)
+
+
+def test_same_input_same_bytes(databin: Path, tmp_path: Path) -> None:
+    again = make(tmp_path, tmp_path / "data-bin")
+    names = sorted(file.relative_to(databin) for file in databin.rglob("*") if file.is_file())
+    assert names == sorted(file.relative_to(again) for file in again.rglob("*") if file.is_file())
+    for name in names:
+        if name.name != "manifest.json":
+            assert (databin / name).read_bytes() == (again / name).read_bytes(), name
+    manifests = [json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in (databin, again)]
+    for manifest in manifests:
+        manifest.pop("seconds")
+    assert manifests[0] == manifests[1]
+
+
+def test_a_split_without_any_link_can_be_read(tmp_path: Path) -> None:
+    space = IdSpace(range(10), {"cls": 2, "pad": 0, "sep": 3, "unk": 1})
+    pairs = [BinarizedPair([5, 6], [1], [0, 1], [0], []), BinarizedPair([9], [4, 5], [0], [0, 0], [])]
+    write_split(tmp_path, "train", ("en", "de"), pairs, space)
+    assert items(tmp_path, "train.align.en-de") == [[], []]
+    # Tokenizer ids 2, 0, 3, 1 are fairseq's 0 to 3; then 4, 5, … follow.
+    assert items(tmp_path, "train.en-de.en") == [[5, 6], [9]]
+    assert items(tmp_path, "train.en-de.de") == [[3], [4, 5]]
+
+
+def test_xlmr_like_ids_are_the_identity() -> None:
+    space = IdSpace(range(8), {"cls": 0, "pad": 1, "sep": 2, "unk": 3})
+    assert space.fairseq_ids(range(8)).tolist() == list(range(8))

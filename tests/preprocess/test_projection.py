@@ -1,0 +1,122 @@
+"""Projection by character spans, drawn by hand and as properties."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from weam_preprocess.projection import project, touching_pieces, word_of_each_piece
+
+
+def spans_of(text: str, drawing: str) -> list[tuple[int, int]]:
+    """A drawing under the text: a new letter begins a new span, a blank is in none."""
+    assert len(text) == len(drawing)
+    spans: list[tuple[int, int]] = []
+    for index, mark in enumerate(drawing):
+        if mark == " ":
+            continue
+        if spans and index > 0 and drawing[index - 1] == mark:
+            spans[-1] = (spans[-1][0], index + 1)
+        else:
+            spans.append((index, index + 1))
+    return spans
+
+
+def test_chinese_word_of_two_pieces() -> None:
+    text, words, pieces = "今天下雨", "aabb", "abcd"
+    w, p = spans_of(text, words), spans_of(text, pieces)
+    source = touching_pieces(w, p)
+    assert source == [[0, 1], [2, 3]]
+    #  it raining today
+    #  ^0 ^1      ^2
+    english = "it raining today"
+    target = touching_pieces(spans_of(english, "aa bbbbbbb ccccc"), spans_of(english, "aa bbbbccc ddddd"))
+    assert target == [[0], [1, 2], [3]]
+    # 今天-today, 下雨-raining
+    assert project([(0, 2), (1, 1)], source, target) == [(0, 3), (1, 3), (2, 1), (2, 2), (3, 1), (3, 2)]
+    assert word_of_each_piece(w, p, source) == [0, 0, 1, 1]
+
+
+def test_a_piece_that_touches_two_words_takes_the_links_of_both() -> None:
+    text = "don't go"
+    words = spans_of(text, "aaabb cc")
+    #                       ^0 ^1 ^2
+    pieces = spans_of(text, "aabbb cc")
+    #                        ^0^1  ^2
+    touched = touching_pieces(words, pieces)
+    assert touched == [[0, 1], [1], [2]]
+    assert project([(0, 0), (1, 1)], touched, [[0], [1]]) == [(0, 0), (1, 0), (1, 1)]
+    # Piece 1 is "n't": one character of "don", two of "'t".
+    assert word_of_each_piece(words, pieces, touched) == [0, 1, 2]
+
+
+def test_equal_overlap_goes_to_the_first_word() -> None:
+    words, pieces = [(0, 1), (1, 2)], [(0, 2)]
+    assert word_of_each_piece(words, pieces, touching_pieces(words, pieces)) == [0]
+
+
+def test_sentencepiece_spans_begin_with_the_space() -> None:
+    text = "a big house"
+    words = spans_of(text, "a bbb ccccc")
+    pieces = [(0, 1), (1, 5), (5, 8), (8, 11)]
+    #         ▁a      ▁big    ▁ho     use
+    touched = touching_pieces(words, pieces)
+    assert touched == [[0], [1], [2, 3]]
+    assert word_of_each_piece(words, pieces, touched) == [0, 1, 2, 2]
+
+
+def test_a_piece_without_a_word_is_a_unit_of_its_own() -> None:
+    words, pieces = [(1, 3), (6, 7)], [(0, 0), (1, 3), (3, 5), (6, 7)]
+    touched = touching_pieces(words, pieces)
+    assert touched == [[1], [3]]
+    assert word_of_each_piece(words, pieces, touched) == [2, 0, 3, 1]
+
+
+def test_bytes_of_one_character_all_touch_its_word() -> None:
+    assert touching_pieces([(0, 1)], [(0, 1), (0, 1), (0, 1)]) == [[0, 1, 2]]
+
+
+@st.composite
+def increasing_spans(draw: st.DrawFn) -> list[tuple[int, int]]:
+    cuts = sorted(draw(st.sets(st.integers(0, 30), max_size=16)))
+    return [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+
+
+any_spans = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)).map(lambda x: (x[0], x[0] + x[1])), max_size=10)
+
+
+@given(increasing_spans(), any_spans)
+def test_touching_is_sharing_a_character(words: list[tuple[int, int]], pieces: list[tuple[int, int]]) -> None:
+    naive = [[k for k, (a, b) in enumerate(pieces) if set(range(a, b)) & set(range(*word))] for word in words]
+    assert touching_pieces(words, pieces) == naive
+
+
+@given(increasing_spans(), any_spans, increasing_spans(), any_spans, st.data())
+def test_every_piece_link_lies_inside_a_word_link(
+    source_words: list[tuple[int, int]],
+    source_pieces: list[tuple[int, int]],
+    target_words: list[tuple[int, int]],
+    target_pieces: list[tuple[int, int]],
+    data: st.DataObject,
+) -> None:
+    every = [(a, b) for a in range(len(source_words)) for b in range(len(target_words))]
+    links = data.draw(st.lists(st.sampled_from(every), unique=True)) if every else []
+    source, target = touching_pieces(source_words, source_pieces), touching_pieces(target_words, target_pieces)
+    piece_links = project(links, source, target)
+    assert piece_links == sorted(set(piece_links))
+    inside = {(p, q) for p in range(len(source_pieces)) for q in range(len(target_pieces))}
+    for p, q in inside:
+        assert ((p, q) in piece_links) == any(p in source[a] and q in target[b] for a, b in links)
+
+
+@given(increasing_spans(), any_spans)
+def test_word_indices(words: list[tuple[int, int]], pieces: list[tuple[int, int]]) -> None:
+    touched = touching_pieces(words, pieces)
+    indices = word_of_each_piece(words, pieces, touched)
+    assert len(indices) == len(pieces)
+    own = [idx for idx in indices if idx >= len(words)]
+    assert own == list(range(len(words), len(words) + len(own)))
+    for piece_idx, word_idx in enumerate(indices):
+        if word_idx < len(words):
+            assert piece_idx in touched[word_idx]
+        else:
+            assert not any(piece_idx in pieces_of_word for pieces_of_word in touched)

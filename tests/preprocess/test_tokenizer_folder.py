@@ -1,0 +1,131 @@
+"""The four ways to a tokenizer folder, and that its pieces are AutoTokenizer's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from weam_preprocess import tokenizer_folder
+from weam_preprocess.errors import InputError
+from weam_preprocess.pieces import PieceTokenizer
+
+SENTENCES = ["The house is small.", "Das Haus ist klein.", "今天下雨吗？", "Häuser", "houses, houses"] * 3
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "tokenizer"
+    tokenizer_folder.train_wordpiece(SENTENCES, 90, folder)
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_training_twice_gives_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        tokenizer_folder.train_wordpiece(SENTENCES, 90, tmp_path / name)
+        assert files(tmp_path / name) == files(trained)
+
+
+def test_trained_is_a_cased_bert_tokenizer(trained: Path) -> None:
+    from transformers import AutoTokenizer
+
+    auto = AutoTokenizer.from_pretrained(str(trained))
+    assert [auto.pad_token_id, auto.unk_token_id, auto.cls_token_id, auto.sep_token_id, auto.mask_token_id] == [
+        *range(5)
+    ]
+    assert auto.model_max_length == 512
+    assert "token_type_ids" in auto.model_input_names
+    assert (trained / "vocab.txt").read_text(encoding="utf-8").split("\n")[:5] == auto.convert_ids_to_tokens(
+        [*range(5)]
+    )
+    assert auto.tokenize("今天 Häuser")[:2] == ["今", "天"]
+    # Loading must not rebuild another tokenizer than the one that was saved.
+    assert auto.backend_tokenizer.to_str() == Tokenizer.from_file(str(trained / "tokenizer.json")).to_str()
+
+
+def test_a_folder_is_copied_byte_for_byte(trained: Path, tmp_path: Path) -> None:
+    tokenizer_folder.make(trained, tmp_path / "copy")
+    assert files(tmp_path / "copy") == files(trained)
+
+
+@pytest.mark.parametrize("bare", ["tokenizer.json", "vocab.txt"])
+def test_a_bare_file_gives_the_same_pieces(trained: Path, tmp_path: Path, bare: str) -> None:
+    tokenizer_folder.make(trained / bare, tmp_path / "folder")
+    one, other = PieceTokenizer(trained), PieceTokenizer(tmp_path / "folder")
+    assert list(one.encode(SENTENCES)) == list(other.encode(SENTENCES))
+    assert (one.pair, one.special_ids) == (other.pair, other.special_ids)
+
+
+def test_vocab_without_special_pieces(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\na\n")
+    with pytest.raises(
+        InputError, match=r"must hold one WordPiece piece a line, \[CLS\], \[SEP\], \[MASK\] among them"
+    ):
+        tokenizer_folder.make(tmp_path / "vocab.txt", tmp_path / "folder")
+
+
+def test_broken_json(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"version": ')
+    with pytest.raises(InputError, match="is not readable JSON"):
+        tokenizer_folder.make(tmp_path / "tokenizer.json", tmp_path / "folder")
+
+
+@pytest.fixture(scope="module")
+def sentencepiece_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny tokenizer of XLM-R's kind: unigram, ▁, `<s> A </s> </s> B </s>`."""
+    folder = tmp_path_factory.mktemp("unigram")
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁house", "▁small", "s", "今", "天", "<mask>"]
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer_folder.make(folder / "tokenizer.json", folder / "tokenizer")
+    return folder / "tokenizer"
+
+
+def test_sentencepiece_like_template(sentencepiece_like: Path) -> None:
+    tokenizer = PieceTokenizer(sentencepiece_like)
+    assert tokenizer.special_ids == {"cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": 10}
+    assert tokenizer.pair.ids == [0, "A", 2, 2, "B", 2]
+    assert tokenizer.pair.special_pieces == 4
+    assert tokenizer.single.ids == [0, "A", 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(st.sampled_from([*"house s.ÄＡ今天\u3000\u200d\x01\u0301"]), max_size=20))
+@pytest.mark.parametrize("kind", ["trained", "sentencepiece_like"])
+def test_ids_equal_autotokenizer_and_spans_are_inside(
+    text: str, kind: str, trained: Path, sentencepiece_like: Path
+) -> None:
+    auto, ours = opened({"trained": trained, "sentencepiece_like": sentencepiece_like}[kind])
+    (pieces,) = ours.encode([text])
+    assert pieces.ids == auto(text, add_special_tokens=False)["input_ids"]
+    assert len(pieces.spans) == len(pieces.ids)
+    assert all(0 <= start <= end <= len(text) for start, end in pieces.spans)
+
+
+def opened(folder: Path, cache: dict = {}) -> tuple:  # noqa: B006 - one opening per folder and test run
+    from transformers import AutoTokenizer
+
+    if folder not in cache:
+        cache[folder] = (AutoTokenizer.from_pretrained(str(folder)), PieceTokenizer(folder))
+    return cache[folder]
+
+
+def test_a_tokenizer_without_mask_is_refused(trained: Path, tmp_path: Path) -> None:
+    tokenizer_folder.make(trained, tmp_path / "copy")
+    config = json.loads((trained / "tokenizer_config.json").read_text())
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    del config["mask_token"]
+    (tmp_path / "copy" / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="without the special pieces mask"):
+        PieceTokenizer(tmp_path / "copy")
