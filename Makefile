@@ -31,6 +31,8 @@ setup: .venv/ready
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Idle OpenMP threads sleep: tests start processes that share the cores.
+test: export OMP_WAIT_POLICY ?= PASSIVE
 test: setup
 	$(BIN)/python -m pytest
 

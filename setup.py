@@ -36,7 +36,7 @@ FAIRSEQ_TEXT = [
 setup(
     name="weam-fairseq",
     version="0.1.0",
-    description="WEAM: word-exchange alignment pre-training for multilingual masked language models, as a fairseq plugin",
+    description="WEAM: word-exchange alignment pre-training of multilingual masked language models, for fairseq",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",

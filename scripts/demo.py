@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -116,23 +117,23 @@ def run(run_dir: Path, settings: Settings) -> None:
     journal = Journal(run_dir, settings)
     corpus, data_bin, held_out = run_dir / "corpus", run_dir / "data-bin", run_dir / "heldout"
     if not (corpus / "corpus.json").is_file():
-        journal.timed("corpus", lambda: demo_corpus.build(corpus))
+        journal.timed("corpus", partial(demo_corpus.build, corpus))
     journal.note("corpus", "sources", json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["sources"])
     if not data_bin.is_dir():
-        journal.timed("preprocess", lambda: preprocess(journal, corpus, data_bin, settings))
+        journal.timed("preprocess", partial(preprocess, journal, corpus, data_bin, settings))
     if not held_out.is_dir():
-        journal.timed("links of held-out words", lambda: link_held_out(corpus, held_out))
+        journal.timed("links of held-out words", partial(link_held_out, corpus, held_out))
     for name in [BASE, *CONTINUED]:
         folder = run_dir / "models" / name
         if not (folder / "hf").is_dir():
-            journal.timed(f"train {name}", lambda name=name: train(journal, run_dir, name, settings))
-            journal.timed(f"export {name}", lambda name=name, folder=folder: export(journal, name, folder))
+            journal.timed(f"train {name}", partial(train, journal, run_dir, name, settings))
+            journal.timed(f"export {name}", partial(export, journal, name, folder))
     scores = run_dir / "scores.jsonl"
     for name in [BASE, *CONTINUED]:
         if not scored(scores, name):
-            journal.timed(f"evaluate {name}", lambda name=name: evaluate(journal, run_dir, name))
+            journal.timed(f"evaluate {name}", partial(evaluate, journal, run_dir, name))
     if not (run_dir / "examples.json").is_file():
-        journal.timed("examples", lambda: show(journal, run_dir, data_bin))
+        journal.timed("examples", partial(show, journal, run_dir, data_bin))
     command(journal, "report", ["weam-report", str(run_dir)])
 
 
@@ -146,7 +147,7 @@ def command(journal: Journal, name: str, words: list[str]) -> None:
 
 def environment() -> dict[str, str]:
     """No hub is asked: everything that the demo loads lies in its folder."""
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "true"}
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
 
 
 def preprocess(journal: Journal, corpus: Path, data_bin: Path, settings: Settings) -> None:
@@ -180,7 +181,8 @@ def link_held_out(corpus: Path, held_out: Path) -> None:
         links = aligner.align(segmented, "intersect")[: demo_corpus.HELD_OUT]
         (beside / f"heldout.{pair}.tsv").write_bytes((corpus / f"heldout.{pair}.tsv").read_bytes())
         (beside / f"heldout.{pair}.src-tgt").write_text(
-            "".join(f"{' '.join(s)} ||| {' '.join(t)}\n" for s, t in segmented[: demo_corpus.HELD_OUT]), encoding="utf-8"
+            "".join(f"{' '.join(s)} ||| {' '.join(t)}\n" for s, t in segmented[: demo_corpus.HELD_OUT]),
+            encoding="utf-8",
         )
         (beside / f"heldout.{pair}.gold").write_text(
             "".join(" ".join(f"{i}-{j}" for i, j in of) + "\n" for of in links), encoding="utf-8"
@@ -256,18 +258,10 @@ def evaluate(journal: Journal, run_dir: Path, name: str) -> None:
 
 
 def show(journal: Journal, run_dir: Path, data_bin: Path) -> None:
-    """One file with examples of every pair, from the `weam` model."""
+    """Examples of every pair, from the `weam` model."""
     checkpoint = run_dir / "models" / "weam" / "checkpoint_last.pt"
-    examples: list[dict] = []
-    for pair in PAIRS:
-        part = run_dir / f"examples.{pair}.json"
-        words = ["weam-show", str(checkpoint), str(data_bin), "--pair", pair, "--json", str(part), "--index"]
-        command(journal, f"show {pair}", [*words, *map(str, EXAMPLES)])
-        examples += json.loads(part.read_text(encoding="utf-8"))["examples"]
-        part.unlink()
-    beside = run_dir / "examples.json.incomplete"
-    beside.write_text(json.dumps({"models": ["weam"], "examples": examples}, ensure_ascii=False), encoding="utf-8")
-    beside.replace(run_dir / "examples.json")
+    words = ["weam-show", str(checkpoint), str(data_bin), "--json", str(run_dir / "examples.json"), "--pair", *PAIRS]
+    command(journal, "show", [*words, "--index", *map(str, EXAMPLES)])
 
 
 if __name__ == "__main__":

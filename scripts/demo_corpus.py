@@ -38,9 +38,21 @@ class Wheel(NamedTuple):
 
 WHEELS = [
     Wheel("homeassistant==2025.4.4", "b7970fe3ce3a9d032a3a5dee3cbf71b227e7f23fad14a23855ee252542ef2631", "Apache-2.0"),
-    Wheel("jupyterlab-language-pack-de-DE==4.5.post3", "b716b56f7e0c884f42152d5e36c253ea0f32ca41f99097d842d3934f4a4bc7fb", "BSD-3-Clause"),
-    Wheel("jupyterlab-language-pack-es-ES==4.5.post3", "8b315de006bc48d5798988cff6141f00694e411265011ea21570b4f459070381", "BSD-3-Clause"),
-    Wheel("jupyterlab-language-pack-zh-CN==4.5.post3", "47cdb0c41c6b066e795c867786c9c29fde527e2bf15aa6b3e9b2bab9929304b5", "BSD-3-Clause"),
+    Wheel(
+        "jupyterlab-language-pack-de-DE==4.5.post3",
+        "b716b56f7e0c884f42152d5e36c253ea0f32ca41f99097d842d3934f4a4bc7fb",
+        "BSD-3-Clause",
+    ),
+    Wheel(
+        "jupyterlab-language-pack-es-ES==4.5.post3",
+        "8b315de006bc48d5798988cff6141f00694e411265011ea21570b4f459070381",
+        "BSD-3-Clause",
+    ),
+    Wheel(
+        "jupyterlab-language-pack-zh-CN==4.5.post3",
+        "47cdb0c41c6b066e795c867786c9c29fde527e2bf15aa6b3e9b2bab9929304b5",
+        "BSD-3-Clause",
+    ),
 ]
 
 Pair = tuple[str, str]

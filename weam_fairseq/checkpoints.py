@@ -15,7 +15,7 @@ import torch
 
 from .errors import InputError
 
-ALLOWED = [argparse.Namespace]
+ALLOWED: list[Any] = [argparse.Namespace]
 
 
 def allow_fairseq_classes() -> None:

@@ -4,7 +4,7 @@ fairseq's memory-mapped data sets hold ids, links and words; what is drawn at ra
 drawn here from (seed, epoch, index), the same for every objective.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ class Policy:
     mask_prob: float = 0.3
     mask_replace: str = "bert"
     mask_unit: str = "piece"
-    links: LinkPolicy = LinkPolicy()
+    links: LinkPolicy = field(default_factory=LinkPolicy)
     one_segment: bool = False
     reset_positions: bool = False
     shuffle_order: bool = False
@@ -57,7 +57,8 @@ class Split(NamedTuple):
     target_words: MMapIndexedDataset
 
 
-class Pair(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pair:
     """One sentence pair as it stands in the data-bin; arrays are 1-D int64, links (L, 2)."""
 
     index: int
@@ -94,8 +95,8 @@ def open_split(data_bin: Path, split: str, pair: str) -> Split:
 def _open(prefix: Path) -> MMapIndexedDataset:
     if not MMapIndexedDataset.exists(str(prefix)):
         raise InputError(
-            f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair cannot "
-            "be trained on. Run weam-preprocess again."
+            f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair "
+            "cannot be trained on. Run weam-preprocess again."
         )
     return MMapIndexedDataset(str(prefix))
 

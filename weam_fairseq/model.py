@@ -69,9 +69,9 @@ class WeamModel(BaseFairseqModel):
         there = state_dict.get("tokenizer_ids")
         if there is not None and not torch.equal(there.cpu(), self.tokenizer_ids.cpu()):
             raise InputError(
-                f"The checkpoint and the data-bin must share one tokenizer, but their dictionaries differ ({len(there)} "
-                f"and {len(self.tokenizer_ids)} pieces). Make the data-bin with weam-preprocess --tokenizer and the "
-                "tokenizer that the checkpoint was trained with."
+                f"The checkpoint and the data-bin must share one tokenizer, but their dictionaries differ "
+                f"({len(there)} and {len(self.tokenizer_ids)} pieces). Make the data-bin with weam-preprocess "
+                "--tokenizer and the tokenizer that the checkpoint was trained with."
             )
         return super().load_state_dict(state_dict, *args, **kwargs)
 

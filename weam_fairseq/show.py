@@ -38,16 +38,22 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) of the task 'weam'")
     parser.add_argument("data_bin", type=Path, help="data-bin made by weam-preprocess")
-    parser.add_argument("--pair", required=True, help="language pair, as en-de")
+    parser.add_argument("--pair", required=True, nargs="+", metavar="XX-YY", help="language pairs, as en-de")
     parser.add_argument("--split", default="valid", help="split of the data-bin (default: valid)")
-    parser.add_argument("--index", type=int, nargs="+", default=[0], metavar="N", help="pairs of the split, from 0")
+    parser.add_argument("--index", type=int, nargs="+", default=[0], metavar="N", help="which of the split, from 0")
     parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="chance that a piece is masked")
     parser.add_argument("--seed", type=int, default=1, help="of the masks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the examples as JSON instead of showing them")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
     try:
-        examples = explain(args.checkpoint, args.data_bin, args.split, args.pair, args.index, args.mask_prob, args.seed)
+        examples = [
+            example
+            for pair in args.pair
+            for example in explain(
+                args.checkpoint, args.data_bin, args.split, pair, args.index, args.mask_prob, args.seed
+            )
+        ]
     except InputError as error:
         print(f"{PROG}: error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -55,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         print("\n\n".join(map(render, examples)))
     else:
         beside = args.json.with_name(f"{args.json.name}.incomplete")
-        beside.write_text(json.dumps({"examples": examples}, ensure_ascii=False, indent=1), encoding="utf-8")
+        content = {"models": [args.checkpoint.parent.name], "examples": examples}
+        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         beside.replace(args.json)
 
 
@@ -141,9 +148,7 @@ def _sides(dataset: "WordExchangeDataset", pair: "Pair", names: list[str], pair_
     ]
 
 
-def _side(
-    name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np.ndarray, names: list[str]
-) -> Side:
+def _side(name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np.ndarray, names: list[str]) -> Side:
     pieces = [names[i] for i in ids]
     texts = [""] * (int(words.max()) + 1)
     for piece, word in zip(pieces, words, strict=True):
@@ -155,9 +160,8 @@ def _piece_names(tokenizer: Path, tokenizer_ids: np.ndarray) -> list[str]:
     """The text of each piece, in the order of fairseq's ids."""
     from transformers import AutoTokenizer
 
-    names: list[str] = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True).convert_ids_to_tokens(
-        tokenizer_ids.tolist()
-    )
+    opened: Any = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+    names: list[str] = opened.convert_ids_to_tokens(tokenizer_ids.tolist())
     return names
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from .architectures import ARCHITECTURES
 from .errors import InputError
+from .threads import wait_without_spinning
 
 PROG = "weam-train"
 DEFAULTS = {"--task": "weam", "--criterion": "weam"}
@@ -28,6 +29,7 @@ example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --l
 
 def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
+    wait_without_spinning()
     try:
         arguments = complete(arguments)
         _require_fairseq(arguments)

@@ -17,7 +17,7 @@ SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
 TOKENIZER_IDS = torch.tensor([2, 0, 3, 1, *range(4, len(PIECES))])
 
 
-@pytest.fixture()
+@pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """What fairseq saves of a small model whose every parameter is random, biases and norms too."""
     torch.manual_seed(0)
@@ -96,7 +96,9 @@ def test_a_wrong_table_is_found_and_nothing_is_left(
 def test_names_without_a_counterpart_are_all_named(checkpoint: Path) -> None:
     state = to_hf.read(checkpoint).encoder.state_dict()
     with pytest.raises(KeyError, match=r"layers\.0\.gate\.weight, pooler\.bias"):
-        keys.to_theirs(state | {"layers.0.gate.weight": state["head.bias"], "pooler.bias": state["head.bias"]}, TOKENIZER_IDS)
+        keys.to_theirs(
+            state | {"layers.0.gate.weight": state["head.bias"], "pooler.bias": state["head.bias"]}, TOKENIZER_IDS
+        )
 
 
 def test_bad_input_gets_one_sentence(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ def fairseq_id(tokenizer_id: int) -> int:
 
 
 def random_examples(count: int, seed: int) -> list[Example]:
-    """Target piece i translates source piece i, as id + 15, in a random order; one word a piece but for the last two."""
+    """Each source piece is translated as id + 15, in a random order; its last two pieces are one word."""
     rng = np.random.default_rng(seed)
     examples: list[Example] = []
     for _ in range(count):
@@ -98,6 +98,6 @@ def small_data_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data_bin(tmp_path_factory.mktemp("data") / "bin", pairs)
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_data_bin(tmp_path: Path) -> Callable[[dict[str, dict[str, list[Example]]]], Path]:
     return lambda pairs: write_data_bin(tmp_path / "data-bin", pairs)

@@ -1,8 +1,8 @@
 """Which links count, drawn by hand.
 
-    source words  0      1             pieces  0 | 1 2        "play" "##ing", word 1 has two pieces
-    target words  0    1     2         pieces  0 | 1 2 3 | 4  word 1 has three pieces
-    word links    0-0, 1-1, 1-2        so source word 1 is linked to two words
+source words  0      1             pieces  0 | 1 2        "play" "##ing", word 1 has two pieces
+target words  0    1     2         pieces  0 | 1 2 3 | 4  word 1 has three pieces
+word links    0-0, 1-1, 1-2        so source word 1 is linked to two words
 """
 
 import numpy as np
@@ -55,7 +55,16 @@ def test_a_row_takes_the_mean_of_its_partners() -> None:
     chosen = choose_links(LINKS, SOURCE_WORDS, TARGET_WORDS, LinkPolicy())
     edges = edges_between(*chosen, np.array([1, 2, 3]), np.array([5, 6, 7, 8, 9]))
     weights = {row: edges.weight[edges.to == row].tolist() for row in np.unique(edges.to)}
-    assert weights == {1: [1], 2: [0.25] * 4, 3: [0.25] * 4, 5: [1], 6: [0.5] * 2, 7: [0.5] * 2, 8: [0.5] * 2, 9: [0.5] * 2}
+    assert weights == {
+        1: [1],
+        2: [0.25] * 4,
+        3: [0.25] * 4,
+        5: [1],
+        6: [0.5] * 2,
+        7: [0.5] * 2,
+        8: [0.5] * 2,
+        9: [0.5] * 2,
+    }
 
 
 def test_words_are_numbered_apart_between_sentences() -> None:

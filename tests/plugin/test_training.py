@@ -104,7 +104,9 @@ def test_fairseq_train_with_user_dir_is_the_same_training(
     small_data_bin: Path, tmp_path: Path, uninterrupted: tuple[Path, str]
 ) -> None:
     fairseq_train = (str(Path(sys.executable).with_name("fairseq-train")),)
-    words = arguments(small_data_bin, tmp_path, 3, "--user-dir", "weam_fairseq", "--task", "weam", "--criterion", "weam")
+    words = arguments(
+        small_data_bin, tmp_path, 3, "--user-dir", "weam_fairseq", "--task", "weam", "--criterion", "weam"
+    )
     result = train(words, fairseq_train, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     whole = curve(uninterrupted[1])
@@ -124,10 +126,20 @@ def test_continued_objectives_start_from_the_base(
     base = str(uninterrupted[0] / "checkpoint_last.pt")
     found = {}
     for objective in ("weam", "tlm", "mlm", "shuffled", "identity"):
-        more = ("--finetune-from-model", base, "--objective", objective, "--lr", "1e-9", "--no-save", "--mask-unit", "word")
+        more = (
+            "--finetune-from-model",
+            base,
+            "--objective",
+            objective,
+            "--lr",
+            "1e-9",
+            "--no-save",
+            "--mask-unit",
+            "word",
+        )
         result = train(arguments(small_data_bin, tmp_path / objective, 2, *more))
         assert result.returncode == 0, result.stderr
-        log = [json.loads(li.split(" | ")[-1]) for li in result.stdout.splitlines() if " | train_inner | " in li][0]
+        log = next(json.loads(li.split(" | ")[-1]) for li in result.stdout.splitlines() if " | train_inner | " in li)
         found[objective] = {key: float(value) for key, value in log.items()}
     assert found["weam"]["en-de:mp_loss"] == found["tlm"]["en-de:mp_loss"] == found["shuffled"]["en-de:mp_loss"]
     assert found["identity"]["loss"] == pytest.approx(2 * found["tlm"]["loss"], rel=1e-5)
@@ -188,9 +200,19 @@ def test_options_come_from_a_yaml_file_and_the_command_line_wins(tmp_path: Path)
     from weam_fairseq.train import complete
 
     config = tmp_path / "weam.yaml"
-    config.write_text("data: bin\narch: weam_tiny\nmask_prob: 0.3\nskip-identical: true\nno-save: false\nlr: [0.1, 0.2]\n")
+    config.write_text(
+        "data: bin\narch: weam_tiny\nmask_prob: 0.3\nskip-identical: true\nno-save: false\nlr: [0.1, 0.2]\n"
+    )
     words = complete(["--config", str(config), "--mask-prob", "0.2"])
-    assert words[: words.index("--mask-prob")] == ["bin", "--arch", "weam_tiny", "--skip-identical", "--lr", "0.1", "0.2"]
+    assert words[: words.index("--mask-prob")] == [
+        "bin",
+        "--arch",
+        "weam_tiny",
+        "--skip-identical",
+        "--lr",
+        "0.1",
+        "0.2",
+    ]
     assert words[words.index("--mask-prob") + 1] == "0.2"
     assert words[words.index("--task") + 1] == "weam"
     assert "--no-save" not in words
@@ -230,9 +252,10 @@ def test_a_copy_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
         Path(beside).write_text("n")
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("shutil.copyfile", killed)
-        checkpoints.copy_whole(str(source), str(destination), overwrite=True)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.copy_whole(str(source), str(destination), overwrite=True)
     assert destination.read_text() == "old"
     checkpoints.copy_whole(str(source), str(destination), overwrite=True)
     assert destination.read_text() == "new"

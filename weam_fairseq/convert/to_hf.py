@@ -35,8 +35,8 @@ class Carried(NamedTuple):
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-to-hf",
-        description="Writes a WEAM checkpoint as a Hugging Face folder (config, safetensors, tokenizer, model card) that "
-        "AutoModelForMaskedLM and AutoTokenizer load, and checks that both models give the same logits.",
+        description="Writes a WEAM checkpoint as a Hugging Face folder (config, safetensors, tokenizer, model card) "
+        "that AutoModelForMaskedLM and AutoTokenizer load, and checks that both models give the same logits.",
         epilog="example: weam-to-hf runs/weam/checkpoint_last.pt runs/weam/hf",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pt) of fairseq-train or weam-train")

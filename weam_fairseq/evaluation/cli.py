@@ -12,6 +12,7 @@ from weam_fairseq.evaluation.hf_folder import hash_files, load_folder
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, write_scores
 from weam_fairseq.evaluation.tasks import TASKS, Task, data_files, find_task, read_data
+from weam_fairseq.threads import wait_without_spinning
 
 EXAMPLE = """example:
   weam-evaluate sentence-retrieval --model runs/demo/hf/weam --name weam --data runs/demo/heldout \\
@@ -22,6 +23,7 @@ EXAMPLE = """example:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tasks. Returns the exit code: 0, or 2 after one sentence on stderr."""
     options = _parser().parse_args(argv)
+    wait_without_spinning()
     try:
         tasks = [find_task(name) for name in dict.fromkeys(options.task)]
         scores = [score for task in tasks for score in evaluate(task, options)]
