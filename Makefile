@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_DIR ?= runs/demo
 
 .PHONY: setup test demo demo-short lint format clean help
@@ -28,7 +28,7 @@ setup: .venv/ready
 	$(PIP) install --no-deps --require-hashes -r requirements-fairseq.lock
 	@# Where torch is a CUDA build this installs the CUDA libraries that it asks for; for a CPU build, nothing.
 	$(PIP) install $$(grep '^torch==' requirements.lock)
-	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Idle OpenMP threads sleep: tests start processes that share the cores.

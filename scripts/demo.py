@@ -42,10 +42,10 @@ class Settings(NamedTuple):
     arch: str = "weam_mini"
     vocabulary: int = 8000
     valid_size: int = 200
-    batch_size: int = 48
+    batch_size: int = 32
     base_updates: int = 900
     base_lr: float = 1e-3
-    updates: int = 300
+    updates: int = 240
     lr: float = 5e-4
     mask_prob: float = 0.3
     symmetrize: str = "intersect"
@@ -202,8 +202,8 @@ def train(journal: Journal, run_dir: Path, name: str, settings: Settings) -> Non
     words += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--weight-decay", "0.01", "--clip-norm", "1.0"]
     words += ["--lr", str(settings.base_lr if base else settings.lr), "--lr-scheduler", "polynomial_decay"]
     words += ["--warmup-updates", str(updates // 10), "--total-num-update", str(updates), "--max-update", str(updates)]
-    words += ["--save-dir", str(folder), "--save-interval-updates", "100", "--keep-interval-updates", "1"]
-    words += ["--validate-interval-updates", "100", "--no-epoch-checkpoints", "--seed", str(settings.seed)]
+    words += ["--save-dir", str(folder), "--save-interval-updates", str(updates // 4), "--keep-interval-updates", "1"]
+    words += ["--validate-interval-updates", str(updates // 4), "--no-epoch-checkpoints", "--seed", str(settings.seed)]
     words += ["--log-format", "json", "--log-interval", "10"]
     if not base:
         words += ["--finetune-from-model", str(run_dir / "models" / BASE / "checkpoint_last.pt")]
