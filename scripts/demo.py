@@ -43,9 +43,9 @@ class Settings(NamedTuple):
     vocabulary: int = 8000
     valid_size: int = 200
     batch_size: int = 32
-    base_updates: int = 900
+    base_updates: int = 800
     base_lr: float = 1e-3
-    updates: int = 240
+    updates: int = 200
     lr: float = 5e-4
     mask_prob: float = 0.3
     symmetrize: str = "intersect"
@@ -81,6 +81,7 @@ class Journal:
             "models": [BASE, *CONTINUED],
             "commands": {},
             "seconds": {},
+            "trained": {},
             "corpus": {},
             "versions": {
                 "python": platform.python_version(),
@@ -105,10 +106,12 @@ class Journal:
     def timed(self, name: str, step: Callable[[], None]) -> None:
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - started
-        # A step that was interrupted and gone on with costs the sum of its parts.
-        self.note("seconds", name, round(self.content["seconds"].get(name, 0) + seconds, 1))
+        try:
+            step()
+        finally:
+            seconds = time.perf_counter() - started
+            # A step that was interrupted and gone on with costs the sum of its parts.
+            self.note("seconds", name, round(self.content["seconds"].get(name, 0) + seconds, 1))
         print(f"   {seconds:.0f} s", flush=True)
 
 
@@ -125,8 +128,11 @@ def run(run_dir: Path, settings: Settings) -> None:
         journal.timed("links of held-out words", partial(link_held_out, corpus, held_out))
     for name in [BASE, *CONTINUED]:
         folder = run_dir / "models" / name
-        if not (folder / "hf").is_dir():
+        # A training that has ended is not started again: fairseq would add one update to it.
+        if name not in journal.content["trained"]:
             journal.timed(f"train {name}", partial(train, journal, run_dir, name, settings))
+            journal.note("trained", name, settings.base_updates if name == BASE else settings.updates)
+        if not (folder / "hf").is_dir():
             journal.timed(f"export {name}", partial(export, journal, name, folder))
     scores = run_dir / "scores.jsonl"
     for name in [BASE, *CONTINUED]:

@@ -1,6 +1,5 @@
 """The fairseq model: an Encoder behind fairseq's registry, and its sizes."""
 
-from argparse import ArgumentParser
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +33,7 @@ class WeamModel(BaseFairseqModel):
         self.register_buffer("tokenizer_ids", tokenizer_ids)
 
     @staticmethod
-    def add_args(parser: ArgumentParser) -> None:
+    def add_args(parser: Any) -> None:
         parser.add_argument("--layers", type=int, metavar="N", help="encoder layers")
         parser.add_argument("--width", type=int, metavar="N", help="size of the representations")
         parser.add_argument("--heads", type=int, metavar="N", help="attention heads")

@@ -3,7 +3,9 @@
 Adds --config FILE.yaml, "did you mean", and one-line errors; every other option is fairseq's or the plugin's own.
 """
 
+import argparse
 import difflib
+import logging
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +22,7 @@ Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
 
   --arch ARCH          {", ".join(ARCHITECTURES)}
   --config FILE.yaml   options as a mapping (mask-prob: 0.3); those on the command line win
-  --user-dir, --task and --criterion are filled in. All other options are those of fairseq-train:
+  --user-dir, --task and --criterion are filled in; other options are those of fairseq-train
 
 example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --lr 5e-4 --lr-scheduler polynomial_decay
          --warmup-updates 100 --total-num-update 1000 --max-update 1000 --batch-size 32 --save-dir runs/weam
@@ -31,8 +33,15 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     wait_without_spinning()
     try:
+        if "-h" in arguments or "--help" in arguments:
+            show_help()
+            return
         arguments = complete(arguments)
-        _require_fairseq(arguments)
+        if not _has_fairseq():
+            raise InputError(
+                "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
+                "pip install --no-deps ve-fairseq==0.12.3"
+            )
         _train(arguments)
     except Exception as error:
         cause = _user_error(error)
@@ -112,19 +121,30 @@ def _suggest(word: str, known: Any) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def _require_fairseq(arguments: list[str]) -> None:
+def _has_fairseq() -> bool:
     from importlib.util import find_spec
 
-    wants_help = "-h" in arguments or "--help" in arguments
-    if wants_help:
-        print(EXAMPLE)
-    if find_spec("fairseq") is None:
-        if wants_help:
-            sys.exit(0)
-        raise InputError(
-            "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
-            "pip install --no-deps ve-fairseq==0.12.3"
-        )
+    return find_spec("fairseq") is not None
+
+
+def show_help() -> None:
+    """Our options; fairseq's own help stops before those of a task."""
+    print(EXAMPLE)
+    if not _has_fairseq():
+        return
+    logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+
+    from .criterion import WeamCriterionConfig
+    from .model import WeamModel
+    from .task import WeamTaskConfig
+
+    parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
+    gen_parser_from_dataclass(parser.add_argument_group("data and method"), WeamTaskConfig())
+    gen_parser_from_dataclass(parser.add_argument_group("loss"), WeamCriterionConfig())
+    WeamModel.add_args(parser.add_argument_group("model, where it differs from --arch"))
+    print(parser.format_help())
+    print("Optimiser, schedule, batches, checkpoints and logs: fairseq-train --help")
 
 
 def _train(arguments: list[str]) -> None:

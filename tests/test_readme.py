@@ -1,0 +1,50 @@
+"""README and CONTRIBUTING name what is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def help_of(command: str) -> str:
+    program = Path(sys.executable).with_name(command)
+    return subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_option_of_training_that_readme_names_exists() -> None:
+    known = help_of("weam-train")
+    section = README.split("## Options of the method")[1].split("The aligner and how")[0]
+    options = set(re.findall(r"`(--[a-z-]+)`", section))
+    assert len(options) > 10
+    assert [option for option in sorted(options) if option not in known] == []
+
+
+@pytest.mark.parametrize("command", ["weam-preprocess", "weam-train"])
+def test_every_option_of_the_example_commands_exists(command: str) -> None:
+    known = help_of(command)
+    example = README.split(f".venv/bin/{command} ")[1].split("```")[0].split(".venv/bin/")[0]
+    options = set(re.findall(r"(--[a-z-]+)", example))
+    assert options
+    assert [option for option in sorted(options) if option not in known] == []
+
+
+def test_every_file_that_readme_names_exists() -> None:
+    named = set(re.findall(r"`((?:weam_fairseq|preprocess|scripts|tests)/[\w/.]+)`", README))
+    named |= set(re.findall(r"\]\(([\w/.]+)\)", README))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_every_target_that_the_documents_name_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for document in ("README.md", "CONTRIBUTING.md", ".ci/run"):
+        lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+        # Commands: at the start of a line, or between backticks.
+        found = {t for line in lines for t in re.findall(r"(?:^|`)make ([a-z-]+)", line)}
+        assert found, document
+        assert [target for target in sorted(found) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
