@@ -22,6 +22,7 @@ setup: .venv/ready
 
 .venv/ready: setup.py requirements.lock requirements-fairseq.lock
 	@test -n "$(PYTHON)" || { echo 'make setup: error: Python 3.11 or 3.12 with venv must be on PATH, but is not; on Debian: apt-get install python3-venv, or name one: make setup PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@test "$$(uname -sm)" = 'Linux x86_64' || { echo "make setup: error: fairseq's wheels (ve-fairseq 0.12.3) are for Linux on x86-64 only, but this is $$(uname -sm)" >&2; exit 2; }
 	@echo "Setting up .venv with $$($(PYTHON) --version) (about two minutes)"
 	$(PYTHON) -m venv .venv
 	$(PIP) install --no-deps -r requirements.lock

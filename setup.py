@@ -10,7 +10,7 @@ from setuptools import setup
 
 CORE = [
     "numpy>=1.26",
-    "torch>=2.4",
+    "torch>=2.6",
     "tqdm>=4.60",
     "transformers>=4.46",
     "tokenizers>=0.20",

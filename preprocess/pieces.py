@@ -5,6 +5,7 @@ The Rust tokenizer that AutoTokenizer itself holds does the work, so ids cannot 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,12 @@ class PieceTokenizer:
         self.single, self.pair = self._template("a"), self._template("a", "a")
         if "B" not in self.pair.ids or self.pair.special_pieces == 0:
             raise InputError(f"{folder} holds a tokenizer that adds no special pieces to a pair of sentences.")
+
+    def pieces_sha256(self) -> str:
+        """Hexadecimal digest of the pieces in the order of their ids."""
+        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
+        lines = sorted((number, piece) for piece, number in vocabulary.items())
+        return hashlib.sha256("".join(f"{number}\t{piece}\n" for number, piece in lines).encode()).hexdigest()
 
     def _named_special_ids(self, folder: Path) -> dict[str, int]:
         auto = self._auto

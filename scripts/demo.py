@@ -62,7 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         run(args.run_dir, SHORT if args.short else Settings())
-    except StepFailed as error:
+    except (RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(f"demo.py: error: {error}")
 
 
@@ -204,7 +204,8 @@ def train(journal: Journal, run_dir: Path, name: str, settings: Settings) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     words = ["weam-train", str(run_dir / "data-bin"), "--arch", settings.arch, "--pairs", ",".join(PAIRS)]
     words += ["--objective", "mlm" if base else name, "--mask-prob", str(settings.mask_prob)]
-    words += ["--batch-size", str(settings.batch_size), "--required-batch-size-multiple", "1", "--num-workers", "1"]
+    words += ["--batch-size", str(settings.batch_size), "--num-workers", "1"]
+    words += ["--distributed-world-size", "1"]  # also where there are several GPUs: the demo is one small training
     words += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--weight-decay", "0.01", "--clip-norm", "1.0"]
     words += ["--lr", str(settings.base_lr if base else settings.lr), "--lr-scheduler", "polynomial_decay"]
     words += ["--warmup-updates", str(updates // 10), "--total-num-update", str(updates), "--max-update", str(updates)]
@@ -212,6 +213,8 @@ def train(journal: Journal, run_dir: Path, name: str, settings: Settings) -> Non
     words += ["--validate-interval-updates", str(updates // 4), "--no-epoch-checkpoints", "--seed", str(settings.seed)]
     words += ["--log-format", "json", "--log-interval", "10"]
     if not base:
+        # Either sentence first: the models are scored on single sentences, which stand where a pair's first one does.
+        words += ["--shuffle-order"]
         words += ["--finetune-from-model", str(run_dir / "models" / BASE / "checkpoint_last.pt")]
     journal.note("commands", f"train {name}", shlex.join(words))
     print(f"$ {shlex.join(words)}", flush=True)

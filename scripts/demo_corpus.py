@@ -150,7 +150,7 @@ def sentences(joined: list[Pair], language: str) -> tuple[dict[Pair, None], Coun
     kept: dict[Pair, None] = {}
     counts: Counter[str] = Counter({"joined by key": len(joined)})
     for source, target in joined:
-        pair = (" ".join(source.split(" ")).strip(), target.strip())
+        pair = (source.strip(), target.strip())
         reason = why_not(*pair, language)
         if reason is None and pair in kept:
             reason = "seen before"

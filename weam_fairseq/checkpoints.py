@@ -1,13 +1,15 @@
-"""The only file that opens a `.pt`: weights-only, from an allow-list; and whole copies.
+"""Checkpoints: the only file of ours that opens one, weights-only, from an allow-list; and whole copies.
 
-torch >= 2.6 refuses what fairseq writes into a checkpoint (argparse.Namespace) unless it is allow-listed. Loading
-with weights_only switched off would run whatever code a downloaded file carries, so that is never done.
+fairseq opens checkpoints itself, with torch's default, which is weights-only from torch 2.6 on. torch then refuses what
+fairseq writes (argparse.Namespace) unless it is allow-listed. Loading with weights_only switched off would run
+whatever code a downloaded file carries, so that is never done.
 """
 
 import argparse
 import os
 import pickle
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,12 @@ ALLOWED: list[Any] = [argparse.Namespace]
 
 
 def allow_fairseq_classes() -> None:
-    """Lets torch.load read fairseq's checkpoints, weights-only."""
+    """Lets torch.load read fairseq's checkpoints, weights-only, and what its ranks send each other of them."""
     torch.serialization.add_safe_globals(ALLOWED)
+    if sys.modules.get("fairseq") is not None:
+        from fairseq.distributed import utils
+
+        torch.serialization.add_safe_globals([utils._TensorPlaceholder])
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -47,6 +53,15 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "model" not in state:
         raise InputError(f"{path} must be a fairseq checkpoint with the key 'model', but is not one.")
     return state
+
+
+def updates_of(path: Path) -> int:
+    """How many updates a checkpoint has seen; tensors are not read."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError):
+        return int(load(path)["optimizer_history"][-1]["num_updates"])  # says what is wrong with it
+    return int(state["optimizer_history"][-1]["num_updates"])
 
 
 def copy_whole(source: str, destination: str, overwrite: bool = False) -> bool:

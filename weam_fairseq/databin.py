@@ -39,12 +39,14 @@ class Vocabulary:
 
     Attributes:
         tokenizer_ids: (V,) int64, position = fairseq id, value = tokenizer id: a permutation of 0..V-1.
+        pieces_sha256: hexadecimal digest of the tokenizer's pieces in the order of their ids.
         pad, mask: fairseq ids.
         special: (S,) fairseq ids of all special pieces.
         pair, single: how one pair and one sentence are written.
     """
 
     tokenizer_ids: np.ndarray
+    pieces_sha256: str
     pad: int
     mask: int
     special: np.ndarray
@@ -112,6 +114,7 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
     templates = manifest["tokenizer"]["template"]
     return Vocabulary(
         tokenizer_ids=tokenizer_ids,
+        pieces_sha256=manifest["tokenizer"]["pieces_sha256"],
         pad=int(fairseq_ids[ids["pad"]]),
         mask=int(fairseq_ids[ids["mask"]]),
         special=np.sort(fairseq_ids[np.asarray(manifest["tokenizer"]["all_special_ids"])]),

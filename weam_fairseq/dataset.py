@@ -4,7 +4,7 @@ fairseq's memory-mapped data sets hold ids, links and words; what is drawn at ra
 drawn here from (seed, epoch, index), the same for every objective.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +25,8 @@ from .word_exchange import (
     choose_links,
     edges_between,
     edges_into,
+    next_in_circle,
     number_words,
-    wrong_links,
 )
 
 OBJECTIVES = ("weam", "tlm", "mlm", "identity", "shuffled")
@@ -44,6 +44,14 @@ class Policy:
     one_segment: bool = False
     reset_positions: bool = False
     shuffle_order: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Values that a checkpoint can hold; `Policy.of` reads them."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "links": self.links._asdict()}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> "Policy":
+        return cls(**{**plain, "links": LinkPolicy(**plain["links"])})
 
 
 class Split(NamedTuple):
@@ -77,6 +85,11 @@ def open_split(data_bin: Path, split: str, pair: str) -> Split:
         InputError: a part is missing, or the parts do not have the same number of items.
     """
     source, target = pair.split("-")
+    if split == "valid" and not MMapIndexedDataset.exists(str(data_bin / f"{split}.{pair}.{source}")):
+        raise InputError(
+            f"{data_bin} must hold a validation split of {pair}, but does not. Make it with weam-preprocess "
+            "--valid-size N, or train with --disable-validation."
+        )
     names = {
         "source": f"{split}.{pair}.{source}",
         "target": f"{split}.{pair}.{target}",
@@ -168,6 +181,17 @@ class WordExchangeDataset(FairseqDataset):
     def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
         sizes: np.ndarray = self.sizes[indices]
         return sizes
+
+    def batch_by_size(
+        self,
+        indices: np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
+        """fairseq's, with a multiple of 1: for any other fairseq drops a last batch that is none, without a word."""
+        batches: list[np.ndarray] = super().batch_by_size(indices, max_tokens, max_sentences, 1)
+        return batches
 
     def ordered_indices(self) -> np.ndarray:
         """Indices by size, equal sizes in random order (fairseq seeds NumPy with seed + epoch around this call)."""
@@ -278,12 +302,15 @@ class WordExchangeDataset(FairseqDataset):
         links = links + np.stack([source.starts()[owner], target.starts()[owner]], axis=1)
         if self.policy.objective == "identity":
             links = links[:0]
-        elif self.policy.objective == "shuffled":
-            numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
-            links = wrong_links(links, target, np.concatenate(numbers))
         if self.policy.links.skip_identical:
             links = links[source.flat[links[:, 0]] != target.flat[links[:, 1]]]
         source_words = number_words(Ragged.of([p.source_words for p in samples]))
         target_words = number_words(Ragged.of([p.target_words for p in samples]))
-        chosen = choose_links(links, source_words, target_words, self.policy.links)
-        return edges_into(edges_between(*chosen, layout.source_rows, layout.target_rows), masked_rows)
+        into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
+        if self.policy.objective == "shuffled":
+            # After the policy, so that as many rows are linked, and to as many, as with the true links.
+            numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
+            renamed = next_in_circle(target, np.concatenate(numbers))
+            into_source = np.stack([into_source[:, 0], renamed[into_source[:, 1]]], axis=1)
+            into_target = np.stack([renamed[into_target[:, 0]], into_target[:, 1]], axis=1)
+        return edges_into(edges_between(into_source, into_target, layout.source_rows, layout.target_rows), masked_rows)

@@ -25,12 +25,15 @@ class WeamModel(BaseFairseqModel):
     """A BERT-style encoder whose masked rows can be predicted from exchanged representations."""
 
     tokenizer_ids: Tensor
+    pieces_sha256: Tensor
 
-    def __init__(self, config: EncoderConfig, tokenizer_ids: Tensor) -> None:
+    def __init__(self, config: EncoderConfig, tokenizer_ids: Tensor, pieces_sha256: str) -> None:
         super().__init__()
         self.encoder = Encoder(config)
-        # (V,) which piece each row of the embeddings is for: recorded beside the weights that depend on it.
+        # (V,) which piece each row of the embeddings is for, and (32,) bytes of the pieces' digest: recorded beside
+        # the weights that depend on them.
         self.register_buffer("tokenizer_ids", tokenizer_ids)
+        self.register_buffer("pieces_sha256", torch.tensor(list(bytes.fromhex(pieces_sha256)), dtype=torch.uint8))
 
     @staticmethod
     def add_args(parser: Any) -> None:
@@ -61,17 +64,18 @@ class WeamModel(BaseFairseqModel):
                 attention_dropout=args.attention_dropout,
             ),
             torch.from_numpy(task.vocabulary.tokenizer_ids),
+            task.vocabulary.pieces_sha256,
         )
 
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Refuses weights whose pieces are numbered otherwise than this data-bin's."""
-        there = state_dict.get("tokenizer_ids")
-        if there is not None and not torch.equal(there.cpu(), self.tokenizer_ids.cpu()):
-            raise InputError(
-                f"The checkpoint and the data-bin must share one tokenizer, but their dictionaries differ "
-                f"({len(there)} and {len(self.tokenizer_ids)} pieces). Make the data-bin with weam-preprocess "
-                "--tokenizer and the tokenizer that the checkpoint was trained with."
-            )
+        for name in ("tokenizer_ids", "pieces_sha256"):
+            there = state_dict.get(name)
+            if there is not None and not torch.equal(there.cpu(), getattr(self, name).cpu()):
+                raise InputError(
+                    "The checkpoint and the data-bin must share one tokenizer, but their pieces differ. Make the "
+                    "data-bin with weam-preprocess --tokenizer and the tokenizer that the checkpoint was trained with."
+                )
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def forward(

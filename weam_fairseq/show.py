@@ -74,16 +74,25 @@ def explain(
 
     from .convert.to_hf import read
     from .databin import read_manifest, read_vocabulary
-    from .dataset import Policy, WordExchangeDataset, open_split
+
+    try:
+        from .dataset import Policy, WordExchangeDataset, open_split
+    except ModuleNotFoundError as error:
+        raise InputError(f"Reading a data-bin needs fairseq ({error}). See README, Installing by hand.") from error
 
     manifest = read_manifest(data_bin)
     if pair not in manifest["pairs"]:
         raise InputError(f"--pair must be one of {', '.join(manifest['pairs'])}, but is {pair}.")
     carried = read(checkpoint)
+    if carried.pieces_sha256 != manifest["tokenizer"]["pieces_sha256"]:
+        raise InputError(f"{checkpoint} and {data_bin} must share one tokenizer, but their pieces differ.")
     symbols = [str(int(i)) for i in carried.tokenizer_ids[4:]]
     vocabulary = read_vocabulary(manifest, symbols)
     opened = open_split(data_bin, split, pair)
-    dataset = WordExchangeDataset([opened], vocabulary, replace(Policy(), mask_prob=mask_prob), seed, fixed_epoch=0)
+    # As the checkpoint was trained, but with links and as a pair whatever its objective: that is what is to be seen.
+    trained = Policy.of(carried.description["method"])
+    policy = replace(trained, mask_prob=mask_prob, objective="weam", shuffle_order=False)
+    dataset = WordExchangeDataset([opened], vocabulary, policy, seed, fixed_epoch=0)
     names = _piece_names(data_bin / manifest["tokenizer"]["folder"], vocabulary.tokenizer_ids)
     found = []
     for index in indices:

@@ -130,7 +130,7 @@ class WeamTask(FairseqTask):
 
     def begin_epoch(self, epoch: int, model: Any) -> None:
         if epoch == 1:
-            logger.info("method: %s", self.policy)
+            logger.info("method: %s", self.policy.plain())
 
     def max_positions(self) -> None:
         """None: the model's limit counts. Pairs were held to --max-pieces in preprocessing."""
@@ -152,7 +152,7 @@ class WeamTask(FairseqTask):
                 "special_ids": dict(self.manifest["tokenizer"]["special_ids"]),
                 "tokenizer_files": {path.name: path.read_bytes() for path in sorted(folder.iterdir())},
                 "pairs": self.pairs,
-                "method": str(self.policy),
+                "method": self.policy.plain(),
                 "aligner": dict(self.manifest["aligner"]),
             }
         }

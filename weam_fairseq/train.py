@@ -6,6 +6,7 @@ Adds --config FILE.yaml, "did you mean", and one-line errors; every other option
 import argparse
 import difflib
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from .errors import InputError
 from .threads import wait_without_spinning
 
 PROG = "weam-train"
+_QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
 DEFAULTS = {"--task": "weam", "--criterion": "weam"}
 EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
 
@@ -42,6 +44,10 @@ def main(argv: list[str] | None = None) -> None:
                 "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
                 "pip install --no-deps ve-fairseq==0.12.3"
             )
+        done = check_start(arguments)
+        if done is not None:
+            print(f"{PROG}: {done}")
+            return
         _train(arguments)
     except Exception as error:
         cause = _user_error(error)
@@ -60,17 +66,46 @@ def complete(arguments: list[str]) -> list[str]:
     if config is not None:
         arguments = [*read_config(Path(config), arguments), *arguments]
     for option, value in DEFAULTS.items():
-        if option not in arguments:
+        if _take(arguments, option)[1] is None:
             arguments += [option, value]
-    arguments += ["--user-dir", str(Path(__file__).resolve().parent)]
+    # Not resolved: fairseq compares it with the package's own path, which may go through a link.
+    arguments += ["--user-dir", os.path.dirname(os.path.abspath(__file__))]
     arch = _take(arguments, "--arch")[1] or _take(arguments, "-a")[1]
-    if arch is not None and arch.startswith("weam") and arch not in ARCHITECTURES:
-        hint = _suggest(arch, ARCHITECTURES)
-        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but is {arch}.{hint}")
+    if arch not in ARCHITECTURES:
+        found = "is not given." if arch is None else f"is {arch}.{_suggest(arch, ARCHITECTURES)}"
+        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
+    return arguments
+
+
+def check_start(arguments: list[str]) -> str | None:
+    """Looks at the checkpoints that the training would start from, before fairseq does.
+
+    Returns:
+        why there is nothing to train, or None.
+
+    Raises:
+        InputError: a checkpoint is not there or cut short; several processes without a GPU.
+    """
+    import torch
+
+    from . import checkpoints
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
+        # fairseq would let each process train alone, all of them into the same folder.
+        raise InputError("Several processes must have a GPU each, but there is none: train with one process.")
     start = _take(arguments, "--finetune-from-model")[1]
     if start is not None and not Path(start).is_file():
         raise InputError(f"--finetune-from-model must name a checkpoint, but {start} does not exist.")
-    return arguments
+    last = Path(_take(arguments, "--save-dir")[1] or "checkpoints", "checkpoint_last.pt")
+    limit = _take(arguments, "--max-update")[1]
+    if last.is_file():
+        updates = checkpoints.updates_of(last)
+        if limit is not None and limit.isdecimal() and updates >= int(limit) > 0:
+            # fairseq would add one update before it looked at the limit.
+            return f"{last} has {updates:,} updates, and --max-update is {int(limit):,}: there is nothing to train."
+    elif start is not None:
+        checkpoints.updates_of(Path(start))
+    return None
 
 
 def read_config(path: Path, given: list[str]) -> list[str]:
@@ -176,7 +211,8 @@ def _user_error(error: BaseException | None) -> InputError | None:
     """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ...")."""
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
-    return error
+    # torch hands an error of a data worker on with the worker's traceback as its text; the sentence is its last line.
+    return None if error is None else InputError(str(error).strip().splitlines()[-1].removeprefix(_QUALIFIED))
 
 
 def _fail(message: str) -> NoReturn:

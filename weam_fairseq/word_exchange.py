@@ -125,23 +125,26 @@ def exchange_rows(states: Tensor, exchange: Exchange) -> Tensor:
     return received.index_add(0, exchange.segment, brought)
 
 
-def wrong_links(links: np.ndarray, targets: Ragged, numbers: np.ndarray) -> np.ndarray:
-    """Links of the control `shuffled`: every target piece is renamed to the next one of a random circle.
+def next_in_circle(targets: Ragged, numbers: np.ndarray) -> np.ndarray:
+    """Wrong names for target pieces, for the control `shuffled`: each gets the next one of a random circle.
 
-    The number of links, of linked rows on either side and of partners per row stay what they were. With two or more
-    target pieces no piece keeps its name (a link between words of several pieces can still hit its own word).
+    Links whose targets are renamed are as many as before, with as many linked rows on either side and as many partners
+    for each. With two or more target pieces none keeps its name (a link between words of several pieces can still hit
+    its own word).
 
     Args:
-        links: (L, 2).
         targets: the ragged target pieces.
         numbers: (P,) a uniform number for each target piece.
+
+    Returns:
+        (P,) element index -> element index of the same sentence.
     """
     circle = np.lexsort((numbers, targets.owner()))  # each sentence's pieces in random order, end to end
     is_last = targets.inside() + 1 == np.repeat(targets.sizes, targets.sizes)
     following = np.where(is_last, np.arange(len(circle)) - targets.inside(), np.arange(len(circle)) + 1)
     renamed = np.empty(len(circle), dtype=np.int64)
     renamed[circle] = circle[following]
-    return np.stack([links[:, 0], renamed[links[:, 1]]], axis=1)
+    return renamed
 
 
 def _only_one_to_one(links: np.ndarray, source_words: np.ndarray, target_words: np.ndarray) -> np.ndarray:

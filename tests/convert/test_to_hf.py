@@ -31,16 +31,17 @@ def checkpoint(tmp_path: Path) -> Path:
         "vocab.txt": "\n".join(PIECES).encode() + b"\n",
         "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer", "do_lower_case": false}',
     }
+    buffers = {"tokenizer_ids": TOKENIZER_IDS, "pieces_sha256": torch.zeros(32, dtype=torch.uint8)}
     state = {
         "cfg": {"model": Namespace(**shape, dropout=0.1, attention_dropout=0.1)},
-        "model": {f"encoder.{n}": p for n, p in encoder.state_dict().items()} | {"tokenizer_ids": TOKENIZER_IDS},
+        "model": {f"encoder.{n}": p for n, p in encoder.state_dict().items()} | buffers,
         "optimizer_history": [{"num_updates": 7}],
         "task_state": {
             "weam": {
                 "special_ids": SPECIAL,
                 "tokenizer_files": files,
                 "pairs": ["en-de"],
-                "method": "Policy()",
+                "method": {"objective": "weam", "links": {}},
                 "aligner": {"name": "by hand"},
             }
         },
@@ -116,3 +117,26 @@ def test_bad_input_gets_one_sentence(checkpoint: Path, tmp_path: Path, capsys: p
         assert error.startswith("weam-to-hf: error: ")
         assert sentence in error
         assert "\n" not in error
+
+
+def test_overwrite_replaces_hugging_face_folders_only(checkpoint: Path, tmp_path: Path) -> None:
+    to_hf.convert(checkpoint, tmp_path / "hf")
+    (tmp_path / "hf" / "old").write_text("")
+    to_hf.convert(checkpoint, tmp_path / "hf", overwrite=True)
+    assert not (tmp_path / "hf" / "old").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious").write_text("")
+    for folder in (other, tmp_path):
+        with pytest.raises(InputError, match="replaces Hugging Face folders only"):
+            to_hf.convert(checkpoint, folder, overwrite=True)
+    assert checkpoint.is_file()
+    assert (other / "precious").is_file()
+
+
+def test_a_config_that_came_with_the_tokenizer_does_not_replace_the_models(checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint)
+    state["task_state"]["weam"]["tokenizer_files"]["config.json"] = b'{"model_type": "bert", "hidden_size": 768}'
+    torch.save(state, checkpoint)
+    to_hf.convert(checkpoint, tmp_path / "hf")
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").config.hidden_size == 16

@@ -78,6 +78,7 @@ def write_data_bin(folder: Path, pairs: dict[str, dict[str, list[Example]]]) -> 
         "tokenizer": {
             "folder": "tokenizer",
             "vocab_size": VOCABULARY,
+            "pieces_sha256": "ab" * 32,
             "special_ids": SPECIAL,
             "all_special_ids": sorted(SPECIAL.values()),
             "template": TEMPLATE,

@@ -69,16 +69,25 @@ def test_every_objective_masks_the_same_pieces(small_data_bin: Path) -> None:
     assert len(batches["identity"]["net_input"]["exchange"].linked) == 0
 
 
-def test_the_control_links_as_many_rows_wrongly(small_data_bin: Path) -> None:
-    true, wrong = (dataset(small_data_bin, Policy(objective=o, mask_prob=0.999)) for o in ("weam", "shuffled"))
+@pytest.mark.parametrize("one_to_many", ["mean", "first", "one-to-one"])
+@pytest.mark.parametrize("piece_policy", ["all", "first", "monotone"])
+def test_the_control_links_as_many_rows_wrongly(small_data_bin: Path, one_to_many: str, piece_policy: str) -> None:
+    links = LinkPolicy(one_to_many, piece_policy)
+    true, wrong = (
+        dataset(small_data_bin, Policy(objective=o, mask_prob=0.999, links=links)) for o in ("weam", "shuffled")
+    )
     chosen = list(range(30))
+    origins = []
     for epoch in (1, 2):
         true.set_epoch(epoch)
         wrong.set_epoch(epoch)
         right = true.collater([true[i] for i in chosen])["net_input"]["exchange"]
         shuffled = wrong.collater([wrong[i] for i in chosen])["net_input"]["exchange"]
         assert len(right.linked) == len(shuffled.linked)
+        assert len(right.origin) == len(shuffled.origin)
         assert not torch.equal(right.origin, shuffled.origin)
+        origins.append(shuffled.origin)
+    assert not torch.equal(*origins), "drawn anew for each epoch"
 
 
 def test_masks_follow_seed_and_epoch_and_not_the_batch(small_data_bin: Path) -> None:
@@ -133,3 +142,10 @@ def test_what_is_no_data_bin_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": "other"}')
     with pytest.raises(InputError, match="must say format 'weam-data-bin/1', but says 'other'"):
         read_manifest(tmp_path)
+
+
+def test_no_pair_is_left_out_of_an_epoch(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    for size in ({"max_sentences": 16}, {"max_tokens": 100}):
+        batches = data.batch_by_size(data.ordered_indices(), required_batch_size_multiple=8, **size)
+        assert sorted(int(i) for batch in batches for i in batch) == list(range(180))

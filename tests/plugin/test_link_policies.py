@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.layout import Ragged
-from weam_fairseq.word_exchange import LinkPolicy, choose_links, edges_between, number_words, wrong_links
+from weam_fairseq.word_exchange import LinkPolicy, choose_links, edges_between, next_in_circle, number_words
 
 SOURCE_WORDS = np.array([0, 1, 1])
 TARGET_WORDS = np.array([0, 1, 1, 1, 2])
@@ -72,18 +72,10 @@ def test_words_are_numbered_apart_between_sentences() -> None:
     assert number_words(words).tolist() == [0, 0, 1, 2, 3, 3]
 
 
-@given(st.lists(st.integers(2, 6), min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_wrong_links_keep_counts_and_hit_no_true_partner(sizes: list[int], random: object) -> None:
-    rng = np.random.default_rng(random.randint(0, 2**31))  # type: ignore[attr-defined]
+@given(st.lists(st.integers(2, 6), min_size=1, max_size=4), st.integers(0, 2**31))
+def test_wrong_names_are_a_circle_within_each_sentence(sizes: list[int], seed: int) -> None:
     targets = Ragged(np.arange(sum(sizes)), np.array(sizes))
-    ends = np.cumsum(sizes)
-    # one-to-one links: source element k with target element k, for a random subset
-    linked = np.flatnonzero(rng.random(sum(sizes)) < 0.6)
-    links = np.stack([linked, linked], axis=1)
-    wrong = wrong_links(links, targets, rng.random(sum(sizes)))
-    assert len(wrong) == len(links)
-    assert (wrong[:, 0] == links[:, 0]).all()
-    assert len(np.unique(wrong[:, 1])) == len(links), "as many linked target rows as before"
-    assert (wrong[:, 1] != links[:, 1]).all(), "no true link is left"
-    sentence = np.searchsorted(ends, links[:, 1], side="right")
-    assert (np.searchsorted(ends, wrong[:, 1], side="right") == sentence).all(), "links stay within their pair"
+    renamed = next_in_circle(targets, np.random.default_rng(seed).random(sum(sizes)))
+    assert sorted(renamed) == list(range(sum(sizes))), "each piece once: as many linked rows as before"
+    assert (renamed != np.arange(sum(sizes))).all(), "no piece keeps its own name"
+    assert (targets.owner()[renamed] == targets.owner()).all(), "links stay within their pair"

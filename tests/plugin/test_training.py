@@ -22,7 +22,7 @@ from weam_fairseq.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden_loss_curve.json")
 # One thread: sums of floating-point numbers are the same on any number of cores.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MKL_NUM_THREADS": "1"}
 WEAM_TRAIN = str(Path(sys.executable).with_name("weam-train"))
 
 
@@ -81,7 +81,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(
     log = tmp_path / "log"
     with log.open("w") as stdout:
         process = subprocess.Popen(
-            [WEAM_TRAIN, *arguments(small_data_bin, tmp_path / "run", 20)], stdout=stdout, env=ENVIRONMENT
+            [WEAM_TRAIN, *arguments(small_data_bin, tmp_path / "run", 40)], stdout=stdout, env=ENVIRONMENT
         )
         deadline = time.monotonic() + 120
         while not re.search(r"checkpoint_\d+_5\.pt \(epoch", log.read_text()) and time.monotonic() < deadline:
@@ -163,6 +163,7 @@ def test_bf16_runs_on_a_cpu(small_data_bin: Path, tmp_path: Path, uninterrupted:
     [
         (["--pairs", "en-de,en-fr"], "--pairs names en-fr, but .* holds en-de, en-es, en-zh"),
         (["--arch", "weam_tinny"], "--arch must be one of weam_tiny, .* but is weam_tinny. Did you mean weam_tiny?"),
+        (["--arch", "waem_small"], "--arch must be one of .* Did you mean weam_small?"),
         (["--mask-porb", "0.2"], "unrecognized arguments: --mask-porb 0.2.* Did you mean --mask-prob?"),
         (["--mask-prob", "1.5"], "--mask-prob must lie between 0 and 1, but is 1.5"),
         (["--config", "nowhere.yaml"], "--config must name a YAML file, but there is no nowhere.yaml"),
@@ -183,17 +184,66 @@ def test_a_folder_that_is_no_data_bin_gets_one_sentence(tmp_path: Path) -> None:
     assert "must hold manifest.json" in result.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize("digest", ["ab" * 32, "cd" * 32])
 def test_a_checkpoint_of_another_vocabulary_is_refused(
-    make_data_bin: Callable[..., Path], tmp_path: Path, uninterrupted: tuple[Path, str]
+    make_data_bin: Callable[..., Path], tmp_path: Path, uninterrupted: tuple[Path, str], digest: str
 ) -> None:
+    """Of the same size and numbered alike, but with other pieces: only the digest tells them apart."""
     data_bin = make_data_bin({"en-de": {"train": random_examples(16, 1), "valid": random_examples(2, 2)}})
-    lines = (data_bin / "dict.en.txt").read_text().splitlines()
-    for language in ("en", "de"):  # two pieces change places
-        (data_bin / f"dict.{language}.txt").write_text("\n".join([lines[1], lines[0], *lines[2:]]) + "\n")
-    more = ("--finetune-from-model", str(uninterrupted[0] / "checkpoint_last.pt"))
-    result = train(arguments(data_bin, tmp_path / "run", 2, *more))
+    manifest = json.loads((data_bin / "manifest.json").read_text())
+    manifest["tokenizer"]["pieces_sha256"] = digest
+    (data_bin / "manifest.json").write_text(json.dumps(manifest))
+    more = ("--finetune-from-model", str(uninterrupted[0] / "checkpoint_last.pt"), "--no-save")
+    result = train(arguments(data_bin, tmp_path / "run", 1, *more))
+    if digest == "ab" * 32:
+        assert result.returncode == 0, result.stderr
+    else:
+        assert result.returncode == 2
+        assert "must share one tokenizer" in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_finished_training_is_left_as_it_is(small_data_bin: Path, uninterrupted: tuple[Path, str]) -> None:
+    last = uninterrupted[0] / "checkpoint_last.pt"
+    before = last.read_bytes()
+    result = train(arguments(small_data_bin, uninterrupted[0], 20))
+    assert result.returncode == 0, result.stderr
+    assert "has 20 updates, and --max-update is 20: there is nothing to train" in result.stdout
+    assert last.read_bytes() == before
+
+
+def test_a_checkpoint_cut_short_gets_one_sentence(
+    small_data_bin: Path, tmp_path: Path, uninterrupted: tuple[Path, str]
+) -> None:
+    whole = (uninterrupted[0] / "checkpoint_last.pt").read_bytes()
+    (tmp_path / "checkpoint_last.pt").write_bytes(whole[: len(whole) // 2])
+    result = train(arguments(small_data_bin, tmp_path, 20))
     assert result.returncode == 2
-    assert "must share one tokenizer" in result.stderr.strip().splitlines()[-1]
+    assert "checkpoint_last.pt must be a whole checkpoint" in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_bad_link_met_by_a_data_worker_gets_one_sentence(make_data_bin: Callable[..., Path], tmp_path: Path) -> None:
+    data_bin = make_data_bin({"en-de": {"train": [([5, 6], [20], [(1, 3)], [0, 1], [0])] * 4}})
+    result = train(arguments(data_bin, tmp_path / "run", 2, "--disable-validation"))
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("weam-train: error: Every link must lie inside its sentences, but a link of en-de pair")
+
+
+def test_a_data_bin_without_validation_pairs_says_what_to_do(
+    make_data_bin: Callable[..., Path], tmp_path: Path
+) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(16, 1)}})
+    result = train(arguments(data_bin, tmp_path / "run", 2))
+    assert result.returncode == 2
+    assert "--valid-size N, or train with --disable-validation" in result.stderr.strip().splitlines()[-1]
+
+
+def test_several_processes_without_gpus_are_refused(small_data_bin: Path, tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "WORLD_SIZE": "2"}
+    words = [WEAM_TRAIN, *arguments(small_data_bin, tmp_path, 2)]
+    result = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert result.returncode == 2
+    assert "must have a GPU each" in result.stderr
 
 
 def test_options_come_from_a_yaml_file_and_the_command_line_wins(tmp_path: Path) -> None:

@@ -22,11 +22,13 @@ TOLERANCE = 1e-5
 class Carried(NamedTuple):
     """What a checkpoint holds for conversion.
 
-    tokenizer_ids (V,) int64; files: name -> bytes; special_ids: cls, sep, pad, unk, mask as tokenizer ids.
+    tokenizer_ids (V,) int64; pieces_sha256 hexadecimal; files: name -> bytes; special_ids: cls, sep, pad, unk, mask as
+    tokenizer ids; description: pairs, method, aligner, updates.
     """
 
     encoder: Encoder
     tokenizer_ids: Tensor
+    pieces_sha256: str
     files: dict[str, bytes]
     special_ids: dict[str, int]
     description: dict[str, Any]
@@ -63,15 +65,21 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> float
     """
     if folder.exists() and not overwrite:
         raise InputError(f"{folder} must not exist yet, but does: name another folder or pass --overwrite.")
+    if folder.exists() and (not (folder / "config.json").is_file() or folder.resolve() in checkpoint.resolve().parents):
+        raise InputError(
+            f"--overwrite replaces Hugging Face folders only, but {folder} is none (no config.json), or holds the "
+            "checkpoint itself. Name another folder."
+        )
     carried = read(checkpoint)
     beside = folder.with_name(f"{folder.name}.incomplete")
     if beside.exists():
         shutil.rmtree(beside)
     beside.mkdir(parents=True)
     try:
-        _write_model(carried, beside)
         for name, content in carried.files.items():
             (beside / name).write_bytes(content)
+        # After the tokenizer's files: a published tokenizer can come with the config.json of another model.
+        _write_model(carried, beside)
         (beside / "README.md").write_text(_model_card(carried), encoding="utf-8")
         difference = compare_logits(carried, beside)
         if not difference <= TOLERANCE:
@@ -79,9 +87,11 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> float
                 f"Both models must give the same logits, but {checkpoint} and the folder written from it differ by "
                 f"{difference:.1e} of the largest logit (allowed {TOLERANCE:.0e}). The folder was not kept."
             )
+        replaced = folder.with_name(f"{folder.name}.replaced")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.replace(replaced)
         beside.replace(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return difference
@@ -95,7 +105,7 @@ def read(checkpoint: Path) -> Carried:
         raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but carries no tokenizer of one.")
     model = state["cfg"]["model"]
     weights = dict(state["model"])
-    tokenizer_ids = weights.pop("tokenizer_ids")
+    tokenizer_ids, digest = weights.pop("tokenizer_ids"), weights.pop("pieces_sha256")
     config = EncoderConfig(
         vocabulary=len(tokenizer_ids),
         pad=int((tokenizer_ids == carried["special_ids"]["pad"]).nonzero()[0]),
@@ -112,7 +122,14 @@ def read(checkpoint: Path) -> Carried:
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
     history = state["optimizer_history"][-1]
     description["updates"] = history.get("num_updates", 0)
-    return Carried(encoder.eval(), tokenizer_ids, carried["tokenizer_files"], carried["special_ids"], description)
+    return Carried(
+        encoder.eval(),
+        tokenizer_ids,
+        bytes(digest.tolist()).hex(),
+        carried["tokenizer_files"],
+        carried["special_ids"],
+        description,
+    )
 
 
 def _write_model(carried: Carried, folder: Path) -> None:
@@ -188,7 +205,7 @@ tags:
 {config.layers} layers × {config.width}, {config.vocabulary:,} pieces, {about["updates"]:,} updates in its last training
 on the pairs {", ".join(about["pairs"])}, links from {json.dumps(about["aligner"])}.
 
-Method: `{about["method"]}`
+Method: `{json.dumps(about["method"])}`
 
 WEAM: Yang, Ma, Cui, Ye, Che, Wang, *Bilingual Alignment Pre-Training for Zero-Shot Cross-Lingual Transfer*, MRQA 2021
 (arXiv 2106.01732).
