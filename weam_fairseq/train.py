@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{PROG}: {done}")
             return
         _train(arguments)
+        _end()
     except Exception as error:
         cause = _user_error(error)
         if cause is None:
@@ -205,6 +206,18 @@ def _train(arguments: list[str]) -> None:
     parser.error = error
     args = options.parse_args_and_arch(parser, input_args=arguments)
     distributed_utils.call_main(convert_namespace_to_omegaconf(args), train)
+
+
+def _end() -> NoReturn:
+    """Ends the process at once; everything is written.
+
+    When a training ends within an epoch, fairseq's buffering thread is still reading. If it does so while Python shuts
+    down, the process aborts ("terminate called without an active exception") after a training that went well.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _user_error(error: BaseException | None) -> InputError | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SPECIAL, Example, fairseq_id, random_examples
 from fairseq.data import Dictionary
+from hand_made_data_bin import SPECIAL, Example, fairseq_id, random_examples, write_part
 
 from weam_fairseq.databin import read_manifest, read_vocabulary
 from weam_fairseq.dataset import OBJECTIVES, Policy, WordExchangeDataset, open_split
@@ -119,8 +119,6 @@ def test_a_missing_alignment_is_an_error(make_data_bin: Callable[..., Path]) -> 
 
 
 def test_parts_of_different_length_are_an_error(make_data_bin: Callable[..., Path]) -> None:
-    from conftest import write_part
-
     data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
     write_part(data_bin / "train.align.en-de", [[0, 0]], None)
     with pytest.raises(InputError, match=r"must have the same number of items, but: .*train\.align\.en-de 1"):
