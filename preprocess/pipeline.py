@@ -157,8 +157,8 @@ def _run_pair(
     with stages("pieces"):
         kept = _encode(corpus, tokenizer, options.max_pieces)
     with stages("words"):
-        source_words = _word_spans(spec.source_lang, [item.pair.source for item in kept])
-        target_words = _word_spans(spec.target_lang, [item.pair.target for item in kept])
+        source_words = _word_spans(corpus, spec.source_lang, [item.pair.source for item in kept])
+        target_words = _word_spans(corpus, spec.target_lang, [item.pair.target for item in kept])
     with stages("align"):
         word_links = _align(aligner, kept, source_words, target_words, options.symmetrize)
     with stages("project"):
@@ -205,10 +205,14 @@ def _encode(corpus: Corpus, tokenizer: PieceTokenizer, max_pieces: int) -> list[
     return kept
 
 
-def _word_spans(lang: str, sentences: Sequence[str]) -> list[list[Span]]:
+def _word_spans(corpus: Corpus, lang: str, sentences: Sequence[str]) -> list[list[Span]]:
     segment = segmenter(lang)
+    before = segment.by_white_space
     bar = tqdm(sentences, desc=f"words ({lang})", unit=" sentences", leave=False, disable=None)
-    return [segment.spans(sentence) for sentence in bar]
+    spans = [segment.spans(sentence) for sentence in bar]
+    if rewritten := segment.by_white_space - before:
+        corpus.repaired[f"{lang} words by white space"] += rewritten
+    return spans
 
 
 def _align(

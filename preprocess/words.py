@@ -20,13 +20,17 @@ class Segmenter:
 
     def __init__(self, name: str, tokenize: Callable[[str], Iterable[str]]) -> None:
         self.name = name
+        self.by_white_space = 0  # sentences so far that the segmenter rewrote
         self._tokenize = tokenize
 
     def spans(self, text: str) -> list[Span]:
         found = locate(text, self._tokenize(text))
         # The segmenter rewrote the text (Moses turns a literal "DOTMULTI" into dots): words by white space are
         # coarse, but never point at the wrong characters.
-        return locate_or_fail(text, text.split()) if found is None else found
+        if found is None:
+            self.by_white_space += 1
+            return locate_or_fail(text, text.split())
+        return found
 
     def words(self, text: str) -> list[str]:
         return [text[start:end] for start, end in self.spans(text)]

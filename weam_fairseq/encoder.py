@@ -5,6 +5,7 @@ weights it holds one for one (convert/keys.py). Shapes: B sentences, T positions
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,12 @@ class EncoderConfig:
     norm_eps: float = 1e-12
     dropout: float = 0.1
     attention_dropout: float = 0.1
+
+    @classmethod
+    def of(cls, options: Any, vocabulary: int, pad: int) -> "EncoderConfig":
+        """From the options of the fairseq model, as given or as a checkpoint holds them."""
+        names = ("layers", "width", "heads", "feed_forward", "positions", "dropout", "attention_dropout")
+        return cls(vocabulary=vocabulary, pad=pad, **{name: getattr(options, name) for name in names})
 
 
 class Embeddings(nn.Module):

@@ -52,17 +52,7 @@ class WeamModel(BaseFairseqModel):
         if args.width % args.heads:
             raise InputError(f"--width must be a multiple of --heads, but {args.width} is none of {args.heads}.")
         return cls(
-            EncoderConfig(
-                vocabulary=len(task.vocabulary),
-                pad=task.vocabulary.pad,
-                layers=args.layers,
-                width=args.width,
-                heads=args.heads,
-                feed_forward=args.feed_forward,
-                positions=args.positions,
-                dropout=args.dropout,
-                attention_dropout=args.attention_dropout,
-            ),
+            EncoderConfig.of(args, len(task.vocabulary), task.vocabulary.pad),
             torch.from_numpy(task.vocabulary.tokenizer_ids),
             task.vocabulary.pieces_sha256,
         )

@@ -167,6 +167,19 @@ def test_what_is_dropped_and_repaired_is_counted(
     assert "seconds: " in out
 
 
+def test_sentences_that_the_segmenter_rewrote_are_counted(
+    de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("fairseq")
+    rewritten = "Moses turns DOTMULTI into dots.\tMoses macht DOTMULTI zu Punkten.\n"
+    text = file(tmp_path, "en-de.text.tsv", de_tsv.read_text(encoding="utf-8") + rewritten)
+    code, out, _ = run(capsys, "--pair", f"en-de={text}", *TRAIN, "--destdir", tmp_path / "bin")
+    assert code == 0
+    pair = json.loads((tmp_path / "bin" / "manifest.json").read_text(encoding="utf-8"))["pairs"]["en-de"]
+    assert pair["repaired"] == {"de words by white space": 1, "en words by white space": 1}
+    assert "en words by white space 1" in out
+
+
 def test_precomputed_links_follow_their_lines(de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A dropped line takes its links with it."""
     pytest.importorskip("fairseq")

@@ -88,6 +88,7 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> float
                 f"{difference:.1e} of the largest logit (allowed {TOLERANCE:.0e}). The folder was not kept."
             )
         replaced = folder.with_name(f"{folder.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed between the next two lines
         if folder.exists():
             folder.replace(replaced)
         beside.replace(folder)
@@ -106,17 +107,8 @@ def read(checkpoint: Path) -> Carried:
     model = state["cfg"]["model"]
     weights = dict(state["model"])
     tokenizer_ids, digest = weights.pop("tokenizer_ids"), weights.pop("pieces_sha256")
-    config = EncoderConfig(
-        vocabulary=len(tokenizer_ids),
-        pad=int((tokenizer_ids == carried["special_ids"]["pad"]).nonzero()[0]),
-        layers=model.layers,
-        width=model.width,
-        heads=model.heads,
-        feed_forward=model.feed_forward,
-        positions=model.positions,
-        dropout=model.dropout,
-        attention_dropout=model.attention_dropout,
-    )
+    pad = int((tokenizer_ids == carried["special_ids"]["pad"]).nonzero()[0])
+    config = EncoderConfig.of(model, len(tokenizer_ids), pad)
     encoder = Encoder(config)
     encoder.load_state_dict({name.removeprefix("encoder."): value.float() for name, value in weights.items()})
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
