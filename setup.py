@@ -62,6 +62,7 @@ setup(
         "console_scripts": [
             "weam-preprocess=weam_preprocess.cli:main",
             "weam-train=weam_fairseq.train:main",
+            "weam-from-hf=weam_fairseq.convert.from_hf:main",
             "weam-to-hf=weam_fairseq.convert.to_hf:main",
             "weam-show=weam_fairseq.show:main",
             "weam-evaluate=weam_fairseq.evaluation.cli:main",

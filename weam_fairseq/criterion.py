@@ -1,5 +1,7 @@
 """The fairseq criterion: calls the model and losses.py, and fills the log, per language pair, in nats."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,10 +9,14 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
+from omegaconf import II
 
 from .batch import Batch
+from .errors import InputError
 from .losses import predict, split_predictions, targets_to_project
 from .word_exchange import Exchange
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Sums that one update reports for each language pair; what is shown is derived from them in reduce_metrics.
 SUMS = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
@@ -21,29 +27,39 @@ class WeamCriterionConfig(FairseqDataclass):
     cp_weight: float = field(
         default=1.0, metadata={"help": "λ: weight of the cross-lingual loss beside the multilingual one"}
     )
-    precision: ChoiceEnum(["fp32", "bf16"]) = field(  # type: ignore[valid-type]
-        default="fp32", metadata={"help": "arithmetic of the forward pass, by autocast, on CPU and GPU; losses in fp32"}
+    precision: ChoiceEnum(list(AUTOCAST)) = field(  # type: ignore[valid-type]
+        default="fp32",
+        metadata={
+            "help": "arithmetic of the forward pass, by autocast; losses in fp32. bf16: on CPU and GPU; fp16: on a "
+            "GPU, with fairseq's --amp, which scales the loss"
+        },
     )
+    amp: bool = II("common.amp")
 
 
 @register_criterion("weam", dataclass=WeamCriterionConfig)
 class WeamCriterion(FairseqCriterion):
     """L = L_mp + λ · L_cp, both summed over the masked pieces; the sample size is their number (method: λ = 1)."""
 
-    def __init__(self, task: Any, cp_weight: float, precision: str) -> None:
+    def __init__(self, task: Any, cp_weight: float, precision: str, amp: bool = False) -> None:
         super().__init__(task)
         self.pairs: list[str] = task.pairs
         self.cp_weight = 0.0 if task.policy.objective in ("mlm", "tlm") else cp_weight
-        self.autocast = str(precision) == "bf16"
+        self.autocast = AUTOCAST[str(precision)]
+        if self.autocast == torch.float16 and not (amp and torch.cuda.is_available()):
+            # Gradients below 6e-8 vanish in fp16 unless the loss is scaled, which fairseq's --amp does, on GPUs only.
+            raise InputError(
+                "--precision fp16 must go with --amp and a GPU, but one is missing: take --precision bf16."
+            )
 
     def forward(self, model: Any, sample: Batch, reduce: bool = True) -> tuple[torch.Tensor, int, dict[str, Any]]:
         target, pair = sample["target"], sample["row_pair"]
         exchange = sample["net_input"].get("exchange")
         linked = target.new_empty(0) if exchange is None else Exchange(*exchange).linked
-        with torch.autocast(target.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            logits = model(**sample["net_input"]).logits
-        both = predict(logits, targets_to_project(target, linked))
-        mp, cp = split_predictions(both, linked, len(target))
+        with torch.autocast(target.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            output = model(**sample["net_input"])
+        both = predict(output.logits, targets_to_project(target, output.again))
+        mp, cp = split_predictions(both, output.again, len(target))
         loss = mp.nll.sum() if exchange is None else mp.nll.sum() + self.cp_weight * cp.nll.sum()
 
         def per_pair(values: torch.Tensor) -> torch.Tensor:
@@ -71,6 +87,9 @@ class WeamCriterion(FairseqCriterion):
         total = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
         if total["sample_size"]:
             metrics.log_scalar("loss", float(total["loss"]) / total["sample_size"], total["sample_size"], round=6)
+        _log_means_over_pairs(
+            [key.removesuffix(":masked") for key in total if key.endswith(":masked")], total["has_cp"]
+        )
         if total["without_masked"]:
             metrics.log_scalar_sum("skipped_without_masked", total["without_masked"])
         for pair in [key.removesuffix(":masked") for key in total if key.endswith(":masked")]:
@@ -89,3 +108,17 @@ class WeamCriterion(FairseqCriterion):
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
+
+
+def _log_means_over_pairs(pairs: list[str], has_cp: float) -> None:
+    """mp_loss and cp_loss with equal weight for every language pair, however many of its sentences were seen."""
+
+    def mean_of(name: str) -> Callable[[Any], float]:
+        def mean(meters: Any) -> float:
+            found = [meters[f"{pair}:{name}"].avg for pair in pairs if f"{pair}:{name}" in meters]
+            return round(float(sum(found)) / len(found), 6) if found else math.nan
+
+        return mean
+
+    for name in ("mp_loss", "cp_loss") if has_cp else ("mp_loss",):
+        metrics.log_derived(name, mean_of(name))

@@ -40,6 +40,7 @@ class Vocabulary:
     Attributes:
         tokenizer_ids: (V,) int64, position = fairseq id, value = tokenizer id: a permutation of 0..V-1.
         pieces_sha256: hexadecimal digest of the tokenizer's pieces in the order of their ids.
+        behaviour_sha256: hexadecimal digest of how the tokenizer writes a fixed list of sentences.
         pad, mask: fairseq ids.
         special: (S,) fairseq ids of all special pieces.
         pair, single: how one pair and one sentence are written.
@@ -47,6 +48,7 @@ class Vocabulary:
 
     tokenizer_ids: np.ndarray
     pieces_sha256: str
+    behaviour_sha256: str
     pad: int
     mask: int
     special: np.ndarray
@@ -55,6 +57,11 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokenizer_ids)
+
+    def segments(self) -> int:
+        """How many segment ids a pair is written with."""
+        specials = (*self.pair.before, *self.pair.between, *self.pair.after)
+        return 1 + max(*self.pair.segments, *(segment for _, segment in specials))
 
     def ordinary(self) -> np.ndarray:
         """Fairseq ids that a masked piece may be replaced by: all but the special ones."""
@@ -115,6 +122,7 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
     return Vocabulary(
         tokenizer_ids=tokenizer_ids,
         pieces_sha256=manifest["tokenizer"]["pieces_sha256"],
+        behaviour_sha256=manifest["tokenizer"]["behaviour_sha256"],
         pad=int(fairseq_ids[ids["pad"]]),
         mask=int(fairseq_ids[ids["mask"]]),
         special=np.sort(fairseq_ids[np.asarray(manifest["tokenizer"]["all_special_ids"])]),

@@ -1,20 +1,41 @@
-"""Pure torch: a BERT encoder and its masked-LM head, in fairseq's id space.
+"""Pure torch: the encoder of the BERT family and its masked-LM head, in fairseq's id space.
 
-Post-LayerNorm Transformer encoder (Devlin et al. 2019), the same arithmetic as transformers' BertForMaskedLM, whose
-weights it holds one for one (convert/keys.py). Shapes: B sentences, T positions, D width, V vocabulary, M rows.
+Post-LayerNorm Transformer encoder (Devlin et al. 2019), the same arithmetic as transformers' BertForMaskedLM,
+XLMRobertaForMaskedLM and DistilBertForMaskedLM, whose weights it holds one for one (convert/keys.py).
+Shapes: B sentences, T positions, D width, V rows of the vocabulary, M rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# transformers' names.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": lambda states: F.gelu(states, approximate="tanh"),
+    "gelu_pytorch_tanh": lambda states: F.gelu(states, approximate="tanh"),
+    "relu": F.relu,
+}
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Everything that fixes the arithmetic. dropout acts on states and attention weights, in training only."""
+    """Everything that fixes the arithmetic.
+
+    Attributes:
+        vocabulary: rows of the word embeddings; at least as many as the tokenizer has pieces.
+        pad: fairseq id of the padding piece.
+        positions: rows of the position embeddings.
+        position_offset: row of the first position (RoBERTa: 2; BERT: 0).
+        segments: rows of the segment (token type) embeddings; 0: the model has none.
+        activation, head_activation: of the feed-forward blocks and of the head; one of ACTIVATIONS.
+        untied_head: the head has a projection of its own instead of the word embeddings.
+        dropout, attention_dropout: chance to drop a state and an attention weight, in training only.
+    """
 
     vocabulary: int
     pad: int
@@ -23,32 +44,49 @@ class EncoderConfig:
     heads: int
     feed_forward: int
     positions: int = 512
+    position_offset: int = 0
     segments: int = 2
     norm_eps: float = 1e-12
+    activation: str = "gelu"
+    head_activation: str = "gelu"
+    untied_head: bool = False
     dropout: float = 0.1
     attention_dropout: float = 0.1
 
     @classmethod
-    def of(cls, options: Any, vocabulary: int, pad: int) -> "EncoderConfig":
-        """From the options of the fairseq model, as given or as a checkpoint holds them."""
-        names = ("layers", "width", "heads", "feed_forward", "positions", "dropout", "attention_dropout")
-        return cls(vocabulary=vocabulary, pad=pad, **{name: getattr(options, name) for name in names})
+    def of(cls, options: Any, pieces: int, pad: int) -> "EncoderConfig":
+        """From the options of the fairseq model, as given or as a checkpoint holds them.
+
+        Args:
+            options: with an attribute for each field but the first two, and `vocabulary_rows` (0: one for each piece).
+            pieces: of the tokenizer.
+        """
+        shape = {field.name: getattr(options, field.name) for field in fields(cls)[2:]}
+        return cls(vocabulary=options.vocabulary_rows or pieces, pad=pad, **shape)
+
+    @property
+    def longest(self) -> int:
+        """Pieces of the longest sequence."""
+        return self.positions - self.position_offset
 
 
 class Embeddings(nn.Module):
-    """Word + position + segment, then LayerNorm: (B, T) ids -> (B, T, D)."""
+    """Word + position + segment (where there are any), then LayerNorm: (B, T) ids -> (B, T, D)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.word = nn.Embedding(config.vocabulary, config.width, padding_idx=config.pad)
         self.position = nn.Embedding(config.positions, config.width)
-        self.segment = nn.Embedding(config.segments, config.width)
+        self.position_offset = config.position_offset
+        self.segment = nn.Embedding(config.segments, config.width) if config.segments else None
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, segments: Tensor, positions: Tensor) -> Tensor:
-        summed = self.word(tokens) + self.segment(segments) + self.position(positions)
-        return self.dropout(self.norm(summed))
+        summed = self.word(tokens)
+        if self.segment is not None:
+            summed = summed + self.segment(segments)
+        return self.dropout(self.norm(summed + self.position(positions + self.position_offset)))
 
 
 class Attention(nn.Module):
@@ -77,7 +115,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two projections with GELU, residual and LayerNorm: (B, T, D) -> (B, T, D)."""
+    """Two projections with an activation between, residual and LayerNorm: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -85,9 +123,10 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.feed_forward, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
+        self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, states: Tensor) -> Tensor:
-        return self.norm(states + self.dropout(self.down(F.gelu(self.up(states)))))
+        return self.norm(states + self.dropout(self.down(self.activation(self.up(states)))))
 
 
 class Layer(nn.Module):
@@ -101,27 +140,35 @@ class Layer(nn.Module):
 
 
 class Head(nn.Module):
-    """Masked-LM head; the projection to the vocabulary is tied to the word embeddings: (M, D) -> (M, V)."""
+    """Masked-LM head: (M, D) -> (M, V). Without a decoder of its own it projects on the word embeddings."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.activation = ACTIVATIONS[config.head_activation]
+        self.decoder = nn.Linear(config.width, config.vocabulary, bias=False) if config.untied_head else None
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
 
     def forward(self, rows: Tensor, word_embeddings: Tensor) -> Tensor:
-        return F.linear(self.norm(F.gelu(self.dense(rows))), word_embeddings, self.bias)
+        projection = word_embeddings if self.decoder is None else self.decoder.weight
+        return F.linear(self.norm(self.activation(self.dense(rows))), projection, self.bias)
 
 
 class Encoder(nn.Module):
-    """Embeddings and layers; `forward` gives the last layer's states, `logits` the head's view of chosen rows."""
+    """Embeddings and layers; `forward` gives the last layer's states, `logits` the head's view of chosen rows.
 
-    def __init__(self, config: EncoderConfig) -> None:
+    Args:
+        cp_head: build a second head, for the cross-lingual prediction.
+    """
+
+    def __init__(self, config: EncoderConfig, *, cp_head: bool = False) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.head = Head(config)
+        self.cp_head = Head(config) if cp_head else None
         self.apply(_initialise)
 
     def forward(self, tokens: Tensor, segments: Tensor, positions: Tensor) -> Tensor:
@@ -131,8 +178,10 @@ class Encoder(nn.Module):
             states = layer(states, attended)
         return states
 
-    def logits(self, rows: Tensor) -> Tensor:
-        projected: Tensor = self.head(rows, self.embeddings.word.weight)
+    def logits(self, rows: Tensor, *, cross_lingual: bool = False) -> Tensor:
+        """(M, D) -> (M, V). cross_lingual: by the second head where there is one."""
+        head = self.cp_head if cross_lingual and self.cp_head is not None else self.head
+        projected: Tensor = head(rows, self.embeddings.word.weight)
         return projected
 
 

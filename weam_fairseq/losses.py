@@ -35,22 +35,22 @@ def predict(logits: Tensor, targets: Tensor) -> Predictions:
     return Predictions(nll, logits.argmax(dim=-1) == targets)
 
 
-def targets_to_project(targets: Tensor, linked: Tensor) -> Tensor:
-    """(N,) targets of the masked rows and (L,) the linked ones among them -> (N + L,)."""
-    return torch.cat([targets, targets.index_select(0, linked)])
+def targets_to_project(targets: Tensor, again: Tensor) -> Tensor:
+    """(N,) targets of the masked rows and (L,) those that are predicted again -> (N + L,)."""
+    return torch.cat([targets, targets.index_select(0, again)])
 
 
-def split_predictions(both: Predictions, linked: Tensor, rows: int) -> tuple[Predictions, Predictions]:
+def split_predictions(both: Predictions, again: Tensor, rows: int) -> tuple[Predictions, Predictions]:
     """Multilingual and cross-lingual predictions from those over the projected rows.
 
     Args:
         both: predictions over N + L rows, in the order of `rows_to_project`.
-        linked: (L,) which of the N rows the last L ones are.
+        again: (L,) which of the N rows the last L ones are; the others' first prediction counts twice.
         rows: N.
     """
     own = Predictions(both.nll[:rows], both.hit[:rows])
     exchanged = Predictions(
-        own.nll.index_copy(0, linked, both.nll[rows:]),
-        own.hit.index_copy(0, linked, both.hit[rows:]),
+        own.nll.index_copy(0, again, both.nll[rows:]),
+        own.hit.index_copy(0, again, both.hit[rows:]),
     )
     return own, exchanged

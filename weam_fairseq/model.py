@@ -1,5 +1,6 @@
 """The fairseq model: an Encoder behind fairseq's registry, and its sizes."""
 
+import logging
 from typing import Any, NamedTuple
 
 import torch
@@ -7,33 +8,66 @@ from fairseq.models import BaseFairseqModel, register_model, register_model_arch
 from torch import Tensor
 
 from .architectures import ARCHITECTURES, Size, fill_in
-from .encoder import Encoder, EncoderConfig
+from .encoder import ACTIVATIONS, Encoder, EncoderConfig
 from .errors import InputError
 from .losses import rows_to_project
 from .word_exchange import Exchange, exchange_rows
 
+logger = logging.getLogger(__name__)
+
+HEAD, CP_HEAD = "encoder.head.", "encoder.cp_head."
+
 
 class Output(NamedTuple):
-    """states (B, T, D); logits (N + L, V) over masked rows, then over what the linked ones received; or None."""
+    """What the model gives for one batch.
+
+    Attributes:
+        states: (B, T, D).
+        logits: (N + L, V) over the N masked rows, then over the L of them that are predicted again, from what they
+            received; None where no rows were asked for.
+        again: (L,) which of the masked rows those are: the linked ones, or all where L_cp has a head of its own.
+    """
 
     states: Tensor
     logits: Tensor | None
+    again: Tensor
 
 
 @register_model("weam")
 class WeamModel(BaseFairseqModel):
-    """A BERT-style encoder whose masked rows can be predicted from exchanged representations."""
+    """An encoder of the BERT family whose masked rows can be predicted from exchanged representations.
+
+    Args:
+        config: the encoder's shape.
+        tokenizer_ids: (pieces,) tokenizer id of each fairseq id.
+        pieces_sha256, behaviour_sha256: hexadecimal digests of the tokenizer (preprocess/README.md).
+        cp_head: give L_cp a head of its own.
+    """
 
     tokenizer_ids: Tensor
     pieces_sha256: Tensor
+    behaviour_sha256: Tensor
+    published: Tensor
 
-    def __init__(self, config: EncoderConfig, tokenizer_ids: Tensor, pieces_sha256: str) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        tokenizer_ids: Tensor,
+        pieces_sha256: str,
+        behaviour_sha256: str,
+        *,
+        cp_head: bool = False,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(config)
-        # (V,) which piece each row of the embeddings is for, and (32,) bytes of the pieces' digest: recorded beside
-        # the weights that depend on them.
+        self.encoder = Encoder(config, cp_head=cp_head)
+        # Recorded beside the weights that depend on them: which piece each row of the embeddings is for, and the
+        # digests of the tokenizer, as bytes.
         self.register_buffer("tokenizer_ids", tokenizer_ids)
-        self.register_buffer("pieces_sha256", torch.tensor(list(bytes.fromhex(pieces_sha256)), dtype=torch.uint8))
+        self.register_buffer("pieces_sha256", _bytes_of(pieces_sha256))
+        self.register_buffer("behaviour_sha256", _bytes_of(behaviour_sha256))
+        # What weam-from-hf found besides the weights that train (convert/published.py): as bytes it passes through
+        # every later training, half precision included, as it came in. Empty: trained from scratch.
+        self.register_buffer("published", torch.empty(0, dtype=torch.uint8))
 
     @staticmethod
     def add_args(parser: Any) -> None:
@@ -41,7 +75,29 @@ class WeamModel(BaseFairseqModel):
         parser.add_argument("--width", type=int, metavar="N", help="size of the representations")
         parser.add_argument("--heads", type=int, metavar="N", help="attention heads")
         parser.add_argument("--feed-forward", type=int, metavar="N", help="inner size of the feed-forward blocks")
-        parser.add_argument("--positions", type=int, metavar="N", help="longest sequence, in pieces")
+        parser.add_argument("--positions", type=int, metavar="N", help="rows of the position embeddings")
+        parser.add_argument(
+            "--position-offset", type=int, metavar="N", help="row of the first position (BERT 0, RoBERTa 2)"
+        )
+        parser.add_argument(
+            "--segments", type=int, metavar="N", help="rows of the segment (token type) embeddings; 0: none"
+        )
+        parser.add_argument("--norm-eps", type=float, metavar="X", help="epsilon of LayerNorm")
+        parser.add_argument("--activation", choices=list(ACTIVATIONS), help="in the feed-forward blocks")
+        parser.add_argument("--head-activation", choices=list(ACTIVATIONS), help="in the masked-LM head")
+        parser.add_argument(
+            "--untied-head",
+            action="store_true",
+            default=None,
+            help="the head projects by a matrix of its own, not by the word embeddings",
+        )
+        parser.add_argument(
+            "--vocabulary-rows",
+            type=int,
+            metavar="N",
+            help="rows of the word embeddings, where a published model has more than its tokenizer has pieces "
+            "(0: as many as pieces)",
+        )
         parser.add_argument("--dropout", type=float, default=0.1, metavar="P", help="chance to drop a state")
         parser.add_argument(
             "--attention-dropout", type=float, default=0.1, metavar="P", help="chance to drop an attention weight"
@@ -49,24 +105,78 @@ class WeamModel(BaseFairseqModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "WeamModel":
+        vocabulary = task.vocabulary
         if args.width % args.heads:
             raise InputError(f"--width must be a multiple of --heads, but {args.width} is none of {args.heads}.")
+        if args.vocabulary_rows and args.vocabulary_rows < len(vocabulary):
+            raise InputError(
+                f"--vocabulary-rows must be 0 or at least the number of pieces, {len(vocabulary)}, but is "
+                f"{args.vocabulary_rows}."
+            )
+        used = 1 if task.policy.one_segment else vocabulary.segments()
+        if 0 < args.segments < used:
+            raise InputError(
+                f"The tokenizer of {task.cfg.data} writes pairs with {used} segment ids, but the model has "
+                f"--segments {args.segments}. Train with --segment-ids zero, or use the tokenizer of the model."
+            )
         return cls(
-            EncoderConfig.of(args, len(task.vocabulary), task.vocabulary.pad),
-            torch.from_numpy(task.vocabulary.tokenizer_ids),
-            task.vocabulary.pieces_sha256,
+            EncoderConfig.of(args, len(vocabulary), vocabulary.pad),
+            torch.from_numpy(vocabulary.tokenizer_ids),
+            vocabulary.pieces_sha256,
+            vocabulary.behaviour_sha256,
+            # tlm and mlm have no second loss: a head without gradient would only be moved by weight decay.
+            cp_head=str(task.cfg.cp_head) == "own" and task.policy.objective not in ("tlm", "mlm"),
         )
 
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Refuses weights whose pieces are numbered otherwise than this data-bin's."""
-        for name in ("tokenizer_ids", "pieces_sha256"):
-            there = state_dict.get(name)
+        """Takes the weights of any checkpoint of the task 'weam' or of weam-from-hf with this shape and tokenizer.
+
+        Raises:
+            InputError: the tokenizer or the shape differ.
+        """
+        state = dict(state_dict)
+        self._check_tokenizer(state)
+        self._check_shape(state)
+        if "published" in state:
+            self.published = state["published"].to(self.tokenizer_ids.device)
+        second = [name for name in state if name.startswith(CP_HEAD)]
+        if self.encoder.cp_head is not None and not second:
+            logger.info("the head of L_cp starts as a copy of that of L_mp")
+            state |= {CP_HEAD + n.removeprefix(HEAD): value for n, value in state.items() if n.startswith(HEAD)}
+        if self.encoder.cp_head is None and second:
+            logger.warning(f"the checkpoint's head of L_cp ({len(second)} tensors) is left out: this run shares one")
+            state = {name: value for name, value in state.items() if name not in second}
+        return super().load_state_dict(state, *args, **kwargs)
+
+    def _check_tokenizer(self, state: dict[str, Any]) -> None:
+        for name, differs in (
+            ("pieces_sha256", "their pieces differ"),
+            ("tokenizer_ids", "their pieces are numbered differently"),
+            ("behaviour_sha256", "they write the same text differently (casing or normalisation)"),
+        ):
+            there = state.get(name)
             if there is not None and not torch.equal(there.cpu(), getattr(self, name).cpu()):
                 raise InputError(
-                    "The checkpoint and the data-bin must share one tokenizer, but their pieces differ. Make the "
-                    "data-bin with weam-preprocess --tokenizer and the tokenizer that the checkpoint was trained with."
+                    f"The checkpoint and the data-bin must share one tokenizer, but {differs}. Make the data-bin with "
+                    "weam-preprocess --tokenizer and the folder that the checkpoint comes from."
                 )
-        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def _check_shape(self, state: dict[str, Any]) -> None:
+        own = self.state_dict()
+        shared = [n for n in own if n.startswith("encoder.") and not n.startswith(CP_HEAD)]
+        missing = [name for name in shared if name not in state]
+        known = {*own, *(n for n in state if n.startswith(CP_HEAD))}
+        unexpected = [name for name in state if name not in known]
+        other = [name for name in shared if name in state and state[name].shape != own[name].shape]
+        if missing or unexpected or other:
+            name = (missing + unexpected + other)[0]
+            there = tuple(state[name].shape) if name in state else "missing"
+            here = tuple(own[name].shape) if name in own else "not part of it"
+            raise InputError(
+                f"The checkpoint must have the shape of the model, but {len(missing + unexpected + other)} tensors "
+                f"differ, {name} the first: {there} in the checkpoint, {here} in the model. Leave --arch out and "
+                "weam-train takes the checkpoint's shape, or give what weam-from-hf printed."
+            )
 
     def forward(
         self,
@@ -84,22 +194,33 @@ class WeamModel(BaseFairseqModel):
             exchange: edges into the masked rows; None: no second prediction.
         """
         states = self.encoder(tokens, segments, positions)
+        nothing = tokens.new_empty(0)
         if masked_rows is None:
-            return Output(states, None)
+            return Output(states, None, nothing)
         flat = states.flatten(0, 1)
-        rows = flat.index_select(0, masked_rows)
-        if exchange is not None:
-            # fairseq moves batches to a device as plain tuples.
-            rows = rows_to_project(rows, exchange_rows(flat, Exchange(*exchange)))
-        return Output(states, self.encoder.logits(rows))
+        own = flat.index_select(0, masked_rows)
+        if exchange is None:
+            return Output(states, self.encoder.logits(own), nothing)
+        exchange = Exchange(*exchange)  # fairseq moves batches to a device as plain tuples
+        received = exchange_rows(flat, exchange)
+        if self.encoder.cp_head is None:
+            return Output(states, self.encoder.logits(rows_to_project(own, received)), exchange.linked)
+        # Two heads see an unlinked row differently: nothing is shared.
+        exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
+        logits = torch.cat([self.encoder.logits(own), self.encoder.logits(exchanged, cross_lingual=True)])
+        return Output(states, logits, torch.arange(len(own), device=own.device))
 
     def max_positions(self) -> int:
-        return self.encoder.config.positions
+        return self.encoder.config.longest
 
     def get_normalized_probs(self, net_output: Output, log_probs: bool, sample: Any = None) -> Tensor:
         assert net_output.logits is not None
         logits = net_output.logits.float()
         return torch.log_softmax(logits, -1) if log_probs else torch.softmax(logits, -1)
+
+
+def _bytes_of(hexadecimal: str) -> Tensor:
+    return torch.tensor(list(bytes.fromhex(hexadecimal)), dtype=torch.uint8)
 
 
 def _register(name: str, size: Size) -> None:

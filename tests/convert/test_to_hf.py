@@ -1,14 +1,18 @@
 """Export: our arithmetic equals transformers', the folder is complete, and a wrong table cannot pass."""
 
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from weam_fairseq.architectures import Size
 from weam_fairseq.convert import keys, to_hf
+from weam_fairseq.convert.compare import TOLERANCE
+from weam_fairseq.convert.families import BERT, Family
 from weam_fairseq.encoder import Encoder, EncoderConfig
 from weam_fairseq.errors import InputError
 
@@ -17,12 +21,28 @@ SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
 TOKENIZER_IDS = torch.tensor([2, 0, 3, 1, *range(4, len(PIECES))])
 
 
+SIZE = Size(layers=2, width=16, heads=2, feed_forward=32, positions=40)
+SIZES = {
+    "bert": SIZE,
+    # [PAD] is 0 in this tokenizer: RoBERTa's rows begin at 1.
+    "xlm-roberta": SIZE._replace(positions=41, position_offset=1, segments=1, norm_eps=1e-5),
+    "bert, in the shape of XLM-R": SIZE._replace(positions=42, position_offset=2, segments=1, norm_eps=1e-5),
+    "distilbert": SIZE._replace(segments=0),
+    "bert, untied": SIZE._replace(untied_head=True),
+    "xlm-roberta, untied": SIZE._replace(positions=41, position_offset=1, segments=1, norm_eps=1e-5, untied_head=True),
+}
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path, SIZE)
+
+
+def write_checkpoint(tmp_path: Path, size: Size, *, cp_head: bool = False) -> Path:
     """What fairseq saves of a small model whose every parameter is random, biases and norms too."""
     torch.manual_seed(0)
-    shape = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 32, "positions": 40}
-    encoder = Encoder(EncoderConfig(vocabulary=len(PIECES), pad=1, **shape))
+    options = Namespace(**size._asdict(), dropout=0.1, attention_dropout=0.1)
+    encoder = Encoder(EncoderConfig.of(options, len(PIECES), 1), cp_head=cp_head)
     for parameter in encoder.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     folder = tmp_path / "tokenizer"
@@ -32,8 +52,9 @@ def checkpoint(tmp_path: Path) -> Path:
         "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer", "do_lower_case": false}',
     }
     buffers = {"tokenizer_ids": TOKENIZER_IDS, "pieces_sha256": torch.zeros(32, dtype=torch.uint8)}
+    buffers |= {"behaviour_sha256": torch.zeros(32, dtype=torch.uint8), "published": torch.empty(0, dtype=torch.uint8)}
     state = {
-        "cfg": {"model": Namespace(**shape, dropout=0.1, attention_dropout=0.1)},
+        "cfg": {"model": options},
         "model": {f"encoder.{n}": p for n, p in encoder.state_dict().items()} | buffers,
         "optimizer_history": [{"num_updates": 7}],
         "task_state": {
@@ -51,21 +72,30 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_logits_equal_those_of_transformers_on_every_piece_and_with_padding(checkpoint: Path, tmp_path: Path) -> None:
-    assert to_hf.convert(checkpoint, tmp_path / "hf") <= to_hf.TOLERANCE
+@pytest.mark.parametrize("family", SIZES)
+def test_logits_equal_those_of_transformers_on_every_piece_and_with_padding(family: str, tmp_path: Path) -> None:
+    """Trained from scratch: the class that can hold the shape is found, and its arithmetic is ours."""
+    checkpoint = write_checkpoint(tmp_path, SIZES[family])
+    assert to_hf.convert(checkpoint, tmp_path / "hf").difference <= TOLERANCE
     encoder = to_hf.read(checkpoint).encoder
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").eval()
-    assert isinstance(theirs, BertForMaskedLM)
+    assert theirs.config.model_type == family.split(",")[0]
     generator = np.random.default_rng(1)
     for size in (1, 2, 39):
         fairseq_ids = torch.from_numpy(generator.permutation(np.resize(np.arange(2, len(PIECES)), size + 1)))[None, :-1]
         padded = torch.cat([fairseq_ids, torch.full((1, 1), 1)], dim=1)
-        segments = torch.from_numpy(generator.integers(0, 2, padded.shape))
+        segments = torch.from_numpy(generator.integers(0, max(1, SIZES[family].segments), padded.shape))
+        inputs = {"token_type_ids": segments} if SIZES[family].segments else {}
         with torch.no_grad():
             ours = encoder.logits(encoder(padded, segments, torch.arange(size + 1)[None]))[0, :size]
             mask = (padded != 1).long()
-            logits = theirs(TOKENIZER_IDS[padded], attention_mask=mask, token_type_ids=segments).logits[0, :size]
+            logits = theirs(TOKENIZER_IDS[padded], attention_mask=mask, **inputs).logits[0, :size]
         assert (ours - logits[:, TOKENIZER_IDS]).abs().max() <= 1e-5 * ours.abs().max()
+
+
+def test_a_head_of_l_cp_is_left_out_and_told(tmp_path: Path) -> None:
+    done = to_hf.convert(write_checkpoint(tmp_path, SIZE, cp_head=True), tmp_path / "hf")
+    assert done.notes == ["the head of L_cp (5 tensors) is left out"]
 
 
 def test_the_folder_is_complete(checkpoint: Path, tmp_path: Path) -> None:
@@ -81,25 +111,22 @@ def test_the_folder_is_complete(checkpoint: Path, tmp_path: Path) -> None:
 def test_a_wrong_table_is_found_and_nothing_is_left(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def query_for_key(state: dict[str, torch.Tensor], tokenizer_ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        renamed = keys.to_theirs(state, tokenizer_ids)
-        name = "bert.encoder.layer.1.attention.self.{}.weight"
-        swapped = {name.format("query"): renamed[name.format("key")], name.format("key"): renamed[name.format("query")]}
-        swapped[name.format("query")] = swapped[name.format("query")] * 1.001
-        return renamed | swapped
+    right = keys.their_names
 
-    monkeypatch.setattr(to_hf, "to_theirs", query_for_key)
+    def query_for_key(family: Family, ours: Iterable[str]) -> dict[str, str]:
+        names = right(family, ours)
+        one, other = (f"layers.1.attention.{which}.weight" for which in ("query", "key"))
+        return names | {one: names[other], other: names[one]}
+
+    monkeypatch.setattr(to_hf.keys, "their_names", query_for_key)
     with pytest.raises(InputError, match="must give the same logits"):
         to_hf.convert(checkpoint, tmp_path / "hf")
     assert not list(tmp_path.glob("hf*"))
 
 
-def test_names_without_a_counterpart_are_all_named(checkpoint: Path) -> None:
-    state = to_hf.read(checkpoint).encoder.state_dict()
+def test_names_without_a_counterpart_are_all_named() -> None:
     with pytest.raises(KeyError, match=r"layers\.0\.gate\.weight, pooler\.bias"):
-        keys.to_theirs(
-            state | {"layers.0.gate.weight": state["head.bias"], "pooler.bias": state["head.bias"]}, TOKENIZER_IDS
-        )
+        keys.their_names(BERT, ["head.bias", "layers.0.gate.weight", "pooler.bias"])
 
 
 def test_bad_input_gets_one_sentence(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

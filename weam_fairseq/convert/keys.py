@@ -1,82 +1,64 @@
-"""One ordered, reversible table between our parameter names and transformers' BertForMaskedLM.
+"""Between our parameter names and a family's, and between the two orders of the vocabulary's rows.
 
-Rows over the vocabulary (word embeddings, output bias) are also reordered: ours follow fairseq's ids, theirs the
-tokenizer's.
+Rows over the vocabulary (word embeddings, output projection and bias) follow fairseq's ids here and the tokenizer's
+there.
 """
 
-import re
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-# (ours, theirs); {i} stands for the layer's number. The last part, weight or bias, is the same on both sides.
-MODULES: tuple[tuple[str, str], ...] = (
-    ("embeddings.word", "bert.embeddings.word_embeddings"),
-    ("embeddings.position", "bert.embeddings.position_embeddings"),
-    ("embeddings.segment", "bert.embeddings.token_type_embeddings"),
-    ("embeddings.norm", "bert.embeddings.LayerNorm"),
-    ("layers.{i}.attention.query", "bert.encoder.layer.{i}.attention.self.query"),
-    ("layers.{i}.attention.key", "bert.encoder.layer.{i}.attention.self.key"),
-    ("layers.{i}.attention.value", "bert.encoder.layer.{i}.attention.self.value"),
-    ("layers.{i}.attention.output", "bert.encoder.layer.{i}.attention.output.dense"),
-    ("layers.{i}.attention.norm", "bert.encoder.layer.{i}.attention.output.LayerNorm"),
-    ("layers.{i}.feed_forward.up", "bert.encoder.layer.{i}.intermediate.dense"),
-    ("layers.{i}.feed_forward.down", "bert.encoder.layer.{i}.output.dense"),
-    ("layers.{i}.feed_forward.norm", "bert.encoder.layer.{i}.output.LayerNorm"),
-    ("head.dense", "cls.predictions.transform.dense"),
-    ("head.norm", "cls.predictions.transform.LayerNorm"),
-    ("head", "cls.predictions"),  # its own parameter: the bias over the vocabulary
-)
+from .families import Family
 
-# Ours, indexed by piece.
-OVER_VOCABULARY = ("embeddings.word.weight", "head.bias")
+# Ours, one row for each piece.
+OVER_VOCABULARY = ("embeddings.word.weight", "head.decoder.weight", "head.bias")
 
-# Theirs, not written: the decoder is tied to the word embeddings, its bias to cls.predictions.bias.
-TIED = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias")
+# TensorFlow's names of LayerNorm's parameters, which old published files still have.
+OLD_LEAVES = {"gamma": "weight", "beta": "bias"}
 
 
-class Renaming(NamedTuple):
-    ours: re.Pattern[str]
-    theirs: str
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    escaped = re.escape(name).replace(r"\{i\}", r"(?P<i>\d+)")
-    return re.compile(rf"{escaped}\.(?P<leaf>weight|bias)")
-
-
-_TO_THEIRS = [Renaming(_pattern(ours), theirs) for ours, theirs in MODULES]
-
-
-def to_theirs(state: dict[str, Tensor], tokenizer_ids: Tensor) -> dict[str, Tensor]:
-    """Our encoder's parameters under transformers' names, rows in the tokenizer's order.
-
-    Args:
-        state: of `encoder.Encoder`, complete.
-        tokenizer_ids: (V,) tokenizer id of each fairseq id.
+def their_names(family: Family, ours: Iterable[str]) -> dict[str, str]:
+    """Our parameter name -> theirs, for every parameter of an encoder.
 
     Raises:
         KeyError: names that the table does not know, all of them.
     """
-    renamed: dict[str, Tensor] = {}
-    unknown: list[str] = []
-    for name, value in state.items():
-        found = [(row.ours.fullmatch(name), row.theirs) for row in _TO_THEIRS]
-        matches = [(match, theirs) for match, theirs in found if match is not None]
-        if not matches:
-            unknown.append(name)
-            continue
-        match, theirs = matches[0]
-        parts = match.groupdict()
-        key = f"{theirs.replace('{i}', parts.get('i') or '')}.{parts['leaf']}"
-        renamed[key] = _to_tokenizer_order(value, tokenizer_ids) if name in OVER_VOCABULARY else value
-    if unknown:
+    names = list(ours)
+    layers = {int(name.split(".")[1]) for name in names if name.startswith("layers.")}
+    table = dict(family.parameters)
+    for our_module, their_module in family.modules:
+        for i in sorted(layers) if "{i}" in our_module else [0]:
+            for leaf in ("weight", "bias"):
+                table[f"{our_module.replace('{i}', str(i))}.{leaf}"] = f"{their_module.replace('{i}', str(i))}.{leaf}"
+    if unknown := [name for name in names if name not in table]:
         raise KeyError(f"names without a counterpart: {', '.join(unknown)}")
-    return renamed
+    return {name: table[name] for name in names}
 
 
-def _to_tokenizer_order(rows: Tensor, tokenizer_ids: Tensor) -> Tensor:
-    ordered = torch.empty_like(rows)
-    ordered[tokenizer_ids] = rows
+def canonical(family: Family, name: str, *, headless: bool) -> str:
+    """Their name as transformers writes it today: gamma and beta renamed, the prefix of a bare encoder added."""
+    stem, _, leaf = name.rpartition(".")
+    if stem.endswith("LayerNorm"):
+        leaf = OLD_LEAVES.get(leaf, leaf)
+    full = f"{stem}.{leaf}" if stem else leaf
+    return family.prefix + full if headless else full
+
+
+def row_order(tokenizer_ids: Tensor, rows: int) -> Tensor:
+    """(rows,) the tokenizer's id of each of our rows; rows beyond the tokenizer's pieces stay where they are."""
+    return torch.cat([tokenizer_ids, torch.arange(len(tokenizer_ids), rows)])
+
+
+def to_theirs(name: str, value: Tensor, order: Tensor) -> Tensor:
+    """A parameter of ours with its rows in the tokenizer's order."""
+    if name not in OVER_VOCABULARY:
+        return value
+    ordered = torch.empty_like(value)
+    ordered[order] = value
     return ordered
+
+
+def to_ours(name: str, value: Tensor, order: Tensor) -> Tensor:
+    """A parameter of theirs with its rows in fairseq's order."""
+    return value[order] if name in OVER_VOCABULARY else value

@@ -13,17 +13,23 @@ from torch import Tensor
 from .. import __version__, checkpoints
 from ..encoder import Encoder, EncoderConfig
 from ..errors import InputError
-from .keys import TIED, to_theirs
+from . import keys, published
+from .compare import TOLERANCE, Loaded, largest_difference, load
+from .families import FAMILIES, ROBERTA, Family, describe, family_for, family_of
+from .published import Published
+from .weights import write_weights
 
-# Largest difference of logits that is allowed, as a share of the largest logit (facts: fp32, other kernels).
-TOLERANCE = 1e-5
+# Parts of the model that transformers does not have in one with a masked-LM head: kept in the file, not loaded.
+NOT_LOADED = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids")
+CP_HEAD = "encoder.cp_head."
 
 
 class Carried(NamedTuple):
     """What a checkpoint holds for conversion.
 
-    tokenizer_ids (V,) int64; pieces_sha256 hexadecimal; files: name -> bytes; special_ids: cls, sep, pad, unk, mask as
-    tokenizer ids; description: pairs, method, aligner, updates.
+    tokenizer_ids (pieces,) int64; pieces_sha256 hexadecimal; files: the tokenizer's, name -> bytes; special_ids: cls,
+    sep, pad, unk, mask as tokenizer ids; description: pairs, method, aligner, updates; published: what weam-from-hf
+    found, None for a model trained from scratch; left_out: tensors that a Hugging Face folder has no place for.
     """
 
     encoder: Encoder
@@ -32,6 +38,20 @@ class Carried(NamedTuple):
     files: dict[str, bytes]
     special_ids: dict[str, int]
     description: dict[str, Any]
+    published: Published | None
+    left_out: list[str]
+
+    @property
+    def order(self) -> Tensor:
+        """(V,) tokenizer id of each row of the vocabulary."""
+        return keys.row_order(self.tokenizer_ids, self.encoder.config.vocabulary)
+
+
+class Exported(NamedTuple):
+    """difference: of the logits, as a share of the largest; notes: what a reader should know of the folder."""
+
+    difference: float
+    notes: list[str]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -46,18 +66,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
     args = parser.parse_args(argv)
     try:
-        difference = convert(args.checkpoint, args.folder, overwrite=args.overwrite)
+        done = convert(args.checkpoint, args.folder, overwrite=args.overwrite)
     except InputError as error:
         print(f"weam-to-hf: error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"{args.folder}: written; logits differ by {difference:.1e} of the largest at most (allowed {TOLERANCE:.0e})")
+    print(f"{args.folder}: written; logits differ by {done.difference:.1e} of the largest (allowed {TOLERANCE:.0e})")
+    for note in done.notes:
+        print(note)
 
 
-def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> float:
+def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> Exported:
     """Writes the folder, whole or not at all.
 
-    Returns:
-        the largest difference between the logits of both models as a share of the largest logit.
+    A checkpoint that came from a published folder gives that folder's own files and tensor names again, with the
+    weights as they are now.
 
     Raises:
         InputError: the checkpoint cannot be read or was not made by task `weam`; the folder is there; the written
@@ -76,12 +98,15 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> float
         shutil.rmtree(beside)
     beside.mkdir(parents=True)
     try:
-        for name, content in carried.files.items():
+        files = carried.files if carried.published is None else carried.published.files
+        for name, content in files.items():
             (beside / name).write_bytes(content)
         # After the tokenizer's files: a published tokenizer can come with the config.json of another model.
-        _write_model(carried, beside)
+        notes = _write_model(carried, beside)
         (beside / "README.md").write_text(_model_card(carried), encoding="utf-8")
-        difference = compare_logits(carried, beside)
+        loaded = load(beside)
+        _check_keys(loaded, beside, tied=not carried.encoder.config.untied_head)
+        difference = largest_difference(carried.encoder, carried.order, loaded.model)
         if not difference <= TOLERANCE:
             raise InputError(
                 f"Both models must give the same logits, but {checkpoint} and the folder written from it differ by "
@@ -95,7 +120,7 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> float
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return difference
+    return Exported(difference, notes)
 
 
 def read(checkpoint: Path) -> Carried:
@@ -104,16 +129,16 @@ def read(checkpoint: Path) -> Carried:
     carried = (state.get("task_state") or {}).get("weam")
     if carried is None:
         raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but carries no tokenizer of one.")
-    model = state["cfg"]["model"]
     weights = dict(state["model"])
-    tokenizer_ids, digest = weights.pop("tokenizer_ids"), weights.pop("pieces_sha256")
+    tokenizer_ids, digest = weights["tokenizer_ids"], weights["pieces_sha256"]
     pad = int((tokenizer_ids == carried["special_ids"]["pad"]).nonzero()[0])
-    config = EncoderConfig.of(model, len(tokenizer_ids), pad)
+    config = EncoderConfig.of(state["cfg"]["model"], len(tokenizer_ids), pad)
     encoder = Encoder(config)
-    encoder.load_state_dict({name.removeprefix("encoder."): value.float() for name, value in weights.items()})
+    left_out = [name for name in weights if name.startswith(CP_HEAD)]
+    trained = {n.removeprefix("encoder."): v.float() for n, v in weights.items() if n.startswith("encoder.")}
+    encoder.load_state_dict({n: v for n, v in trained.items() if f"encoder.{n}" not in left_out})
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
-    history = state["optimizer_history"][-1]
-    description["updates"] = history.get("num_updates", 0)
+    description["updates"] = state["optimizer_history"][-1].get("num_updates", 0)
     return Carried(
         encoder.eval(),
         tokenizer_ids,
@@ -121,71 +146,95 @@ def read(checkpoint: Path) -> Carried:
         carried["tokenizer_files"],
         carried["special_ids"],
         description,
+        published.unpack(weights["published"]),
+        left_out,
     )
 
 
-def _write_model(carried: Carried, folder: Path) -> None:
-    from transformers import BertConfig, BertForMaskedLM
-    from transformers.utils import logging
+def _write_model(carried: Carried, folder: Path) -> list[str]:
+    """Writes config.json and model.safetensors. Returns notes for the reader."""
+    notes = [f"the head of L_cp ({len(carried.left_out)} tensors) is left out"] if carried.left_out else []
+    origin = carried.published
+    if origin is None:
+        family = family_for(carried.encoder.config, carried.special_ids["pad"])
+        config = _new_config(family, carried)
+    else:
+        config = json.loads(origin.files["config.json"])
+        family = family_of(config, "config.json of the checkpoint")
+    state = carried.encoder.state_dict()
+    names = keys.their_names(family, state)
+    values = {name: keys.to_theirs(name, value, carried.order) for name, value in state.items()}
+    if family is not ROBERTA:  # its first position is row 0
+        position = "embeddings.position.weight"
+        values[position] = values[position][carried.encoder.config.position_offset :]
+    tensors = {names[name]: value for name, value in values.items()}
+    if carried.encoder.config.untied_head:  # then transformers ties the biases no more either
+        tensors |= {alias: tensors[original] for alias, original in family.aliases if alias not in tensors}
+    changed: dict[str, Any] = {}
+    if origin is not None and not origin.about["new_head"]:
+        tensors, exact = _as_it_came(origin, values)
+        if not exact:
+            changed["dtype" if "dtype" in config else "torch_dtype"] = "float32"
+            notes.append(
+                "trained weights do not fit into the half precision of the published folder: float32 was written"
+            )
+    elif origin is not None:
+        headless = not any(slot.name.startswith(family.prefix) for slot in origin.slots)
+        tensors |= {keys.canonical(family, n, headless=headless): value for n, value in origin.tensors.items()}
+        changed["architectures"] = [family.masked_lm]
+        notes.append("the masked-LM head is new: names follow transformers' class with a head")
+    write_weights(tensors, folder)
+    if origin is None or changed:
+        text = json.dumps(config | changed, indent=2, sort_keys=origin is None, ensure_ascii=False) + "\n"
+        (folder / "config.json").write_text(text, encoding="utf-8")
+    return notes
 
-    logging.disable_progress_bar()
-    config = carried.encoder.config
-    model = BertForMaskedLM(
-        BertConfig(
-            vocab_size=config.vocabulary,
-            hidden_size=config.width,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.feed_forward,
-            hidden_act="gelu",
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.attention_dropout,
-            max_position_embeddings=config.positions,
-            type_vocab_size=config.segments,
-            layer_norm_eps=config.norm_eps,
-            pad_token_id=carried.special_ids["pad"],
+
+def _as_it_came(origin: Published, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """The published folder's tensors, under their names and in their types, with today's values; did all fit?
+
+    A type is kept where it holds the values exactly: weights that came in half precision and were not trained go back
+    bit for bit, trained ones are written in full.
+    """
+    narrow = {s.ours: values[s.ours].to(getattr(torch, s.dtype)) for s in origin.slots if s.ours is not None}
+    exact = all(torch.equal(narrow[name].float(), values[name]) for name in narrow)
+    chosen = narrow if exact else values
+    return {s.name: origin.tensors[s.name] if s.ours is None else chosen[s.ours] for s in origin.slots}, exact
+
+
+def _new_config(family: Family, carried: Carried) -> dict[str, Any]:
+    import transformers
+
+    special = carried.special_ids
+    ends = {"bos_token_id": special["cls"], "eos_token_id": special["sep"]} if family is ROBERTA else {}
+    config = getattr(transformers, family.masked_lm).config_class(
+        **describe(family, carried.encoder.config, special["pad"]),
+        **ends,
+        architectures=[family.masked_lm],
+        dtype="float32",
+    )
+    return dict(json.loads(config.to_json_string()))
+
+
+def _check_keys(loaded: Loaded, folder: Path, *, tied: bool) -> None:
+    """transformers must find every weight of its model in the folder, and nothing that it does not know but a few."""
+    second_names = {alias for family in FAMILIES for alias, _ in family.aliases} if tied else set()
+    missing = sorted(set(loaded.missing) - second_names)
+    unexpected = sorted(name for name in loaded.unexpected if not any(part in name for part in NOT_LOADED))
+    if missing or unexpected:
+        raise InputError(
+            f"transformers must know every tensor of {folder} and miss none, but misses {missing} and does not know "
+            f"{unexpected}. The folder was not kept."
         )
-    )
-    theirs = to_theirs(carried.encoder.state_dict(), carried.tokenizer_ids)
-    missing, unexpected = model.load_state_dict(theirs, strict=False)
-    assert set(missing) <= set(TIED), missing
-    assert not unexpected, unexpected
-    model.tie_weights()
-    model.save_pretrained(folder)
-
-
-def compare_logits(carried: Carried, folder: Path) -> float:
-    """Largest difference of the logits on a fixed padded batch of two segments, as a share of the largest logit."""
-    from transformers import AutoModelForMaskedLM
-
-    config = carried.encoder.config
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([min(24, config.positions), 17, 5])
-    width = int(lengths.max())
-    tokens = torch.randint(config.vocabulary, (len(lengths), width), generator=generator)
-    tokens[tokens == config.pad] = (config.pad + 1) % config.vocabulary
-    real = torch.arange(width)[None, :] < lengths[:, None]
-    tokens[~real] = config.pad
-    segments = (torch.arange(width)[None, :] >= lengths[:, None] // 2).long() * real
-    positions = torch.arange(width).expand_as(tokens)
-    model = AutoModelForMaskedLM.from_pretrained(folder, local_files_only=True).eval()
-    with torch.no_grad():
-        states = carried.encoder(tokens, segments, positions)
-        ours = carried.encoder.logits(states[real])
-        output = model(
-            input_ids=carried.tokenizer_ids[tokens], attention_mask=real.long(), token_type_ids=segments
-        ).logits
-    theirs = output[real][:, carried.tokenizer_ids]
-    return float((ours - theirs).abs().max() / ours.abs().max())
 
 
 def _model_card(carried: Carried) -> str:
     config, about = carried.encoder.config, carried.description
+    came_from = "" if carried.published is None else f", started from `{carried.published.about['folder']}`"
     languages = sorted({language for pair in about["pairs"] for language in pair.split("-")})
-    header = "\n".join(f"- {language}" for language in languages)
+    header = "".join(f"\n- {language}" for language in languages)
     return f"""---
-language:
-{header}
+language:{header or " []"}
 library_name: transformers
 pipeline_tag: fill-mask
 tags:
@@ -195,7 +244,7 @@ tags:
 # A masked language model trained with weam_fairseq {__version__}
 
 {config.layers} layers × {config.width}, {config.vocabulary:,} pieces, {about["updates"]:,} updates in its last training
-on the pairs {", ".join(about["pairs"])}, links from {json.dumps(about["aligner"])}.
+on the pairs {", ".join(about["pairs"])}, links from {json.dumps(about["aligner"])}{came_from}.
 
 Method: `{json.dumps(about["method"])}`
 

@@ -1,0 +1,110 @@
+"""A Hugging Face tokenizer as conversion needs it: special ids, the order of pieces, digests.
+
+The same facts that weam-preprocess writes into a data-bin's manifest (preprocess/README.md); the two rooms share the
+format and no code.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+# preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
+PROBES = (
+    "Hello, WORLD! don't e-mail",
+    "Crème Brûlée ÀÉÎÕÜ naïve",
+    "Straße ẞ İstanbul ı",
+    "今天下雨吗？",
+    "東京タワー ｶﾀｶﾅ",
+    "Привет, Мир! ё",
+    "مرحبا بالعالم",
+    "नमस्ते दुनिया",
+    "สวัสดีชาวโลก",
+    "  two  spaces\tand a tab",
+    "x² ½ ﬁne",
+    "😀👍🏽 a\u200bb",
+)
+
+
+# At least one of these is a tokenizer; without any AutoTokenizer makes one up, of special pieces alone.
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+
+
+class TokenizerFacts(NamedTuple):
+    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id. special_ids: cls, sep, pad, unk, mask."""
+
+    tokenizer_ids: Tensor
+    special_ids: dict[str, int]
+    pieces_sha256: str
+    behaviour_sha256: str
+
+    @property
+    def pad(self) -> int:
+        """fairseq id of the padding piece."""
+        return int((self.tokenizer_ids == self.special_ids["pad"]).nonzero()[0])
+
+
+def read_tokenizer(folder: Path) -> TokenizerFacts:
+    """Opens the tokenizer of a folder with AutoTokenizer.
+
+    Raises:
+        InputError: there is none, it has no fast form, lacks special pieces, or its ids have gaps.
+    """
+    tokenizer = _open(folder)
+    rust = tokenizer.backend_tokenizer
+    rust.no_truncation()
+    rust.no_padding()
+    special = {
+        "cls": _first(tokenizer.cls_token_id, tokenizer.bos_token_id),
+        "pad": tokenizer.pad_token_id,
+        "sep": _first(tokenizer.sep_token_id, tokenizer.eos_token_id),
+        "unk": tokenizer.unk_token_id,
+        "mask": tokenizer.mask_token_id,
+    }
+    missing = [name for name, value in special.items() if value is None]
+    if missing:
+        raise InputError(f"The tokenizer of {folder} must have cls, pad, sep, unk and mask, but has no {missing}.")
+    vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
+    ids = sorted(set(vocabulary.values()))
+    if ids != list(range(len(ids))):
+        raise InputError(f"The ids of the tokenizer of {folder} must be 0 to {len(ids) - 1}, but have gaps.")
+    first = [special[name] for name in ("cls", "pad", "sep", "unk")]
+    lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
+    written = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
+    return TokenizerFacts(
+        torch.tensor([*first, *(i for i in ids if i not in first)]),
+        {name: int(value) for name, value in special.items()},
+        hashlib.sha256(lines.encode()).hexdigest(),
+        hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in written).encode()).hexdigest(),
+    )
+
+
+def _open(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARIES)}.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason}") from error
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise InputError(f"The tokenizer of {folder} must have a fast (Rust) form, but has none.")
+    return tokenizer
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
