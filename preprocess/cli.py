@@ -83,8 +83,14 @@ def _parser() -> argparse.ArgumentParser:
 _EXCLUDE_HELP = "drop pairs either side of which is a line, or a tab-separated column of a line, of FILE; repeatable"
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
 _TOKENIZER_HELP = "a Hugging Face tokenizer folder, a tokenizer.json, or a WordPiece vocab.txt (taken as cased)"
-_ALIGNER_HELP = "fast_align (default) is the program if fast_align and atools are on the PATH, else sil-thot's model"
-_LINKS_HELP = "for --aligner precomputed: lines of i-j over our words, one for each line of the input; repeatable"
+_ALIGNER_HELP = (
+    "fast_align (default) is the program if fast_align and atools are on the PATH, else sil-thot's model; "
+    "hmm gives its links probabilities, precomputed those of its file"
+)
+_LINKS_HELP = (
+    "for --aligner precomputed: lines of i-j over our words, or of i-j:p with the link's probability p, "
+    "one for each line of the input; repeatable"
+)
 
 
 def _positive(text: str) -> int:

@@ -16,15 +16,22 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
+# What a link's probability is counted in: parts per so many.
+CERTAIN = 10_000
+
 
 class BinarizedPair(NamedTuple):
-    """One sentence pair in index spaces: tokenizer ids, word_idx of every piece, links of piece_idx."""
+    """One sentence pair in index spaces: tokenizer ids, word_idx of every piece, links of piece_idx.
+
+    `probabilities` holds one number in (0, 1] for each piece link; None where the aligner has none.
+    """
 
     source_ids: Sequence[int]
     target_ids: Sequence[int]
     source_words: Sequence[int]
     target_words: Sequence[int]
     piece_links: Sequence[tuple[int, int]]
+    probabilities: Sequence[float] | None = None
 
 
 class IdSpace:
@@ -67,7 +74,8 @@ def write_dictionary(space: IdSpace, file: Path) -> None:
 def write_split(
     folder: Path, split: str, languages: tuple[str, str], pairs: Sequence[BinarizedPair], space: IdSpace
 ) -> None:
-    """Writes the five bin and idx files of one split (train or valid) of one language pair."""
+    """Writes the bin and idx files of one split (train or valid) of one language pair: five, or six if links have
+    probabilities. Either all pairs have them or none."""
     source, target = languages
     name = f"{source}-{target}"
     _write(folder, f"{split}.{name}.{source}", (space.fairseq_ids(pair.source_ids) for pair in pairs), space.size)
@@ -76,10 +84,20 @@ def write_split(
     _write(folder, f"{split}.align.{name}", (np.array(pair.piece_links).reshape(-1) for pair in pairs))
     _write(folder, f"{split}.words.{name}.{source}", (np.array(pair.source_words) for pair in pairs))
     _write(folder, f"{split}.words.{name}.{target}", (np.array(pair.target_words) for pair in pairs))
+    if any(pair.probabilities is not None for pair in pairs):
+        _write(folder, f"{split}.probs.{name}", (_parts(pair) for pair in pairs), CERTAIN + 1)
+
+
+def _parts(pair: BinarizedPair) -> NDArray[np.int64]:
+    """Probabilities as whole parts of CERTAIN, at least 1, so that no link vanishes."""
+    assert pair.probabilities is not None
+    assert len(pair.probabilities) == len(pair.piece_links)
+    parts = np.rint(CERTAIN * np.array(pair.probabilities, dtype=np.float64))
+    return parts.clip(1, CERTAIN).astype(np.int64)
 
 
 def _write(folder: Path, prefix: str, items: Iterable[NDArray], values: int | None = None) -> None:
-    """`values` is how many different values there are (ids); None looks at the items."""
+    """`values` is how many different values there may be; None looks at the items."""
     import torch
     from fairseq.data.indexed_dataset import data_file_path, index_file_path, make_builder
 

@@ -40,6 +40,8 @@ def describe_tokenizer(folder: Path, tokenizer: PieceTokenizer) -> dict[str, Any
         "vocab_size": len(tokenizer.ids),
         # What decides whether two vocabularies are one, whatever files they came in.
         "pieces_sha256": tokenizer.pieces_sha256(),
+        # Two tokenizers with the same pieces may still write a text otherwise: cased and uncased, say.
+        "behaviour_sha256": tokenizer.behaviour_sha256(),
         "sha256": {file.name: sha256(file) for file in sorted(folder.iterdir())},
         "special_ids": tokenizer.special_ids,
         "all_special_ids": tokenizer.all_special_ids,

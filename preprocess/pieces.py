@@ -15,6 +15,24 @@ from .errors import InputError
 _BATCH = 2_000  # sentences handed to Rust at once; keeps the bar moving
 
 
+# What normalisers and pre-tokenisers treat differently: case, accents, compatibility forms, scripts, white space.
+# Never to be changed: checkpoints carry the digest that is made from them.
+PROBES = (
+    "Hello, WORLD! don't e-mail",
+    "Crème Brûlée ÀÉÎÕÜ naïve",
+    "Straße ẞ İstanbul ı",
+    "今天下雨吗？",
+    "東京タワー ｶﾀｶﾅ",
+    "Привет, Мир! ё",
+    "مرحبا بالعالم",
+    "नमस्ते दुनिया",
+    "สวัสดีชาวโลก",
+    "  two  spaces\tand a tab",
+    "x² ½ ﬁne",
+    "😀👍🏽 a\u200bb",
+)
+
+
 class Pieces(NamedTuple):
     """One sentence: tokenizer ids, and half-open character spans in the raw sentence."""
 
@@ -57,6 +75,11 @@ class PieceTokenizer:
         vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
         lines = sorted((number, piece) for piece, number in vocabulary.items())
         return hashlib.sha256("".join(f"{number}\t{piece}\n" for number, piece in lines).encode()).hexdigest()
+
+    def behaviour_sha256(self) -> str:
+        """Hexadecimal digest of how `PROBES` are written: their ids with spaces between, one line a probe."""
+        ids = [self._rust.encode(probe, add_special_tokens=False).ids for probe in PROBES]
+        return hashlib.sha256("".join(" ".join(map(str, line)) + "\n" for line in ids).encode()).hexdigest()
 
     def _named_special_ids(self, folder: Path) -> dict[str, int]:
         auto = self._auto

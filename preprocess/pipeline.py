@@ -8,17 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from . import aligners, databin, destination, manifest, tokenizer_folder
-from .aligners.precomputed import PrecomputedLinks
+from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from .corpus import Corpus, PairSpec, SentencePair, nothing_kept, read_corpus, read_excluded
 from .errors import InputError
 from .pieces import Pieces, PieceTokenizer
-from .projection import project, touching_pieces, word_of_each_piece
+from .projection import project, project_probabilities, touching_pieces, word_of_each_piece
 from .words import Span, segmenter
 
 NO_PIECES = "no pieces"
@@ -51,7 +52,10 @@ class EncodedPair(NamedTuple):
 
 
 class PairReport(NamedTuple):
-    """Counts of one language pair, train and valid together; shares are of pieces, both as (source, target)."""
+    """Counts of one language pair, train and valid together; shares are of pieces, both as (source, target).
+
+    `probabilities` says whether the links have them.
+    """
 
     corpus: Corpus
     train: int
@@ -60,11 +64,13 @@ class PairReport(NamedTuple):
     piece_links: int
     linked_pieces: tuple[float, float]
     pieces_per_word: tuple[float, float]
+    probabilities: bool
 
 
 class Report(NamedTuple):
     pairs: list[PairReport]
     aligner: str
+    probabilities: bool
     vocab_size: int
     seconds: dict[str, float]
 
@@ -92,6 +98,7 @@ def run(options: Options) -> Report:
         excluded = read_excluded(options.exclude)
         corpora = [read_corpus(spec, excluded) for spec in options.pairs]
     precomputed = {c.spec.name: PrecomputedLinks(options.links[c.spec.name], c.read) for c in corpora if options.links}
+    agree_on_probabilities(precomputed.values())
     with destination.whole_or_nothing(options.destdir) as folder:
         with stages("tokenizer"):
             tokenizer = _make_tokenizer(options, corpora, folder / "tokenizer")
@@ -100,6 +107,8 @@ def run(options: Options) -> Report:
         for corpus in corpora:
             aligner = precomputed.get(corpus.spec.name) or aligners.build(options.aligner, options.seed)
             reports.append(_run_pair(options, corpus, tokenizer, space, aligner, folder, stages))
+        probabilities = any(report.probabilities for report in reports)
+        assert probabilities == all(report.probabilities for report in reports)
         with stages("write"):
             dictionaries = [folder / f"dict.{lang}.txt" for lang in _languages(options.pairs)]
             for file in dictionaries:
@@ -108,14 +117,14 @@ def run(options: Options) -> Report:
             "pairs": {report.corpus.spec.name: _describe_pair(report) for report in reports},
             "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
-            "aligner": _describe_aligner(options, aligner),
+            "aligner": _describe_aligner(options, aligner, probabilities),
             "options": _describe_options(options),
             "versions": manifest.versions(),
             "seed": options.seed,
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
         }
         manifest.write(folder, content)
-    return Report(reports, aligner.name, space.size, stages.seconds)
+    return Report(reports, aligner.name, probabilities, space.size, stages.seconds)
 
 
 def _check_links(options: Options) -> None:
@@ -160,12 +169,11 @@ def _run_pair(
         source_words = _word_spans(corpus, spec.source_lang, [item.pair.source for item in kept])
         target_words = _word_spans(corpus, spec.target_lang, [item.pair.target for item in kept])
     with stages("align"):
-        word_links = _align(aligner, kept, source_words, target_words, options.symmetrize)
+        alignments = _align(aligner, kept, source_words, target_words, options.symmetrize)
     with stages("project"):
-        binarized = [
-            _binarize(*item)
-            for item in _bar(zip(kept, source_words, target_words, word_links, strict=True), len(kept), spec, "project")
-        ]
+        probabilities = repeat(None, len(kept)) if alignments.probabilities is None else alignments.probabilities
+        items = zip(kept, source_words, target_words, alignments.links, probabilities, strict=True)
+        binarized = [_binarize(*item) for item in _bar(items, len(kept), spec, "project")]
     with stages("write"):
         valid, train = _split(binarized, options.valid_size, options.seed, spec.name)
         languages = (spec.source_lang, spec.target_lang)
@@ -176,10 +184,11 @@ def _run_pair(
         corpus,
         len(train),
         len(valid),
-        sum(map(len, word_links)),
+        sum(map(len, alignments.links)),
         sum(len(pair.piece_links) for pair in binarized),
         _linked_shares(binarized),
         (_per_word((i.source for i in kept), source_words), _per_word((i.target for i in kept), target_words)),
+        alignments.probabilities is not None,
     )
 
 
@@ -221,20 +230,24 @@ def _align(
     source_words: Sequence[Sequence[Span]],
     target_words: Sequence[Sequence[Span]],
     symmetrize: str,
-) -> list[list[aligners.Link]]:
+) -> aligners.Alignments:
     if isinstance(aligner, PrecomputedLinks):
         aligner.line_idxs = [item.pair.line_idx for item in kept]
     pairs = [
         ([item.pair.source[a:b] for a, b in source], [item.pair.target[a:b] for a, b in target])
         for item, source, target in zip(kept, source_words, target_words, strict=True)
     ]
-    links = aligner.align(pairs, symmetrize)
-    assert len(links) == len(pairs)
-    return links
+    alignments = aligner.align(pairs, symmetrize)
+    assert len(alignments.links) == len(pairs)
+    return alignments
 
 
 def _binarize(
-    item: EncodedPair, source_words: list[Span], target_words: list[Span], word_links: list[aligners.Link]
+    item: EncodedPair,
+    source_words: list[Span],
+    target_words: list[Span],
+    word_links: list[aligners.Link],
+    probabilities: list[float] | None,
 ) -> databin.BinarizedPair:
     source_touched = touching_pieces(source_words, item.source.spans)
     target_touched = touching_pieces(target_words, item.target.spans)
@@ -244,6 +257,9 @@ def _binarize(
         word_of_each_piece(source_words, item.source.spans, source_touched),
         word_of_each_piece(target_words, item.target.spans, target_touched),
         project(word_links, source_touched, target_touched),
+        None
+        if probabilities is None
+        else project_probabilities(word_links, probabilities, source_touched, target_touched),
     )
 
 
@@ -297,13 +313,14 @@ def _describe_pair(report: PairReport) -> dict[str, Any]:
     }
 
 
-def _describe_aligner(options: Options, aligner: aligners.Aligner) -> dict[str, str]:
+def _describe_aligner(options: Options, aligner: aligners.Aligner, probabilities: bool) -> dict[str, Any]:
     given = options.aligner == "precomputed"
     return {
         "name": aligner.name,
         # Each pair has a links file of its own: their hashes stand under "options".
         "version": "as given" if given else aligner.version,
         "symmetrize": "as given" if given else options.symmetrize,
+        "probabilities": probabilities,
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 Span = tuple[int, int]
 Link = tuple[int, int]
@@ -51,3 +52,17 @@ def project(
 ) -> list[Link]:
     """Piece p links to piece q exactly when some word link (a, b) has p touching a and q touching b. Sorted, unique."""
     return sorted({(p, q) for a, b in word_links for p in source_touched[a] for q in target_touched[b]})
+
+
+def project_probabilities(
+    word_links: Iterable[Link],
+    probabilities: Iterable[float],
+    source_touched: Sequence[Sequence[int]],
+    target_touched: Sequence[Sequence[int]],
+) -> list[float]:
+    """For each link of `project`, in its order, the largest probability of the word links that give it."""
+    best: dict[Link, float] = {}
+    for (a, b), probability in zip(word_links, probabilities, strict=True):
+        for link in product(source_touched[a], target_touched[b]):
+            best[link] = max(probability, best.get(link, 0.0))
+    return [best[link] for link in sorted(best)]

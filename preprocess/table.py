@@ -15,7 +15,8 @@ def render(report: Report) -> str:
     lines = [*_columns(rows), ""]
     for pair in report.pairs:
         lines += [*_reasons(pair, "dropped", pair.corpus.dropped), *_reasons(pair, "repaired", pair.corpus.repaired)]
-    lines.append(f"links by {report.aligner}; vocabulary of {report.vocab_size:,} pieces")
+    probabilities = ", with probabilities" if report.probabilities else ""
+    lines.append(f"links by {report.aligner}{probabilities}; vocabulary of {report.vocab_size:,} pieces")
     total = sum(report.seconds.values())
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
     return "\n".join([*lines, f"seconds: {total:.1f} ({stages})"])

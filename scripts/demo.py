@@ -184,7 +184,7 @@ def link_held_out(corpus: Path, held_out: Path) -> None:
         ]
         cut = [words.segmenter(language) for language in pair.split("-")]
         segmented = [(cut[0].words(source), cut[1].words(target)) for source, target in lines]
-        links = aligner.align(segmented, "intersect")[: demo_corpus.HELD_OUT]
+        links = aligner.align(segmented, "intersect").links[: demo_corpus.HELD_OUT]
         (beside / f"heldout.{pair}.tsv").write_bytes((corpus / f"heldout.{pair}.tsv").read_bytes())
         (beside / f"heldout.{pair}.src-tgt").write_text(
             "".join(f"{' '.join(s)} ||| {' '.join(t)}\n" for s, t in segmented[: demo_corpus.HELD_OUT]),

@@ -1,13 +1,13 @@
-"""Word aligners behind one interface: `build(name).align(pairs, symmetrize)` gives word links."""
+"""Word aligners behind one interface: `build(name).align(pairs, symmetrize).links` are word links."""
 
 from __future__ import annotations
 
 from ..errors import InputError
-from .base import SYMMETRIZATIONS, Aligner, Link, WordPair
+from .base import SYMMETRIZATIONS, Aligner, Alignments, Link, WordPair
 
 NAMES = ("fast_align", "eflomal", "hmm", "precomputed")
 
-__all__ = ["NAMES", "SYMMETRIZATIONS", "Aligner", "Link", "WordPair", "build"]
+__all__ = ["NAMES", "SYMMETRIZATIONS", "Aligner", "Alignments", "Link", "WordPair", "build"]
 
 
 def build(name: str, seed: int = 1) -> Aligner:

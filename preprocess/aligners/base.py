@@ -1,10 +1,10 @@
-"""What an aligner is: words of sentence pairs in, word links out."""
+"""What an aligner is: words of sentence pairs in, word links out, with their probabilities where it has some."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Link = tuple[int, int]
 WordPair = tuple[list[str], list[str]]
@@ -14,17 +14,25 @@ _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 SYMMETRIZATIONS = ("intersect", "grow-diag", "grow-diag-final-and", "union", "forward")
 
 
+class Alignments(NamedTuple):
+    """One item for each pair, in the order of the pairs.
+
+    links: sorted (source word_idx, target word_idx), no two the same.
+    probabilities: one number in (0, 1] for each link, in the same order; None where the aligner has none.
+    """
+
+    links: list[list[Link]]
+    probabilities: list[list[float]] | None = None
+
+
 class Aligner(Protocol):
     """`name` and `version` go into the manifest."""
 
     name: str
     version: str
 
-    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> list[list[Link]]:
-        """Sorted links (source word_idx, target word_idx), one list per pair, in the order of the pairs.
-
-        Trains on the pairs that it aligns. Same pairs and options, same links.
-        """
+    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
+        """Trains on the pairs that it aligns. Same pairs and options, same links and probabilities."""
         ...
 
 

@@ -4,40 +4,64 @@ The protocol is that of the fast_align program, and our own worker for sil-thot'
 `source words ||| target words` in, lines of `i-j` out on standard output, a line with ITERATION on standard error
 for every pass over the text, `-r` for the other direction (its links are source-target as well).
 
+Our worker adds posteriors where it has them: `i-j:p` for a link, and after a tab, in the same form, the other cells
+that are likely enough to tell, because the other direction may have linked them.
+
 One thread each: two directions fill two cores, and sums in a fixed order make the links the same in every run.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
 from ..errors import InputError
 from .base import Link, WordPair, aligner_line
 
+_ITEM = re.compile(r"([0-9]+)-([0-9]+)(?::([0-9.eE+-]+))?")
 
-def parse_links(line: str) -> list[Link]:
-    """Reads `0-0 1-2`. Raises ValueError for anything else."""
-    links = []
-    for item in line.split():
-        source, hyphen, target = item.partition("-")
-        if not (hyphen and source.isascii() and source.isdigit() and target.isascii() and target.isdigit()):
+
+class DirectedLinks(NamedTuple):
+    """One direction of one pair. `posteriors` holds every cell that the aligner told one for; empty if it has none."""
+
+    links: list[Link]
+    posteriors: dict[Link, float]
+
+
+def parse_links(text: str) -> list[tuple[Link, float | None]]:
+    """Reads `0-0 1-2`, and with probabilities in (0, 1] `0-0:0.93 1-2:0.4`. Raises ValueError for anything else."""
+    links: list[tuple[Link, float | None]] = []
+    for item in text.split():
+        match = _ITEM.fullmatch(item)
+        if match is None:
             raise ValueError(item)
-        links.append((int(source), int(target)))
+        source, target, probability = match.groups()
+        links.append(((int(source), int(target)), None if probability is None else _probability(probability, item)))
     return links
+
+
+def _probability(text: str, item: str) -> float:
+    try:
+        probability = float(text)
+    except ValueError:
+        raise ValueError(item) from None
+    if not 0 < probability <= 1:
+        raise ValueError(item)
+    return probability
 
 
 def run_directions(
     name: str, command: Sequence[str], pairs: Sequence[WordPair], passes: int, directions: int = 2
-) -> list[list[list[Link]]]:
-    """Links of the forward direction and, unless `directions` is 1, of the reverse one.
+) -> Iterator[tuple[DirectedLinks, ...]]:
+    """For each pair the links of the forward direction and, unless `directions` is 1, of the reverse one.
 
     `command` gets `-i FILE` and, for the reverse, `-r`; `passes` is how many ITERATION lines it writes, for the bar.
     """
@@ -53,10 +77,12 @@ def run_directions(
                 for number, extra in enumerate(([], ["-r"])[:directions])
             ]
             try:
-                return [run.links(pairs) for run in runs]
+                for run in runs:
+                    run.finish(len(pairs))
             finally:
                 for run in runs:
                     run.stop()
+        yield from zip(*(run.links(pairs) for run in runs), strict=True)
 
 
 class _Run:
@@ -79,31 +105,41 @@ class _Run:
             elif line.strip():
                 self._last_words = line.decode("utf-8", "replace").strip()
 
-    def links(self, pairs: Sequence[WordPair]) -> list[list[Link]]:
+    def finish(self, pairs: int) -> None:
+        """Waits for the process. Raises InputError when it failed, or did not write one line for each pair."""
         code = self._process.wait()
         self._listener.join()
         if code != 0:
             raise InputError(f"{self._name} ended with exit code {code}: {self._last_words or 'it said nothing'}.")
-        lines = self._out.read_text(encoding="utf-8", errors="replace").split("\n")
-        if lines[-1] == "":
-            lines.pop()
-        if len(lines) != len(pairs):
+        lines = sum(1 for _ in self._lines())
+        if lines != pairs:
             raise InputError(
-                f"{self._name} must give one line of links for each of {len(pairs):,} pairs, "
-                f"but gave {len(lines):,} lines. Try --aligner with another one."
+                f"{self._name} must give one line of links for each of {pairs:,} pairs, "
+                f"but gave {lines:,} lines. Try --aligner with another one."
             )
-        return [self._checked(number, line, pair) for number, (line, pair) in enumerate(zip(lines, pairs, strict=True))]
 
-    def _checked(self, number: int, line: str, pair: WordPair) -> list[Link]:
+    def links(self, pairs: Sequence[WordPair]) -> Iterator[DirectedLinks]:
+        for number, (line, pair) in enumerate(zip(self._lines(), pairs, strict=True), start=1):
+            yield self._checked(number, line, pair)
+
+    def _lines(self) -> Iterator[str]:
+        with self._out.open(encoding="utf-8", errors="replace", newline="\n") as stream:
+            for line in stream:
+                yield line.removesuffix("\n")
+
+    def _checked(self, number: int, line: str, pair: WordPair) -> DirectedLinks:
+        found, _, others = line.partition("\t")
         try:
-            links = parse_links(line)
+            links, cells = parse_links(found), parse_links(others)
         except ValueError as error:
             raise InputError(
-                f"{self._name} wrote {str(error)!r} for pair {number + 1:,}; links must be like 0-0."
+                f"{self._name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93."
             ) from None
-        if any(i >= len(pair[0]) or j >= len(pair[1]) for i, j in links):
-            raise InputError(f"{self._name} gave a link outside pair {number + 1:,}: {line!r}.")
-        return links
+        told = links + cells
+        if any(i >= len(pair[0]) or j >= len(pair[1]) for (i, j), _ in told):
+            raise InputError(f"{self._name} gave a link outside pair {number:,}: {found!r}.")
+        posteriors = {cell: probability for cell, probability in told if probability is not None}
+        return DirectedLinks([link for link, _ in links], posteriors)
 
     def stop(self) -> None:
         if self._process.poll() is None:

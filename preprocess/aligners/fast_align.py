@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from .base import Link, WordPair
+from .base import Alignments, Link, WordPair
 from .directions import parse_links, run_directions
 
 _ITERATIONS = 5  # fast_align's own default
@@ -32,14 +32,15 @@ class FastAlignProgram:
         # The program does not tell its version.
         self.version = "sha256:" + hashlib.sha256(Path(self._fast_align).read_bytes()).hexdigest()[:16]
 
-    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> list[list[Link]]:
+    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
         assert self._fast_align is not None
         directions = 1 if symmetrize == "forward" else 2
         command = [self._fast_align, "-d", "-o", "-v"]
-        links = run_directions(self.name, command, pairs, _ITERATIONS, directions)
+        lines = list(run_directions(self.name, command, pairs, _ITERATIONS, directions))
+        links = [[line[direction].links for line in lines] for direction in range(directions)]
         if directions == 1:
-            return [sorted(set(line)) for line in links[0]]
-        return self._symmetrize(links, symmetrize)
+            return Alignments([sorted(set(line)) for line in links[0]])
+        return Alignments(self._symmetrize(links, symmetrize))
 
     def _symmetrize(self, links: Sequence[Sequence[list[Link]]], how: str) -> list[list[Link]]:
         assert self._atools is not None
@@ -56,4 +57,4 @@ class FastAlignProgram:
                 f"atools must give {len(links[0]):,} lines, but gave {len(lines_out):,} and ended with exit code "
                 f"{done.returncode}: {done.stderr.strip().splitlines()[-1:] or 'it said nothing'}."
             )
-        return [sorted(set(parse_links(line))) for line in lines_out]
+        return [sorted({link for link, _ in parse_links(line)}) for line in lines_out]

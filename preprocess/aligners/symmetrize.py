@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .base import Link, WordPair
-
-
-def symmetrize_all(
-    pairs: Sequence[WordPair], forward: Sequence[list[Link]], reverse: Sequence[list[Link]], how: str
-) -> list[list[Link]]:
-    return [
-        symmetrize(len(source), len(target), f, r, how)
-        for (source, target), f, r in zip(pairs, forward, reverse, strict=True)
-    ]
+from .base import Link
 
 
 def symmetrize(

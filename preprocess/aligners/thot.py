@@ -1,5 +1,7 @@
 """The models of sil-thot: fast_align's, eflomal's and an HMM, from wheels, so that nobody has to compile to start.
 
+The HMM's links carry probabilities: the posterior of the link, averaged over the directions.
+
 Each direction runs in a process of its own, which speaks fast_align's protocol (directions.py):
 `python -m weam_preprocess.aligners.thot MODEL SEED -i FILE [-r]`.
 """
@@ -11,28 +13,48 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from .base import Link, WordPair
-from .directions import run_directions
-from .symmetrize import symmetrize_all
+import numpy as np
+
+from .base import Alignments, Link, WordPair
+from .directions import DirectedLinks, run_directions
+from .forward_backward import Floats
+from .symmetrize import symmetrize as join
+from .thot_posteriors import hmm_posteriors
 
 _EM_ITERATIONS = 5
 # Passes over the text, for the progress bar; eflomal's are its own schedule (8 + 8 + 32).
 _PASSES = {"fast_align": _EM_ITERATIONS, "hmm": 2 * _EM_ITERATIONS, "eflomal": 48}
+# The smallest posterior that is told: a data-bin has no smaller probability either.
+_SMALLEST = 1e-4
 
 
 class ThotAligner:
-    """`model` is one of fast_align, eflomal, hmm. Sentences of more than 1,024 words get no links (a limit of thot)."""
+    """`model` is one of fast_align, eflomal, hmm. hmm alone has probabilities.
+
+    Pairs with a side of more than 1,024 words (hmm: 200) get no links, which is a limit of thot.
+    """
 
     def __init__(self, model: str, seed: int = 1) -> None:
         self.name = f"{model} (sil-thot)"
         self.version = version("sil-thot")
         self._model, self._seed = model, seed
 
-    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> list[list[Link]]:
+    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
         directions = 1 if symmetrize == "forward" else 2
         command = [sys.executable, "-m", __name__, self._model, str(self._seed)]
-        links = run_directions(self.name, command, pairs, _PASSES[self._model], directions)
-        return symmetrize_all(pairs, links[0], links[-1], symmetrize)
+        links: list[list[Link]] = []
+        probabilities: list[list[float]] = []
+        lines = run_directions(self.name, command, pairs, _PASSES[self._model], directions)
+        for (source, target), directed in zip(pairs, lines, strict=True):
+            joined = join(len(source), len(target), directed[0].links, directed[-1].links, symmetrize)
+            links.append(joined)
+            probabilities.append([_mean_posterior(link, directed) for link in joined])
+        return Alignments(links, probabilities if self._model == "hmm" else None)
+
+
+def _mean_posterior(link: Link, directed: Sequence[DirectedLinks]) -> float:
+    """Over the directions, whether or not each of them found the link."""
+    return sum(direction.posteriors.get(link, _SMALLEST) for direction in directed) / len(directed)
 
 
 def _trained(name: str, seed: int, pairs: Sequence[WordPair]) -> Any:
@@ -89,8 +111,26 @@ def _directed_links(model: Any, pairs: Sequence[WordPair]) -> Iterator[list[Link
 def _work(name: str, seed: int, file: str, reverse: bool) -> None:
     with open(file, encoding="utf-8", newline="\n") as stream:
         pairs = [_pair(line.rstrip("\n"), reverse) for line in stream]
-    for links in _directed_links(_trained(name, seed, pairs), pairs):
-        print(" ".join(f"{j}-{i}" if reverse else f"{i}-{j}" for i, j in links))
+    model = _trained(name, seed, pairs)
+    if name != "hmm":
+        for links in _directed_links(model, pairs):
+            print(" ".join(_item(link, reverse) for link in links))
+        return
+    for links, posteriors in zip(_directed_links(model, pairs), hmm_posteriors(model, pairs), strict=True):
+        print(_line_with_posteriors(links, posteriors, reverse))
+
+
+def _line_with_posteriors(links: Sequence[Link], posteriors: Floats, reverse: bool) -> str:
+    """`posteriors` (J, I) are of the model's target and source words; see directions.py for the form."""
+    told = {link: f"{_item(link, reverse)}:{max(posteriors[link[::-1]], _SMALLEST):.6f}" for link in links}
+    likely = [(int(i), int(j)) for j, i in np.argwhere(posteriors >= _SMALLEST)]
+    others = [f"{_item(cell, reverse)}:{posteriors[cell[::-1]]:.6f}" for cell in likely if cell not in told]
+    return " ".join(told.values()) + "\t" + " ".join(others)
+
+
+def _item(link: Link, reverse: bool) -> str:
+    i, j = link
+    return f"{j}-{i}" if reverse else f"{i}-{j}"
 
 
 def _pair(line: str, reverse: bool) -> WordPair:

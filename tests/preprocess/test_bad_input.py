@@ -94,7 +94,9 @@ LINKS_CASES = [
     ("0-0\n" * 7, r"links\.align has 7 lines of links, but the input has 8 lines"),
     ("0-0\n" * 3 + "0-0 7-3\n" + "0-0\n" * 4, r"links\.align line 4: link 7-3 points outside the source \(7 words\)\."),
     ("0-99\n" + "0-0\n" * 7, r"link 0-99 points outside the target \(5 words\)\. Align the same files again, or pass"),
-    ("0:0\n" + "0-0\n" * 7, r"links\.align line 1: links must be like 0-0 1-2, but '0:0' stands there"),
+    ("0:0\n" + "0-0\n" * 7, r"links\.align line 1: links must be like 0-0 1-2, or .*, but '0:0' stands there"),
+    ("\n0-0:0\n" + "0-0:1\n" * 6, r"links\.align line 2: .* above 0 and at most 1 .*, but '0-0:0' stands there"),
+    ("0-0:1\n" * 7 + "0-0\n", r"links\.align line 8: link 0-0 has no probability, but the first link of the file has"),
 ]
 
 
@@ -103,6 +105,16 @@ def test_links(de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     links = file(tmp_path, "links.align", content)
     arguments = ("--pair", f"en-de={de_tsv}", *TRAIN, "--aligner", "precomputed", "--links", f"en-de={links}")
     refused(capsys, tmp_path / "bin", sentence, *arguments)
+
+
+def test_links_with_and_without_probabilities(
+    de_tsv: Path, zh_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    german, chinese = file(tmp_path, "de.align", "0-0:0.5\n" * 8), file(tmp_path, "zh.align", "\n0-0\n\n\n\n")
+    arguments = ("--aligner", "precomputed", "--links", f"en-de={german}", "--links", f"en-zh={chinese}")
+    pairs = ("--pair", f"en-de={de_tsv}", "--pair", f"en-zh={zh_tsv}")
+    sentence = r"Either all files .* probabilities \(i-j:p\) or none, but .*de\.align does and .*zh\.align does not\."
+    refused(capsys, tmp_path / "bin", sentence, *pairs, *TRAIN, *arguments)
 
 
 FLAG_CASES = [

@@ -12,6 +12,16 @@ from weam_preprocess.databin import BinarizedPair, IdSpace, write_split
 indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
 
 
+HMM = ("--aligner", "hmm", "--symmetrize", "union")
+
+
+@pytest.fixture(scope="module")
+def likely(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with links that have probabilities."""
+    folder = tmp_path_factory.mktemp("likely")
+    return make(folder, folder / "data-bin", *HMM)
+
+
 @pytest.fixture(scope="module")
 def databin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """en-de and en-zh, one pair held out of each."""
@@ -19,7 +29,7 @@ def databin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(folder, folder / "data-bin")
 
 
-def make(folder: Path, destdir: Path) -> Path:
+def make(folder: Path, destdir: Path, *aligner: str) -> Path:
     german = "The house is small.\tDas Haus ist klein.\nThe garden is big.\tDer Garten ist groß.\n"
     german += "It is raining today.\tEs regnet heute.\nToday the house is big.\tHeute ist das Haus groß.\n"
     chinese = "It is raining today.\t今天下雨。\nThe house is small.\t房子很小。\nIs it raining?\t下雨吗？\n"
@@ -29,6 +39,7 @@ def make(folder: Path, destdir: Path) -> Path:
     arguments = [
         *("--pair", f"en-de={folder / 'en-de.tsv'}", "--pair", f"en-zh={folder / 'train.en'},{folder / 'train.zh'}"),
         *("--train-tokenizer", "wordpiece", "--vocab-size", "120", "--valid-size", "1", "--destdir", str(destdir)),
+        *aligner,
     ]
     assert cli.main(arguments) == 0
     return destdir
@@ -89,11 +100,14 @@ def test_manifest(databin: Path) -> None:
     german = manifest["pairs"]["en-de"]
     assert (german["read"], german["train"], german["valid"]) == (4, 3, 1)
     assert manifest["dictionary"]["size"] == manifest["tokenizer"]["vocab_size"]
+    assert all(len(manifest["tokenizer"][name]) == 64 for name in ("pieces_sha256", "behaviour_sha256"))
     assert str(databin.parent) not in json.dumps(manifest)
 
 
-def test_same_input_same_bytes(databin: Path, tmp_path: Path) -> None:
-    again = make(tmp_path, tmp_path / "data-bin")
+@pytest.mark.parametrize("aligner", [(), HMM])
+def test_same_input_same_bytes(aligner: tuple[str, ...], databin: Path, likely: Path, tmp_path: Path) -> None:
+    databin = likely if aligner else databin
+    again = make(tmp_path, tmp_path / "data-bin", *aligner)
     names = sorted(file.relative_to(databin) for file in databin.rglob("*") if file.is_file())
     assert names == sorted(file.relative_to(again) for file in again.rglob("*") if file.is_file())
     for name in names:
@@ -113,6 +127,59 @@ def test_a_split_without_any_link_can_be_read(tmp_path: Path) -> None:
     # Tokenizer ids 2, 0, 3, 1 are fairseq's 0 to 3; then 4, 5, … follow.
     assert items(tmp_path, "train.en-de.en") == [[5, 6], [9]]
     assert items(tmp_path, "train.en-de.de") == [[3], [4, 5]]
+
+
+def test_every_piece_link_has_a_probability(likely: Path) -> None:
+    for name in ("train.{}.en-de", "valid.{}.en-de", "train.{}.en-zh", "valid.{}.en-zh"):
+        links, probabilities = items(likely, name.format("align")), items(likely, name.format("probs"))
+        assert any(links)
+        assert [len(flat) for flat in links] == [2 * len(parts) for parts in probabilities]
+        assert all(1 <= part <= 10_000 for parts in probabilities for part in parts)
+
+
+def test_only_what_has_probabilities_says_so(databin: Path, likely: Path) -> None:
+    for folder, has in ((databin, False), (likely, True)):
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        assert manifest["aligner"]["probabilities"] is has
+        assert sorted(file.name for file in folder.glob("*.probs.*")) == [
+            f"{split}.probs.{pair}.{kind}"
+            for split in ("train", "valid")
+            for pair in ("en-de", "en-zh")
+            for kind in ("bin", "idx")
+            if has
+        ]
+
+
+def test_probabilities_are_parts_per_ten_thousand(tmp_path: Path) -> None:
+    space = IdSpace(range(10), {"cls": 2, "pad": 0, "sep": 3, "unk": 1})
+    pairs = [
+        BinarizedPair([5, 6], [1], [0, 1], [0], [(0, 0), (1, 0)], [0.93456, 1.0]),
+        BinarizedPair([5], [1], [0], [0], [], []),
+        BinarizedPair([5, 6], [1], [0, 1], [0], [(1, 0)], [1e-9]),
+    ]
+    write_split(tmp_path, "train", ("en", "de"), pairs, space)
+    assert items(tmp_path, "train.align.en-de") == [[0, 0, 1, 0], [], [1, 0]]
+    assert items(tmp_path, "train.probs.en-de") == [[9346, 10_000], [], [1]]
+    write_split(tmp_path, "valid", ("en", "de"), pairs[1:2] * 2, space)
+    assert items(tmp_path, "valid.probs.en-de") == [[], []]
+
+
+def test_given_probabilities_reach_their_piece_links(tmp_path: Path) -> None:
+    """Lines in order, a dropped line left out, one number for each piece of a word."""
+    (tmp_path / "x.tsv").write_text("\tleer\nbig dog\tHund\nsmall\tklein\n", encoding="utf-8")
+    (tmp_path / "x.align").write_text("0-0:0.1\n1-0:0.25\n\n")
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCABULARY), encoding="utf-8")
+    arguments = [
+        *("--pair", f"en-de={tmp_path / 'x.tsv'}", "--tokenizer", str(tmp_path / "vocab.txt")),
+        *("--aligner", "precomputed", "--links", f"en-de={tmp_path / 'x.align'}", "--destdir", str(tmp_path / "bin")),
+    ]
+    assert cli.main(arguments) == 0
+    # big do ##g – Hu ##nd
+    assert items(tmp_path / "bin", "train.align.en-de") == [[1, 0, 1, 1, 2, 0, 2, 1], []]
+    assert items(tmp_path / "bin", "train.probs.en-de") == [[2500] * 4, []]
+
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "big", "do", "##g", "small", "Hu", "##nd", "klein"]
 
 
 def test_xlmr_like_ids_are_the_identity() -> None:

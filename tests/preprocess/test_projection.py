@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from weam_preprocess.projection import project, touching_pieces, word_of_each_piece
+from weam_preprocess.projection import project, project_probabilities, touching_pieces, word_of_each_piece
 
 
 def spans_of(text: str, drawing: str) -> list[tuple[int, int]]:
@@ -47,6 +47,14 @@ def test_a_piece_that_touches_two_words_takes_the_links_of_both() -> None:
     assert project([(0, 0), (1, 1)], touched, [[0], [1]]) == [(0, 0), (1, 0), (1, 1)]
     # Piece 1 is "n't": one character of "don", two of "'t".
     assert word_of_each_piece(words, pieces, touched) == [0, 1, 2]
+
+
+def test_a_piece_link_is_as_likely_as_the_likeliest_word_link_that_gives_it() -> None:
+    # Piece 1 of the source touches both words: 1-0 comes from word links 0-0 and 1-0.
+    source, target = [[0, 1], [1]], [[0], [1]]
+    word_links, probabilities = [(0, 0), (1, 0), (1, 1)], [0.9, 0.3, 0.4]
+    assert project(word_links, source, target) == [(0, 0), (1, 0), (1, 1)]
+    assert project_probabilities(word_links, probabilities, source, target) == [0.9, 0.9, 0.4]
 
 
 def test_equal_overlap_goes_to_the_first_word() -> None:
@@ -106,6 +114,11 @@ def test_every_piece_link_lies_inside_a_word_link(
     inside = {(p, q) for p in range(len(source_pieces)) for q in range(len(target_pieces))}
     for p, q in inside:
         assert ((p, q) in piece_links) == any(p in source[a] and q in target[b] for a, b in links)
+    probabilities = data.draw(st.lists(st.floats(1e-4, 1), min_size=len(links), max_size=len(links)))
+    assert project_probabilities(links, probabilities, source, target) == [
+        max(x for (a, b), x in zip(links, probabilities, strict=True) if p in source[a] and q in target[b])
+        for p, q in piece_links
+    ]
 
 
 @given(increasing_spans(), any_spans)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from weam_preprocess import tokenizer_folder
 from weam_preprocess.errors import InputError
-from weam_preprocess.pieces import PieceTokenizer
+from weam_preprocess.pieces import PROBES, PieceTokenizer
 
 SENTENCES = ["The house is small.", "Das Haus ist klein.", "今天下雨吗？", "Häuser", "houses, houses"] * 3
 
@@ -61,6 +62,32 @@ def test_a_bare_file_gives_the_same_pieces(trained: Path, tmp_path: Path, bare: 
     one, other = PieceTokenizer(trained), PieceTokenizer(tmp_path / "folder")
     assert list(one.encode(SENTENCES)) == list(other.encode(SENTENCES))
     assert (one.pair, one.special_ids) == (other.pair, other.special_ids)
+
+
+def test_the_same_pieces_written_otherwise_are_told_apart(trained: Path, tmp_path: Path) -> None:
+    cased, uncased = tmp_path / "cased", tmp_path / "uncased"
+    for folder, lowercase in ((cased, False), (uncased, True)):
+        tokenizer_folder.make(trained, folder)
+        content = json.loads((trained / "tokenizer.json").read_text(encoding="utf-8"))
+        content["normalizer"]["lowercase"] = lowercase
+        (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+        config = json.loads((trained / "tokenizer_config.json").read_text(encoding="utf-8"))
+        (folder / "tokenizer_config.json").write_text(json.dumps({**config, "do_lower_case": lowercase}))
+    one, other = PieceTokenizer(cased), PieceTokenizer(uncased)
+    assert one.pieces_sha256() == other.pieces_sha256()
+    assert one.behaviour_sha256() == PieceTokenizer(trained).behaviour_sha256()
+    assert one.behaviour_sha256() != other.behaviour_sha256()
+
+
+def test_behaviour_is_the_ids_of_the_probes(trained: Path) -> None:
+    rust = Tokenizer.from_file(str(trained / "tokenizer.json"))
+    lines = [" ".join(str(i) for i in rust.encode(probe, add_special_tokens=False).ids) + "\n" for probe in PROBES]
+    assert PieceTokenizer(trained).behaviour_sha256() == hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+    # Checkpoints carry the digest, and others compute it too: the probes stay what they are.
+    probes = hashlib.sha256("\n".join(PROBES).encode("utf-8")).hexdigest()
+    assert probes == "0bd30e3d75f3d55d7178d67eae8d0eef6682fce126023ed5ca8f306e2aa08475"
+    readme = Path(__file__).parents[2].joinpath("preprocess", "README.md").read_text(encoding="utf-8")
+    assert tuple(json.JSONDecoder().raw_decode(readme, readme.index('["Hello, WORLD!'))[0]) == PROBES
 
 
 def test_vocab_without_special_pieces(tmp_path: Path) -> None:

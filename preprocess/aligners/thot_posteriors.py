@@ -1,0 +1,103 @@
+"""Reads a trained HMM of sil-thot, and gives the posteriors of its links.
+
+The model's own numbers are used: `translation_prob(s, t)`, and `hmm_alignment_prob(i', I, i)`, where i and i' count
+from 1, I + i is the null state of i, and i' = 0 stands before the first target word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import WordPair
+from .forward_backward import Floats, Transitions, link_posteriors
+
+_NULL_WORD = 0  # thot's index of the word that target words without a source word come from
+_CELLS = 4_000_000  # of (target word, source word) handled at once: about 200 MB
+
+
+def hmm_posteriors(model: Any, pairs: Sequence[WordPair]) -> Iterator[Floats]:
+    """For each pair (J, I): how likely target word j comes from source word i, given both sentences.
+
+    The pairs are those that the model was trained on. Zeros where a side is too long for the model, which gives such
+    pairs no links.
+    """
+    lexicon = _Lexicon(model, [pair for pair in pairs if _fits(model, pair)])
+
+    @cache
+    def transitions(source_words: int) -> Transitions:
+        return _transitions(model, source_words)
+
+    for run in _runs(pairs):
+        found = [np.zeros((len(target), len(source))) for source, target in run]
+        fitting = sorted((found[n].shape, n) for n, pair in enumerate(run) if _fits(model, pair))
+        for (_, source_words), same_size in groupby(fitting, key=lambda item: item[0]):
+            places = [n for _, n in same_size]
+            words, nulls = lexicon.probabilities([run[n] for n in places])
+            for n, posteriors in zip(places, link_posteriors(transitions(source_words), words, nulls), strict=True):
+                found[n] = posteriors
+        yield from found
+
+
+def _fits(model: Any, pair: WordPair) -> bool:
+    return max(map(len, pair)) <= model.max_sentence_length
+
+
+def _runs(pairs: Sequence[WordPair]) -> Iterator[Sequence[WordPair]]:
+    """Neighbouring pairs that together have about `_CELLS` cells."""
+    start = cells = 0
+    for end, (source, target) in enumerate(pairs, start=1):
+        cells += len(source) * len(target)
+        if cells >= _CELLS or end == len(pairs):
+            yield pairs[start:end]
+            start, cells = end, 0
+
+
+def _transitions(model: Any, source_words: int) -> Transitions:
+    places = range(1, source_words + 1)
+
+    def probability(previous: int, place: int) -> float:
+        return model.hmm_alignment_prob(previous, source_words, place)
+
+    return Transitions(
+        first=np.array([probability(0, i) for i in places]),
+        first_null=np.array([probability(0, source_words + i) for i in places]),
+        following=np.array([[probability(previous, i) for i in places] for previous in places]),
+        null=np.array([probability(i, source_words + i) for i in places]),
+    )
+
+
+class _Lexicon:
+    """p(target word | source word) of all words that stand in a pair together, and of the null word."""
+
+    def __init__(self, model: Any, pairs: Sequence[WordPair]) -> None:
+        source_words = {word for source, _ in pairs for word in source}
+        target_words = {word for _, target in pairs for word in target}
+        self._source = {word: model.get_src_word_index(word) for word in source_words}
+        self._target = {word: model.get_trg_word_index(word) for word in target_words}
+        self._size = model.trg_vocab_size
+        keys: list[NDArray[np.int64]] = []
+        values: list[Floats] = []
+        for source_idx in sorted({_NULL_WORD, *self._source.values()}):
+            told = np.array(model.get_translations(source_idx)).reshape(-1, 2)  # target index, probability
+            told = told[told[:, 0].argsort()]
+            keys.append(source_idx * self._size + told[:, 0].astype(np.int64))
+            values.append(told[:, 1])
+        self._keys, self._values = np.concatenate(keys), np.concatenate(values)
+
+    def probabilities(self, pairs: Sequence[WordPair]) -> tuple[Floats, Floats]:
+        """Of B pairs of one size: (B, J, I) of target word j from source word i, and (B, J) from no word."""
+        source = np.array([[self._source[word] for word in source] for source, _ in pairs], dtype=np.int64)
+        target = np.array([[self._target[word] for word in target] for _, target in pairs], dtype=np.int64)
+        return self._look_up(source[:, None, :], target[:, :, None]), self._look_up(np.int64(_NULL_WORD), target)
+
+    def _look_up(self, source: Any, target: Any) -> Floats:
+        keys = source * self._size + target
+        places = np.searchsorted(self._keys, keys)
+        assert (self._keys[places] == keys).all(), "the model was trained on these pairs"
+        return self._values[places]

@@ -1,0 +1,81 @@
+"""A published folder through weam-from-hf, weam-preprocess, weam-train and weam-to-hf, each as a user runs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import published_folders as folders
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from weam_fairseq import checkpoints
+from weam_fairseq.convert import to_hf
+from weam_fairseq.convert.tokenizer import read_tokenizer
+from weam_fairseq.convert.weights import read_weights
+from weam_fairseq.databin import read_manifest
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+TRAINING = ("--optimizer", "adam_bert", "--lr", "1e-2", "--max-update", 2, "--batch-size", 8, "--disable-validation")
+
+
+def run(command: str, *words: object) -> subprocess.CompletedProcess:
+    program = Path(sys.executable).with_name(command)
+    return subprocess.run([program, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT)
+
+
+def data_bin(tokenizer: Path, folder: Path) -> Path:
+    """Twenty pairs over the letters that the small vocabularies know; the "German" is the English backwards."""
+    text = folder / "en-de.tsv"
+    words = [[("abcdefgh"[(i * j + k) % 8]) for k in range(4)] for i in range(5) for j in range(4)]
+    lines = {" ".join(w) + f"\t{' '.join(reversed(w))}\n" for w in words}
+    text.write_text("".join(sorted(lines)), encoding="utf-8")
+    made = run("weam-preprocess", "--pair", f"en-de={text}", "--tokenizer", tokenizer, "--destdir", folder / "bin")
+    assert made.returncode == 0, made.stderr
+    return folder / "bin"
+
+
+@pytest.mark.parametrize("make", [folders.mbert, folders.distilmbert, folders.xlmr], ids=lambda make: make.__name__)
+def test_a_published_encoder_is_trained_and_given_back(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    there = make(tmp_path / "there")
+    assert run("weam-from-hf", there, tmp_path / "published.pt").returncode == 0
+    binarized = data_bin(there, tmp_path)
+    carried, manifest = to_hf.read(tmp_path / "published.pt"), read_manifest(binarized)["tokenizer"]
+    facts = read_tokenizer(there)
+    assert (manifest["pieces_sha256"], manifest["behaviour_sha256"]) == (facts.pieces_sha256, facts.behaviour_sha256)
+    assert manifest["special_ids"] == carried.special_ids
+
+    started = ("--finetune-from-model", tmp_path / "published.pt", "--save-dir", tmp_path / "run")
+    trained = run("weam-train", binarized, *TRAINING, *started)
+    assert trained.returncode == 0, trained.stderr
+    assert run("weam-to-hf", tmp_path / "run" / "checkpoint_last.pt", tmp_path / "back").returncode == 0
+
+    before, after = read_weights(there).tensors, read_weights(tmp_path / "back").tensors
+    assert sorted(before) == sorted(after)
+    frozen = [name for name in before if "pooler" in name or "seq_relationship" in name]
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    queries = [name for name in before if "query.weight" in name or "q_lin.weight" in name]
+    assert queries
+    assert all(not torch.equal(before[name], after[name]) for name in queries)
+    assert (tmp_path / "back" / "config.json").read_bytes() == (there / "config.json").read_bytes()
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "back")("a b").input_ids
+        == AutoTokenizer.from_pretrained(there)("a b").input_ids
+    )
+    about = checkpoints.load(tmp_path / "run" / "checkpoint_last.pt")["task_state"]["weam"]
+    assert about["method"]["objective"] == "weam"
+    assert about["pairs"] == ["en-de"]
+
+
+def test_a_data_bin_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    """The same pieces, but one of the two lower-cases: only their behaviour tells them apart."""
+    there = folders.mbert(tmp_path / "there")
+    assert run("weam-from-hf", there, tmp_path / "published.pt").returncode == 0
+    folders.write_wordpiece(there, lower=True)
+    started = ("--finetune-from-model", tmp_path / "published.pt", "--save-dir", tmp_path / "run")
+    refused = run("weam-train", data_bin(there, tmp_path), *TRAINING, *started)
+    assert refused.returncode == 2
+    last = refused.stderr.strip().splitlines()[-1]
+    assert "must share one tokenizer, but they write the same text differently" in last
