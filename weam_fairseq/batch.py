@@ -4,7 +4,7 @@ B sequences, T positions, N masked rows, K edges; a row is b * T + position in t
 
 | key | shape | what |
 |---|---|---|
-| id | (pairs,) int64 | index of each pair in the data set |
+| id | (pairs,) int64 | virtual index of each pair (sampling.py): its index in the data set if it comes once an epoch |
 | net_input.tokens | (B, T) int64 | what the model sees, after masking |
 | net_input.segments, .positions | (B, T) int64 | embedding indices |
 | net_input.masked_rows | (N,) int64 | ascending |

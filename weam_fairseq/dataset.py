@@ -2,6 +2,9 @@
 
 fairseq's memory-mapped data sets hold ids, links and words; what is drawn at random (masks, wrong links, order) is
 drawn here from (seed, epoch, index), the same for every objective.
+
+N sentence pairs in the data set. An epoch may hold a sentence pair several times (sampling.py): indices that fairseq
+sees are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
 """
 
 from dataclasses import dataclass, field, fields
@@ -19,6 +22,7 @@ from .errors import InputError
 from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 from .masking import UNIFORMS, mask_pieces, unit_starts
 from .randomness import PairRandom, Stream
+from .sampling import draw, drawn_per_epoch
 from .word_exchange import (
     Exchange,
     LinkPolicy,
@@ -30,6 +34,7 @@ from .word_exchange import (
 )
 
 OBJECTIVES = ("weam", "tlm", "mlm", "identity", "shuffled")
+CERTAIN = 10_000  # a link probability of 1, as data-bins write it
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Policy:
     one_segment: bool = False
     reset_positions: bool = False
     shuffle_order: bool = False
+    sampling_temperature: float = 1.0
+    cp_head: str = "shared"  # of the model; named here so that checkpoints and logs tell the whole method
 
     def plain(self) -> dict[str, Any]:
         """Values that a checkpoint can hold; `Policy.of` reads them."""
@@ -51,11 +58,15 @@ class Policy:
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Policy":
+        """What `plain` wrote; an option that an older checkpoint does not name has its default, which was the rule."""
         return cls(**{**plain, "links": LinkPolicy(**plain["links"])})
 
 
 class Split(NamedTuple):
-    """One language pair of one split: five fairseq data sets of the same length."""
+    """One language pair of one split: fairseq data sets of the same length.
+
+    probabilities: of each piece link, in parts per 10,000; None when they are not wanted.
+    """
 
     name: str
     source: MMapIndexedDataset
@@ -63,11 +74,16 @@ class Split(NamedTuple):
     links: MMapIndexedDataset
     source_words: MMapIndexedDataset
     target_words: MMapIndexedDataset
+    probabilities: MMapIndexedDataset | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One sentence pair as it stands in the data-bin; arrays are 1-D int64, links (L, 2)."""
+    """One sentence pair as it stands in the data-bin; arrays are 1-D int64, links (L, 2).
+
+    index: the virtual one.
+    link_weights: (L,) the probability of each link in parts per 10,000; 1 everywhere when they are not wanted.
+    """
 
     index: int
     language_pair: int
@@ -76,13 +92,30 @@ class Pair:
     links: np.ndarray
     source_words: np.ndarray
     target_words: np.ndarray
+    link_weights: np.ndarray
 
 
-def open_split(data_bin: Path, split: str, pair: str) -> Split:
-    """Opens the five parts of one pair.
+def check_probabilities(manifest: dict[str, Any], data_bin: Path, policy: LinkPolicy) -> None:
+    """Raises InputError when a policy wants link probabilities that a data-bin does not hold."""
+    if policy.weighted and not manifest["aligner"].get("probabilities", False):
+        raise InputError(
+            f"--one-to-many weighted must have the probability of each link, but {data_bin} was aligned by "
+            f"{manifest['aligner']['name']}, which gave none. Make the data-bin with --aligner hmm, or with --aligner "
+            "precomputed and links written as i-j:p."
+        )
+
+
+def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) -> Split:
+    """Opens the parts of one pair.
+
+    Args:
+        data_bin: folder.
+        split: train or valid.
+        pair: as en-de.
+        weighted: open the link probabilities too.
 
     Raises:
-        InputError: a part is missing, or the parts do not have the same number of items.
+        InputError: a part is missing or empty, or the parts do not have the same number of items.
     """
     source, target = pair.split("-")
     if split == "valid" and not MMapIndexedDataset.exists(str(data_bin / f"{split}.{pair}.{source}")):
@@ -97,11 +130,18 @@ def open_split(data_bin: Path, split: str, pair: str) -> Split:
         "source_words": f"{split}.words.{pair}.{source}",
         "target_words": f"{split}.words.{pair}.{target}",
     }
+    if weighted:
+        names["probabilities"] = f"{split}.probs.{pair}"
     parts = {part: _open(data_bin / name) for part, name in names.items()}
     counts = {names[part]: len(opened) for part, opened in parts.items()}
     if len(set(counts.values())) != 1:
         found = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(f"All parts of {pair} in {data_bin} must have the same number of items, but: {found}.")
+    if weighted and not np.array_equal(2 * parts["probabilities"].sizes, parts["links"].sizes):
+        raise InputError(
+            f"{names['probabilities']} in {data_bin} must hold one probability for each link of {names['links']}, but "
+            "holds more or fewer for some pairs. Run weam-preprocess again."
+        )
     return Split(pair, **parts)
 
 
@@ -110,6 +150,11 @@ def _open(prefix: Path) -> MMapIndexedDataset:
         raise InputError(
             f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair "
             "cannot be trained on. Run weam-preprocess again."
+        )
+    if not Path(f"{prefix}.bin").stat().st_size:  # which cannot be mapped into memory
+        raise InputError(
+            f"{prefix}.bin must hold something, but is empty. Leave its pair out with --pairs, or run weam-preprocess "
+            "on more sentence pairs."
         )
     return MMapIndexedDataset(str(prefix))
 
@@ -142,7 +187,11 @@ class WordExchangeDataset(FairseqDataset):
         self.fixed_epoch = fixed_epoch
         self.epoch = 1
         self._ordinary = vocabulary.ordinary()
-        self._ends = np.cumsum([len(split.source) for split in splits])
+        self.pair_sizes = np.asarray([len(split.source) for split in splits])
+        # Validation holds every pair once, whatever the temperature.
+        temperature = policy.sampling_temperature if fixed_epoch is None else 1.0
+        self.drawn = drawn_per_epoch(self.pair_sizes, temperature)
+        self._ends = np.cumsum(self.pair_sizes)
         specials = vocabulary.pair.special_count()
         self.sizes: np.ndarray = (
             np.concatenate([s.source.sizes.astype(np.int64) + s.target.sizes for s in splits]) + specials
@@ -151,7 +200,8 @@ class WordExchangeDataset(FairseqDataset):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, virtual_index: int) -> Pair:
+        index = virtual_index % len(self)
         which = int(np.searchsorted(self._ends, index, side="right"))
         split = self.splits[which]
         inside = index - (int(self._ends[which - 1]) if which else 0)
@@ -159,7 +209,11 @@ class WordExchangeDataset(FairseqDataset):
             np.asarray(part[inside], dtype=np.int64)
             for part in (split.source, split.target, split.links, split.source_words, split.target_words)
         )
-        pair = Pair(int(index), which, source, target, links.reshape(-1, 2), source_words, target_words)
+        links = links.reshape(-1, 2)
+        weights = np.ones(len(links), dtype=np.int64)
+        if split.probabilities is not None:
+            weights = np.asarray(split.probabilities[inside], dtype=np.int64)
+        pair = Pair(int(virtual_index), which, source, target, links, source_words, target_words, weights)
         self._check(pair, split.name, inside)
         return pair
 
@@ -171,16 +225,27 @@ class WordExchangeDataset(FairseqDataset):
                 f"Every link must lie inside its sentences, but a link of {name} pair {inside} points outside "
                 f"({len(pair.source)} and {len(pair.target)} pieces). Run weam-preprocess again."
             )
+        if len(pair.links) and not 1 <= int(pair.link_weights.min()) <= int(pair.link_weights.max()) <= CERTAIN:
+            raise InputError(
+                f"Every link probability must lie in 1..{CERTAIN:,} (parts per {CERTAIN:,}), but those of {name} pair "
+                f"{inside} reach from {pair.link_weights.min():,} to {pair.link_weights.max():,}. Run weam-preprocess "
+                "again."
+            )
 
-    def size(self, index: int) -> int:
-        return int(self.sizes[index])
+    def size(self, virtual_index: int) -> int:
+        return int(self.sizes[virtual_index % len(self)])
 
-    def num_tokens(self, index: int) -> int:
-        return int(self.sizes[index])
+    def num_tokens(self, virtual_index: int) -> int:
+        return self.size(virtual_index)
 
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        sizes: np.ndarray = self.sizes[indices]
+    def num_tokens_vec(self, virtual_indices: np.ndarray) -> np.ndarray:
+        sizes: np.ndarray = self.sizes[virtual_indices % len(self)]
         return sizes
+
+    def filter_indices_by_size(self, virtual_indices: np.ndarray, max_sizes: int) -> tuple[np.ndarray, list[int]]:
+        """fairseq's, which looks virtual indices up in `sizes`: those that fit, and those that are left out."""
+        fits = self.num_tokens_vec(virtual_indices) <= max_sizes
+        return virtual_indices[fits], virtual_indices[~fits].tolist()
 
     def batch_by_size(
         self,
@@ -194,10 +259,23 @@ class WordExchangeDataset(FairseqDataset):
         return batches
 
     def ordered_indices(self) -> np.ndarray:
-        """Indices by size, equal sizes in random order (fairseq seeds NumPy with seed + epoch around this call)."""
-        shuffled = np.random.permutation(len(self)) if self.fixed_epoch is None else np.arange(len(self))
-        ordered: np.ndarray = shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
+        """Virtual indices of this epoch by size, equal sizes in random order.
+
+        fairseq seeds NumPy with seed + epoch around this call.
+        """
+        drawn = self._draw_epoch()
+        shuffled = drawn[np.random.permutation(len(drawn))] if self.fixed_epoch is None else drawn
+        ordered: np.ndarray = shuffled[np.argsort(self.num_tokens_vec(shuffled), kind="stable")]
         return ordered
+
+    def _draw_epoch(self) -> np.ndarray:
+        """(N,) virtual indices, the language pairs one after the other."""
+        random = PairRandom(self.seed)
+        virtual = []
+        for which, (size, count, end) in enumerate(zip(self.pair_sizes, self.drawn, self._ends, strict=True)):
+            inside, repetition = draw(int(size), int(count), random.at(self.epoch, which, Stream.SAMPLE))
+            virtual.append(end - size + inside + len(self) * repetition)
+        return np.concatenate(virtual)
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
@@ -300,6 +378,7 @@ class WordExchangeDataset(FairseqDataset):
         owner = np.repeat(np.arange(len(samples)), [len(p.links) for p in samples])
         links = np.concatenate([p.links for p in samples])
         links = links + np.stack([source.starts()[owner], target.starts()[owner]], axis=1)
+        links = np.column_stack([links, np.concatenate([p.link_weights for p in samples])])
         if self.policy.objective == "identity":
             links = links[:0]
         if self.policy.links.skip_identical:
@@ -308,9 +387,9 @@ class WordExchangeDataset(FairseqDataset):
         target_words = number_words(Ragged.of([p.target_words for p in samples]))
         into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
         if self.policy.objective == "shuffled":
-            # After the policy, so that as many rows are linked, and to as many, as with the true links.
+            # After the policy, so that as many rows are linked, to as many and as strongly, as with the true links.
             numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
             renamed = next_in_circle(target, np.concatenate(numbers))
-            into_source = np.stack([into_source[:, 0], renamed[into_source[:, 1]]], axis=1)
-            into_target = np.stack([renamed[into_target[:, 0]], into_target[:, 1]], axis=1)
+            into_source = np.column_stack([into_source[:, 0], renamed[into_source[:, 1]], into_source[:, 2]])
+            into_target = np.column_stack([renamed[into_target[:, 0]], into_target[:, 1:]])
         return edges_into(edges_between(into_source, into_target, layout.source_rows, layout.target_rows), masked_rows)

@@ -125,7 +125,7 @@ class WeamModel(BaseFairseqModel):
             vocabulary.pieces_sha256,
             vocabulary.behaviour_sha256,
             # tlm and mlm have no second loss: a head without gradient would only be moved by weight decay.
-            cp_head=str(task.cfg.cp_head) == "own" and task.policy.objective not in ("tlm", "mlm"),
+            cp_head=task.policy.cp_head == "own" and task.policy.objective not in ("tlm", "mlm"),
         )
 
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

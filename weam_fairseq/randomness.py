@@ -15,6 +15,7 @@ class Stream(IntEnum):
     MASK = 0
     LINKS = 1
     ORDER = 2
+    SAMPLE = 3
 
 
 class PairRandom:
@@ -31,7 +32,13 @@ class PairRandom:
         self._fresh = self._philox.state
 
     def at(self, epoch: int, index: int, stream: Stream) -> np.random.Generator:
-        """The generator of one pair in one epoch. It is valid until the next call."""
+        """The generator of one pair in one epoch. It is valid until the next call.
+
+        Args:
+            epoch: from 0.
+            index: below 2^64; a virtual index (sampling.py), or a language pair's number for `Stream.SAMPLE`.
+            stream: what the numbers are for.
+        """
         state = self._fresh
         state["state"]["key"][:] = (self.seed, epoch)
         state["state"]["counter"][:] = (0, 0, index, int(stream))

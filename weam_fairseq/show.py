@@ -76,7 +76,7 @@ def explain(
     from .databin import read_manifest, read_vocabulary
 
     try:
-        from .dataset import Policy, WordExchangeDataset, open_split
+        from .dataset import Policy, WordExchangeDataset, check_probabilities, open_split
     except ModuleNotFoundError as error:
         raise InputError(f"Reading a data-bin needs fairseq ({error}). See README, Installing by hand.") from error
 
@@ -88,10 +88,11 @@ def explain(
         raise InputError(f"{checkpoint} and {data_bin} must share one tokenizer, but their pieces differ.")
     symbols = [str(int(i)) for i in carried.tokenizer_ids[4:]]
     vocabulary = read_vocabulary(manifest, symbols)
-    opened = open_split(data_bin, split, pair)
     # As the checkpoint was trained, but with links and as a pair whatever its objective: that is what is to be seen.
-    trained = Policy.of(carried.description["method"])
+    trained = Policy.of(carried.description["method"] or Policy().plain())
     policy = replace(trained, mask_prob=mask_prob, objective="weam", shuffle_order=False)
+    check_probabilities(manifest, data_bin, policy.links)
+    opened = open_split(data_bin, split, pair, policy.links.weighted)
     dataset = WordExchangeDataset([opened], vocabulary, policy, seed, fixed_epoch=0)
     names = _piece_names(data_bin / manifest["tokenizer"]["folder"], vocabulary.tokenizer_ids)
     found = []

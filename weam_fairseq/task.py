@@ -1,17 +1,19 @@
 """The fairseq task: options of the method, the data-bin behind them, and what a checkpoint carries of it."""
 
 import logging
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
+from fairseq.utils import split_paths
 from omegaconf import II, MISSING
 
 from .databin import Vocabulary, read_manifest, read_vocabulary
-from .dataset import OBJECTIVES, Policy, WordExchangeDataset, open_split
+from .dataset import OBJECTIVES, Policy, WordExchangeDataset, check_probabilities, open_split
 from .errors import InputError
 from .word_exchange import LinkPolicy
 
@@ -20,10 +22,19 @@ logger = logging.getLogger(__name__)
 # Validation draws its masks as in this epoch, always: losses of different updates and objectives are comparable.
 VALIDATION_EPOCH = 0
 
+# What the manifest says of a tokenizer that two shards must have in common: pieces, their ids, how pairs are written.
+TOKENIZER_IDENTITY = ("pieces_sha256", "behaviour_sha256", "special_ids", "all_special_ids", "template")
+
 
 @dataclass
 class WeamTaskConfig(FairseqDataclass):
-    data: str = field(default=MISSING, metadata={"help": "data-bin folder made by weam-preprocess"})
+    data: str = field(
+        default=MISSING,
+        metadata={
+            "help": "data-bin folder made by weam-preprocess; several, joined by colons, are shards: each epoch trains "
+            "on the next one, and all validate on the first"
+        },
+    )
     pairs: Optional[str] = field(  # noqa: UP045 -- fairseq reads typing.Optional, not "|"
         default=None, metadata={"help": "language pairs to train on, as en-de,en-es (default: all of the data-bin)"}
     )
@@ -41,12 +52,20 @@ class WeamTaskConfig(FairseqDataclass):
     mask_unit: ChoiceEnum(["piece", "word"]) = field(  # type: ignore[valid-type]
         default="piece", metadata={"help": "what is masked at once; words are those of weam-preprocess"}
     )
-    one_to_many: ChoiceEnum(["mean", "first", "one-to-one"]) = field(  # type: ignore[valid-type]
-        default="mean", metadata={"help": "a word linked to several words takes their mean, the first, or none of them"}
+    one_to_many: ChoiceEnum(["mean", "first", "one-to-one", "weighted"]) = field(  # type: ignore[valid-type]
+        default="mean",
+        metadata={
+            "help": "a word linked to several words takes their mean, the first, none of them, or their mean weighted "
+            "by link probability, where the aligner gives it"
+        },
     )
     piece_policy: ChoiceEnum(["all", "first", "monotone"]) = field(  # type: ignore[valid-type]
         default="all",
         metadata={"help": "pieces of a linked word: mean of all, the first, or the k-th to the proportional one"},
+    )
+    cp_head: ChoiceEnum(["shared", "own"]) = field(  # type: ignore[valid-type]
+        default="shared",
+        metadata={"help": "head of the cross-lingual loss: that of the multilingual one, or its own (not exported)"},
     )
     skip_identical: bool = field(default=False, metadata={"help": "a piece linked to the same piece keeps its own row"})
     segment_ids: ChoiceEnum(["pair", "zero"]) = field(  # type: ignore[valid-type]
@@ -55,6 +74,13 @@ class WeamTaskConfig(FairseqDataclass):
     reset_positions: bool = field(default=False, metadata={"help": "positions of the second sentence start at 0 again"})
     shuffle_order: bool = field(
         default=False, metadata={"help": "the target stands first in half of the pairs, drawn per pair and epoch"}
+    )
+    sampling_temperature: float = field(
+        default=1.0,
+        metadata={
+            "help": "T: language pairs are drawn in proportion to (their sentence pairs)^(1/T); 1: as the data are; "
+            "larger: small ones more often; an epoch keeps its length"
+        },
     )
     seed: int = II("common.seed")
 
@@ -70,53 +96,78 @@ def policy_of(cfg: WeamTaskConfig, objective: str) -> Policy:
         one_segment=str(cfg.segment_ids) == "zero",
         reset_positions=cfg.reset_positions,
         shuffle_order=cfg.shuffle_order,
+        sampling_temperature=cfg.sampling_temperature,
+        cp_head=str(cfg.cp_head),
     )
+
+
+class DataBin(NamedTuple):
+    """A folder, its manifest, and the dictionary that all of its languages share."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    dictionary: Dictionary
 
 
 @register_task("weam", dataclass=WeamTaskConfig)
 class WeamTask(FairseqTask):
-    """Trains on the pairs of one data-bin."""
+    """Trains on the pairs of one data-bin, or of several that are shards of one text.
 
-    def __init__(self, cfg: WeamTaskConfig, manifest: dict[str, Any], dictionary: Dictionary) -> None:
+    Args:
+        cfg: the options.
+        shards: at least one; the first stands for all of them wherever one is asked for.
+    """
+
+    def __init__(self, cfg: WeamTaskConfig, shards: list[DataBin]) -> None:
         super().__init__(cfg)
-        self.data_bin = Path(cfg.data)
-        self.manifest = manifest
-        self.dictionary = dictionary
-        self.vocabulary: Vocabulary = read_vocabulary(manifest, dictionary.symbols[dictionary.nspecial :])
-        self.pairs = _pairs(cfg.pairs, manifest, self.data_bin)
+        self.shards = shards
+        self.data_bin, self.manifest, self.dictionary = shards[0]
+        symbols = self.dictionary.symbols[self.dictionary.nspecial :]
+        self.vocabulary: Vocabulary = read_vocabulary(self.manifest, symbols)
+        self.pairs = _pairs(cfg.pairs, self.manifest, self.data_bin)
         self.policy = policy_of(cfg, str(cfg.objective))
+        check_probabilities(self.manifest, self.data_bin, self.policy.links)
+        for shard in shards[1:]:
+            _check_shard(shards[0], shard, self.pairs, all_pairs=cfg.pairs is None)
 
     @classmethod
     def setup_task(cls, cfg: WeamTaskConfig, **kwargs: Any) -> "WeamTask":
         if not 0 < cfg.mask_prob < 1:
             raise InputError(f"--mask-prob must lie between 0 and 1, but is {cfg.mask_prob}.")
-        data_bin = Path(cfg.data)
-        manifest = read_manifest(data_bin)
-        languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
-        dictionaries = {language: _load_dictionary(data_bin / f"dict.{language}.txt") for language in languages}
-        first = dictionaries[languages[0]]
-        for language, dictionary in dictionaries.items():
-            if dictionary != first:
-                raise InputError(
-                    f"All dictionaries of {data_bin} must be the same, but dict.{language}.txt differs from "
-                    f"dict.{languages[0]}.txt. Run weam-preprocess again."
-                )
-        return cls(cfg, manifest, first)
+        if not 0 < cfg.sampling_temperature < math.inf:
+            raise InputError(f"--sampling-temperature must be a number over 0, but is {cfg.sampling_temperature}.")
+        folders = split_paths(cfg.data)
+        if not all(folders):
+            raise InputError(f"Shards must be data-bin folders joined by colons, but one has no name: {cfg.data}")
+        task = cls(cfg, [_open_data_bin(Path(folder)) for folder in folders])
+        logger.info("method: %s", task.policy.plain())
+        return task
 
-    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
+    def has_sharded_data(self, split: str) -> bool:
+        """Whether fairseq must load the data set anew for each epoch."""
+        return len(self.shards) > 1
+
+    def load_dataset(self, split: str, combine: bool = False, epoch: int = 1, **kwargs: Any) -> None:
         del combine  # fairseq's name for further files of a split, which a data-bin of ours does not have
         training = split == "train"
+        shard = (epoch - 1) % len(self.shards) if training else 0
+        data_bin = self.shards[shard].folder
         # Validation measures both losses with the true links whatever the objective: its figures are comparable.
         policy = self.policy if training else policy_of(self.cfg, "weam")
         self.datasets[split] = WordExchangeDataset(
-            [open_split(self.data_bin, split, pair) for pair in self.pairs],
+            [open_split(data_bin, split, pair, policy.links.weighted) for pair in self.pairs],
             self.vocabulary,
             policy,
             self.cfg.seed,
             fixed_epoch=None if training else VALIDATION_EPOCH,
         )
-        sizes = {pair: len(s.source) for pair, s in zip(self.pairs, self.datasets[split].splits, strict=True)}
-        logger.info("%s: %s", split, ", ".join(f"{pair} {size:,} pairs" for pair, size in sizes.items()))
+        where = f"{split}, shard {shard + 1} of {len(self.shards)}" if training and len(self.shards) > 1 else split
+        sizes, drawn = self.datasets[split].pair_sizes, self.datasets[split].drawn
+        pairs = (
+            f"{pair} {size:,} pairs" + (f", {count:,} drawn per epoch (× {count / size:.3g})" if training else "")
+            for pair, size, count in zip(self.pairs, sizes, drawn, strict=True)
+        )
+        logger.info("%s: %s", where, "; ".join(pairs))
 
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
         """fairseq's, with data workers that end with their epoch.
@@ -127,10 +178,6 @@ class WeamTask(FairseqTask):
         iterator = super().get_batch_iterator(*args, **kwargs)
         iterator.persistent_workers = False
         return iterator
-
-    def begin_epoch(self, epoch: int, model: Any) -> None:
-        if epoch == 1:
-            logger.info("method: %s", self.policy.plain())
 
     def max_positions(self) -> None:
         """None: the model's limit counts. Pairs were held to --max-pieces in preprocessing."""
@@ -158,12 +205,70 @@ class WeamTask(FairseqTask):
         }
 
 
+def _open_data_bin(folder: Path) -> DataBin:
+    manifest = read_manifest(folder)
+    languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
+    dictionaries = {language: _load_dictionary(folder / f"dict.{language}.txt") for language in languages}
+    first = dictionaries[languages[0]]
+    for language, dictionary in dictionaries.items():
+        if dictionary != first:
+            raise InputError(
+                f"All dictionaries of {folder} must be the same, but dict.{language}.txt differs from "
+                f"dict.{languages[0]}.txt. Run weam-preprocess again."
+            )
+    return DataBin(folder, manifest, first)
+
+
+def _check_shard(first: DataBin, other: DataBin, pairs: list[str], all_pairs: bool) -> None:
+    """Raises InputError when two data-bins cannot be shards of one training.
+
+    Args:
+        first: the shard that stands for all.
+        other: the shard to check.
+        pairs: what is trained on, all of it in the first shard.
+        all_pairs: these are all pairs of the first shard, and must be all of the other.
+    """
+    _check_tokenizers(first, other)
+    missing = [pair for pair in pairs if pair not in other.manifest["pairs"]]
+    if missing or (all_pairs and len(pairs) != len(other.manifest["pairs"])):
+        raise InputError(
+            f"All shards must hold the same pairs, but {first.folder} holds {', '.join(first.manifest['pairs'])}, and "
+            f"{other.folder} {', '.join(other.manifest['pairs'])}. Name pairs that all of them hold with --pairs."
+        )
+    aligner, other_aligner = first.manifest["aligner"], other.manifest["aligner"]
+    has, other_has = (bool(a.get("probabilities", False)) for a in (aligner, other_aligner))
+    if has != other_has:
+        raise InputError(
+            f"All shards must have link probabilities or none, but {first.folder} has {'them' if has else 'none'}, and "
+            f"{other.folder} has {'them' if other_has else 'none'}. Make both with the same --aligner."
+        )
+    if aligner != other_aligner:
+        logger.warning("%s and %s were aligned differently; checkpoints name the first", first.folder, other.folder)
+
+
+def _check_tokenizers(first: DataBin, other: DataBin) -> None:
+    for name in TOKENIZER_IDENTITY:
+        if first.manifest["tokenizer"].get(name) != other.manifest["tokenizer"].get(name):
+            raise InputError(
+                f"All shards must share one tokenizer, but {name} in the manifest of {other.folder} is not that of "
+                f"{first.folder}. Make both with weam-preprocess --tokenizer and the same tokenizer."
+            )
+    if first.dictionary != other.dictionary:
+        raise InputError(
+            f"All shards must number their pieces alike, but the dictionaries of {other.folder} differ from those of "
+            f"{first.folder}. Make both with the same version of weam-preprocess."
+        )
+
+
 def _pairs(wanted: str | None, manifest: dict[str, Any], data_bin: Path) -> list[str]:
     there = list(manifest["pairs"])
     pairs = wanted.split(",") if wanted else there
     for pair in pairs:
         if pair not in there:
             raise InputError(f"--pairs names {pair}, but {data_bin} holds {', '.join(there)}.")
+        if len(set(pair.split("-"))) != 2:
+            # Both sides would be the same file of the data-bin.
+            raise InputError(f"A pair must join two languages, but {data_bin} holds {pair}. Leave it out with --pairs.")
     if len(set(pairs)) != len(pairs):
         raise InputError(f"--pairs must name each pair once, but is {wanted}.")
     return pairs

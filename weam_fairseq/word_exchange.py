@@ -1,10 +1,12 @@
 """Pure: piece links -> exchange, and the exchange itself (Yang et al. 2021, Figure 1).
 
 An exchange says, for each row that has links, from which rows of the other sentence its representation comes:
-R' = E R, where row i of E is the mean of the one-hot rows of the pieces that i is linked to. E is never built.
+R' = E R, where row i of E is the (weighted) mean of the one-hot rows of the pieces that i is linked to. E is never
+built.
 
-Links are (L, 2) int64 arrays of element indices into the ragged source and target of a whole batch; words are the
-batch-wide word numbers of those elements (`number_words`), so that every step is one vectorised operation.
+Links are (L, 3) int64 arrays: element indices into the ragged source and target of a whole batch, and the link's
+weight, of which only the proportion within a row counts (1 everywhere: the plain mean). Words are the batch-wide word
+numbers of those elements (`number_words`), so that every step is one vectorised operation.
 """
 
 from typing import NamedTuple
@@ -19,7 +21,8 @@ from .layout import Ragged
 class LinkPolicy(NamedTuple):
     """Open choices of the method: which of a word's links count, and which pieces of a linked word.
 
-    one_to_many: `mean` of all linked words, the `first` of them, or `one-to-one` (only words with one link each).
+    one_to_many: `mean` of all linked words, `weighted` by the probability of each link, the `first` of them, or
+        `one-to-one` (only words with one link each).
     piece_policy: `all` pieces of a linked word, its `first`, or `monotone` (k-th piece to the proportional piece).
     skip_identical: pieces linked to the same piece stay where they are (what Figure 1 draws for "?").
     """
@@ -27,6 +30,10 @@ class LinkPolicy(NamedTuple):
     one_to_many: str = "mean"
     piece_policy: str = "all"
     skip_identical: bool = False
+
+    @property
+    def weighted(self) -> bool:
+        return self.one_to_many == "weighted"
 
 
 class Edges(NamedTuple):
@@ -68,24 +75,26 @@ def choose_links(
     """The links that a policy leaves, for rows of the source and for rows of the target.
 
     Args:
-        links: (L, 2) every piece of a linked word with every piece of its partner.
+        links: (L, 3) every piece of a linked word with every piece of its partner, weighted.
         source_words, target_words: (P,) `number_words` of either side.
 
     Returns:
-        (L', 2) source piece <- target piece, and (L'', 2) target piece <- source piece.
+        (L', 3) source piece <- target piece, and (L'', 3) target piece <- source piece, with the links' weights.
     """
     if policy.one_to_many == "one-to-one":
         links = _only_one_to_one(links, source_words, target_words)
     return (
         _one_way(links, source_words, target_words, policy),
-        _one_way(links[:, ::-1], target_words, source_words, policy),
+        _one_way(links[:, [1, 0, 2]], target_words, source_words, policy),
     )
 
 
 def edges_between(
     into_source: np.ndarray, into_target: np.ndarray, source_rows: np.ndarray, target_rows: np.ndarray
 ) -> Edges:
-    """Directed edges between rows; a row takes the mean of its partners, a link named twice counts once.
+    """Directed edges between rows; a row takes the weighted mean of its partners.
+
+    A link named twice counts once, with the weight that it was named with first.
 
     Args:
         into_source, into_target: as `choose_links` returns them.
@@ -93,11 +102,13 @@ def edges_between(
     """
     to = np.concatenate([source_rows[into_source[:, 0]], target_rows[into_target[:, 0]]])
     origin = np.concatenate([target_rows[into_source[:, 1]], source_rows[into_target[:, 1]]])
+    weight = np.concatenate([into_source[:, 2], into_target[:, 2]])
     base = int(max(to.max(initial=0), origin.max(initial=0))) + 1
-    key = np.unique(to * base + origin)
-    to, origin = key // base, key % base
-    _, place, degrees = np.unique(to, return_inverse=True, return_counts=True)
-    return Edges(to, origin, (1.0 / degrees[place]).astype(np.float32))
+    key, named_first = np.unique(to * base + origin, return_index=True)
+    to, origin, weight = key // base, key % base, weight[named_first]
+    place = np.unique(to, return_inverse=True)[1]
+    sums = np.bincount(place, weights=weight)
+    return Edges(to, origin, (weight / sums[place]).astype(np.float32))
 
 
 def edges_into(edges: Edges, masked_rows: np.ndarray) -> Exchange:
@@ -156,7 +167,7 @@ def _only_one_to_one(links: np.ndarray, source_words: np.ndarray, target_words: 
 
 
 def _one_way(links: np.ndarray, near: np.ndarray, far: np.ndarray, policy: LinkPolicy) -> np.ndarray:
-    """Links (to, origin) that remain when pieces of the `near` sentence receive from the `far` one."""
+    """Links (to, origin, weight) that remain when pieces of the `near` sentence receive from the `far` one."""
     if policy.one_to_many == "first":
         first = np.full(len(near), np.iinfo(np.int64).max)
         np.minimum.at(first, links[:, 0], far[links[:, 1]])

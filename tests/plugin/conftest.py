@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hand_made_data_bin import Example, random_examples, write_data_bin
+from hand_made_data_bin import random_examples, write_data_bin
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +18,5 @@ def small_data_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_data_bin(tmp_path: Path) -> Callable[[dict[str, dict[str, list[Example]]]], Path]:
-    return lambda pairs: write_data_bin(tmp_path / "data-bin", pairs)
+def make_data_bin(tmp_path: Path) -> Callable[..., Path]:
+    return lambda pairs, **more: write_data_bin(tmp_path / "data-bin", pairs, **more)

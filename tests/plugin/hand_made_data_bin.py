@@ -40,6 +40,12 @@ def random_examples(count: int, seed: int) -> list[Example]:
     return examples
 
 
+def random_probabilities(examples: list[Example], seed: int) -> list[list[int]]:
+    """Of each link of each example, in parts per 10,000."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(1, 10_001, len(links)).tolist() for _, _, links, _, _ in examples]
+
+
 def write_part(prefix: Path, items: list[list[int]], vocabulary: int | None) -> None:
     builder = make_builder(f"{prefix}.bin", "mmap", vocabulary)
     for item in items:
@@ -47,7 +53,12 @@ def write_part(prefix: Path, items: list[list[int]], vocabulary: int | None) -> 
     builder.finalize(f"{prefix}.idx")
 
 
-def write_data_bin(folder: Path, pairs: dict[str, dict[str, list[Example]]]) -> Path:
+def write_data_bin(
+    folder: Path,
+    pairs: dict[str, dict[str, list[Example]]],
+    probabilities: dict[str, dict[str, list[list[int]]]] | None = None,
+) -> Path:
+    """Writes pair -> split -> examples; with probabilities, pair -> split -> those of each example's links."""
     folder.mkdir(parents=True)
     tokenizer = folder / "tokenizer"
     tokenizer.mkdir()
@@ -68,6 +79,8 @@ def write_data_bin(folder: Path, pairs: dict[str, dict[str, list[Example]]]) -> 
                 f"{split}.words.{pair}.{source}": [e[3] for e in examples],
                 f"{split}.words.{pair}.{target}": [e[4] for e in examples],
             }
+            if probabilities is not None:
+                columns[f"{split}.probs.{pair}"] = probabilities[pair][split]
             for name, items in columns.items():
                 write_part(folder / name, items, VOCABULARY)
     manifest = {
@@ -77,11 +90,17 @@ def write_data_bin(folder: Path, pairs: dict[str, dict[str, list[Example]]]) -> 
             "folder": "tokenizer",
             "vocab_size": VOCABULARY,
             "pieces_sha256": "ab" * 32,
+            "behaviour_sha256": "cd" * 32,
             "special_ids": SPECIAL,
             "all_special_ids": sorted(SPECIAL.values()),
             "template": TEMPLATE,
         },
-        "aligner": {"name": "by hand", "version": "1", "symmetrize": "intersect"},
+        "aligner": {
+            "name": "by hand",
+            "version": "1",
+            "symmetrize": "intersect",
+            **({} if probabilities is None else {"probabilities": True}),
+        },
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -6,22 +6,33 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from fairseq.logging import metrics
 from test_dataset import PAIRS, dataset
 
 from weam_fairseq.criterion import WeamCriterion
-from weam_fairseq.dataset import Policy
+from weam_fairseq.dataset import Policy, WordExchangeDataset
 from weam_fairseq.encoder import EncoderConfig
+from weam_fairseq.errors import InputError
 from weam_fairseq.model import WeamModel
 
+SHAPE = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
 
+
+def small_model(data: WordExchangeDataset, *, cp_head: bool = False) -> WeamModel:
+    torch.manual_seed(0)
+    vocabulary = data.vocabulary
+    config = EncoderConfig(vocabulary=len(vocabulary), pad=1, **SHAPE)
+    ids = torch.from_numpy(vocabulary.tokenizer_ids)
+    return WeamModel(config, ids, "00" * 32, "00" * 32, cp_head=cp_head).eval()
+
+
+@pytest.mark.parametrize("cp_head", [False, True], ids=["shared", "own"])
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.0])
-def test_loss_and_log_are_those_of_the_method(small_data_bin: Path, weight: float) -> None:
+def test_loss_and_log_are_those_of_the_method(small_data_bin: Path, weight: float, cp_head: bool) -> None:
     data = dataset(small_data_bin, Policy())
     pairs = [data[i] for i in (0, 5, 61, 62, 125)]
     batch = data.collater(pairs)
-    torch.manual_seed(0)
-    config = EncoderConfig(vocabulary=len(data.vocabulary), pad=1, layers=1, width=16, heads=2, feed_forward=32)
-    model = WeamModel(config, torch.from_numpy(data.vocabulary.tokenizer_ids), "00" * 32).eval()
+    model = small_model(data, cp_head=cp_head)
     task = SimpleNamespace(pairs=PAIRS, policy=data.policy)
     loss, size, log = WeamCriterion(task, weight, "fp32")(model, batch)
 
@@ -38,14 +49,17 @@ def test_loss_and_log_are_those_of_the_method(small_data_bin: Path, weight: floa
                 partners = [other_start + int(link[other]) for link in pair.links if int(link[own]) == piece]
                 exchanged[row, own_start + piece] = states[row, partners].mean(0)
     rows = net_input["masked_rows"]
+    second = model.encoder.cp_head if cp_head else model.encoder.head
     mp = F.cross_entropy(model.encoder.logits(states.flatten(0, 1)[rows]), target, reduction="none")
-    cp = F.cross_entropy(model.encoder.logits(exchanged.flatten(0, 1)[rows]), target, reduction="none")
+    logits = second(exchanged.flatten(0, 1)[rows], model.encoder.embeddings.word.weight)
+    cp = F.cross_entropy(logits, target, reduction="none")
 
     assert size == len(target) > 10
     torch.testing.assert_close(loss, mp.sum() + weight * cp.sum())
     for number, pair in enumerate(PAIRS):
         of_pair = batch["row_pair"] == number
         assert log[f"{pair}:masked"] == int(of_pair.sum())
+        assert 0 < log[f"{pair}:linked"] <= log[f"{pair}:masked"]
         assert log[f"{pair}:mp_nll"] == pytest.approx(mp[of_pair].sum().item(), rel=1e-5)
         assert log[f"{pair}:cp_nll"] == pytest.approx(cp[of_pair].sum().item(), rel=1e-5)
 
@@ -54,8 +68,7 @@ def test_loss_and_log_are_those_of_the_method(small_data_bin: Path, weight: floa
 def test_the_first_loss_alone_without_an_exchange(small_data_bin: Path, objective: str) -> None:
     data = dataset(small_data_bin, Policy(objective=objective))
     batch = data.collater([data[i] for i in (0, 61)])
-    config = EncoderConfig(vocabulary=len(data.vocabulary), pad=1, layers=1, width=16, heads=2, feed_forward=32)
-    model = WeamModel(config, torch.from_numpy(data.vocabulary.tokenizer_ids), "00" * 32).eval()
+    model = small_model(data)
     task = SimpleNamespace(pairs=PAIRS, policy=data.policy)
     loss, _, log = WeamCriterion(task, 5.0, "fp32")(model, batch)
     net_input = batch["net_input"]
@@ -63,3 +76,61 @@ def test_the_first_loss_alone_without_an_exchange(small_data_bin: Path, objectiv
     wanted = F.cross_entropy(model.encoder.logits(states[net_input["masked_rows"]]), batch["target"], reduction="sum")
     torch.testing.assert_close(loss, wanted)
     assert not log["has_cp"]
+
+
+def test_the_mean_over_pairs_gives_each_pair_the_same_weight() -> None:
+    """en-de has 10 masked pieces of 2 nats, en-es 30 of 4: the mean is 3, not 3.5."""
+    names = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
+    values = {"en-de": (20.0, 10.0, 5, 5, 10, 5, 40), "en-es": (120.0, 60.0, 5, 5, 30, 5, 90)}
+    log = {f"{pair}:{name}": v for pair, row in values.items() for name, v in zip(names, row, strict=True)}
+    log |= {"loss": 210.0, "sample_size": 40, "without_masked": 0, "has_cp": 1}
+    with metrics.aggregate() as shown:
+        WeamCriterion.reduce_metrics([log])
+    found = shown.get_smoothed_values()
+    assert (found["en-de:mp_loss"], found["en-es:mp_loss"], found["mp_loss"]) == (2, 4, 3)
+    assert found["cp_loss"] == 1.5
+
+
+def test_half_precision_without_loss_scaling_is_refused(small_data_bin: Path) -> None:
+    task = SimpleNamespace(pairs=PAIRS, policy=dataset(small_data_bin, Policy()).policy)
+    with pytest.raises(InputError, match="--precision fp16 must go with --amp and a GPU"):
+        WeamCriterion(task, 1.0, "fp16")
+
+
+def test_a_checkpoint_without_a_second_head_starts_it_as_a_copy(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    shared, own = small_model(data), small_model(data, cp_head=True)
+    torch.nn.init.normal_(shared.encoder.head.bias)
+    own.load_state_dict(shared.state_dict())
+    for name, value in shared.encoder.head.state_dict().items():
+        assert torch.equal(own.encoder.cp_head.state_dict()[name], value), name
+    again = small_model(data)
+    again.load_state_dict(own.state_dict())
+    assert torch.equal(again.encoder.head.bias, shared.encoder.head.bias)
+
+
+def test_what_weam_from_hf_found_passes_through_training_untouched(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    start = small_model(data)
+    start.published = torch.arange(200, dtype=torch.uint8)
+    model = small_model(data)
+    model.load_state_dict(start.state_dict())
+    assert torch.equal(model.half().state_dict()["published"], start.published)
+    assert not any("published" in name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"pieces_sha256": torch.ones(32, dtype=torch.uint8)}, "their pieces differ"),
+        ({"behaviour_sha256": torch.ones(32, dtype=torch.uint8)}, "write the same text differently"),
+        ({"encoder.head.bias": torch.zeros(41)}, r"encoder\.head\.bias the first: \(41,\) in the checkpoint, \(40,\)"),
+        ({"encoder.layers.1.attention.query.bias": torch.zeros(16)}, "not part of it in the model"),
+    ],
+)
+def test_weights_of_another_shape_or_tokenizer_are_refused(
+    small_data_bin: Path, change: dict[str, torch.Tensor], sentence: str
+) -> None:
+    model = small_model(dataset(small_data_bin, Policy()))
+    with pytest.raises(InputError, match=sentence):
+        model.load_state_dict(model.state_dict() | change)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import Dictionary
-from hand_made_data_bin import SPECIAL, Example, fairseq_id, random_examples, write_part
+from hand_made_data_bin import SPECIAL, Example, fairseq_id, random_examples, random_probabilities, write_part
 
 from weam_fairseq.databin import read_manifest, read_vocabulary
 from weam_fairseq.dataset import OBJECTIVES, Policy, WordExchangeDataset, open_split
 from weam_fairseq.errors import InputError
-from weam_fairseq.word_exchange import LinkPolicy, exchange_rows
+from weam_fairseq.word_exchange import Exchange, LinkPolicy, exchange_rows
 
 PAIRS = ["en-de", "en-es", "en-zh"]
 
@@ -20,7 +20,8 @@ PAIRS = ["en-de", "en-es", "en-zh"]
 def dataset(data_bin: Path, policy: Policy, pairs: list[str] = PAIRS, seed: int = 1) -> WordExchangeDataset:
     symbols = Dictionary.load(str(data_bin / "dict.en.txt")).symbols[4:]
     vocabulary = read_vocabulary(read_manifest(data_bin), symbols)
-    return WordExchangeDataset([open_split(data_bin, "train", pair) for pair in pairs], vocabulary, policy, seed)
+    splits = [open_split(data_bin, "train", pair, policy.links.weighted) for pair in pairs]
+    return WordExchangeDataset(splits, vocabulary, policy, seed)
 
 
 def test_linked_masked_pieces_receive_their_partners(make_data_bin: Callable[..., Path]) -> None:
@@ -47,6 +48,59 @@ def test_identical_pieces_can_stay_in_place(make_data_bin: Callable[..., Path]) 
         assert data.collater([data[0]])["net_input"]["exchange"].linked.tolist() == linked
 
 
+def test_weighted_rows_take_their_partners_by_probability(make_data_bin: Callable[..., Path]) -> None:
+    #            source 5 6         target 20 21 22       5-20 0.6, 5-21 0.2, 6-22 0.1; everything is masked
+    example: Example = ([5, 6], [20, 21, 22], [(0, 0), (0, 1), (1, 2)], [0, 1], [0, 1, 2])
+    probabilities = {"en-de": {"train": [[6000, 2000, 1000]]}}
+    data_bin = make_data_bin({"en-de": {"train": [example]}}, probabilities=probabilities)
+    policy = Policy(mask_prob=0.999, links=LinkPolicy("weighted"))
+    data = dataset(data_bin, policy, ["en-de"])
+    received = exchange_rows(torch.eye(8), data.collater([data[0]])["net_input"]["exchange"])
+    #  rows  1: 5 from 4 (20) and 5 (21)    2: 6 from 6 (22)    4 and 5: 20 and 21 from 1    6: 22 from 2
+    assert [{r: round(float(w), 6) for r, w in enumerate(row) if w} for row in received] == [
+        {4: 0.75, 5: 0.25},
+        {6: 1.0},
+        {1: 1.0},
+        {1: 1.0},
+        {2: 1.0},
+    ]
+
+
+def test_probabilities_are_read_only_when_they_are_wanted(make_data_bin: Callable[..., Path]) -> None:
+    examples = random_examples(3, 1)
+    probabilities = {"en-de": {"train": random_probabilities(examples, 2)}}
+    data_bin = make_data_bin({"en-de": {"train": examples}}, probabilities=probabilities)
+    (data_bin / "train.probs.en-de.bin").unlink()
+    assert dataset(data_bin, Policy(), ["en-de"])[0].link_weights.tolist() == [1] * len(examples[0][2])
+    with pytest.raises(InputError, match=r"train\.probs\.en-de\.bin and .*must both be there"):
+        open_split(data_bin, "train", "en-de", weighted=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ([[1, 2]], r"must have the same number of items, but: .*train\.probs\.en-de 1"),
+        ([[1, 2], [3, 4]], r"train\.probs\.en-de in .* must hold one probability for each link of train\.align\.en-de"),
+        ([[1, 2], [0]], r"must lie in 1\.\.10,000 .*, but those of en-de pair 1 reach from 0 to 0"),
+        ([[1, 2], [10_001]], "must lie in .* reach from 10,001 to 10,001"),
+    ],
+)
+def test_probabilities_that_fit_no_links_are_an_error(
+    make_data_bin: Callable[..., Path], written: list[list[int]], sentence: str
+) -> None:
+    examples: list[Example] = [([5, 6], [20, 21], links, [0, 1], [0, 1]) for links in ([(0, 0), (1, 1)], [(0, 1)])]
+    data_bin = make_data_bin({"en-de": {"train": examples}}, probabilities={"en-de": {"train": [[1, 1], [1]]}})
+    write_part(data_bin / "train.probs.en-de", written, None)
+    with pytest.raises(InputError, match=sentence):
+        dataset(data_bin, Policy(links=LinkPolicy("weighted")), ["en-de"])[1]
+
+
+def test_a_data_bin_without_any_link_is_an_error(make_data_bin: Callable[..., Path]) -> None:
+    data_bin = make_data_bin({"en-de": {"train": [([5, 6], [20], [], [0, 1], [0])]}})
+    with pytest.raises(InputError, match=r"train\.align\.en-de\.bin must hold something, but is empty"):
+        open_split(data_bin, "train", "en-de")
+
+
 def test_every_objective_masks_the_same_pieces(small_data_bin: Path) -> None:
     batches = {}
     for objective in OBJECTIVES:
@@ -67,6 +121,29 @@ def test_every_objective_masks_the_same_pieces(small_data_bin: Path) -> None:
     assert "exchange" not in batches["mlm"]["net_input"]
     assert "exchange" not in batches["tlm"]["net_input"]
     assert len(batches["identity"]["net_input"]["exchange"].linked) == 0
+
+
+def weights_of_rows(exchange: Exchange) -> list[list[float]]:
+    """The weights that each linked row takes, each row's sorted, the rows sorted."""
+    of_row = [exchange.weight[exchange.segment == row].sort().values.tolist() for row in range(len(exchange.linked))]
+    return sorted(of_row)
+
+
+def test_the_control_keeps_the_weights_of_each_row(make_data_bin: Callable[..., Path]) -> None:
+    examples: list[Example] = []
+    for source, target, _, source_words, target_words in random_examples(20, 1):
+        links = [(i, j) for i in range(len(source)) for j in range(len(target)) if (i + j) % 3]
+        examples.append((source, target, links, source_words, target_words))
+    probabilities = {"en-de": {"train": random_probabilities(examples, 2)}}
+    data_bin = make_data_bin({"en-de": {"train": examples}}, probabilities=probabilities)
+    links = LinkPolicy("weighted")
+    true, wrong = (
+        dataset(data_bin, Policy(objective=o, mask_prob=1 - 1e-12, links=links), ["en-de"])
+        for o in ("weam", "shuffled")
+    )
+    right, shuffled = (data.collater([data[i] for i in range(20)])["net_input"]["exchange"] for data in (true, wrong))
+    assert weights_of_rows(right) == weights_of_rows(shuffled)
+    assert not torch.equal(right.origin, shuffled.origin)
 
 
 @pytest.mark.parametrize("one_to_many", ["mean", "first", "one-to-one"])

@@ -26,7 +26,7 @@ from weam_fairseq.word_exchange import (
 #                      Is it raining today ?                           今天 下雨 吗 ?
 SOURCE_ROWS = np.array([1, 2, 3, 4, 5])
 TARGET_ROWS = np.array([7, 8, 9, 10])
-LINKS = np.array([[2, 1], [3, 0], [4, 3]])
+LINKS = np.array([[2, 1, 1], [3, 0, 1], [4, 3, 1]])  # the last column weighs each link alike
 SOURCE_PIECES = np.array([20, 21, 22, 23, 9])
 TARGET_PIECES = np.array([30, 31, 32, 9])
 MASKED_ROWS = np.array([1, 3, 7])

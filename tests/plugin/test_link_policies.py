@@ -3,6 +3,8 @@
 source words  0      1             pieces  0 | 1 2        "play" "##ing", word 1 has two pieces
 target words  0    1     2         pieces  0 | 1 2 3 | 4  word 1 has three pieces
 word links    0-0, 1-1, 1-2        so source word 1 is linked to two words
+
+Each piece link has a probability, in parts per 10,000, which only `weighted` looks at.
 """
 
 import numpy as np
@@ -15,15 +17,22 @@ from weam_fairseq.word_exchange import LinkPolicy, choose_links, edges_between, 
 
 SOURCE_WORDS = np.array([0, 1, 1])
 TARGET_WORDS = np.array([0, 1, 1, 1, 2])
+#    pieces 0-0, 1-1 1-2 1-3, 2-1 2-2 2-3, 1-4, 2-4
 LINKS = np.array([[0, 0], [1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3], [1, 4], [2, 4]])
+PROBABILITIES = np.array([9000, 6000, 6000, 6000, 6000, 6000, 6000, 2000, 6000])
+SOURCE_ROWS, TARGET_ROWS = np.array([1, 2, 3]), np.array([5, 6, 7, 8, 9])
+
+
+def links(probabilities: np.ndarray | None = None) -> np.ndarray:
+    return np.column_stack([LINKS, np.ones(len(LINKS), dtype=np.int64) if probabilities is None else probabilities])
 
 
 def partners(policy: LinkPolicy) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
     """Source piece -> target pieces that it receives from, and the other way round."""
-    sides = choose_links(LINKS, SOURCE_WORDS, TARGET_WORDS, policy)
+    sides = choose_links(links(), SOURCE_WORDS, TARGET_WORDS, policy)
     found: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})
-    for side, links in zip(found, sides, strict=True):
-        for to, origin in sorted(links.tolist()):
+    for side, chosen in zip(found, sides, strict=True):
+        for to, origin, _ in sorted(chosen.tolist()):
             side.setdefault(to, []).append(origin)
     return found
 
@@ -51,11 +60,15 @@ def test_policies(policy: LinkPolicy, into_source: dict[int, list[int]], into_ta
     assert partners(policy) == (into_source, into_target)
 
 
+def weights(policy: LinkPolicy, probabilities: np.ndarray | None = None) -> dict[int, list[float]]:
+    """Row -> weights of the rows that it receives, in their order."""
+    chosen = choose_links(links(probabilities), SOURCE_WORDS, TARGET_WORDS, policy)
+    edges = edges_between(*chosen, SOURCE_ROWS, TARGET_ROWS)
+    return {int(row): edges.weight[edges.to == row].tolist() for row in np.unique(edges.to)}
+
+
 def test_a_row_takes_the_mean_of_its_partners() -> None:
-    chosen = choose_links(LINKS, SOURCE_WORDS, TARGET_WORDS, LinkPolicy())
-    edges = edges_between(*chosen, np.array([1, 2, 3]), np.array([5, 6, 7, 8, 9]))
-    weights = {row: edges.weight[edges.to == row].tolist() for row in np.unique(edges.to)}
-    assert weights == {
+    assert weights(LinkPolicy()) == {
         1: [1],
         2: [0.25] * 4,
         3: [0.25] * 4,
@@ -65,6 +78,37 @@ def test_a_row_takes_the_mean_of_its_partners() -> None:
         8: [0.5] * 2,
         9: [0.5] * 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("piece_policy", "expected"),
+    [
+        # source piece 1 receives 1 2 3 (6000 each) and 4 (2000); target piece 4 receives 1 (2000) and 2 (6000)
+        (
+            "all",
+            {1: [1], 2: [0.3, 0.3, 0.3, 0.1], 3: [0.25] * 4, 6: [0.5] * 2, 7: [0.5] * 2, 8: [0.5] * 2, 9: [0.25, 0.75]},
+        ),
+        # only first pieces are received, and the rest is weighed among themselves
+        ("first", {1: [1], 2: [0.75, 0.25], 3: [0.5, 0.5], 6: [1], 7: [1], 8: [1], 9: [1]}),
+        ("monotone", {1: [1], 2: [0.75, 0.25], 3: [0.5, 0.5], 6: [1], 7: [1], 8: [1], 9: [1]}),
+    ],
+)
+def test_a_row_takes_its_partners_in_proportion_to_their_probabilities(
+    piece_policy: str, expected: dict[int, list[float]]
+) -> None:
+    found = weights(LinkPolicy("weighted", piece_policy), PROBABILITIES)
+    assert found.pop(5) == [1]
+    assert found.keys() == expected.keys()
+    for row, wanted in expected.items():
+        assert found[row] == pytest.approx(wanted), row
+
+
+def test_a_link_named_twice_counts_once_with_the_weight_named_first() -> None:
+    twice = np.array([[0, 0, 3000], [0, 1, 1000], [0, 0, 9000]])
+    words = np.arange(1), np.arange(2)
+    edges = edges_between(*choose_links(twice, *words, LinkPolicy("weighted")), np.array([1]), np.array([3, 4]))
+    assert edges.to.tolist() == [1, 1, 3, 4]
+    assert edges.weight.tolist() == [0.75, 0.25, 1, 1]
 
 
 def test_words_are_numbered_apart_between_sentences() -> None:

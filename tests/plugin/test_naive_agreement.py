@@ -1,6 +1,7 @@
 """The fast losses against a naive implementation with a dense E (method: R' = E R, two full projections)."""
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -15,11 +16,14 @@ V, D = 17, 8
 
 
 def dense_exchange(links: np.ndarray, source_rows: np.ndarray, target_rows: np.ndarray, rows: int) -> Tensor:
-    """E, written as the method says it: row i is the mean of its partners' one-hot rows, else the identity's."""
+    """E, written as the method says it: row i is the weighted mean of its partners' one-hot rows, else the identity's.
+
+    Of a link named twice the first one counts.
+    """
     matrix = torch.zeros(rows, rows, dtype=torch.float64)
-    for source, target in {tuple(link) for link in links.tolist()}:
-        matrix[source_rows[source], target_rows[target]] = 1
-        matrix[target_rows[target], source_rows[source]] = 1
+    for source, target, weight in reversed(links.tolist()):
+        matrix[source_rows[source], target_rows[target]] = weight
+        matrix[target_rows[target], source_rows[source]] = weight
     for row in range(rows):
         if matrix[row].sum() == 0:
             matrix[row, row] = 1
@@ -28,19 +32,23 @@ def dense_exchange(links: np.ndarray, source_rows: np.ndarray, target_rows: np.n
 
 
 @st.composite
-def linked_batches(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def linked_batches(draw: st.DrawFn, policy: LinkPolicy) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     source, target = draw(st.integers(1, 7)), draw(st.integers(1, 7))
-    pairs = st.tuples(st.integers(0, source - 1), st.integers(0, target - 1))
-    links = np.array(draw(st.lists(pairs, max_size=12)), dtype=np.int64).reshape(-1, 2)
+    probability = st.just(1) if policy.one_to_many == "mean" else st.integers(1, 10_000)
+    pairs = st.tuples(st.integers(0, source - 1), st.integers(0, target - 1), probability)
+    links = np.array(draw(st.lists(pairs, max_size=12)), dtype=np.int64).reshape(-1, 3)
     rows = source + target + 3
     masked = sorted(draw(st.sets(st.integers(1, rows - 2), min_size=1)))
     return links, np.arange(1, 1 + source), np.arange(2 + source, 2 + source + target), np.array(masked)
 
 
+@pytest.mark.parametrize("policy", [LinkPolicy("mean"), LinkPolicy("weighted")])
 @settings(max_examples=60, deadline=None)
-@given(linked_batches(), st.integers(0, 2**16), st.sampled_from([0.0, 0.5, 1.0]))
-def test_losses_and_gradients_equal_the_dense_ones(batch: tuple[np.ndarray, ...], seed: int, weight: float) -> None:
-    links, source_rows, target_rows, masked = batch
+@given(st.data(), st.integers(0, 2**16), st.sampled_from([0.0, 0.5, 1.0]))
+def test_losses_and_gradients_equal_the_dense_ones(
+    policy: LinkPolicy, data: st.DataObject, seed: int, weight: float
+) -> None:
+    links, source_rows, target_rows, masked = data.draw(linked_batches(policy))
     rows = len(source_rows) + len(target_rows) + 3
     torch.manual_seed(seed)
     encoder = Encoder(EncoderConfig(vocabulary=V, pad=1, layers=0, width=D, heads=2, feed_forward=16)).double()
@@ -54,7 +62,7 @@ def test_losses_and_gradients_equal_the_dense_ones(batch: tuple[np.ndarray, ...]
     wanted = torch.autograd.grad(naive, [states, *encoder.head.parameters(), encoder.embeddings.word.weight])
 
     words = np.arange(len(source_rows)), np.arange(len(target_rows))
-    edges = edges_between(*choose_links(links, *words, LinkPolicy()), source_rows, target_rows)
+    edges = edges_between(*choose_links(links, *words, policy), source_rows, target_rows)
     exchange = edges_into(edges, masked)
     logits = encoder.logits(rows_to_project(states[at], exchange_rows(states, exchange)))
     mp, cp = split_predictions(predict(logits, targets_to_project(targets, exchange.linked)), exchange.linked, len(at))

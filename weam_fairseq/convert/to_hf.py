@@ -230,7 +230,6 @@ def _check_keys(loaded: Loaded, folder: Path, *, tied: bool) -> None:
 
 def _model_card(carried: Carried) -> str:
     config, about = carried.encoder.config, carried.description
-    came_from = "" if carried.published is None else f", started from `{carried.published.about['folder']}`"
     languages = sorted({language for pair in about["pairs"] for language in pair.split("-")})
     header = "".join(f"\n- {language}" for language in languages)
     return f"""---
@@ -243,10 +242,7 @@ tags:
 
 # A masked language model trained with weam_fairseq {__version__}
 
-{config.layers} layers × {config.width}, {config.vocabulary:,} pieces, {about["updates"]:,} updates in its last training
-on the pairs {", ".join(about["pairs"])}, links from {json.dumps(about["aligner"])}{came_from}.
-
-Method: `{json.dumps(about["method"])}`
+{config.layers} layers × {config.width}, {config.vocabulary:,} rows of the vocabulary. {_training(carried)}
 
 WEAM: Yang, Ma, Cui, Ye, Che, Wang, *Bilingual Alignment Pre-Training for Zero-Shot Cross-Lingual Transfer*, MRQA 2021
 (arXiv 2106.01732).
@@ -258,6 +254,17 @@ tokenizer = AutoTokenizer.from_pretrained("PATH_OF_THIS_FOLDER")
 model = AutoModelForMaskedLM.from_pretrained("PATH_OF_THIS_FOLDER")
 ```
 """
+
+
+def _training(carried: Carried) -> str:
+    about = carried.description
+    started = "" if carried.published is None else f"Started from the folder `{carried.published.about['folder']}`. "
+    if not about["pairs"]:
+        return f"{started}Not trained since."
+    return (
+        f"{started}{about['updates']:,} updates in its last training on the pairs {', '.join(about['pairs'])}, links from "
+        f"{json.dumps(about['aligner'])}.\n\nMethod: `{json.dumps(about['method'])}`"
+    )
 
 
 if __name__ == "__main__":
