@@ -1,7 +1,7 @@
 """WEAM, the Word-Exchange Aligning Model (Yang et al. 2021, arXiv 2106.01732), as a fairseq plugin.
 
-`fairseq-train --user-dir weam_fairseq` imports this package when fairseq is loaded: the task, the criterion and the
-model are registered then. Without fairseq the package imports all the same, for conversion and evaluation.
+`fairseq-train --user-dir weam_fairseq` imports this package when fairseq is loaded: the task, the criterion, the model
+and the optimizer are registered then. Without fairseq the package imports all the same, for conversion and evaluation.
 """
 
 import importlib
@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 
 def register() -> None:
-    """Puts `weam` into fairseq's registries and lets it resume its own checkpoints.
+    """Puts `weam` and `adam_bert` into fairseq's registries and lets it resume its own checkpoints.
 
     Raises:
         RuntimeError: another plugin has taken the name; fairseq would drop ours without a word.
@@ -21,8 +21,9 @@ def register() -> None:
     from fairseq.tasks import TASK_REGISTRY
 
     from .checkpoints import allow_fairseq_classes, make_copies_whole
+    from .trainer import mend_last_update
 
-    for module in ("criterion", "model", "task"):
+    for module in ("criterion", "model", "optimizer", "task"):
         importlib.import_module(f".{module}", __name__)
     taken = {
         "task": TASK_REGISTRY["weam"],
@@ -34,6 +35,7 @@ def register() -> None:
             raise RuntimeError(f"The {kind} name 'weam' must be free, but {there.__module__} has registered it.")
     allow_fairseq_classes()
     make_copies_whole()
+    mend_last_update()
 
 
 if sys.modules.get("fairseq") is not None:

@@ -1,166 +1,328 @@
 """weam-train: fairseq-train with the plugin filled in, from any folder after a plain install.
 
-Adds --config FILE.yaml, "did you mean", and one-line errors; every other option is fairseq's or the plugin's own.
+Adds --config FILE.yaml, "did you mean", one-line errors, several processes on CPUs, restarts that go on from the newest
+whole checkpoint, shapes taken from checkpoints, and schedules over epochs; every other option is fairseq's or the
+plugin's own.
 """
 
 import argparse
-import difflib
 import logging
 import os
 import sys
+import traceback
+import warnings
+from argparse import Namespace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NamedTuple, NoReturn
 
+from . import distributed
 from .architectures import ARCHITECTURES
+from .arguments import is_given, suggest, take, value_of
+from .config import read_config
+from .distributed import Peers, Place
 from .errors import InputError
 from .threads import wait_without_spinning
 
 PROG = "weam-train"
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
 DEFAULTS = {"--task": "weam", "--criterion": "weam"}
+# What --restore-file brings along, and what is left out with it.
+RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
 EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
 
 Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
 
-  --arch ARCH          {", ".join(ARCHITECTURES)}
+  --arch ARCH          {", ".join(list(ARCHITECTURES)[:4])},
+                       {", ".join(list(ARCHITECTURES)[4:])};
+                       not needed where a checkpoint is trained on: it has that one's shape
   --config FILE.yaml   options as a mapping (mask-prob: 0.3); those on the command line win
+  --finetune-from-model X.pt, --restore-file X.pt
+                       start from X; once --save-dir holds checkpoint_last.pt, a restart goes on from that
+  --optimizer adam_bert
+                       Adam with BERT's weight decay: none on biases and LayerNorm
+  --lr-scheduler polynomial_decay --max-epoch E
+                       linear over E epochs; the updates are counted
   --user-dir, --task and --criterion are filled in; other options are those of fairseq-train
 
 example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --lr 5e-4 --lr-scheduler polynomial_decay
          --warmup-updates 100 --total-num-update 1000 --max-update 1000 --batch-size 32 --save-dir runs/weam
+
+Several processes, one for each GPU, or on CPUs where there is none: torchrun --nproc_per_node 2 $(which {PROG}) ...,
+or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train itself would divide by their number.
 """
+
+
+class Start(NamedTuple):
+    """What a run begins with.
+
+    Attributes:
+        arguments: those of fairseq-train, complete but for the place among several processes.
+        checkpoint: what fairseq will load; None: new weights.
+        over: there is nothing to train.
+    """
+
+    arguments: list[str]
+    checkpoint: str | None
+    over: bool = False
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     wait_without_spinning()
+    if "-h" in arguments or "--help" in arguments:
+        show_help()
+        return
+    peers: Peers | None = None
     try:
-        if "-h" in arguments or "--help" in arguments:
-            show_help()
-            return
-        arguments = complete(arguments)
         if not _has_fairseq():
             raise InputError(
                 "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
                 "pip install --no-deps ve-fairseq==0.12.3"
             )
-        done = check_start(arguments)
-        if done is not None:
-            print(f"{PROG}: {done}")
-            return
-        _train(arguments)
-        _end()
+        place = distributed.find_place(os.environ, distributed.slurm_hostnames, arguments)
+        if place is not None and place.world_size > 1:
+            peers = _meet(place)
+        args = _begin(arguments, place, peers)
+        if args is not None:
+            _train(args)
     except Exception as error:
         cause = _user_error(error)
+        if peers is not None:
+            _fail_together(cause, peers)
         if cause is None:
             raise
-        _fail(str(cause))
+        _say_error(cause)
+        sys.exit(2)
+    if peers is not None:
+        peers.leave()
+    if args is not None:
+        _end(0)
+
+
+def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Namespace | None:
+    """Parsed options of the run, the same in all processes; None: there is nothing to train.
+
+    Rank 0 looks at the checkpoints, and mends them, before the others look at anything.
+    """
+    if peers is not None and peers.place.rank > 0:
+        start = _hear_start(peers)
+        return None if start.over else parse(start.arguments, place)
+    start = prepare(arguments)
+    args = None if start.over else parse(start.arguments, place)
+    if args is not None:
+        start = _with_total(start, args)
+    if peers is not None:
+        peers.tell(start)
+    return args
+
+
+def _meet(place: Place) -> Peers:
+    if place.rank == 0:
+        # Who has asked for more processes than were started must learn why nothing happens.
+        where = f"at {place.init_method} (as {place.launcher} says)"
+        print(f"{PROG}: waiting for all of {place.world_size} processes {where}", file=sys.stderr, flush=True)
+    return Peers(place)
+
+
+def _hear_start(peers: Peers) -> Start:
+    """What rank 0 has prepared, for the others.
+
+    Raises:
+        InputError: the checkpoint is not there for this process.
+    """
+    warnings.simplefilter("ignore")  # of Python, about code: the same as rank 0's
+    _load_fairseq()  # while rank 0 prepares
+    logging.getLogger().setLevel(logging.WARNING)  # as fairseq does once the processes have met
+    told = peers.hear()
+    if told is None:  # rank 0 has said why
+        peers.leave()
+        _end(2)
+    start = Start(*told)
+    if start.checkpoint is not None and not Path(start.checkpoint).is_file():
+        raise InputError(
+            f"All machines of a run must see its checkpoints, but {start.checkpoint} is not there for process "
+            f"{peers.place.rank}: put --save-dir on a disk that they share."
+        )
+    return start
+
+
+def prepare(arguments: list[str]) -> Start:
+    """The command line of fairseq-train: config file, defaults, and what follows from the checkpoints that are there.
+
+    Says what it does to checkpoints, and what it takes from them.
+
+    Raises:
+        InputError: the config file is not there or is not a mapping; the architecture is unknown; a checkpoint that is
+            named is not there, cut short, or holds more than tensors and plain values.
+    """
+    arguments = complete(arguments)
+    folder = Path(value_of(arguments, "--save-dir") or "checkpoints")
+    arguments, checkpoint = find_checkpoint(arguments, folder)
+    over = False
+    if checkpoint is not None:
+        arguments, over = _follow(arguments, checkpoint, folder)
+    arch = _arch(arguments)
+    if arch not in ARCHITECTURES and not over:
+        found = "is not given." if arch is None else f"is {arch}.{suggest(arch, ARCHITECTURES)}"
+        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
+    return Start(arguments, None if checkpoint is None else str(checkpoint), over)
 
 
 def complete(arguments: list[str]) -> list[str]:
-    """The command line of fairseq-train: the config file's options, then the given ones, then our defaults.
+    """The config file's options, then the given ones, then our defaults.
 
     Raises:
-        InputError: the config file is not there or is not a mapping, or the architecture is unknown.
+        InputError: the config file is not there or is not a mapping.
     """
-    arguments, config = _take(arguments, "--config")
+    arguments, config = take(arguments, "--config")
     if config is not None:
-        arguments = [*read_config(Path(config), arguments), *arguments]
+        # The data-bin stays first: after an option that is unknown, argparse would take the option's value for it.
+        first = 0 if not arguments or arguments[0].startswith("-") else 1
+        arguments = [*arguments[:first], *read_config(Path(config), arguments), *arguments[first:]]
     for option, value in DEFAULTS.items():
-        if _take(arguments, option)[1] is None:
+        if value_of(arguments, option) is None:
             arguments += [option, value]
     # Not resolved: fairseq compares it with the package's own path, which may go through a link.
     arguments += ["--user-dir", os.path.dirname(os.path.abspath(__file__))]
-    arch = _take(arguments, "--arch")[1] or _take(arguments, "-a")[1]
-    if arch not in ARCHITECTURES:
-        found = "is not given." if arch is None else f"is {arch}.{_suggest(arch, ARCHITECTURES)}"
-        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
-    return arguments
+    # Else rank 0 sends the others what it has read, in a form that torch refuses to load weights-only.
+    return [*arguments, "--load-checkpoint-on-all-dp-ranks"]
 
 
-def check_start(arguments: list[str]) -> str | None:
-    """Looks at the checkpoints that the training would start from, before fairseq does.
+def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path | None]:
+    """Which checkpoint the run starts from, as fairseq will find it; mends one that was cut short.
+
+    fairseq would load --restore-file again at every restart. Here a run goes on from its own checkpoint_last.pt once
+    there is one.
+
+    Args:
+        arguments: complete.
+        folder: --save-dir.
 
     Returns:
-        why there is nothing to train, or None.
+        the arguments, without --restore-file where it is not used; the checkpoint, None for new weights.
 
     Raises:
-        InputError: a checkpoint is not there or cut short; several processes without a GPU.
+        InputError: both --restore-file and --finetune-from-model are given, or the one that is needed is not there.
     """
-    import torch
-
     from . import checkpoints
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
-        # fairseq would let each process train alone, all of them into the same folder.
-        raise InputError("Several processes must have a GPU each, but there is none: train with one process.")
-    start = _take(arguments, "--finetune-from-model")[1]
-    if start is not None and not Path(start).is_file():
-        raise InputError(f"--finetune-from-model must name a checkpoint, but {start} does not exist.")
-    last = Path(_take(arguments, "--save-dir")[1] or "checkpoints", "checkpoint_last.pt")
-    limit = _take(arguments, "--max-update")[1]
+    rest, restore = take(arguments, "--restore-file")
+    restore = None if restore == checkpoints.LAST else restore  # fairseq's default: the one in the folder
+    finetune = value_of(arguments, "--finetune-from-model")
+    if restore is not None and finetune is not None:
+        raise InputError(
+            "--restore-file and --finetune-from-model must not both be given, but are: the first goes on with what its "
+            "optimizer has seen, the second starts anew from its weights."
+        )
+    first = restore or finetune
+    mended = checkpoints.mend_last(folder, "anew" if first is None else f"from {first}")
+    if mended is not None:
+        _say(mended)
+    last = folder / checkpoints.LAST
     if last.is_file():
-        updates = checkpoints.updates_of(last)
-        if limit is not None and limit.isdecimal() and updates >= int(limit) > 0:
-            # fairseq would add one update before it looked at the limit.
-            return f"{last} has {updates:,} updates, and --max-update is {int(limit):,}: there is nothing to train."
-    elif start is not None:
-        checkpoints.updates_of(Path(start))
-    return None
+        if restore is None or os.path.realpath(restore) == os.path.realpath(last):
+            return arguments, last
+        _say(
+            f"{last} is there: the run goes on from it, and --restore-file {restore} is not used (to start from that "
+            "again, name another --save-dir)."
+        )
+        return [argument for argument in rest if argument not in RESETS], last
+    if first is None:
+        return arguments, None
+    if not Path(first).is_file():
+        option = "--restore-file" if restore is not None else "--finetune-from-model"
+        raise InputError(f"{option} must name a checkpoint, but {first} does not exist.")
+    return arguments, Path(first)
 
 
-def read_config(path: Path, given: list[str]) -> list[str]:
-    """Options of a YAML mapping as arguments, without those that the command line gives.
+def _follow(arguments: list[str], checkpoint: Path, folder: Path) -> tuple[list[str], bool]:
+    """Takes from a checkpoint what the command line leaves open, its shape; and whether updates are left to make."""
+    from . import checkpoints
 
-    true sets a flag, false leaves it out, a list gives several values, `data` is the data-bin.
-    """
-    import yaml
+    seen = checkpoints.glance(checkpoint)
+    limit = value_of(arguments, "--max-update")
+    resumed = checkpoint == folder / checkpoints.LAST
+    if resumed and limit is not None and limit.isdecimal() and seen.updates >= int(limit) > 0:
+        # fairseq would add one update before it looked at the limit.
+        sentence = f"{checkpoint} has {seen.updates:,} updates, and --max-update is {int(limit):,}"
+        _say(f"{sentence}: there is nothing to train.")
+        return arguments, True
+    if _arch(arguments) is None and seen.model is not None:
+        shape = shape_of(seen.model, arguments)
+        _say(f"the model has the shape of {checkpoint}: {' '.join(shape)}")
+        arguments = [*arguments, *shape]
+    return arguments, False
 
-    if not path.is_file():
-        raise InputError(f"--config must name a YAML file, but there is no {path}.")
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} must be YAML, but is not: {str(error).splitlines()[0]}.") from error
-    if not isinstance(options, dict):
-        raise InputError(f"{path} must be a mapping from options to values, but holds a {type(options).__name__}.")
-    arguments: list[str] = []
-    for name, value in options.items():
-        option = f"--{str(name).replace('_', '-')}"
-        if option in given or any(argument.startswith(f"{option}=") for argument in given) or value is False:
+
+def shape_of(model: Namespace, given: list[str]) -> list[str]:
+    """--arch and the model's options, as a checkpoint holds them, but for those that the command line gives."""
+    _load_fairseq()
+    from .model import WeamModel
+
+    parser = argparse.ArgumentParser(add_help=False)
+    WeamModel.add_args(parser)
+    words = ["--arch", str(model.arch)]
+    for action in parser._actions:
+        option, value = action.option_strings[0], getattr(model, action.dest, None)
+        if value is None or is_given(given, option):
             continue
-        if name == "data":
-            arguments.insert(0, str(value))
-        elif value is True:
-            arguments.append(option)
+        if action.nargs == 0:
+            words += [option] if value else []
         else:
-            arguments += [option, *map(str, value if isinstance(value, list) else [value])]
-    return arguments
+            words += [option, str(value)]
+    return words
 
 
-def _take(arguments: list[str], option: str) -> tuple[list[str], str | None]:
-    """Removes `option VALUE` or `option=VALUE`; the last one counts."""
-    rest, value, place = [], None, 0
-    while place < len(arguments):
-        if arguments[place] == option and place + 1 < len(arguments):
-            value, place = arguments[place + 1], place + 2
-        elif arguments[place].startswith(f"{option}="):
-            value, place = arguments[place].split("=", 1)[1], place + 1
-        else:
-            rest.append(arguments[place])
-            place += 1
-    return rest, value
+def parse(arguments: list[str], place: Place | None) -> Namespace:
+    """fairseq's own parser, with the place among several processes filled in, and with an error that suggests.
+
+    Raises:
+        InputError: an option is unknown or has a wrong value; more processes than GPUs.
+    """
+    _load_fairseq()
+    import torch
+    from fairseq import options
+
+    if place is not None:
+        gpus = 0 if is_given(arguments, "--cpu") else torch.cuda.device_count()
+        arguments = [*arguments, *distributed.options(place, arguments, gpus)]
+    sys.argv = [PROG, *arguments]  # fairseq looks for --user-dir here
+    parser = options.get_training_parser()
+
+    def error(message: str) -> NoReturn:
+        unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
+        hints = "".join(suggest(word, parser._option_string_actions) for word in unknown)
+        raise InputError(f"{message}.{hints}")
+
+    parser.error = error
+    try:
+        args: Namespace = options.parse_args_and_arch(parser, input_args=arguments)
+    except SyntaxError as wrong:  # of a list of numbers, which fairseq reads as Python does
+        raise InputError(f"Every value must be of its option's kind, but one is {str(wrong.text).strip()}.") from wrong
+    return args
 
 
-def _suggest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else ""
+def _with_total(start: Start, args: Namespace) -> Start:
+    """Fills in how many updates the schedule spans, where the command line leaves it open."""
+    from . import schedule
+
+    if not schedule.lacks_total(args):
+        return start
+    total, sentence = schedule.total_updates(args)
+    _say(sentence)
+    args.total_num_update = float(total)
+    return start._replace(arguments=[*start.arguments, "--total-num-update", str(total)])
 
 
-def _has_fairseq() -> bool:
-    from importlib.util import find_spec
+def _train(args: Namespace) -> None:
+    """What fairseq_cli.train.cli_main does with parsed options."""
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+    from fairseq_cli.train import main as train
 
-    return find_spec("fairseq") is not None
+    distributed_utils.call_main(convert_namespace_to_omegaconf(args), train)
+    if distributed_utils.dist.is_initialized():
+        distributed_utils.dist.destroy_process_group()
 
 
 def show_help() -> None:
@@ -183,32 +345,38 @@ def show_help() -> None:
     print("Optimiser, schedule, batches, checkpoints and logs: fairseq-train --help")
 
 
-def _train(arguments: list[str]) -> None:
-    """What fairseq_cli.train.cli_main does, with an error that suggests."""
-    # First, because it sets up logging, and whoever does that first wins.
-    from fairseq_cli.train import main as train  # isort: split
+def _arch(arguments: list[str]) -> str | None:
+    return value_of(arguments, "--arch") or value_of(arguments, "-a")
 
-    from fairseq import options
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-    from fairseq.distributed import utils as distributed_utils
+
+def _has_fairseq() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("fairseq") is not None
+
+
+def _load_fairseq() -> None:
+    # First its command, which sets up logging: whoever does that first wins.
+    import fairseq_cli.train  # noqa: F401
 
     from . import register
 
     register()
-    sys.argv = [PROG, *arguments]  # fairseq looks for --user-dir here
-    parser = options.get_training_parser()
-
-    def error(message: str) -> NoReturn:
-        unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
-        hints = "".join(_suggest(word, parser._option_string_actions) for word in unknown)
-        _fail(f"{message}.{hints}")
-
-    parser.error = error
-    args = options.parse_args_and_arch(parser, input_args=arguments)
-    distributed_utils.call_main(convert_namespace_to_omegaconf(args), train)
 
 
-def _end() -> NoReturn:
+def _fail_together(cause: InputError | None, peers: Peers) -> NoReturn:
+    """Ends one of several processes, so that each reason is said once."""
+    if cause is not None:
+        if peers.is_first_to_say(str(cause)):
+            _say_error(cause)
+    elif peers.is_first_to_fail():
+        traceback.print_exc()
+    sys.stderr.flush()
+    peers.leave()
+    _end(1 if cause is None else 2)
+
+
+def _end(status: int) -> NoReturn:
     """Ends the process at once; everything is written.
 
     When a training ends within an epoch, fairseq's buffering thread is still reading. If it does so while Python shuts
@@ -217,20 +385,29 @@ def _end() -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def _user_error(error: BaseException | None) -> InputError | None:
     """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ...")."""
     while error is not None and not isinstance(error, InputError):
+        if _last_line(error).startswith(_QUALIFIED):
+            break
         error = error.__cause__ or error.__context__
-    # torch hands an error of a data worker on with the worker's traceback as its text; the sentence is its last line.
-    return None if error is None else InputError(str(error).strip().splitlines()[-1].removeprefix(_QUALIFIED))
+    return None if error is None else InputError(_last_line(error).removeprefix(_QUALIFIED))
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"{PROG}: error: {message}", file=sys.stderr)
-    sys.exit(2)
+def _last_line(error: BaseException) -> str:
+    # torch hands on an error of a process that it has started with that one's traceback as the text.
+    return (str(error).strip().splitlines() or [""])[-1]
+
+
+def _say(sentence: str) -> None:
+    print(f"{PROG}: {sentence}", flush=True)
+
+
+def _say_error(error: InputError) -> None:
+    print(f"{PROG}: error: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""--config: a YAML file as options, and every file of scripts/configs in the real parser."""
+
+import ast
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import DictConfig
+
+from weam_fairseq.config import read_config
+from weam_fairseq.errors import InputError
+from weam_fairseq.train import complete, parse, prepare
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml"))
+
+
+def configuration(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Namespace, DictConfig]:
+    """What fairseq makes of a command line."""
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    monkeypatch.setattr(sys, "argv", ["weam-train"])
+    args = parse(prepare(words).arguments, None)
+    args.total_num_update = 10.0  # weam-train counts it on the data-bin
+    return args, convert_namespace_to_omegaconf(args)
+
+
+def plain(value: Any) -> Any:
+    """Written values and parsed ones alike: fairseq makes lists of some, and keeps others as text."""
+    try:
+        value = ast.literal_eval(value) if isinstance(value, str) else value
+    except (SyntaxError, ValueError):
+        return value
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_reaches_fairseq(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args, cfg = configuration(["bin", "--config", str(path), "--save-dir", str(tmp_path)], monkeypatch)
+    options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert args.data == "bin"
+    for name, value in options.items():
+        assert plain(getattr(args, name.replace("-", "_"))) == plain(value), name
+    assert cfg.optimizer._name == options["optimizer"]
+    assert cfg.task.mask_prob == cfg.model.mask_prob == options["mask-prob"]
+    assert plain(cfg.optimizer.adam_betas) == [0.9, 0.999]
+
+
+def test_there_are_configs() -> None:
+    assert {"paper_mbert", "many_pairs"} <= {path.stem for path in CONFIGS}
+
+
+def test_an_unknown_option_in_a_config_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "weam.yaml"
+    config.write_text("arch: weam_tiny\nmask-porb: 0.3\n")
+    with pytest.raises(InputError, match=r"unrecognized arguments: --mask-porb 0\.3\. Did you mean --mask-prob"):
+        configuration(["bin", "--config", str(config), "--save-dir", str(tmp_path)], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("lr: 1e-3x", "Every value must be of its option's kind, but one is 1e-3x"),
+        ("batch-size: many", "argument --batch-size/--max-sentences: invalid int value: 'many'"),
+        ("objective: weem", "argument --objective: invalid choice: 'weem'"),
+    ],
+)
+def test_values_of_another_kind_get_one_sentence(
+    options: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "weam.yaml"
+    config.write_text(f"arch: weam_tiny\n{options}\n")
+    with pytest.raises(InputError, match=sentence):
+        configuration(["bin", "--config", str(config), "--save-dir", str(tmp_path)], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "betas", ["(0.9, 0.98)", '"(0.9, 0.98)"', "'(0.9, 0.98)'", "[0.9, 0.98]", "0.9,0.98", "\n  - 0.9\n  - 0.98"]
+)
+def test_lists_and_nested_quotes_reach_fairseq(betas: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairseq import optim
+    from torch.nn import Linear
+
+    config = tmp_path / "weam.yaml"
+    others = "arch: weam_tiny\noptimizer: adam\nlr: [0.1, 0.2]\nupdate-freq: [2]\npairs: [en-de, en-es]\n"
+    config.write_text(f"{others}adam-betas: {betas}\n")
+    args, cfg = configuration(["bin", "--config", str(config), "--save-dir", str(tmp_path)], monkeypatch)
+    assert cfg.optimization.lr == [0.1, 0.2]
+    assert cfg.optimization.update_freq == [2]
+    assert args.pairs == "en-de,en-es"
+    built = optim.build_optimizer(cfg.optimizer, list(Linear(2, 2).parameters()))
+    assert tuple(built.optimizer_config["betas"]) == (0.9, 0.98)
+
+
+def test_the_command_line_wins_and_flags_are_set(tmp_path: Path) -> None:
+    config = tmp_path / "weam.yaml"
+    config.write_text("data: bin\narch: weam_tiny\nmask_prob: 0.3\nskip-identical: true\nno-save: false\npairs: null\n")
+    words = complete(["--config", str(config), "--mask-prob", "0.2"])
+    given = words.index("--mask-prob")
+    assert words[:given] == ["bin", "--arch", "weam_tiny", "--skip-identical"]
+    assert words[given + 1] == "0.2"
+    assert words[words.index("--task") + 1] == "weam"
+    assert "--no-save" not in words
+
+
+def test_a_data_bin_on_the_command_line_wins(tmp_path: Path) -> None:
+    config = tmp_path / "weam.yaml"
+    config.write_text("data: bin\narch: weam_tiny\n")
+    assert read_config(config, ["other", "--seed", "1"]) == ["--arch", "weam_tiny"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- a\n- b\n", "must be a mapping from options to values, but holds a list"),
+        ("a: [1\n", "must be YAML, but is not"),
+        ("lr: {a: 1}\n", "must give --lr a value or a list of values, but gives {'a': 1}"),
+        ("lr: []\n", "must give --lr a value"),
+    ],
+)
+def test_a_config_that_is_none_gets_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    config = tmp_path / "weam.yaml"
+    config.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_config(config, [])

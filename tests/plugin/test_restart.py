@@ -1,0 +1,345 @@
+"""What a run starts from: checkpoints that were cut short, --restore-file, converted checkpoints, shapes."""
+
+import argparse
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from run_training import arguments, curve, error_of, said, train, weights
+
+from weam_fairseq import checkpoints
+from weam_fairseq.errors import InputError
+from weam_fairseq.train import prepare
+
+
+class Malicious:
+    """A pickle that would write a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint that would run code, and the file that would prove it."""
+    path, proof = tmp_path / "evil.pt", tmp_path / "proof"
+    torch.save({"model": {}, "payload": Malicious(proof)}, path)
+    return path, proof
+
+
+def write_checkpoint(path: Path, updates: int, **more: Any) -> Path:
+    """One that `glance` can read: no training needed."""
+    path.parent.mkdir(exist_ok=True)
+    state = {
+        "model": {"weight": torch.arange(100_000.0)},
+        "optimizer_history": [{"num_updates": updates}],
+        "extra_state": {"train_iterator": {"epoch": 1}},
+    }
+    torch.save(state | more, path)
+    return path
+
+
+def cut(path: Path, keep: float = 0.5) -> Path:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole))])
+    return path
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def test_checkpoints_run_no_code(evil: tuple[Path, Path]) -> None:
+    for read in (checkpoints.load, checkpoints.glance):
+        with pytest.raises(InputError, match=r"evil\.pt must hold tensors and plain values only") as error:
+            read(evil[0])
+        assert not isinstance(error.value, checkpoints.CutShort)
+    assert not evil[1].exists()
+
+
+def test_a_checkpoint_that_ends_anywhere_before_its_end_is_cut_short(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "a.pt", 3)
+    whole = path.read_bytes()
+    assert checkpoints.glance(path).updates == 3
+    for size in (0, 1, 3, 4, 100, len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        for read in (checkpoints.load, checkpoints.glance):
+            with pytest.raises(checkpoints.CutShort, match=r"a\.pt must be a whole checkpoint"):
+                read(path)
+
+
+def test_zeros_that_a_file_system_leaves_after_a_crash_are_a_checkpoint_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(bytes(5000))
+    with pytest.raises(checkpoints.CutShort):
+        checkpoints.glance(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("content", [b"hello world\n" * 20, b"\x80\x02}q\x00."])
+def test_what_never_was_a_checkpoint_is_not_cut_short(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(InputError, match="must be a") as error:
+        checkpoints.glance(tmp_path / "a.pt")
+    assert not isinstance(error.value, checkpoints.CutShort)
+
+
+def test_a_copy_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, destination = tmp_path / "new", tmp_path / "last"
+    source.write_text("new")
+    destination.write_text("old")
+
+    def killed(_: str, beside: str) -> None:
+        Path(beside).write_text("n")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.copy_whole(str(source), str(destination), overwrite=True)
+    assert destination.read_text() == "old"
+    checkpoints.copy_whole(str(source), str(destination), overwrite=True)
+    assert destination.read_text() == "new"
+
+
+# Mending -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_whole_checkpoint_takes_the_place_of_one_cut_short(tmp_path: Path) -> None:
+    for updates in (5, 20, 10):
+        write_checkpoint(tmp_path / f"checkpoint_1_{updates}.pt", updates)
+    cut(write_checkpoint(tmp_path / "checkpoint_1_25.pt", 25))
+    last = cut(write_checkpoint(tmp_path / "checkpoint_last.pt", 25))
+    broken = last.read_bytes()
+    (tmp_path / "checkpoint_last.pt.cut-short").write_text("of an earlier interruption")
+    sentence = checkpoints.mend_last(tmp_path, "anew")
+    assert sentence is not None
+    assert "goes on from checkpoint_1_20.pt (20 updates)" in sentence
+    assert "checkpoint_1_25.pt is cut short too" in sentence
+    assert last.read_bytes() == (tmp_path / "checkpoint_1_20.pt").read_bytes()
+    assert (tmp_path / "checkpoint_last.pt.cut-short").read_bytes() == broken
+    assert checkpoints.mend_last(tmp_path, "anew") is None
+
+
+def test_a_whole_checkpoint_is_left_as_it_is(tmp_path: Path) -> None:
+    assert checkpoints.mend_last(tmp_path, "anew") is None
+    write_checkpoint(tmp_path / "checkpoint_last.pt", 25)
+    assert checkpoints.mend_last(tmp_path, "anew") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_last.pt"]
+
+
+def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path, evil: tuple[Path, Path]) -> None:
+    run = tmp_path / "run"
+    cut(write_checkpoint(run / "checkpoint_last.pt", 25))
+    # What fairseq writes in a crash says nothing of the place in the data.
+    write_checkpoint(run / "checkpoint_crash.pt", 30, extra_state={})
+    shutil.copy(evil[0], run / "checkpoint_best.pt")
+    sentence = checkpoints.mend_last(run, "from base.pt")
+    assert sentence is not None
+    assert "checkpoint_best.pt is not a checkpoint of fairseq" in sentence
+    assert sentence.endswith("no whole checkpoint is beside it, so the run starts from base.pt.")
+    assert not (run / "checkpoint_last.pt").exists()
+    assert (run / "checkpoint_last.pt.cut-short").exists()
+    assert not evil[1].exists()
+
+
+def test_a_kill_while_mending_leaves_a_checkpoint_last_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = write_checkpoint(tmp_path / "checkpoint_1_5.pt", 5)
+    last = cut(write_checkpoint(tmp_path / "checkpoint_last.pt", 10))
+    replace = checkpoints.os.replace
+    for allowed in (0, 1):
+        calls = iter(range(10))
+
+        def killed(source: str, destination: str, calls: Any = calls, allowed: int = allowed) -> None:
+            if next(calls) >= allowed:
+                raise KeyboardInterrupt
+            replace(source, destination)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("os.replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                checkpoints.mend_last(tmp_path, "anew")
+        assert last.is_file()
+    assert checkpoints.mend_last(tmp_path, "anew") is not None
+    assert last.read_bytes() == newest.read_bytes()
+
+
+def test_a_checkpoint_last_that_asks_for_more_stops_the_run(tmp_path: Path, evil: tuple[Path, Path]) -> None:
+    run = tmp_path / "run"
+    write_checkpoint(run / "checkpoint_1_5.pt", 5)
+    shutil.copy(evil[0], run / "checkpoint_last.pt")
+    with pytest.raises(InputError, match=r"checkpoint_last\.pt must hold tensors and plain values only"):
+        prepare(["bin", "--arch", "weam_tiny", "--save-dir", str(run)])
+    assert (run / "checkpoint_last.pt").read_bytes() == evil[0].read_bytes()
+    assert not evil[1].exists()
+
+
+# What is named on the command line -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--finetune-from-model", "--restore-file"])
+def test_a_start_that_cannot_be_used_is_refused(tmp_path: Path, evil: tuple[Path, Path], option: str) -> None:
+    half = cut(write_checkpoint(tmp_path / "half.pt", 3))
+    for path, sentence in (
+        (half, "half.pt must be a whole checkpoint"),
+        (evil[0], "evil.pt must hold tensors and plain values only"),
+        (tmp_path / "nowhere.pt", f"{option} must name a checkpoint, but .*nowhere.pt does not exist"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            prepare(["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path / "run"), option, str(path)])
+    assert not evil[1].exists()
+
+
+def test_two_starts_are_refused(tmp_path: Path) -> None:
+    path = str(write_checkpoint(tmp_path / "a.pt", 3))
+    words = ["bin", "--arch", "weam_tiny", "--finetune-from-model", path, "--restore-file", path]
+    with pytest.raises(InputError, match="must not both be given"):
+        prepare([*words, "--save-dir", str(tmp_path / "run")])
+
+
+def test_restore_file_and_its_resets_are_for_the_first_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write_checkpoint(tmp_path / "a.pt", 3))
+    run = tmp_path / "run"
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(run), "--restore-file", path, "--reset-optimizer"]
+    first = prepare(words)
+    assert "--restore-file" in first.arguments
+    assert "--reset-optimizer" in first.arguments
+    assert first.checkpoint == path
+    assert capsys.readouterr().out == ""
+    write_checkpoint(run / "checkpoint_last.pt", 5)
+    again = prepare(words)
+    assert not {"--restore-file", path, "--reset-optimizer"} & set(again.arguments)
+    assert again.checkpoint == str(run / "checkpoint_last.pt")
+    assert f"goes on from it, and --restore-file {path} is not used" in capsys.readouterr().out
+
+
+# Shapes --------------------------------------------------------------------------------------------------------------
+
+
+def shaped(path: Path, **options: Any) -> str:
+    return str(write_checkpoint(path, 0, cfg={"model": argparse.Namespace(lr=[0.1], data="bin", **options)}))
+
+
+def test_the_shape_is_that_of_the_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shaped(tmp_path / "a.pt", arch="weam_mini", layers=3, feed_forward=99, dropout=0.25, untied_head=False)
+    words = ["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path]
+    start = prepare([*words, "--dropout", "0"])
+    assert start.arguments[-6:] == ["--arch", "weam_mini", "--layers", "3", "--feed-forward", "99"]
+    assert start.arguments.count("--dropout") == 1
+    assert f"the model has the shape of {path}: --arch weam_mini --layers 3" in capsys.readouterr().out
+
+
+def test_a_given_architecture_is_kept(tmp_path: Path) -> None:
+    path = shaped(tmp_path / "a.pt", arch="weam_mini", layers=3)
+    start = prepare(["bin", "--arch=weam_tiny", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path])
+    assert "--layers" not in start.arguments
+
+
+def test_a_resumed_run_has_the_shape_of_its_own_checkpoint(tmp_path: Path) -> None:
+    base = shaped(tmp_path / "a.pt", arch="weam_base")
+    shaped(tmp_path / "run" / "checkpoint_last.pt", arch="weam_mini")
+    start = prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", base])
+    assert start.arguments[-2:] == ["--arch", "weam_mini"]
+
+
+def test_without_any_architecture_the_known_ones_are_listed(tmp_path: Path) -> None:
+    path = str(write_checkpoint(tmp_path / "a.pt", 3))
+    with pytest.raises(InputError, match=r"--arch must be one of weam_tiny, .* but is not given"):
+        prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path])
+
+
+# Real trainings ------------------------------------------------------------------------------------------------------
+
+
+class Trained(NamedTuple):
+    folder: Path
+    curve: dict[int, str]
+
+
+@pytest.fixture(scope="module")
+def trained(small_data_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Checkpoints of updates 5 and 10 of a small model of its own shape."""
+    save_dir = tmp_path_factory.mktemp("trained")
+    shape = ("--layers", "1", "--width", "32", "--heads", "2", "--feed-forward", "48", "--positions", "64")
+    result = train(arguments(small_data_bin, save_dir, 10, *shape))
+    assert result.returncode == 0, result.stderr
+    return Trained(save_dir, curve(result.stdout))
+
+
+@pytest.fixture
+def interrupted(trained: Trained, tmp_path: Path) -> Path:
+    """The run as a kill in the middle of writing checkpoint_last.pt leaves it."""
+    shutil.copytree(trained.folder, tmp_path / "run")
+    cut(tmp_path / "run" / "checkpoint_last.pt")
+    return tmp_path / "run"
+
+
+def without_arch(words: list[str]) -> list[str]:
+    place = words.index("--arch")
+    return words[:place] + words[place + 2 :]
+
+
+def test_a_run_whose_last_checkpoint_was_cut_short_goes_on(
+    small_data_bin: Path, interrupted: Path, trained: Trained
+) -> None:
+    cut(interrupted / "checkpoint_1_10.pt")
+    (interrupted / "checkpoint_best.pt").unlink()
+    result = train(without_arch(arguments(small_data_bin, interrupted, 10)))
+    mended, shape = said(result)
+    assert "goes on from checkpoint_1_5.pt (5 updates)" in mended
+    assert "--layers 1 --width 32" in shape
+    assert list(curve(result.stdout)) == [6, 7, 8, 9, 10]
+    ours, theirs = (weights(run / "checkpoint_last.pt") for run in (interrupted, trained.folder))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def as_converted(trained: Trained, out: Path) -> Path:
+    """The least that a converted checkpoint must hold: no optimizer has seen it."""
+    state = checkpoints.load(trained.folder / "checkpoint_last.pt")
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    torch.save(
+        {
+            "args": None,
+            "cfg": {"model": state["cfg"]["model"]},
+            "model": state["model"],
+            "criterion": None,
+            "optimizer_history": [history],
+            "last_optimizer_state": None,
+            "extra_state": {"train_iterator": {"epoch": 1}},
+            "task_state": state["task_state"],
+        },
+        out,
+    )
+    return out
+
+
+def test_a_converted_checkpoint_is_trained_from_its_first_update_by_either_option(
+    small_data_bin: Path, trained: Trained, tmp_path: Path
+) -> None:
+    converted = as_converted(trained, tmp_path / "converted.pt")
+
+    def run(option: str, updates: int) -> subprocess.CompletedProcess:
+        words = arguments(small_data_bin, tmp_path / option, updates, option, str(converted))
+        return train(without_arch(words))
+
+    finetuned, restored = run("--finetune-from-model", 2), run("--restore-file", 2)
+    for result in (finetuned, restored):
+        assert "--layers 1 --width 32" in said(result)[0]
+    assert list(curve(finetuned.stdout)) == [1, 2]
+    assert curve(finetuned.stdout) == curve(restored.stdout)
+    # The same masks as at the first update of all, but trained weights.
+    assert float(curve(finetuned.stdout)[1]) < float(trained.curve[1]) - 0.01
+    again = run("--restore-file", 3)
+    assert "goes on from it, and --restore-file" in said(again)[0]
+    assert list(curve(again.stdout)) == [3]
+
+
+def test_a_start_of_another_shape_gets_one_sentence(small_data_bin: Path, trained: Trained, tmp_path: Path) -> None:
+    start = str(trained.folder / "checkpoint_last.pt")
+    result = train(arguments(small_data_bin, tmp_path, 1, "--finetune-from-model", start))
+    assert "must have the shape of the model" in error_of(result)
