@@ -38,7 +38,9 @@ def plain(value: Any) -> Any:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_reaches_fairseq(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    args, cfg = configuration(["bin", "--config", str(path), "--save-dir", str(tmp_path)], monkeypatch)
+    # They name no arch: it is that of the checkpoint that a run starts from.
+    words = ["bin", "--config", str(path), "--save-dir", str(tmp_path), "--arch", "weam_xlmr_base"]
+    args, cfg = configuration(words, monkeypatch)
     options = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert args.data == "bin"
     for name, value in options.items():
