@@ -262,8 +262,8 @@ def _training(carried: Carried) -> str:
     if not about["pairs"]:
         return f"{started}Not trained since."
     return (
-        f"{started}{about['updates']:,} updates in its last training on the pairs {', '.join(about['pairs'])}, links from "
-        f"{json.dumps(about['aligner'])}.\n\nMethod: `{json.dumps(about['method'])}`"
+        f"{started}{about['updates']:,} updates in its last training on the pairs {', '.join(about['pairs'])}, "
+        f"links from {json.dumps(about['aligner'])}.\n\nMethod: `{json.dumps(about['method'])}`"
     )
 
 
