@@ -50,11 +50,18 @@ setup(
         "weam_fairseq.study",
         "weam_preprocess",
         "weam_preprocess.aligners",
+        "weam_preprocess.words",
     ],
     install_requires=CORE,
     extras_require={
         "fairseq": FAIRSEQ_TEXT,
+        # Words and files of some texts (preprocess/README.md); a missing package is named with its pip command.
         "zh": ["rjieba>=0.2"],
+        "ja": ["sudachipy>=0.6", "sudachidict_core"],
+        "th": ["pythainlp>=5"],
+        "icu": ["icu4py>=1.2"],
+        "zst": ["backports.zstd>=1.0"],
+        "language-id": ["py3langid>=0.4"],
         "report": ["matplotlib>=3.8"],
         "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
     },
@@ -65,6 +72,7 @@ setup(
             "weam-from-hf=weam_fairseq.convert.from_hf:main",
             "weam-to-hf=weam_fairseq.convert.to_hf:main",
             "weam-show=weam_fairseq.show:main",
+            "weam-score=weam_fairseq.evaluation.score:main",
             "weam-evaluate=weam_fairseq.evaluation.cli:main",
             "weam-report=weam_fairseq.study.report:main",
         ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +17,6 @@ from .errors import InputError
 
 # What a link's probability is counted in: parts per so many.
 CERTAIN = 10_000
-
-
-class BinarizedPair(NamedTuple):
-    """One sentence pair in index spaces: tokenizer ids, word_idx of every piece, links of piece_idx.
-
-    `probabilities` holds one number in (0, 1] for each piece link; None where the aligner has none.
-    """
-
-    source_ids: Sequence[int]
-    target_ids: Sequence[int]
-    source_words: Sequence[int]
-    target_words: Sequence[int]
-    piece_links: Sequence[tuple[int, int]]
-    probabilities: Sequence[float] | None = None
 
 
 class IdSpace:
@@ -45,7 +30,7 @@ class IdSpace:
             self._to_fairseq[tokenizer_id] = fairseq_id
         self.size = len(first) + len(self.dictionary_ids)
 
-    def fairseq_ids(self, tokenizer_ids: Sequence[int]) -> NDArray[np.int64]:
+    def fairseq_ids(self, tokenizer_ids: Sequence[int] | NDArray) -> NDArray[np.int64]:
         converted = self._to_fairseq[np.asarray(tokenizer_ids, dtype=np.int64)]
         assert (converted >= 0).all(), "the tokenizer gave an id that is not in its vocabulary"
         return converted
@@ -71,45 +56,34 @@ def write_dictionary(space: IdSpace, file: Path) -> None:
     dictionary.save(str(file))
 
 
-def write_split(
-    folder: Path, split: str, languages: tuple[str, str], pairs: Sequence[BinarizedPair], space: IdSpace
-) -> None:
-    """Writes the bin and idx files of one split (train or valid) of one language pair: five, or six if links have
-    probabilities. Either all pairs have them or none."""
-    source, target = languages
-    name = f"{source}-{target}"
-    _write(folder, f"{split}.{name}.{source}", (space.fairseq_ids(pair.source_ids) for pair in pairs), space.size)
-    _write(folder, f"{split}.{name}.{target}", (space.fairseq_ids(pair.target_ids) for pair in pairs), space.size)
-    # s0 t0 s1 t1 …: the flat layout that fairseq-preprocess gives its alignments.
-    _write(folder, f"{split}.align.{name}", (np.array(pair.piece_links).reshape(-1) for pair in pairs))
-    _write(folder, f"{split}.words.{name}.{source}", (np.array(pair.source_words) for pair in pairs))
-    _write(folder, f"{split}.words.{name}.{target}", (np.array(pair.target_words) for pair in pairs))
-    if any(pair.probabilities is not None for pair in pairs):
-        _write(folder, f"{split}.probs.{name}", (_parts(pair) for pair in pairs), CERTAIN + 1)
+def write_part(folder: Path, prefix: str, parts: Iterable[tuple[NDArray, NDArray]], values: int) -> None:
+    """Writes PREFIX.bin and PREFIX.idx: what fairseq's MMapIndexedDatasetBuilder would write, item for item.
 
+    Args:
+        folder: of the data-bin.
+        prefix: as train.en-de.en.
+        parts: (elements of the items end to end, size of each item), one after the other.
+        values: how many different values there may be.
+    """
+    from fairseq.data.indexed_dataset import (
+        MMapIndexedDataset,
+        best_fitting_int_dtype,
+        data_file_path,
+        index_file_path,
+    )
 
-def _parts(pair: BinarizedPair) -> NDArray[np.int64]:
-    """Probabilities as whole parts of CERTAIN, at least 1, so that no link vanishes."""
-    assert pair.probabilities is not None
-    assert len(pair.probabilities) == len(pair.piece_links)
-    parts = np.rint(CERTAIN * np.array(pair.probabilities, dtype=np.float64))
-    return parts.clip(1, CERTAIN).astype(np.int64)
-
-
-def _write(folder: Path, prefix: str, items: Iterable[NDArray], values: int | None = None) -> None:
-    """`values` is how many different values there may be; None looks at the items."""
-    import torch
-    from fairseq.data.indexed_dataset import data_file_path, index_file_path, make_builder
-
-    arrays = list(items)
-    if values is None:
-        values = 1 + max((int(array.max()) for array in arrays if array.size), default=0)
+    dtype = best_fitting_int_dtype(values)
     path = str(folder / prefix)
-    builder = make_builder(data_file_path(path), impl="mmap", vocab_size=values)
-    for array in arrays:
-        builder.add_item(torch.from_numpy(array.astype(np.int64)))
-    builder.finalize(index_file_path(path))
-    if not any(array.size for array in arrays):
-        # No link in the whole split: fairseq's reader maps the file into memory, and an empty one cannot be mapped.
-        # The index points at none of these bytes.
-        Path(data_file_path(path)).write_bytes(bytes(8))
+    all_sizes: list[NDArray] = []
+    elements = 0
+    with open(data_file_path(path), "wb") as data:
+        for flat, sizes in parts:
+            data.write(np.ascontiguousarray(flat, dtype=dtype).tobytes())
+            all_sizes.append(sizes)
+            elements += len(flat)
+        if not elements:
+            # No link in the whole split: fairseq's reader maps the file into memory, and an empty one cannot be mapped.
+            # The index points at none of these bytes.
+            data.write(bytes(8))
+    with MMapIndexedDataset.Index.writer(index_file_path(path), dtype) as index:
+        index.write(np.concatenate(all_sizes).tolist() if all_sizes else [])

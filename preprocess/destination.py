@@ -25,18 +25,22 @@ def check(destdir: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def whole_or_nothing(destdir: Path) -> Iterator[Path]:
-    """Gives the folder to write into. It takes the place of `destdir` only when the block ends without an error."""
+def whole_or_nothing(destdir: Path, *, resume: bool = False) -> Iterator[Path]:
+    """Gives the folder to write into. It takes the place of `destdir` only when the block ends without an error.
+
+    resume: what an interrupted run left behind is gone on with, and what an error leaves is kept.
+    """
     incomplete = _beside(destdir, ".incomplete")
-    if incomplete.exists():
-        log.warning("Removing %s, which an interrupted run left behind.", incomplete)
+    if incomplete.exists() and not resume:
+        log.warning("Removing %s, which an interrupted run left behind (--resume goes on with it).", incomplete)
         shutil.rmtree(incomplete)
-    incomplete.mkdir(parents=True)
+    incomplete.mkdir(parents=True, exist_ok=True)
     try:
         yield incomplete
     except Exception:
         # An error is said in full, so nothing of it needs to stay; a kill leaves the folder, with its telling name.
-        shutil.rmtree(incomplete)
+        if not resume:
+            shutil.rmtree(incomplete)
         raise
     _put_in_place(incomplete, destdir)
 

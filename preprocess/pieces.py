@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import InputError
+from .spans import Span, SpanArrays, pack
 
 _BATCH = 2_000  # sentences handed to Rust at once; keeps the bar moving
 
@@ -37,7 +42,14 @@ class Pieces(NamedTuple):
     """One sentence: tokenizer ids, and half-open character spans in the raw sentence."""
 
     ids: list[int]
-    spans: list[tuple[int, int]]
+    spans: list[Span]
+
+
+class PieceArrays(NamedTuple):
+    """Many sentences, laid end to end: `ids` (N,), and the spans of the N pieces."""
+
+    ids: NDArray[np.int64]
+    spans: SpanArrays
 
 
 class Template(NamedTuple):
@@ -55,7 +67,7 @@ class PieceTokenizer:
     """A Hugging Face tokenizer folder, opened. Raises InputError when it cannot serve a masked language model."""
 
     def __init__(self, folder: Path) -> None:
-        self._auto = _auto_tokenizer(folder)
+        self._auto = open_auto_tokenizer(folder)
         self._rust: Any = getattr(self._auto, "backend_tokenizer", None)
         if self._rust is None:
             raise InputError(f"{folder} holds a tokenizer without a fast (Rust) form. Convert it to a tokenizer.json.")
@@ -121,12 +133,25 @@ class PieceTokenizer:
             ):
                 yield Pieces(encoding.ids, encoding.offsets)
 
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """The pieces' own text."""
+        found: list[str] = self._auto.convert_ids_to_tokens(list(ids))
+        return found
+
+    def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
+        """The same pieces, as arrays. All sentences are held at once: hand over some thousands at a time."""
+        pieces = list(self.encode(sentences))
+        spans = pack(sentence.spans for sentence in pieces)
+        ids = np.fromiter(chain.from_iterable(sentence.ids for sentence in pieces), np.int64, len(spans.starts))
+        return PieceArrays(ids, spans)
+
 
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
 
 
-def _auto_tokenizer(folder: Path) -> Any:
+def open_auto_tokenizer(folder: Path) -> Any:
+    """AutoTokenizer of a folder, without the network. Raises InputError."""
     from transformers import AutoTokenizer
 
     try:

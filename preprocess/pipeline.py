@@ -1,63 +1,80 @@
-"""Raw pairs to a data-bin, stage by stage: read, tokenizer, pieces, words, links, piece links, files."""
+"""Raw pairs to a data-bin: prepare each chunk, mark duplicates, align, binarize each chunk, merge.
+
+Memory is bounded by a chunk, but for 16 bytes a pair and what the aligner holds. Every chunk's part of every stage is
+a file (work.py), so that a run can go on after a kill, and the result does not depend on how many workers made it.
+"""
 
 from __future__ import annotations
 
 import random
+import shutil
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import repeat
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from . import aligners, databin, destination, manifest, tokenizer_folder
+from . import aligners, binarize, databin, destination, dropped, explain, manifest, tokenizer_folder
 from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
-from .corpus import Corpus, PairSpec, SentencePair, nothing_kept, read_corpus, read_excluded
+from .binarize import PARTS, SPLITS, Binarization
+from .cleaning import Rules, clean
+from .corpus import DUPLICATE, InputFile
+from .dropped import Account
+from .duplicates import first_occurrences, keys
 from .errors import InputError
-from .pieces import Pieces, PieceTokenizer
-from .projection import project, project_probabilities, touching_pieces, word_of_each_piece
-from .words import Span, segmenter
+from .excluded import read_excluded
+from .inputs import PairFiles
+from .pieces import PieceTokenizer
+from .prepare import Preparation, is_prepared, prepare, read_account, read_prepared, read_sentences
+from .raw import RawReader
+from .words import segmenter
+from .work import Work, load_arrays, written
+from .workers import Workers
 
-NO_PIECES = "no pieces"
-SPECIAL = "special piece in the text"
+# Lines of a chunk: large enough that starting one costs nothing, small enough that a kill loses little.
+CHUNK = 20_000
 
 
 @dataclass(frozen=True)
 class Options:
     """What `weam-preprocess` was asked to do. Exactly one of `tokenizer` and `train_tokenizer` is given."""
 
-    pairs: tuple[PairSpec, ...]
+    pairs: tuple[PairFiles, ...]
     destdir: Path
     tokenizer: Path | None = None
     train_tokenizer: str | None = None
     vocab_size: int = 0
     aligner: str = "fast_align"
+    aligner_model: Path | None = None
     symmetrize: str = "intersect"
     links: dict[str, Path] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
     max_pieces: int = 128
+    rules: Rules = field(default_factory=Rules)
     valid_size: int = 0
     exclude: tuple[Path, ...] = ()
     seed: int = 1
     overwrite: bool = False
-
-
-class EncodedPair(NamedTuple):
-    pair: SentencePair
-    source: Pieces
-    target: Pieces
+    resume: bool = False
+    workers: int = 1
+    explain: int | None = None
+    chunk: int = CHUNK
 
 
 class PairReport(NamedTuple):
     """Counts of one language pair, train and valid together; shares are of pieces, both as (source, target).
 
-    `probabilities` says whether the links have them.
+    `files` are those of each part; `probabilities` says whether the links have them.
     """
 
-    corpus: Corpus
+    pair: PairFiles
+    files: list[tuple[InputFile, ...]]
+    account: Account
     train: int
     valid: int
     word_links: int
@@ -73,6 +90,7 @@ class Report(NamedTuple):
     probabilities: bool
     vocab_size: int
     seconds: dict[str, float]
+    explained: list[str]
 
 
 class _Stages:
@@ -88,33 +106,59 @@ class _Stages:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+class _Prepared(NamedTuple):
+    """One pair after the first stage: how many chunks, its files, what became of its lines."""
+
+    chunks: range
+    files: list[tuple[InputFile, ...]]
+    account: Account
+
+
 def run(options: Options) -> Report:
     """Makes `options.destdir`. Raises InputError for the user's data and flags; then nothing is left behind."""
     destination.check(options.destdir, options.overwrite)
     _check_links(options)
     databin.require_fairseq()
+    for pair in options.pairs:
+        for language in _languages([pair]):
+            segmenter(language, options.words.get(language))  # a missing package is said before any work
     stages = _Stages()
-    with stages("read"):
-        excluded = read_excluded(options.exclude)
-        corpora = [read_corpus(spec, excluded) for spec in options.pairs]
-    precomputed = {c.spec.name: PrecomputedLinks(options.links[c.spec.name], c.read) for c in corpora if options.links}
-    agree_on_probabilities(precomputed.values())
-    with destination.whole_or_nothing(options.destdir) as folder:
+    with (
+        destination.whole_or_nothing(options.destdir, resume=options.resume) as folder,
+        Workers(options.workers) as pool,
+    ):
+        work = Work(folder / "work", _fingerprint(options))
+        with stages("read"):
+            excluded = read_excluded(options.exclude, options.rules)
         with stages("tokenizer"):
-            tokenizer = _make_tokenizer(options, corpora, folder / "tokenizer")
+            tokenizer = _make_tokenizer(options, excluded, folder / "tokenizer")
             space = databin.IdSpace(tokenizer.ids, tokenizer.special_ids)
-        reports = []
-        for corpus in corpora:
-            aligner = precomputed.get(corpus.spec.name) or aligners.build(options.aligner, options.seed)
-            reports.append(_run_pair(options, corpus, tokenizer, space, aligner, folder, stages))
+        prepared = {}
+        for pair in options.pairs:
+            with stages("words and pieces"):
+                prepared[pair.name] = _prepare(options, pair, excluded, folder / "tokenizer", work, pool)
+        builders = _aligners(options, {name: sum(p[0].lines for p in found.files) for name, found in prepared.items()})
+        reports = [
+            _finish_pair(options, pair, prepared[pair.name], space, builders[pair.name], folder, work, pool, stages)
+            for pair in options.pairs
+        ]
+        explained = []
+        if options.explain is not None:
+            explained = [
+                explain.render(
+                    work, pair, prepared[pair.name].chunks, options.explain, tokenizer, options.rules, excluded
+                )
+                for pair in options.pairs
+            ]
+        aligner = builders[options.pairs[-1].name]
         probabilities = any(report.probabilities for report in reports)
-        assert probabilities == all(report.probabilities for report in reports)
         with stages("write"):
             dictionaries = [folder / f"dict.{lang}.txt" for lang in _languages(options.pairs)]
             for file in dictionaries:
                 databin.write_dictionary(space, file)
+            dropped.write(folder / dropped.FILE, ((r.pair.name, r.files, r.account) for r in reports))
         content = {
-            "pairs": {report.corpus.spec.name: _describe_pair(report) for report in reports},
+            "pairs": {report.pair.name: _describe_pair(report, options) for report in reports},
             "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
             "aligner": _describe_aligner(options, aligner, probabilities),
@@ -124,11 +168,36 @@ def run(options: Options) -> Report:
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
         }
         manifest.write(folder, content)
-    return Report(reports, aligner.name, probabilities, space.size, stages.seconds)
+        shutil.rmtree(work.folder)
+    return Report(reports, aligner.name, probabilities, space.size, stages.seconds, explained)
+
+
+def _fingerprint(options: Options) -> dict[str, Any]:
+    """What the parts of a run depend on. Files by size and time, which a resumed run can tell without reading them."""
+
+    def seen(path: Path) -> list[Any]:
+        if not path.exists():
+            return [str(path), None]
+        stat = path.stat()
+        return [str(path), stat.st_size, stat.st_mtime_ns]
+
+    files = [path for pair in options.pairs for part in pair.parts for path in part]
+    files += [*options.exclude, *options.links.values()]
+    files += [path for path in (options.tokenizer, options.aligner_model) if path is not None]
+    plain = {name: value for name, value in asdict(options).items() if isinstance(value, str | int | None)}
+    free = {"overwrite", "resume", "workers", "explain"}
+    return {
+        "options": {name: value for name, value in plain.items() if name not in free},
+        "rules": asdict(options.rules),
+        "words": options.words,
+        "pairs": [[pair.name, [[str(path) for path in part] for part in pair.parts]] for pair in options.pairs],
+        "files": [seen(path) for path in files],
+        "versions": manifest.versions(),
+    }
 
 
 def _check_links(options: Options) -> None:
-    names = [spec.name for spec in options.pairs]
+    names = [pair.name for pair in options.pairs]
     if options.links and options.aligner != "precomputed":
         raise InputError(f"--links needs --aligner precomputed, but the aligner is {options.aligner}.")
     for name in options.links:
@@ -140,180 +209,247 @@ def _check_links(options: Options) -> None:
                 raise InputError(f"--aligner precomputed needs the links of {name}: add --links {name}=FILE.")
 
 
-def _languages(specs: Iterable[PairSpec]) -> list[str]:
-    return sorted({lang for spec in specs for lang in (spec.source_lang, spec.target_lang)})
+def _languages(pairs: Iterable[PairFiles]) -> list[str]:
+    return sorted({lang for pair in pairs for lang in (pair.source_lang, pair.target_lang)})
 
 
-def _make_tokenizer(options: Options, corpora: Sequence[Corpus], folder: Path) -> PieceTokenizer:
-    if options.tokenizer is not None:
-        tokenizer_folder.make(options.tokenizer, folder)
-    else:
-        sentences = [text for corpus in corpora for pair in corpus.pairs for text in (pair.source, pair.target)]
-        tokenizer_folder.train_wordpiece(sentences, options.vocab_size, folder)
+class _Sentences:
+    """All sentences of all pairs, duplicates and dropped ones left out; can be gone through several times."""
+
+    def __init__(self, options: Options, excluded: Collection[str]) -> None:
+        self._options, self._excluded = options, excluded
+        self._first = {
+            pair.name: first_occurrences([keys(pairs) for pairs in self._cleaned(pair)]) for pair in options.pairs
+        }
+
+    def __len__(self) -> int:
+        return 2 * sum(int(mask.sum()) for masks in self._first.values() for mask in masks)
+
+    def __iter__(self) -> Iterator[str]:
+        for pair in self._options.pairs:
+            for kept, first in zip(self._cleaned(pair), self._first[pair.name], strict=True):
+                for item, is_first in zip(kept, first, strict=True):
+                    if is_first:
+                        yield from (item.source, item.target)
+
+    def _cleaned(self, pair: PairFiles) -> Iterator[list[Any]]:
+        for chunk in RawReader(pair.parts, self._options.chunk):
+            yield clean(chunk, self._options.rules, self._excluded).pairs
+
+
+def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:
+    if not folder.exists():
+        with written(folder) as beside:
+            if options.tokenizer is not None:
+                tokenizer_folder.make(options.tokenizer, beside)
+            else:
+                assert options.train_tokenizer is not None
+                sentences = _Sentences(options, excluded)
+                tokenizer_folder.train_tokenizer(options.train_tokenizer, sentences, options.vocab_size, beside)
     return PieceTokenizer(folder)
 
 
-def _run_pair(
+def _prepare(
+    options: Options, pair: PairFiles, excluded: frozenset[str], tokenizer: Path, work: Work, pool: Workers
+) -> _Prepared:
+    how = Preparation(
+        work,
+        pair.name,
+        (pair.source_lang, pair.target_lang),
+        tokenizer,
+        options.max_pieces,
+        options.rules,
+        excluded,
+        options.words,
+    )
+    reader = RawReader(pair.parts, options.chunk)
+    count = 0
+
+    def missing() -> Iterator[Any]:
+        nonlocal count
+        for chunk in reader:
+            count = chunk.number + 1
+            if not is_prepared(work, pair.name, chunk.number):
+                yield how, chunk
+
+    with tqdm(desc=f"words and pieces ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
+        for _ in pool.map(prepare, missing()):
+            bar.update(1)
+    chunks = range(count)
+    account = dropped.merge(read_account(work, pair.name, number) for number in chunks)
+    if not account.kept:
+        raise _nothing_kept(pair, account)
+    return _Prepared(chunks, reader.parts, account)
+
+
+def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in account.dropped.items())
+    return InputError(f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}).")
+
+
+def _aligners(options: Options, lines: dict[str, int]) -> dict[str, Any]:
+    """One for each pair: precomputed links belong to one file."""
+    if options.aligner != "precomputed":
+        built = aligners.build(options.aligner, options.seed, options.aligner_model)
+        return dict.fromkeys(lines, built)
+    files = {name: PrecomputedLinks(options.links[name], count) for name, count in lines.items()}
+    agree_on_probabilities(files.values())
+    return dict(files)
+
+
+def _finish_pair(
     options: Options,
-    corpus: Corpus,
-    tokenizer: PieceTokenizer,
+    pair: PairFiles,
+    prepared: _Prepared,
     space: databin.IdSpace,
-    aligner: aligners.Aligner,
+    aligner: Any,
     folder: Path,
+    work: Work,
+    pool: Workers,
     stages: _Stages,
 ) -> PairReport:
-    spec = corpus.spec
-    with stages("pieces"):
-        kept = _encode(corpus, tokenizer, options.max_pieces)
-    with stages("words"):
-        source_words = _word_spans(corpus, spec.source_lang, [item.pair.source for item in kept])
-        target_words = _word_spans(corpus, spec.target_lang, [item.pair.target for item in kept])
+    with stages("duplicates"):
+        _mark_kept(options, pair, prepared, work)
     with stages("align"):
-        alignments = _align(aligner, kept, source_words, target_words, options.symmetrize)
+        if not all(work.part(pair.name, "links", number).is_file() for number in prepared.chunks):
+            _align(options, pair, prepared.chunks, aligner, work)
     with stages("project"):
-        probabilities = repeat(None, len(kept)) if alignments.probabilities is None else alignments.probabilities
-        items = zip(kept, source_words, target_words, alignments.links, probabilities, strict=True)
-        binarized = [_binarize(*item) for item in _bar(items, len(kept), spec, "project")]
+        how = Binarization(work, pair.name, space)
+        todo = [n for n in prepared.chunks if not work.part(pair.name, "binarized", n).is_file()]
+        with tqdm(total=len(todo), desc=f"project ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
+            for _ in pool.map(binarize.binarize, ((how, number) for number in todo)):
+                bar.update(1)
     with stages("write"):
-        valid, train = _split(binarized, options.valid_size, options.seed, spec.name)
-        languages = (spec.source_lang, spec.target_lang)
-        databin.write_split(folder, "train", languages, train, space)
-        if valid:
-            databin.write_split(folder, "valid", languages, valid, space)
+        probabilities = _merge(options, pair, prepared.chunks, space, folder, work)
+    counts = binarize.read_counts(work, pair.name, prepared.chunks)
     return PairReport(
-        corpus,
-        len(train),
-        len(valid),
-        sum(map(len, alignments.links)),
-        sum(len(pair.piece_links) for pair in binarized),
-        _linked_shares(binarized),
-        (_per_word((i.source for i in kept), source_words), _per_word((i.target for i in kept), target_words)),
-        alignments.probabilities is not None,
+        pair,
+        prepared.files,
+        prepared.account,
+        counts["pairs"] - options.valid_size,
+        options.valid_size,
+        counts["word_links"],
+        counts["piece_links"],
+        (counts["linked.source"] / counts["pieces.source"], counts["linked.target"] / counts["pieces.target"]),
+        (counts["pieces.source"] / counts["words.source"], counts["pieces.target"] / counts["words.target"]),
+        probabilities,
     )
 
 
-def _encode(corpus: Corpus, tokenizer: PieceTokenizer, max_pieces: int) -> list[EncodedPair]:
-    """Pieces of both sides; pairs that cannot be used as they are go to `corpus.dropped`. Nothing is ever cut."""
-    sources = tokenizer.encode([pair.source for pair in corpus.pairs])
-    targets = tokenizer.encode([pair.target for pair in corpus.pairs])
-    too_long = f"over {max_pieces} pieces"
-    kept = []
-    for item in _bar(zip(corpus.pairs, sources, targets, strict=True), len(corpus.pairs), corpus.spec, "pieces"):
-        encoded = EncodedPair(*item)
-        ids, more = encoded.source.ids, encoded.target.ids
-        if not ids or not more:
-            corpus.dropped[NO_PIECES] += 1
-        elif not tokenizer.reserved_ids.isdisjoint(ids) or not tokenizer.reserved_ids.isdisjoint(more):
-            corpus.dropped[SPECIAL] += 1
-        elif len(ids) + len(more) + tokenizer.pair.special_pieces > max_pieces:
-            corpus.dropped[too_long] += 1
-        else:
-            kept.append(encoded)
-    if not kept:
-        raise nothing_kept(corpus)
-    return kept
-
-
-def _word_spans(corpus: Corpus, lang: str, sentences: Sequence[str]) -> list[list[Span]]:
-    segment = segmenter(lang)
-    before = segment.by_white_space
-    bar = tqdm(sentences, desc=f"words ({lang})", unit=" sentences", leave=False, disable=None)
-    spans = [segment.spans(sentence) for sentence in bar]
-    if rewritten := segment.by_white_space - before:
-        corpus.repaired[f"{lang} words by white space"] += rewritten
-    return spans
-
-
-def _align(
-    aligner: aligners.Aligner,
-    kept: Sequence[EncodedPair],
-    source_words: Sequence[Sequence[Span]],
-    target_words: Sequence[Sequence[Span]],
-    symmetrize: str,
-) -> aligners.Alignments:
-    if isinstance(aligner, PrecomputedLinks):
-        aligner.line_idxs = [item.pair.line_idx for item in kept]
-    pairs = [
-        ([item.pair.source[a:b] for a, b in source], [item.pair.target[a:b] for a, b in target])
-        for item, source, target in zip(kept, source_words, target_words, strict=True)
-    ]
-    alignments = aligner.align(pairs, symmetrize)
-    assert len(alignments.links) == len(pairs)
-    return alignments
-
-
-def _binarize(
-    item: EncodedPair,
-    source_words: list[Span],
-    target_words: list[Span],
-    word_links: list[aligners.Link],
-    probabilities: list[float] | None,
-) -> databin.BinarizedPair:
-    source_touched = touching_pieces(source_words, item.source.spans)
-    target_touched = touching_pieces(target_words, item.target.spans)
-    return databin.BinarizedPair(
-        item.source.ids,
-        item.target.ids,
-        word_of_each_piece(source_words, item.source.spans, source_touched),
-        word_of_each_piece(target_words, item.target.spans, target_touched),
-        project(word_links, source_touched, target_touched),
-        None
-        if probabilities is None
-        else project_probabilities(word_links, probabilities, source_touched, target_touched),
-    )
-
-
-def _split(
-    pairs: Sequence[databin.BinarizedPair], valid_size: int, seed: int, name: str
-) -> tuple[list[databin.BinarizedPair], list[databin.BinarizedPair]]:
-    """Draws `valid_size` pairs by (seed, pair name); both parts keep the order of the input."""
-    if valid_size >= len(pairs):
+def _mark_kept(options: Options, pair: PairFiles, prepared: _Prepared, work: Work) -> None:
+    """Marks the first of equal pairs, and those held out, which are drawn by (seed, pair name)."""
+    masks = first_occurrences([read_prepared(work, pair.name, number).keys for number in prepared.chunks])
+    for number, first in zip(prepared.chunks, masks, strict=True):
+        if first.all():
+            continue
+        line_idx = read_prepared(work, pair.name, number).line_idx
+        for place, (source, target) in enumerate(read_sentences(work, pair.name, number)):
+            if not first[place]:
+                prepared.account.drop(DUPLICATE, int(line_idx[place]), source, target)
+    total = int(sum(mask.sum() for mask in masks))
+    if options.valid_size >= total:
         raise InputError(
-            f"{name}: --valid-size {valid_size:,} leaves nothing to train on, since {len(pairs):,} pairs are kept. "
-            "Choose a smaller one."
+            f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, since {total:,} pairs are "
+            "kept. Choose a smaller one."
         )
-    drawn = set(random.Random(f"{seed}:{name}").sample(range(len(pairs)), valid_size))
-    valid = [pair for index, pair in enumerate(pairs) if index in drawn]
-    return valid, [pair for index, pair in enumerate(pairs) if index not in drawn]
+    valid = np.zeros(total, dtype=bool)
+    valid[random.Random(f"{options.seed}:{pair.name}").sample(range(total), options.valid_size)] = True
+    start = 0
+    for number, first in zip(prepared.chunks, masks, strict=True):
+        end = start + int(first.sum())
+        binarize.save_kept(work, pair.name, number, first, valid[start:end])
+        start = end
 
 
-def _linked_shares(pairs: Sequence[databin.BinarizedPair]) -> tuple[float, float]:
-    linked: Counter[str] = Counter()
-    for pair in pairs:
-        linked["source"] += len({p for p, _ in pair.piece_links})
-        linked["target"] += len({q for _, q in pair.piece_links})
-    source_pieces = sum(len(pair.source_ids) for pair in pairs)
-    target_pieces = sum(len(pair.target_ids) for pair in pairs)
-    return linked["source"] / source_pieces, linked["target"] / target_pieces
+def _align(options: Options, pair: PairFiles, chunks: range, aligner: Any, work: Work) -> None:
+    """Word links of all kept pairs, saved chunk by chunk."""
+    masks = {number: load_arrays(work.part(pair.name, "kept", number))["first"] for number in chunks}
+    words = work.part(pair.name, "words", suffix=".txt")
+    if isinstance(aligner, PrecomputedLinks):
+        aligner.line_idxs = _line_idxs(work, pair.name, masks)
+    with written(words) as beside, beside.open("w", encoding="utf-8", newline="\n") as stream:
+        for number, first in masks.items():
+            for line in _word_lines(work, pair.name, number, first, aligner):
+                stream.write(line + "\n")
+    aligned = aligner.align_file(words, options.symmetrize)
+    for number, first in masks.items():
+        binarize.save_links(work, pair.name, number, [next(aligned) for _ in range(int(first.sum()))])
+    assert next(aligned, None) is None, "one item of links for each pair"
+    words.unlink()
 
 
-def _per_word(pieces: Iterable[Pieces], words: Sequence[Sequence[Span]]) -> float:
-    return sum(len(sentence.ids) for sentence in pieces) / sum(map(len, words))
+def _line_idxs(work: Work, pair: str, masks: dict[int, NDArray[np.bool_]]) -> list[int]:
+    kept = (read_prepared(work, pair, number).line_idx[first] for number, first in masks.items())
+    return [int(i) for line_idx in kept for i in line_idx]
 
 
-def _bar(items: Iterable[Any], total: int, spec: PairSpec, stage: str) -> Iterable[Any]:
-    return tqdm(items, total=total, desc=f"{stage} ({spec.name})", unit=" pairs", leave=False, disable=None)
+def _word_lines(work: Work, pair: str, number: int, first: NDArray[np.bool_], aligner: Any) -> Iterator[str]:
+    """The kept pairs of a chunk as the aligner sees them."""
+    spans = read_prepared(work, pair, number).words
+    cut = {side: _by_sentence(spans[side]) for side in spans}
+    for place, (source, target) in enumerate(read_sentences(work, pair, number)):
+        source_words, target_words = next(cut["source"]), next(cut["target"])
+        if first[place]:
+            yield aligner.line(([source[a:b] for a, b in source_words], [target[a:b] for a, b in target_words]))
 
 
-def _describe_pair(report: PairReport) -> dict[str, Any]:
-    spec = report.corpus.spec
-    languages = (spec.source_lang, spec.target_lang)
+def _by_sentence(spans: Any) -> Iterator[list[tuple[int, int]]]:
+    starts, ends = spans.starts.tolist(), spans.ends.tolist()
+    at = 0
+    for size in spans.sizes.tolist():
+        yield list(zip(starts[at : at + size], ends[at : at + size], strict=True))
+        at += size
+
+
+def _merge(options: Options, pair: PairFiles, chunks: range, space: databin.IdSpace, folder: Path, work: Work) -> bool:
+    """Writes the data-bin's files of one pair. Returns whether its links have probabilities."""
+    source, target = pair.source_lang, pair.target_lang
+    names = {
+        "source": f"{pair.name}.{source}",
+        "target": f"{pair.name}.{target}",
+        "align": f"align.{pair.name}",
+        "probs": f"probs.{pair.name}",
+        "words.source": f"words.{pair.name}.{source}",
+        "words.target": f"words.{pair.name}.{target}",
+    }
+    has_probabilities = False
+    for split in SPLITS if options.valid_size else SPLITS[:1]:
+        for part in PARTS:
+            name = f"{split}.{part}"
+
+            def parts(name: str = name) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+                return binarize.read_part(work, pair.name, chunks, name)
+
+            if part == "probs" and next(parts(), None) is None:
+                continue
+            has_probabilities |= part == "probs"
+            values = {"source": space.size, "target": space.size, "probs": databin.CERTAIN + 1}.get(part)
+            if values is None:
+                values = 1 + max(int(flat.max(initial=0)) for flat, _ in parts())
+            databin.write_part(folder, f"{split}.{names[part]}", parts(), values)
+    return has_probabilities
+
+
+def _describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
+    pair, account = report.pair, report.account
+    languages = (pair.source_lang, pair.target_lang)
     return {
-        "inputs": [file._asdict() for file in report.corpus.inputs],
-        "read": report.corpus.read,
-        "dropped": dict(sorted(report.corpus.dropped.items())),
-        "repaired": dict(sorted(report.corpus.repaired.items())),
+        "inputs": [[file._asdict() for file in part] for part in report.files],
+        "read": account.read,
+        "dropped": dict(sorted(account.dropped.items())),
+        "repaired": dict(sorted(account.repaired.items())),
+        "noted": dict(sorted(account.noted.items())),
         "train": report.train,
         "valid": report.valid,
         "word_links": report.word_links,
         "piece_links": report.piece_links,
         "linked_pieces": {lang: round(x, 4) for lang, x in zip(languages, report.linked_pieces, strict=True)},
         "pieces_per_word": {lang: round(x, 4) for lang, x in zip(languages, report.pieces_per_word, strict=True)},
-        "words": {lang: segmenter(lang).name for lang in languages},
+        "words": {lang: segmenter(lang, options.words.get(lang)).name for lang in languages},
     }
 
 
-def _describe_aligner(options: Options, aligner: aligners.Aligner, probabilities: bool) -> dict[str, Any]:
+def _describe_aligner(options: Options, aligner: Any, probabilities: bool) -> dict[str, Any]:
     given = options.aligner == "precomputed"
     return {
         "name": aligner.name,
@@ -327,14 +463,17 @@ def _describe_aligner(options: Options, aligner: aligners.Aligner, probabilities
 def _describe_options(options: Options) -> dict[str, Any]:
     """Names of files, never their folders: the same run elsewhere gives the same manifest."""
     return {
-        "pairs": [f"{spec.name}={','.join(file.name for file in spec.files)}" for spec in options.pairs],
+        "pairs": [f"{p.name}={','.join(file.name for file in part)}" for p in options.pairs for part in p.parts],
         "tokenizer": options.tokenizer.name if options.tokenizer else None,
         "train_tokenizer": options.train_tokenizer,
         "vocab_size": options.vocab_size or None,
         "aligner": options.aligner,
+        "aligner_model": options.aligner_model.name if options.aligner_model else None,
         "symmetrize": options.symmetrize,
         "links": {name: {"file": f.name, "sha256": manifest.sha256(f)} for name, f in sorted(options.links.items())},
+        "words": options.words,
         "max_pieces": options.max_pieces,
+        "rules": asdict(options.rules),
         "valid_size": options.valid_size,
         "exclude": [{"file": file.name, "sha256": manifest.sha256(file)} for file in options.exclude],
         "seed": options.seed,

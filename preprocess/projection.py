@@ -1,6 +1,7 @@
 """Word links to piece links, by character spans over the raw sentence. Pure: no tokenizer, no aligner, no files.
 
-`word_idx` and `piece_idx` count from 0 within a sentence; special pieces have no `piece_idx`.
+`word_idx` and `piece_idx` count from 0 within a sentence; special pieces have no `piece_idx`. `project_batch` does for
+many pairs at once, in arrays, exactly what the functions above it do for one.
 """
 
 from __future__ import annotations
@@ -8,9 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import NamedTuple
 
-Span = tuple[int, int]
+import numpy as np
+from numpy.typing import NDArray
+
+from .spans import Span, SpanArrays
+
 Link = tuple[int, int]
+Integers = NDArray[np.int64]
 
 
 def touching_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[list[int]]:
@@ -66,3 +73,117 @@ def project_probabilities(
         for link in product(source_touched[a], target_touched[b]):
             best[link] = max(probability, best.get(link, 0.0))
     return [best[link] for link in sorted(best)]
+
+
+class Projected(NamedTuple):
+    """S sentence pairs: P source pieces, Q target pieces and L piece links in all, laid end to end.
+
+    `source_words` (P,) and `target_words` (Q,) are `word_of_each_piece`. `links` (L, 2) are `project`: flat, they are
+    s0 t0 s1 t1 … `link_sizes` (S,) says how many a pair has. `probabilities` (L,) are `project_probabilities`.
+    """
+
+    source_words: Integers
+    target_words: Integers
+    links: Integers
+    link_sizes: Integers
+    probabilities: NDArray[np.float64] | None
+
+
+def project_batch(
+    source_words: SpanArrays,
+    target_words: SpanArrays,
+    source_pieces: SpanArrays,
+    target_pieces: SpanArrays,
+    word_links: Integers,
+    link_sizes: Integers,
+    probabilities: NDArray[np.float64] | None = None,
+) -> Projected:
+    """Projects S pairs. `word_links` is (M, 2), `link_sizes` (S,) the links of each pair, `probabilities` (M,)."""
+    assert len(source_words.sizes) == len(target_words.sizes) == len(link_sizes)
+    assert int(link_sizes.sum()) == len(word_links)
+    source, target = _Touching(source_words, source_pieces), _Touching(target_words, target_pieces)
+    pair_of_link = np.repeat(np.arange(len(link_sizes)), link_sizes)
+    a = word_links[:, 0] + source.first_word[pair_of_link]
+    b = word_links[:, 1] + target.first_word[pair_of_link]
+    # Every word link becomes all pairs of a piece that touches a and a piece that touches b.
+    counts = source.touching[a] * target.touching[b]
+    link, place = _spread(counts)
+    p = source.pieces_by_word[source.first_touching[a[link]] + place // target.touching[b[link]]]
+    q = target.pieces_by_word[target.first_touching[b[link]] + place % target.touching[b[link]]]
+    # Sorted by pair, p and q: pieces are numbered through the batch. Two word links may give one piece link.
+    width = max(len(target_pieces.starts), 1)
+    keys = p * width + q
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    p, q = keys[first] // width, keys[first] % width
+    pair = np.searchsorted(np.cumsum(source_pieces.sizes), p, side="right")
+    return Projected(
+        source.word_of_each_piece(),
+        target.word_of_each_piece(),
+        np.stack([p - source.first_piece[pair], q - target.first_piece[pair]], axis=1),
+        np.bincount(pair, minlength=len(link_sizes)),
+        None if probabilities is None else _largest(probabilities[link][order], first),
+    )
+
+
+class _Touching:
+    """Which pieces touch which words, on one side of a batch. Words and pieces are numbered through the batch."""
+
+    def __init__(self, words: SpanArrays, pieces: SpanArrays) -> None:
+        assert len(words.sizes) == len(pieces.sizes)
+        self.words, self.pieces = words, pieces
+        self.first_word, self.first_piece = _firsts(words.sizes), _firsts(pieces.sizes)
+        # All sentences stand in one line, each in a stretch of its own.
+        stretch = 1 + max(words.ends.max(initial=0), pieces.ends.max(initial=0))
+        self._sentence_of_piece = np.repeat(np.arange(len(pieces.sizes)), pieces.sizes)
+        word_shift = stretch * np.repeat(np.arange(len(words.sizes)), words.sizes)
+        piece_shift = stretch * self._sentence_of_piece
+        word_starts, word_ends = words.starts + word_shift, words.ends + word_shift
+        starts, ends = pieces.starts + piece_shift, pieces.ends + piece_shift
+        # Words are in order, so those that share a character with a piece are neighbours.
+        low = np.searchsorted(word_ends, starts, side="right")
+        high = np.where(starts < ends, np.searchsorted(word_starts, ends, side="left"), low)
+        self._words_of_piece = np.maximum(high - low, 0)
+        self._piece, place = _spread(self._words_of_piece)
+        self._word = low[self._piece] + place
+        self._shared = np.minimum(word_ends[self._word], ends[self._piece]) - np.maximum(
+            word_starts[self._word], starts[self._piece]
+        )
+        self.touching = np.bincount(self._word, minlength=len(words.starts))
+        self.first_touching = _firsts(self.touching)
+        self.pieces_by_word = self._piece[np.argsort(self._word, kind="stable")]
+
+    def word_of_each_piece(self) -> Integers:
+        """(P,) as the function of that name, for all sentences."""
+        # A piece's words are in order: the first of the largest is the lowest.
+        touched = np.flatnonzero(self._words_of_piece)
+        firsts = _firsts(self._words_of_piece)[touched]
+        most = np.zeros(len(self._words_of_piece), dtype=np.int64)
+        most[touched] = _largest(self._shared, firsts)
+        best = np.full(len(most), len(self.words.starts), dtype=np.int64)
+        is_most = (self._shared == most[self._piece]) & (self._shared > 0)
+        best[touched] = _smallest(np.where(is_most, self._word, len(self.words.starts)), firsts)
+        alone = best == len(self.words.starts)
+        before = np.cumsum(alone) - alone
+        own = self.words.sizes[self._sentence_of_piece] + before - before[self.first_piece[self._sentence_of_piece]]
+        return np.where(alone, own, best - self.first_word[self._sentence_of_piece])
+
+
+def _firsts(sizes: Integers) -> Integers:
+    """Where each of the runs begins that have these sizes and stand end to end."""
+    return np.cumsum(sizes) - sizes
+
+
+def _spread(counts: Integers) -> tuple[Integers, Integers]:
+    """For counts 2 0 1 the arrays 0 0 2 (whose turn it is) and 0 1 0 (which of its turns)."""
+    whose = np.repeat(np.arange(len(counts)), counts)
+    return whose, np.arange(len(whose)) - _firsts(counts)[whose]
+
+
+def _largest(values: NDArray, firsts: Integers) -> NDArray:
+    return np.maximum.reduceat(values, firsts) if len(firsts) else values[:0]
+
+
+def _smallest(values: NDArray, firsts: Integers) -> NDArray:
+    return np.minimum.reduceat(values, firsts) if len(firsts) else values[:0]

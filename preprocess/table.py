@@ -14,20 +14,21 @@ def render(report: Report) -> str:
     rows = [_HEAD, *(_row(pair) for pair in report.pairs)]
     lines = [*_columns(rows), ""]
     for pair in report.pairs:
-        lines += [*_reasons(pair, "dropped", pair.corpus.dropped), *_reasons(pair, "repaired", pair.corpus.repaired)]
+        account = pair.account
+        for what, counts in (("dropped", account.dropped), ("repaired", account.repaired), ("noted", account.noted)):
+            lines += _reasons(pair, what, counts)
     probabilities = ", with probabilities" if report.probabilities else ""
     lines.append(f"links by {report.aligner}{probabilities}; vocabulary of {report.vocab_size:,} pieces")
     total = sum(report.seconds.values())
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
-    return "\n".join([*lines, f"seconds: {total:.1f} ({stages})"])
+    return "\n".join([*lines, f"seconds: {total:.1f} ({stages})", *("\n" + text for text in report.explained)])
 
 
 def _row(pair: PairReport) -> tuple[str, ...]:
-    spec = pair.corpus.spec
-    languages = (spec.source_lang, spec.target_lang)
+    languages = (pair.pair.source_lang, pair.pair.target_lang)
     return (
-        spec.name,
-        f"{pair.corpus.read:,}",
+        pair.pair.name,
+        f"{pair.account.read:,}",
         f"{pair.train + pair.valid:,}",
         f"{pair.train:,}",
         f"{pair.valid:,}",
@@ -48,4 +49,4 @@ def _reasons(pair: PairReport, what: str, counts: Counter[str]) -> list[str]:
         return []
     # The commonest first; equal counts by name, so that the table is the same in every run.
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [f"{pair.corpus.spec.name} {what}: " + ", ".join(f"{reason} {count:,}" for reason, count in ordered)]
+    return [f"{pair.pair.name} {what}: " + ", ".join(f"{reason} {count:,}" for reason, count in ordered)]

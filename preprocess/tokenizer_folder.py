@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
-from .corpus import read_text
+from . import sentencepiece_model
+from .cleaning import strict_lines
 from .errors import InputError
+from .pieces import open_auto_tokenizer
 
 # Ids 0 to 4 of a vocabulary that is trained here.
 SPECIAL_PIECES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-_SENTENCEPIECE_NAMES = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+_SENTENCEPIECE_NAMES = sentencepiece_model.SPECIAL_PIECES
+TRAINED = ("wordpiece", "bpe", "unigram")
 
 # Everything that AutoTokenizer may read. Saving through transformers would change bytes, so the files are copied.
 _TOKENIZER_FILES = (
@@ -29,23 +34,33 @@ _TOKENIZER_FILES = (
     "tokenizer.model",
 )
 _MAX_LENGTH = 512  # positions of the BERT family, pieces
+_GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}  # transformers takes the tokenizer.json as it is
 
 
 def make(source: Path, folder: Path) -> None:
-    """Fills `folder` from `--tokenizer`: a folder, a tokenizer.json or a vocab.txt. Raises InputError."""
+    """Fills `folder` from `--tokenizer`: a folder, a tokenizer.json, a vocab.txt or a SentencePiece .model.
+
+    A folder keeps its files and its ids. A .model file by itself has the ids of the sentencepiece library: for those
+    of XLM-R, which are others, give the folder that its sentencepiece.bpe.model is in. Raises InputError.
+    """
     if source.is_dir():
         _copy(source, folder)
     elif not source.exists():
         raise InputError(
-            f"The tokenizer {source} is not there. Looked for a Hugging Face tokenizer folder, a tokenizer.json "
-            "or a vocab.txt of that name; or train one with --train-tokenizer wordpiece --vocab-size N."
+            f"The tokenizer {source} is not there. Looked for a Hugging Face tokenizer folder, a tokenizer.json, "
+            "a vocab.txt or a SentencePiece .model of that name; or train one with --train-tokenizer wordpiece "
+            "--vocab-size N."
         )
     elif source.suffix == ".json":
         _from_json(source, folder)
     elif source.suffix == ".txt":
         _from_vocab(source, folder)
+    elif source.suffix == ".model":
+        write_sentencepiece(sentencepiece_model.read(source.read_bytes(), source), folder)
     else:
-        raise InputError(f"The tokenizer {source} must be a folder, a tokenizer.json or a vocab.txt.")
+        raise InputError(
+            f"The tokenizer {source} must be a folder, a tokenizer.json, a vocab.txt or a SentencePiece .model."
+        )
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -58,6 +73,26 @@ def _copy(source: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in names:
         shutil.copyfile(source / name, folder / name)
+    if "tokenizer.json" not in names and any(name.endswith(".model") for name in names):
+        _convert_slow(source, folder, known="tokenizer_config.json" in names or "config.json" in names)
+
+
+def _convert_slow(source: Path, folder: Path, known: bool) -> None:
+    """Adds the tokenizer.json that AutoTokenizer makes of a SentencePiece model, so that it is made this once.
+
+    Unless the folder says what its model belongs to, a sentencepiece.bpe.model is taken for XLM-R's.
+    """
+    try:
+        importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # transformers reads the model with it
+    # protobuf raises an error of its own when it is older than what sentencepiece was built with.
+    except Exception as error:
+        raise InputError(
+            f"{source} holds a SentencePiece model and no tokenizer.json; to make one needs protobuf ({error}). "
+            "Install it: pip install -U protobuf"
+        ) from error
+    if not known and (folder / "sentencepiece.bpe.model").is_file():
+        _write_config(folder, _SENTENCEPIECE_NAMES, {"tokenizer_class": "XLMRobertaTokenizer"})
+    open_auto_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _from_json(source: Path, folder: Path) -> None:
@@ -74,12 +109,12 @@ def _from_json(source: Path, folder: Path) -> None:
     bert = names is SPECIAL_PIECES and content.get("model", {}).get("type") == "WordPiece"
     folder.mkdir(parents=True)
     shutil.copyfile(source, folder / "tokenizer.json")
-    _write_config(folder, names, _bert_options(content) if bert else {"tokenizer_class": "PreTrainedTokenizerFast"})
+    _write_config(folder, names, _bert_options(content) if bert else _GENERIC)
 
 
 def _from_vocab(source: Path, folder: Path) -> None:
     """A vocab.txt says nothing of casing: it is taken as cased, accents kept (multilingual BERT cased)."""
-    pieces = read_text(source).lines
+    pieces = [line.rstrip("\r") for line in strict_lines([source])]
     vocab = {piece: index for index, piece in enumerate(pieces)}
     missing = [piece for piece in SPECIAL_PIECES.values() if piece not in vocab]
     if missing:
@@ -155,7 +190,62 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def train_wordpiece(sentences: Sequence[str], vocab_size: int, folder: Path) -> None:
+def write_sentencepiece(model: sentencepiece_model.SentencePieceModel, folder: Path) -> None:
+    """Writes tokenizer.json and tokenizer_config.json of a SentencePiece model."""
+    tokenizer = sentencepiece_model.to_hugging_face(model)
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_config(folder, sentencepiece_model.special_pieces(model), _GENERIC)
+
+
+def train_tokenizer(
+    kind: str, sentences: Iterable[str], vocab_size: int, folder: Path, character_coverage: float = 0.9995
+) -> None:
+    """Trains one of TRAINED with at most `vocab_size` pieces, special ones included; same input, same bytes.
+
+    wordpiece keeps every character of the text; bpe and unigram, which are SentencePiece's, the most frequent ones that
+    cover `character_coverage` of it (0 to 1). Raises InputError when the pieces are too few for the characters.
+    """
+    if kind == "wordpiece":
+        train_wordpiece(list(sentences) if isinstance(sentences, Iterator) else sentences, vocab_size, folder)
+    elif kind in TRAINED:
+        data = _trained_sentencepiece(kind, sentences, vocab_size, character_coverage)
+        write_sentencepiece(sentencepiece_model.read(data, "the trained model"), folder)
+    else:
+        raise InputError(f"--train-tokenizer must be one of {', '.join(TRAINED)}, but is {kind!r}.")
+
+
+def _trained_sentencepiece(kind: str, sentences: Iterable[str], vocab_size: int, character_coverage: float) -> bytes:
+    """A SentencePiece model of at most vocab_size - 1 pieces; `<s>`, `<pad>`, `</s>`, `<unk>` have ids 0 to 3."""
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size - 1,  # <mask> is not SentencePiece's
+            hard_vocab_limit=False,  # fewer, where the text has no more
+            character_coverage=character_coverage,
+            bos_id=0,
+            pad_id=1,
+            eos_id=2,
+            unk_id=3,
+            # No sampling, no sentence left out for its length (bytes), and sums in one order on every machine.
+            input_sentence_size=0,
+            shuffle_input_sentence=False,
+            max_sentence_length=1 << 24,
+            num_threads=4,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split()).rpartition("] ")[2]
+        raise InputError(f"--vocab-size {vocab_size:,} does not do for {kind} pieces of this text: {reason}") from error
+    return model.getvalue()
+
+
+def train_wordpiece(sentences: Iterable[str], vocab_size: int, folder: Path) -> None:
     """Trains a WordPiece vocabulary of at most `vocab_size` pieces (all characters of the text are kept)."""
     special = list(SPECIAL_PIECES.values())
     # The trainer numbers the continuing characters (##a) in the order of a hash map, and ties between merges go by
@@ -167,10 +257,11 @@ def train_wordpiece(sentences: Sequence[str], vocab_size: int, folder: Path) -> 
     write_wordpiece(trained, folder)
 
 
-def _trained_vocab(sentences: Sequence[str], first: Sequence[str], vocab_size: int) -> dict[str, int]:
+def _trained_vocab(sentences: Iterable[str], first: list[str], vocab_size: int) -> dict[str, int]:
     from tokenizers.trainers import WordPieceTrainer
 
     tokenizer = bare_wordpiece({"[UNK]": 0})
     trainer = WordPieceTrainer(vocab_size=vocab_size, min_frequency=2, special_tokens=list(first), show_progress=False)
-    tokenizer.train_from_iterator(sentences, trainer, length=len(sentences))
+    length = len(sentences) if isinstance(sentences, Sized) else None
+    tokenizer.train_from_iterator(sentences, trainer, length=length)
     return dict(tokenizer.get_vocab())

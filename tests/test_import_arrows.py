@@ -99,7 +99,16 @@ def test_transformers_is_imported_inside_functions() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["weam-preprocess", "weam-train", "weam-from-hf", "weam-to-hf", "weam-show", "weam-evaluate", "weam-report"],
+    [
+        "weam-preprocess",
+        "weam-train",
+        "weam-from-hf",
+        "weam-to-hf",
+        "weam-show",
+        "weam-score",
+        "weam-evaluate",
+        "weam-report",
+    ],
 )
 def test_help_needs_neither_fairseq_nor_transformers(command: str, tmp_path: Path) -> None:
     """Runs --help with both made impossible to import."""

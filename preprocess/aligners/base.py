@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from ..errors import InputError
 
 Link = tuple[int, int]
 WordPair = tuple[list[str], list[str]]
@@ -14,12 +18,19 @@ _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 SYMMETRIZATIONS = ("intersect", "grow-diag", "grow-diag-final-and", "union", "forward")
 
 
-class Alignments(NamedTuple):
-    """One item for each pair, in the order of the pairs.
+class Aligned(NamedTuple):
+    """One pair.
 
     links: sorted (source word_idx, target word_idx), no two the same.
     probabilities: one number in (0, 1] for each link, in the same order; None where the aligner has none.
     """
+
+    links: list[Link]
+    probabilities: list[float] | None = None
+
+
+class Alignments(NamedTuple):
+    """The same for many pairs, in their order: one item for each."""
 
     links: list[list[Link]]
     probabilities: list[list[float]] | None = None
@@ -31,20 +42,88 @@ class Aligner(Protocol):
     name: str
     version: str
 
+    def line(self, pair: WordPair) -> str:
+        """A pair as a line (without its end) of the file that `align_file` takes. Neither side may be empty."""
+        ...
+
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
+        """Links of a file of lines `source words ||| target words`, one item a line, in order.
+
+        Same file and options, same links and probabilities, but for the eflomal program. Only a few lines are held
+        in memory, besides what the aligner itself holds; temporary files are made beside `words`.
+        """
+        ...
+
     def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
-        """Trains on the pairs that it aligns. Same pairs and options, same links and probabilities."""
+        """The same for pairs in memory."""
         ...
 
 
-def aligner_word(word: str) -> str:
-    """A word as aligners see it: lower-cased (the usual practice), one token of a line of tokens.
+class FileAligner:
+    """`align` for aligners that have `align_file`."""
 
-    White space and control characters would split the token; `|||` is what separates the sides of a line.
-    """
-    text = _NOT_IN_A_TOKEN.sub("_", word.lower())
-    return "_" if text in ("", "|||") else text
+    name: str
+    version: str
+
+    def line(self, pair: WordPair) -> str:
+        return aligner_line(pair)
+
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
+        raise NotImplementedError
+
+    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
+        """Raises InputError for a side without words."""
+        with tempfile.TemporaryDirectory(prefix="weam-align-") as folder:
+            words = Path(folder, "words.txt")
+            with words.open("w", encoding="utf-8", newline="\n") as stream:
+                for number, pair in enumerate(pairs, start=1):
+                    if not all(pair):
+                        raise InputError(
+                            f"Pair {number:,} has a side without words, which no aligner takes. Drop it first."
+                        )
+                    stream.write(self.line(pair) + "\n")
+            return gather(self.align_file(words, symmetrize))
+
+
+def gather(items: Iterable[Aligned]) -> Alignments:
+    links: list[list[Link]] = []
+    probabilities: list[list[float]] = []
+    for item in items:
+        links.append(item.links)
+        if item.probabilities is not None:
+            probabilities.append(item.probabilities)
+    assert len(probabilities) in (0, len(links)), "an aligner has probabilities or not"
+    return Alignments(links, probabilities or None)
 
 
 def aligner_line(pair: WordPair) -> str:
+    """A pair as aligners that count words see it: lower-cased, which is the usual practice."""
     source, target = pair
-    return " ".join(map(aligner_word, source)) + " ||| " + " ".join(map(aligner_word, target))
+    return cased_line(([word.lower() for word in source], [word.lower() for word in target]))
+
+
+def cased_line(pair: WordPair) -> str:
+    source, target = pair
+    return " ".join(map(_token, source)) + " ||| " + " ".join(map(_token, target))
+
+
+def _token(word: str) -> str:
+    """A word as one token of a line of tokens.
+
+    White space and control characters would split the token; `|||` is what separates the sides of a line.
+    """
+    text = _NOT_IN_A_TOKEN.sub("_", word)
+    return "_" if text in ("", "|||") else text
+
+
+def read_words(words: Path) -> Iterator[WordPair]:
+    """The pairs of a file of lines that `line` gave."""
+    with words.open(encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            source, target = line.removesuffix("\n").split(" ||| ")
+            yield source.split(" "), target.split(" ")
+
+
+def count_lines(file: Path) -> int:
+    with file.open("rb") as stream:
+        return sum(1 for _ in stream)

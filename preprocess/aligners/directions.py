@@ -1,13 +1,14 @@
-"""Runs an aligner in both directions at once, each as a process of its own, and reads back its links.
+"""Aligners that align in each direction on its own: their programs are run, their links read back and joined.
 
 The protocol is that of the fast_align program, and our own worker for sil-thot's models speaks it too: lines of
 `source words ||| target words` in, lines of `i-j` out on standard output, a line with ITERATION on standard error
-for every pass over the text, `-r` for the other direction (its links are source-target as well).
+for every pass over the text. Links are source-target in both directions.
 
 Our worker adds posteriors where it has them: `i-j:p` for a link, and after a tab, in the same form, the other cells
 that are likely enough to tell, because the other direction may have linked them.
 
-One thread each: two directions fill two cores, and sums in a fixed order make the links the same in every run.
+Both directions run at once, with one thread each: they fill two cores, and sums in a fixed order make the links the
+same in every run.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
 from ..errors import InputError
-from .base import Link, WordPair, aligner_line
+from .base import Aligned, FileAligner, Link, WordPair, count_lines, read_words
+from .symmetrize import symmetrize as join
 
 _ITEM = re.compile(r"([0-9]+)-([0-9]+)(?::([0-9.eE+-]+))?")
 
@@ -34,6 +36,44 @@ class DirectedLinks(NamedTuple):
 
     links: list[Link]
     posteriors: dict[Link, float]
+
+
+class Finished(NamedTuple):
+    """A program that has ended well: the file of what it wrote, and its lines on standard error."""
+
+    out: Path
+    said: list[str]
+
+
+class DirectionalAligner(FileAligner):
+    """An aligner that has `directions`; `posteriors` says whether they come with posteriors."""
+
+    posteriors = False
+
+    def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
+        """For each line the links of the forward direction (every target word has at most one source word) and,
+        unless `count` is 1, of the reverse one.
+        """
+        raise NotImplementedError
+
+    def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
+        """Trains both directions on `words` and writes them into `folder`; what else must be known is returned."""
+        raise NotImplementedError
+
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
+        lines = self.directions(words, 1 if symmetrize == "forward" else 2)
+        for (source, target), directed in zip(read_words(words), lines, strict=True):
+            links = join(len(source), len(target), directed[0].links, directed[-1].links, symmetrize)
+            yield Aligned(links, [mean_posterior(link, directed) for link in links] if self.posteriors else None)
+
+
+# The smallest posterior that is told: a data-bin has no smaller probability either.
+SMALLEST_POSTERIOR = 1e-4
+
+
+def mean_posterior(link: Link, directed: Sequence[DirectedLinks]) -> float:
+    """Over the directions, whether or not each of them found the link."""
+    return sum(direction.posteriors.get(link, SMALLEST_POSTERIOR) for direction in directed) / len(directed)
 
 
 def parse_links(text: str) -> list[tuple[Link, float | None]]:
@@ -58,39 +98,83 @@ def _probability(text: str, item: str) -> float:
     return probability
 
 
-def run_directions(
-    name: str, command: Sequence[str], pairs: Sequence[WordPair], passes: int, directions: int = 2
-) -> Iterator[tuple[DirectedLinks, ...]]:
-    """For each pair the links of the forward direction and, unless `directions` is 1, of the reverse one.
+def _as_it_is(line: str) -> str:
+    return line
 
-    `command` gets `-i FILE` and, for the reverse, `-r`; `passes` is how many ITERATION lines it writes, for the bar.
+
+def run_directions(
+    name: str,
+    commands: Sequence[Sequence[str]],
+    words: Path,
+    passes: int,
+    links_of: Callable[[str], str] = _as_it_is,
+) -> Iterator[tuple[DirectedLinks, ...]]:
+    """Runs a command for each direction, and gives for each line of `words` the links of every direction.
+
+    `passes` is how many ITERATION lines each command writes, for the bar; `links_of` finds the links in a line.
     """
-    for number, (source, target) in enumerate(pairs, start=1):
-        if not source or not target:
-            raise InputError(f"Pair {number:,} has a side without words, which no aligner takes. Drop it first.")
-    with tempfile.TemporaryDirectory(prefix="weam-align-") as folder:
-        text = Path(folder, "words.txt")
-        text.write_text("".join(aligner_line(pair) + "\n" for pair in pairs), encoding="utf-8", newline="\n")
-        with tqdm(total=passes * directions, desc=f"align ({name})", unit="pass", leave=False, disable=None) as bar:
-            runs = [
-                _Run(name, [*command, "-i", str(text), *extra], Path(folder, f"links.{number}"), bar)
-                for number, extra in enumerate(([], ["-r"])[:directions])
-            ]
-            try:
-                for run in runs:
-                    run.finish(len(pairs))
-            finally:
-                for run in runs:
-                    run.stop()
-        yield from zip(*(run.links(pairs) for run in runs), strict=True)
+    with temporary_folder(words) as folder:
+        done = run_together(name, commands, Path(folder), passes)
+        yield from read_directions(name, [each.out for each in done], words, links_of)
+
+
+def temporary_folder(words: Path) -> tempfile.TemporaryDirectory[str]:
+    """Beside `words`, where there is room for files of its size."""
+    return tempfile.TemporaryDirectory(prefix=".weam-align-", dir=words.parent)
+
+
+def run_together(name: str, commands: Sequence[Sequence[str]], folder: Path, passes: int) -> list[Finished]:
+    """Runs the commands at once and waits. Raises InputError, and stops the others, when one of them fails."""
+    with tqdm(total=passes * len(commands), desc=f"align ({name})", unit="pass", leave=False, disable=None) as bar:
+        runs = [_Run(name, command, folder / f"out.{number}", bar) for number, command in enumerate(commands)]
+        try:
+            return [run.finish() for run in runs]
+        finally:
+            for run in runs:
+                run.stop()
+
+
+def read_directions(
+    name: str, files: Sequence[Path], words: Path, links_of: Callable[[str], str] = _as_it_is
+) -> Iterator[tuple[DirectedLinks, ...]]:
+    """Reads one file of links for each direction. Raises InputError when a file has not one line for each pair."""
+    pairs = count_lines(words)
+    for file in files:
+        if (lines := count_lines(file)) != pairs:
+            raise InputError(
+                f"{name} must give one line of links for each of {pairs:,} pairs, "
+                f"but gave {lines:,} lines. Try --aligner with another one."
+            )
+    yield from zip(*(_read_links(name, file, words, links_of) for file in files), strict=True)
+
+
+def _read_links(name: str, file: Path, words: Path, links_of: Callable[[str], str]) -> Iterator[DirectedLinks]:
+    with file.open(encoding="utf-8", errors="replace", newline="\n") as stream:
+        for number, (line, pair) in enumerate(zip(stream, read_words(words), strict=True), start=1):
+            yield _checked(name, number, links_of(line.removesuffix("\n")), pair)
+
+
+def _checked(name: str, number: int, line: str, pair: WordPair) -> DirectedLinks:
+    found, _, others = line.partition("\t")
+    try:
+        links, cells = parse_links(found), parse_links(others)
+    except ValueError as error:
+        raise InputError(
+            f"{name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93."
+        ) from None
+    told = links + cells
+    if any(i >= len(pair[0]) or j >= len(pair[1]) for (i, j), _ in told):
+        raise InputError(f"{name} gave a link outside pair {number:,}: {found!r}.")
+    posteriors = {cell: probability for cell, probability in told if probability is not None}
+    return DirectedLinks([link for link, _ in links], posteriors)
 
 
 class _Run:
-    """One direction under way."""
+    """One program under way."""
 
     def __init__(self, name: str, command: Sequence[str], out: Path, bar: tqdm) -> None:
         self._name, self._out = name, out
-        self._last_words = ""
+        self._said: list[str] = []
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         with out.open("wb") as stdout:
             self._process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=env)
@@ -103,43 +187,16 @@ class _Run:
             if b"ITERATION" in line:
                 bar.update(1)
             elif line.strip():
-                self._last_words = line.decode("utf-8", "replace").strip()
+                self._said.append(line.decode("utf-8", "replace").strip())
 
-    def finish(self, pairs: int) -> None:
-        """Waits for the process. Raises InputError when it failed, or did not write one line for each pair."""
+    def finish(self) -> Finished:
+        """Waits for the process. Raises InputError when it failed."""
         code = self._process.wait()
         self._listener.join()
         if code != 0:
-            raise InputError(f"{self._name} ended with exit code {code}: {self._last_words or 'it said nothing'}.")
-        lines = sum(1 for _ in self._lines())
-        if lines != pairs:
-            raise InputError(
-                f"{self._name} must give one line of links for each of {pairs:,} pairs, "
-                f"but gave {lines:,} lines. Try --aligner with another one."
-            )
-
-    def links(self, pairs: Sequence[WordPair]) -> Iterator[DirectedLinks]:
-        for number, (line, pair) in enumerate(zip(self._lines(), pairs, strict=True), start=1):
-            yield self._checked(number, line, pair)
-
-    def _lines(self) -> Iterator[str]:
-        with self._out.open(encoding="utf-8", errors="replace", newline="\n") as stream:
-            for line in stream:
-                yield line.removesuffix("\n")
-
-    def _checked(self, number: int, line: str, pair: WordPair) -> DirectedLinks:
-        found, _, others = line.partition("\t")
-        try:
-            links, cells = parse_links(found), parse_links(others)
-        except ValueError as error:
-            raise InputError(
-                f"{self._name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93."
-            ) from None
-        told = links + cells
-        if any(i >= len(pair[0]) or j >= len(pair[1]) for (i, j), _ in told):
-            raise InputError(f"{self._name} gave a link outside pair {number:,}: {found!r}.")
-        posteriors = {cell: probability for cell, probability in told if probability is not None}
-        return DirectedLinks([link for link, _ in links], posteriors)
+            last_words = self._said[-1] if self._said else "it said nothing"
+            raise InputError(f"{self._name} ended with exit code {code}: {last_words}.")
+        return Finished(self._out, self._said)
 
     def stop(self) -> None:
         if self._process.poll() is None:

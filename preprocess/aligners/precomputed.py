@@ -5,20 +5,23 @@ An item is `i-j`, or `i-j:p` with p the link's probability: all items of all fil
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..corpus import read_text
 from ..errors import InputError
-from .base import Alignments, Link, WordPair
+from ..raw import RawReader
+from .base import Aligned, FileAligner, Link, WordPair, read_words
 from .directions import parse_links
 
+_CHUNK = 10_000  # lines that are held at once
 
-class PrecomputedLinks:
-    """`line_idxs` are the input lines (from 0) of the pairs that `align` will be given; `lines` is the input's length.
 
-    The file is read, its line count and its first links are checked at once, the others when the words are known.
+class PrecomputedLinks(FileAligner):
+    """`line_idxs` are the input lines (from 0), in increasing order, of the pairs that are aligned; `lines` is the
+    input's length.
+
+    The file is read twice, and never held: its line count and its first links are checked at once, the others when the
+    words are known.
     `probabilities` says whether links have them, as the first line with links does; None when no line has links, which
     goes with either.
     """
@@ -27,29 +30,45 @@ class PrecomputedLinks:
 
     def __init__(self, file: Path, lines: int) -> None:
         self.file = file
-        self._lines = read_text(file).lines
-        self.version = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
-        self.line_idxs: Sequence[int] = range(lines)
-        if len(self._lines) != lines:
+        self.line_idxs: Iterable[int] = range(lines)
+        self.probabilities: bool | None = None
+        count = 0
+        reader = RawReader([(file,)], _CHUNK)
+        for line in self._read(reader):
+            count += 1
+            if self.probabilities is None and line.split():
+                self.probabilities = self._parsed(line, count - 1)[0][1] is not None
+        self.version = "sha256:" + reader.parts[0][0].sha256
+        if count != lines:
             raise InputError(
-                f"{file} has {len(self._lines):,} lines of links, but the input has {lines:,} lines. "
+                f"{file} has {count:,} lines of links, but the input has {lines:,} lines. "
                 "Give one line of links for each line of the input, empty where there is no link."
             )
-        first = next((idx for idx, line in enumerate(self._lines) if line.split()), None)
-        self.probabilities = None if first is None else self._parsed(first)[0][1] is not None
 
-    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
         """The links as they are given: they are not symmetrised again. Of equal links the likeliest is kept."""
-        items = [self._checked(idx, pair) for idx, pair in zip(self.line_idxs, pairs, strict=True)]
-        links = [sorted(line) for line in items]
-        if not self.probabilities:
-            return Alignments(links)
-        return Alignments(links, [[items[n][link] for link in line] for n, line in enumerate(links)])
+        lines = enumerate(self._read(RawReader([(self.file,)], _CHUNK)))
+        for wanted, pair in zip(self.line_idxs, read_words(words), strict=True):
+            line = next(line for idx, line in lines if idx == wanted)
+            found = self._checked(line, wanted, pair)
+            links = sorted(found)
+            yield Aligned(links, [found[link] for link in links] if self.probabilities else None)
 
-    def _checked(self, line_idx: int, pair: WordPair) -> dict[Link, float]:
+    def _read(self, reader: RawReader) -> Iterator[str]:
+        for chunk in reader:
+            for number, raw in enumerate(chunk.sides[0], start=chunk.first_line_idx + 1):
+                if len(raw) > chunk.max_line_bytes:
+                    raise InputError(
+                        f"{self.file.name} line {number:,}: has over {chunk.max_line_bytes:,} bytes. Mend the line."
+                    )
+                # What is no UTF-8 is no link either, and is told as such.
+                line = raw.decode("utf-8", "replace")
+                yield line.removeprefix("\ufeff") if number == 1 else line
+
+    def _checked(self, line: str, line_idx: int, pair: WordPair) -> dict[Link, float]:
         """Link to probability, 1 where links have none."""
         found: dict[Link, float] = {}
-        for (i, j), probability in self._parsed(line_idx):
+        for (i, j), probability in self._parsed(line, line_idx):
             side, words = ("source", pair[0]) if i >= len(pair[0]) else ("target", pair[1])
             if i >= len(pair[0]) or j >= len(pair[1]):
                 raise InputError(
@@ -65,9 +84,9 @@ class PrecomputedLinks:
             found[i, j] = max(found.get((i, j), 0.0), 1.0 if probability is None else probability)
         return found
 
-    def _parsed(self, line_idx: int) -> list[tuple[Link, float | None]]:
+    def _parsed(self, line: str, line_idx: int) -> list[tuple[Link, float | None]]:
         try:
-            return parse_links(self._lines[line_idx])
+            return parse_links(line)
         except ValueError as error:
             raise InputError(
                 f"{self._where(line_idx)}: links must be like 0-0 1-2, or with probabilities above 0 and at most 1 "

@@ -3,81 +3,112 @@
 The HMM's links carry probabilities: the posterior of the link, averaged over the directions.
 
 Each direction runs in a process of its own, which speaks fast_align's protocol (directions.py):
-`python -m weam_preprocess.aligners.thot MODEL SEED -i FILE [-r]`.
+`python -m weam_preprocess.aligners.thot MODEL SEED -i FILE [-r] [--save PREFIX | --load PREFIX]`.
+With `--save` it trains, writes the model and gives no links; with `--load` it does not train. A loaded model gives the
+very links of the trained one: its files hold all digits, and eflomal's sampler starts anew for every pair.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .base import Alignments, Link, WordPair
-from .directions import DirectedLinks, run_directions
+from .base import Link, WordPair, count_lines, read_words
+from .directions import (
+    SMALLEST_POSTERIOR,
+    DirectedLinks,
+    DirectionalAligner,
+    run_directions,
+    run_together,
+    temporary_folder,
+)
 from .forward_backward import Floats
-from .symmetrize import symmetrize as join
+from .models import Card
 from .thot_posteriors import hmm_posteriors
 
 _EM_ITERATIONS = 5
-# Passes over the text, for the progress bar; eflomal's are its own schedule (8 + 8 + 32).
-_PASSES = {"fast_align": _EM_ITERATIONS, "hmm": 2 * _EM_ITERATIONS, "eflomal": 48}
-# The smallest posterior that is told: a data-bin has no smaller probability either.
-_SMALLEST = 1e-4
+_CHUNK = 5_000  # pairs whose links are held at once
+_NAMES = ("forward", "reverse")
+_FLAGS: tuple[list[str], ...] = ([], ["-r"])
 
 
-class ThotAligner:
-    """`model` is one of fast_align, eflomal, hmm. hmm alone has probabilities.
+class ThotAligner(DirectionalAligner):
+    """`model` is one of fast_align, eflomal, hmm. hmm alone has probabilities. With `card`, its model is applied.
 
     Pairs with a side of more than 1,024 words (hmm: 200) get no links, which is a limit of thot.
     """
 
-    def __init__(self, model: str, seed: int = 1) -> None:
+    def __init__(self, model: str, seed: int = 1, card: Card | None = None) -> None:
         self.name = f"{model} (sil-thot)"
-        self.version = version("sil-thot")
-        self._model, self._seed = model, seed
+        self.version = card.applied_version if card else version("sil-thot")
+        self.posteriors = model == "hmm"
+        self._model, self._seed, self._card = model, seed, card
 
-    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
-        directions = 1 if symmetrize == "forward" else 2
-        command = [sys.executable, "-m", __name__, self._model, str(self._seed)]
-        links: list[list[Link]] = []
-        probabilities: list[list[float]] = []
-        lines = run_directions(self.name, command, pairs, _PASSES[self._model], directions)
-        for (source, target), directed in zip(pairs, lines, strict=True):
-            joined = join(len(source), len(target), directed[0].links, directed[-1].links, symmetrize)
-            links.append(joined)
-            probabilities.append([_mean_posterior(link, directed) for link in joined])
-        return Alignments(links, probabilities if self._model == "hmm" else None)
+    def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
+        pairs = count_lines(words)
+        passes = -(-pairs // _CHUNK)
+        if self._card is None:
+            return run_directions(
+                self.name, self._commands(words)[:count], words, passes + _training_passes(self._model, pairs)
+            )
+        commands = [
+            [*command, "--load", str(self._card.folder / name)]
+            for command, name in zip(self._commands(words)[:count], _NAMES, strict=False)
+        ]
+        return run_directions(self.name, commands, words, passes)
+
+    def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
+        commands = [
+            [*command, "--save", str(folder / name)]
+            for command, name in zip(self._commands(words), _NAMES, strict=True)
+        ]
+        passes = _training_passes(self._model, count_lines(words))
+        with temporary_folder(words) as temporary:
+            run_together(self.name, commands, Path(temporary), passes)
+        return {"seed": self._seed} if self._model == "eflomal" else {}
+
+    def _commands(self, words: Path) -> list[list[str]]:
+        command = [sys.executable, "-m", __name__, self._model, str(self._seed), "-i", str(words)]
+        return [[*command, *flags] for flags in _FLAGS]
 
 
-def _mean_posterior(link: Link, directed: Sequence[DirectedLinks]) -> float:
-    """Over the directions, whether or not each of them found the link."""
-    return sum(direction.posteriors.get(link, _SMALLEST) for direction in directed) / len(directed)
+def _training_passes(model: str, pairs: int) -> int:
+    """For the progress bar. Eflomal's are its own schedule, which shortens as the text grows."""
+    if model == "eflomal":
+        passes = max(2, round(5000 / max(1, pairs) ** 0.5))
+        quarter = max(1, passes // 4)
+        return max(2, quarter) + quarter + passes
+    return 2 * _EM_ITERATIONS if model == "hmm" else _EM_ITERATIONS
 
 
-def _trained(name: str, seed: int, pairs: Sequence[WordPair]) -> Any:
+def _trained(name: str, seed: int, pairs: Iterable[WordPair]) -> Any:
     return {"fast_align": _fast_align, "eflomal": _eflomal, "hmm": _hmm}[name](pairs, seed)
 
 
-def _fast_align(pairs: Sequence[WordPair], seed: int) -> Any:
+def _fast_align(pairs: Iterable[WordPair], seed: int) -> Any:
     from thot.alignment import FastAlignModel
 
     # Its defaults are those of the program with `-d -o -v`.
     return _train(_with_pairs(FastAlignModel(), pairs), _EM_ITERATIONS)
 
 
-def _eflomal(pairs: Sequence[WordPair], seed: int) -> Any:
+def _eflomal(pairs: Iterable[WordPair], seed: int) -> Any:
     from thot.alignment import EflomalAlignmentModel
 
     model = EflomalAlignmentModel()
     model.seed = seed
     model.deterministic = True
-    return _train(_with_pairs(model, pairs), model.scheduled_iterations)
+    return _train(_with_pairs(model, pairs))
 
 
-def _hmm(pairs: Sequence[WordPair], seed: int) -> Any:
+def _hmm(pairs: Iterable[WordPair], seed: int) -> Any:
     from thot.alignment import HmmAlignmentModel, Ibm1AlignmentModel
 
     # IBM model 1 gives the HMM its first translation table (Och and Ney 2003).
@@ -85,45 +116,80 @@ def _hmm(pairs: Sequence[WordPair], seed: int) -> Any:
     return _train(HmmAlignmentModel(first), _EM_ITERATIONS)
 
 
-def _with_pairs(model: Any, pairs: Sequence[WordPair]) -> Any:
+def _with_pairs(model: Any, pairs: Iterable[WordPair]) -> Any:
     for source, target in pairs:
         model.add_sentence_pair(source, target)
     return model
 
 
-def _train(model: Any, passes: int) -> Any:
+def _train(model: Any, passes: int | None = None) -> Any:
+    """Without `passes`, as many as eflomal's schedule has for this text, which it knows once training has started."""
     model.start_training()
-    for step in range(1, passes + 1):
+    for _ in range(model.scheduled_iterations if passes is None else passes):
         model.train()
-        print("ITERATION", step, file=sys.stderr, flush=True)
+        _say_pass()
     model.end_training()
     return model
 
 
-def _directed_links(model: Any, pairs: Sequence[WordPair]) -> Iterator[list[Link]]:
+def _say_pass() -> None:
+    print("ITERATION", file=sys.stderr, flush=True)
+
+
+def _loaded(name: str, prefix: str) -> Any:
+    from thot import alignment
+
+    model = {
+        "fast_align": alignment.FastAlignModel,
+        "eflomal": alignment.EflomalAlignmentModel,
+        "hmm": alignment.HmmAlignmentModel,
+    }[name]()
+    if not model.load(prefix):
+        raise SystemExit(f"the model {prefix} does not load; train it again")
+    return model
+
+
+def _save(model: Any, prefix: str) -> None:
+    if not model.print(prefix):
+        raise SystemExit(f"the model {prefix} could not be written")
+    # thot writes the training text beside its tables and wants the files there, but no link depends on them.
+    for suffix in ("src", "trg", "srctrgc"):
+        Path(f"{prefix}.{suffix}").write_bytes(b"")
+
+
+def _directed_links(model: Any, pairs: Iterable[WordPair]) -> Iterator[list[Link]]:
     """Links (word of the model's source, word of its target) of each pair."""
-    results = model.get_best_alignments([source for source, _ in pairs], [target for _, target in pairs])
-    for _, matrix in results:
-        # Entry j is the source word of target word j, from 1; 0 is no word.
-        yield [(i - 1, j) for j, i in enumerate(matrix.to_list()) if i > 0]
+    stream = iter(pairs)
+    while chunk := list(islice(stream, _CHUNK)):
+        for _, matrix in model.get_best_alignments([source for source, _ in chunk], [target for _, target in chunk]):
+            # Entry j is the source word of target word j, from 1; 0 is no word.
+            yield [(i - 1, j) for j, i in enumerate(matrix.to_list()) if i > 0]
+        _say_pass()
 
 
-def _work(name: str, seed: int, file: str, reverse: bool) -> None:
-    with open(file, encoding="utf-8", newline="\n") as stream:
-        pairs = [_pair(line.rstrip("\n"), reverse) for line in stream]
-    model = _trained(name, seed, pairs)
-    if name != "hmm":
-        for links in _directed_links(model, pairs):
-            print(" ".join(_item(link, reverse) for link in links))
-        return
-    for links, posteriors in zip(_directed_links(model, pairs), hmm_posteriors(model, pairs), strict=True):
-        print(_line_with_posteriors(links, posteriors, reverse))
+def _work(arguments: argparse.Namespace) -> None:
+    def pairs() -> Iterator[WordPair]:
+        read = read_words(Path(arguments.i))
+        return ((target, source) for source, target in read) if arguments.r else read
+
+    if arguments.load:
+        model = _loaded(arguments.model, arguments.load)
+    else:
+        model = _trained(arguments.model, arguments.seed, pairs())
+    if arguments.save:
+        _save(model, arguments.save)
+    elif arguments.model == "hmm":
+        for links, posteriors in zip(_directed_links(model, pairs()), hmm_posteriors(model, pairs()), strict=True):
+            print(_line_with_posteriors(links, posteriors, arguments.r))
+    else:
+        for links in _directed_links(model, pairs()):
+            print(" ".join(_item(link, arguments.r) for link in links))
 
 
 def _line_with_posteriors(links: Sequence[Link], posteriors: Floats, reverse: bool) -> str:
     """`posteriors` (J, I) are of the model's target and source words; see directions.py for the form."""
-    told = {link: f"{_item(link, reverse)}:{max(posteriors[link[::-1]], _SMALLEST):.6f}" for link in links}
-    likely = [(int(i), int(j)) for j, i in np.argwhere(posteriors >= _SMALLEST)]
+    told = {link: f"{_item(link, reverse)}:{max(posteriors[link[::-1]], SMALLEST_POSTERIOR):.6f}" for link in links}
+    likely = [(int(i), int(j)) for j, i in np.argwhere(posteriors >= SMALLEST_POSTERIOR)]
     others = [f"{_item(cell, reverse)}:{posteriors[cell[::-1]]:.6f}" for cell in likely if cell not in told]
     return " ".join(told.values()) + "\t" + " ".join(others)
 
@@ -133,10 +199,16 @@ def _item(link: Link, reverse: bool) -> str:
     return f"{j}-{i}" if reverse else f"{i}-{j}"
 
 
-def _pair(line: str, reverse: bool) -> WordPair:
-    source, target = (side.split(" ") for side in line.split(" ||| "))
-    return (target, source) if reverse else (source, target)
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("seed", type=int)
+    parser.add_argument("-i", required=True)
+    parser.add_argument("-r", action="store_true")
+    parser.add_argument("--save")
+    parser.add_argument("--load")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], int(sys.argv[2]), sys.argv[4], reverse="-r" in sys.argv[5:])
+    _work(_parse())

@@ -6,7 +6,7 @@ from 1, I + i is the null state of i, and i' = 0 stands before the first target 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -21,13 +21,12 @@ _NULL_WORD = 0  # thot's index of the word that target words without a source wo
 _CELLS = 4_000_000  # of (target word, source word) handled at once: about 200 MB
 
 
-def hmm_posteriors(model: Any, pairs: Sequence[WordPair]) -> Iterator[Floats]:
+def hmm_posteriors(model: Any, pairs: Iterable[WordPair]) -> Iterator[Floats]:
     """For each pair (J, I): how likely target word j comes from source word i, given both sentences.
 
-    The pairs are those that the model was trained on. Zeros where a side is too long for the model, which gives such
-    pairs no links.
+    Zeros where a side is too long for the model, which gives such pairs no links.
     """
-    lexicon = _Lexicon(model, [pair for pair in pairs if _fits(model, pair)])
+    lexicon = _Lexicon(model)
 
     @cache
     def transitions(source_words: int) -> Transitions:
@@ -48,14 +47,18 @@ def _fits(model: Any, pair: WordPair) -> bool:
     return max(map(len, pair)) <= model.max_sentence_length
 
 
-def _runs(pairs: Sequence[WordPair]) -> Iterator[Sequence[WordPair]]:
+def _runs(pairs: Iterable[WordPair]) -> Iterator[list[WordPair]]:
     """Neighbouring pairs that together have about `_CELLS` cells."""
-    start = cells = 0
-    for end, (source, target) in enumerate(pairs, start=1):
-        cells += len(source) * len(target)
-        if cells >= _CELLS or end == len(pairs):
-            yield pairs[start:end]
-            start, cells = end, 0
+    run: list[WordPair] = []
+    cells = 0
+    for pair in pairs:
+        run.append(pair)
+        cells += len(pair[0]) * len(pair[1])
+        if cells >= _CELLS:
+            yield run
+            run, cells = [], 0
+    if run:
+        yield run
 
 
 def _transitions(model: Any, source_words: int) -> Transitions:
@@ -73,17 +76,17 @@ def _transitions(model: Any, source_words: int) -> Transitions:
 
 
 class _Lexicon:
-    """p(target word | source word) of all words that stand in a pair together, and of the null word."""
+    """p(target word | source word), also from the null word. Words that the model never saw together, or at all, have
+    the one probability that the model gives to all such words.
+    """
 
-    def __init__(self, model: Any, pairs: Sequence[WordPair]) -> None:
-        source_words = {word for source, _ in pairs for word in source}
-        target_words = {word for _, target in pairs for word in target}
-        self._source = {word: model.get_src_word_index(word) for word in source_words}
-        self._target = {word: model.get_trg_word_index(word) for word in target_words}
+    def __init__(self, model: Any) -> None:
+        self._model = model
         self._size = model.trg_vocab_size
+        self._unseen = model.translation_prob(_NULL_WORD, self._size)  # the first index that no target word has
         keys: list[NDArray[np.int64]] = []
         values: list[Floats] = []
-        for source_idx in sorted({_NULL_WORD, *self._source.values()}):
+        for source_idx in range(model.src_vocab_size):
             told = np.array(model.get_translations(source_idx)).reshape(-1, 2)  # target index, probability
             told = told[told[:, 0].argsort()]
             keys.append(source_idx * self._size + told[:, 0].astype(np.int64))
@@ -92,12 +95,17 @@ class _Lexicon:
 
     def probabilities(self, pairs: Sequence[WordPair]) -> tuple[Floats, Floats]:
         """Of B pairs of one size: (B, J, I) of target word j from source word i, and (B, J) from no word."""
-        source = np.array([[self._source[word] for word in source] for source, _ in pairs], dtype=np.int64)
-        target = np.array([[self._target[word] for word in target] for _, target in pairs], dtype=np.int64)
+        source = _indices(self._model.get_src_word_index, [source for source, _ in pairs])
+        target = _indices(self._model.get_trg_word_index, [target for _, target in pairs])
         return self._look_up(source[:, None, :], target[:, :, None]), self._look_up(np.int64(_NULL_WORD), target)
 
     def _look_up(self, source: Any, target: Any) -> Floats:
         keys = source * self._size + target
-        places = np.searchsorted(self._keys, keys)
-        assert (self._keys[places] == keys).all(), "the model was trained on these pairs"
-        return self._values[places]
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[places] == keys, self._values[places], self._unseen)
+
+
+def _indices(index_of: Callable[[str], int], sentences: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+    """(B, words) of B sentences of one length."""
+    known = {word: index_of(word) for word in {word for sentence in sentences for word in sentence}}
+    return np.array([[known[word] for word in sentence] for sentence in sentences], dtype=np.int64)

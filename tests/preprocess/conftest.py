@@ -43,6 +43,8 @@ def zh_tsv(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_aligner_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests give the same result on a machine that has fast_align: its folders leave the PATH."""
+    """Tests give the same result on a machine that has fast_align or eflomal: their folders leave the PATH."""
     folders = os.environ["PATH"].split(os.pathsep)
-    monkeypatch.setenv("PATH", os.pathsep.join(f for f in folders if not Path(f, "fast_align").exists()))
+    programs = ("fast_align", "eflomal-align")
+    kept = [folder for folder in folders if not any(Path(folder, name).exists() for name in programs)]
+    monkeypatch.setenv("PATH", os.pathsep.join(kept))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import stat
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from weam_preprocess import aligners
+from weam_preprocess.aligners import base, thot
 from weam_preprocess.aligners.directions import parse_links
 from weam_preprocess.aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from weam_preprocess.aligners.symmetrize import symmetrize
@@ -48,7 +50,7 @@ def test_a_side_without_words_is_refused() -> None:
 
 
 def test_unknown_aligner() -> None:
-    with pytest.raises(InputError, match="fast_align, eflomal, hmm, but is 'giza'"):
+    with pytest.raises(InputError, match="fast_align, eflomal, hmm, encoder, but is 'giza'"):
         aligners.build("giza")
 
 
@@ -77,41 +79,123 @@ def stand_in(folder: Path, name: str, body: str) -> None:
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
 
 
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast_align: str, atools: str) -> aligners.Aligner:
-    stand_in(tmp_path, "fast_align", fast_align)
-    stand_in(tmp_path, "atools", atools)
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str) -> aligners.Aligner:
+    stand_in(tmp_path, name, body)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    aligner = aligners.build("fast_align")
-    assert aligner.name == "fast_align (program)"
+    aligner = aligners.build(name.removesuffix("-align"))
+    assert aligner.name == f"{name.removesuffix('-align')} (program)"
     return aligner
 
 
-ONE_LINK_A_LINE = 'for last; do :; done\n[ "$last" = -r ] && shift 0\nsed "s/.*/0-0/" "$5"\n'  # -d -o -v -i FILE
+# fast_align -i FILE -d -o -v [-r]
+FORWARD_0_0_REVERSE_0_1 = 'case "$*" in *" -r") sed "s/.*/0-0 0-1/" "$2";; *) sed "s/.*/0-0/" "$2";; esac\n'
 
 
-def test_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    aligner = programs(tmp_path, monkeypatch, ONE_LINK_A_LINE, 'cat "$4"\n')  # -c HOW -i FILE -j FILE
-    assert aligner.align(PAIRS) == ([[(0, 0)]] * len(PAIRS), None)
+@pytest.mark.parametrize(("how", "links"), [("intersect", [(0, 0)]), ("union", [(0, 0), (0, 1)])])
+def test_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, links: list[tuple[int, int]]) -> None:
+    aligner = program(tmp_path, monkeypatch, "fast_align", FORWARD_0_0_REVERSE_0_1)
+    assert aligner.align(PAIRS, how) == ([links] * len(PAIRS), None)
+
+
+def test_forward_runs_one_direction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_reverse = 'case "$*" in *" -r") exit 3;; *) sed "s/.*/0-0/" "$2";; esac\n'
+    aligner = program(tmp_path, monkeypatch, "fast_align", no_reverse)
+    assert aligner.align(PAIRS, "forward") == ([[(0, 0)]] * len(PAIRS), None)
 
 
 @pytest.mark.parametrize(
-    ("fast_align", "atools", "sentence"),
+    ("body", "sentence"),
     [
-        ("echo no room >&2; exit 3\n", "true\n", r"ended with exit code 3: no room\."),
-        ("echo 0-0\n", "true\n", r"one line of links for each of 20 pairs, but gave 1 lines"),
-        ('sed "s/.*/0-9/" "$5"\n', "true\n", r"a link outside pair 1: '0-9'"),
-        ('sed "s/.*/nan/" "$5"\n', "true\n", r"wrote 'nan' for pair 1"),
-        ('sed "s/.*/0-0:1.5/" "$5"\n', "true\n", r"wrote '0-0:1.5' for pair 1; links must be like 0-0 or 0-0:0.93"),
-        (ONE_LINK_A_LINE, "exit 1\n", r"atools must give 20 lines, but gave 1 and ended with exit code 1"),
+        ("echo no room >&2; exit 3\n", r"ended with exit code 3: no room\."),
+        ("exit 3\n", r"ended with exit code 3: it said nothing\."),
+        ("echo 0-0\n", r"one line of links for each of 20 pairs, but gave 1 lines"),
+        ('sed "s/.*/0-9/" "$2"\n', r"a link outside pair 1: '0-9'"),
+        ('sed "s/.*/nan/" "$2"\n', r"wrote 'nan' for pair 1"),
+        ('sed "s/.*/0-0:1.5/" "$2"\n', r"wrote '0-0:1.5' for pair 1; links must be like 0-0 or 0-0:0.93"),
     ],
 )
-def test_program_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast_align: str, atools: str, sentence: str
-) -> None:
-    aligner = programs(tmp_path, monkeypatch, fast_align, atools)
-    with pytest.raises(InputError) as error:
+def test_program_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, sentence: str) -> None:
+    aligner = program(tmp_path, monkeypatch, "fast_align", body)
+    with pytest.raises(InputError, match=sentence):
         aligner.align(PAIRS)
-    assert re.search(sentence, str(error.value))
+
+
+# eflomal-align -i FILE -f FORWARD [-r REVERSE]: both directions in one run.
+EFLOMAL = 'sed "s/.*/0-0/" "$2" > "$4"\nif [ "$5" = -r ]; then sed "s/.*/0-0 1-1/" "$2" > "$6"; fi\n'
+
+
+@pytest.mark.parametrize(
+    ("how", "links"), [("intersect", [(0, 0)]), ("union", [(0, 0), (1, 1)]), ("forward", [(0, 0)])]
+)
+def test_eflomal_program(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+    links: list[tuple[int, int]],
+) -> None:
+    aligner = program(tmp_path, monkeypatch, "eflomal-align", EFLOMAL)
+    assert aligner.align(PAIRS, how) == ([links] * len(PAIRS), None)
+    # Nobody should learn from two different data-bins that its sampler takes no seed.
+    assert "cannot be seeded" in caplog.text
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """A file of lines, alone in its folder."""
+    file = tmp_path / "alone" / "words"
+    file.parent.mkdir()
+    file.write_text("".join(base.aligner_line(pair) + "\n" for pair in PAIRS), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("name", ["fast_align", "eflomal", "hmm"])
+@pytest.mark.parametrize("how", ["intersect", "forward"])
+def test_a_file_has_the_links_of_its_pairs_and_nothing_stays_beside_it(words: Path, name: str, how: str) -> None:
+    aligner = aligners.build(name)
+    links, probabilities = aligner.align(PAIRS, how)
+    items = list(aligner.align_file(words, how))
+    assert [item.links for item in items] == links
+    assert [item.probabilities for item in items] == (probabilities or [None] * len(PAIRS))
+    assert list(words.parent.iterdir()) == [words]
+
+
+def test_a_file_that_is_not_read_to_its_end_leaves_nothing_beside_it(words: Path) -> None:
+    items = aligners.build("fast_align").align_file(words)
+    assert next(items).links == [(0, 0), (1, 1)]
+    items.close()  # type: ignore[attr-defined]
+    del items
+    assert list(words.parent.iterdir()) == [words]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aligner = program(tmp_path, monkeypatch, "fast_align", FORWARD_0_0_REVERSE_0_1)
+
+    def peak(lines: int) -> int:
+        file = tmp_path / "words"
+        file.write_text(base.aligner_line(PAIRS[0]) + "\n", encoding="utf-8")
+        file.write_bytes(file.read_bytes() * lines)
+        tracemalloc.start()
+        assert sum(len(item.links) for item in aligner.align_file(file)) == lines
+        (_, highest) = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(10)
+    assert peak(20_000) < peak(1_000) + 100_000  # the lines themselves have 400,000 bytes
+
+
+def test_lines_hold_one_token_a_word() -> None:
+    pair = (["A\u3000B", "|||", ""], ["\x85", "x|||y"])
+    assert base.aligner_line(pair) == "a_b _ _ ||| _ x|||y"
+    assert base.cased_line(pair) == "A_B _ _ ||| _ x|||y"
+
+
+def test_eflomals_schedule_is_run_to_its_end(words: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """sil-thot sets the schedule when training starts: before that it tells another number."""
+    model = thot._trained("eflomal", 1, PAIRS)
+    passes = capfd.readouterr().err.count("ITERATION")
+    assert passes == model.scheduled_iterations == thot._training_passes("eflomal", len(PAIRS)) > 48
 
 
 def test_items_with_and_without_probability() -> None:
@@ -140,6 +224,17 @@ def test_of_equal_links_the_likeliest_is_kept(tmp_path: Path) -> None:
     aligner = given_links(tmp_path, "links", "1-1:0.5 0-0:0.2 0-0:0.9 0-0:0.3", "", "0-1:1")
     assert aligner.align([TWO_BY_TWO] * 3) == ([[(0, 0), (1, 1)], [], [(0, 1)]], [[0.9, 0.5], [], [1.0]])
     assert given_links(tmp_path, "plain", "1-1 0-0 0-0").align([TWO_BY_TWO]) == ([[(0, 0), (1, 1)]], None)
+
+
+def test_dropped_lines_take_their_links_with_them(tmp_path: Path) -> None:
+    aligner = given_links(tmp_path, "links", "0-0", "9-9", "1-1", "0-1")
+    aligner.line_idxs = (n for n in (0, 2))
+    assert aligner.align([TWO_BY_TWO] * 2).links == [[(0, 0)], [(1, 1)]]
+
+
+def test_lines_of_links_may_end_in_a_carriage_return_and_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "links").write_bytes(b"\xef\xbb\xbf0-0\r\n1-1\r\n")
+    assert PrecomputedLinks(tmp_path / "links", 2).align([TWO_BY_TWO] * 2).links == [[(0, 0)], [(1, 1)]]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from weam_preprocess import cli, corpus
+from conftest import GERMAN
+from weam_preprocess import cli
 
 TRAIN = ("--train-tokenizer", "wordpiece", "--vocab-size", "100")
 
@@ -37,9 +38,7 @@ def file(tmp_path: Path, name: str, content: str | bytes) -> Path:
 
 
 TSV_CASES = [
-    (b"a\tb\nno tab here\n", r"bad\.tsv line 2: must hold exactly one tab, .* but holds 0\."),
-    (b"a\tb\tc\n", r"line 1: must hold exactly one tab, .* but holds 2\."),
-    (b"a\tb\nc\td\xff\n", r"bad\.tsv line 2: byte 4 is not valid UTF-8 \(0xff\)"),
+    (b"a\tb\xff\nno tab\na\tb\tc\n", r"en-de: none of 3 pairs is left \(dropped: invalid UTF-8 1, not one tab 2\)"),
     (b"", r"bad\.tsv is empty"),
     (b" \tb\na\t \n", r"en-de: none of 2 pairs is left \(dropped: empty side 2\)"),
 ]
@@ -48,6 +47,19 @@ TSV_CASES = [
 @pytest.mark.parametrize(("content", "sentence"), TSV_CASES)
 def test_tsv(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, sentence: str) -> None:
     refused(capsys, tmp_path / "bin", sentence, "--pair", f"en-de={file(tmp_path, 'bad.tsv', content)}", *TRAIN)
+
+
+STRICT_CASES = [
+    (b"a\tb\nno tab here\n", r"bad\.tsv line 2: must hold exactly one tab, .* but holds 0\."),
+    (b"a\tb\tc\n", r"line 1: must hold exactly one tab, .* but holds 2\."),
+    (b"a\tb\nc\td\xff\n", r"bad\.tsv line 2: byte 4 is not valid UTF-8 \(0xff\)"),
+]
+
+
+@pytest.mark.parametrize(("content", "sentence"), STRICT_CASES)
+def test_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, sentence: str) -> None:
+    pair = f"en-de={file(tmp_path, 'bad.tsv', content)}"
+    refused(capsys, tmp_path / "bin", sentence, "--pair", pair, "--strict", *TRAIN)
 
 
 def test_files_of_different_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +72,7 @@ PAIR_CASES = [
     (["ende=x.tsv"], r"must be two language codes joined by a hyphen, like en-de, but is 'ende'"),
     (["en-en=x.tsv"], r"the two languages must differ"),
     (["en-de=a,b,c"], r"one TSV file or two files"),
-    (["en-de=a.tsv", "en-de=b.tsv"], r"--pair en-de is given 2 times"),
+    (["en-de=a.tsv", "en-de=a.tsv"], r"--pair en-de names a\.tsv twice"),
     (["en-de=nowhere.tsv"], r"nowhere\.tsv is not there"),
 ]
 
@@ -79,7 +91,7 @@ def test_tokenizer_that_is_not_there(de_tsv: Path, tmp_path: Path, capsys: pytes
     refused(
         capsys,
         tmp_path / "bin",
-        r"The tokenizer mbert is not there\. Looked for a Hugging Face tokenizer folder, a tokenizer\.json or a vocab",
+        r"The tokenizer mbert is not there\. Looked for a Hugging Face tokenizer folder, a tokenizer\.json, a vocab",
         *("--pair", f"en-de={de_tsv}", "--tokenizer", "mbert"),
     )
 
@@ -167,15 +179,16 @@ def test_what_is_dropped_and_repaired_is_counted(
     assert pair["read"] == 15
     assert pair["dropped"] == {
         "duplicate pair": 1,
-        "empty side": 1,
+        "empty side": 2,
         "in an excluded file": 1,
-        "no pieces": 1,
-        "over 128 pieces": 1,
+        "length ratio over 9": 1,
         "special piece in the text": 1,
     }
-    assert pair["repaired"] == {"CR at line end": 15, "byte order mark": 1}
+    assert pair["repaired"] == {"CR at line end": 15, "byte order mark": 1, "control characters": 2}
     assert pair["train"] == 9
-    assert "en-de dropped: duplicate pair 1, empty side 1" in out
+    assert "en-de dropped: empty side 2, duplicate pair 1" in out
+    rows = [line.split("\t") for line in (destdir / "dropped.tsv").read_text(encoding="utf-8").splitlines()]
+    assert [row[2:5] for row in rows[1:] if row[3] == "duplicate pair"] == [["9", "duplicate pair", GERMAN[0][0]]]
     assert "seconds: " in out
 
 
@@ -250,8 +263,3 @@ def test_overwrite_never_removes_what_is_not_a_databin(
     code, _, err = run(capsys, "--pair", f"en-de={de_tsv}", *TRAIN, "--destdir", precious, "--overwrite")
     assert (code, (precious / "thesis.tex").exists()) == (2, True)
     assert "holds no manifest.json, so --overwrite leaves it alone" in err
-
-
-def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
-    text = corpus.read_text(file(tmp_path, "x", "a\u2028b\x0bc\u0085d\x1ce\nf"))
-    assert text.lines == ["a\u2028b\x0bc\u0085d\x1ce", "f"]

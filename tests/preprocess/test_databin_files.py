@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from weam_preprocess import cli
-from weam_preprocess.databin import BinarizedPair, IdSpace, write_split
+from weam_preprocess.databin import IdSpace, write_part
 
 indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
 
@@ -119,14 +120,29 @@ def test_same_input_same_bytes(aligner: tuple[str, ...], databin: Path, likely: 
     assert manifests[0] == manifests[1]
 
 
+def test_a_part_is_what_fairseqs_own_builder_writes(tmp_path: Path) -> None:
+    import torch
+
+    written = [[5, 6], [], [70_000]]
+    parts = [(np.array([5, 6]), np.array([2, 0])), (np.array([70_000]), np.array([1]))]
+    for values in (65_000, 80_000):
+        builder = indexed_dataset.make_builder(str(tmp_path / "theirs.bin"), impl="mmap", vocab_size=values)
+        for item in written if values > 70_000 else written[:2]:
+            builder.add_item(torch.tensor(item))
+        builder.finalize(str(tmp_path / "theirs.idx"))
+        write_part(tmp_path, "ours", parts if values > 70_000 else parts[:1], values)
+        for suffix in ("bin", "idx"):
+            assert (tmp_path / f"ours.{suffix}").read_bytes() == (tmp_path / f"theirs.{suffix}").read_bytes()
+
+
 def test_a_split_without_any_link_can_be_read(tmp_path: Path) -> None:
-    space = IdSpace(range(10), {"cls": 2, "pad": 0, "sep": 3, "unk": 1})
-    pairs = [BinarizedPair([5, 6], [1], [0, 1], [0], []), BinarizedPair([9], [4, 5], [0], [0, 0], [])]
-    write_split(tmp_path, "train", ("en", "de"), pairs, space)
+    write_part(tmp_path, "train.align.en-de", [(np.array([]), np.array([0, 0]))], 1)
     assert items(tmp_path, "train.align.en-de") == [[], []]
-    # Tokenizer ids 2, 0, 3, 1 are fairseq's 0 to 3; then 4, 5, … follow.
-    assert items(tmp_path, "train.en-de.en") == [[5, 6], [9]]
-    assert items(tmp_path, "train.en-de.de") == [[3], [4, 5]]
+
+
+def test_fairseqs_ids_follow_the_four_special_ones() -> None:
+    space = IdSpace(range(10), {"cls": 2, "pad": 0, "sep": 3, "unk": 1})
+    assert space.fairseq_ids([2, 0, 3, 1, 4, 5]).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_every_piece_link_has_a_probability(likely: Path) -> None:
@@ -150,33 +166,19 @@ def test_only_what_has_probabilities_says_so(databin: Path, likely: Path) -> Non
         ]
 
 
-def test_probabilities_are_parts_per_ten_thousand(tmp_path: Path) -> None:
-    space = IdSpace(range(10), {"cls": 2, "pad": 0, "sep": 3, "unk": 1})
-    pairs = [
-        BinarizedPair([5, 6], [1], [0, 1], [0], [(0, 0), (1, 0)], [0.93456, 1.0]),
-        BinarizedPair([5], [1], [0], [0], [], []),
-        BinarizedPair([5, 6], [1], [0, 1], [0], [(1, 0)], [1e-9]),
-    ]
-    write_split(tmp_path, "train", ("en", "de"), pairs, space)
-    assert items(tmp_path, "train.align.en-de") == [[0, 0, 1, 0], [], [1, 0]]
-    assert items(tmp_path, "train.probs.en-de") == [[9346, 10_000], [], [1]]
-    write_split(tmp_path, "valid", ("en", "de"), pairs[1:2] * 2, space)
-    assert items(tmp_path, "valid.probs.en-de") == [[], []]
-
-
 def test_given_probabilities_reach_their_piece_links(tmp_path: Path) -> None:
     """Lines in order, a dropped line left out, one number for each piece of a word."""
     (tmp_path / "x.tsv").write_text("\tleer\nbig dog\tHund\nsmall\tklein\n", encoding="utf-8")
-    (tmp_path / "x.align").write_text("0-0:0.1\n1-0:0.25\n\n")
+    (tmp_path / "x.align").write_text("0-0:0.1\n0-0:1e-9 1-0:0.25256\n\n")
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCABULARY), encoding="utf-8")
     arguments = [
         *("--pair", f"en-de={tmp_path / 'x.tsv'}", "--tokenizer", str(tmp_path / "vocab.txt")),
         *("--aligner", "precomputed", "--links", f"en-de={tmp_path / 'x.align'}", "--destdir", str(tmp_path / "bin")),
     ]
     assert cli.main(arguments) == 0
-    # big do ##g – Hu ##nd
-    assert items(tmp_path / "bin", "train.align.en-de") == [[1, 0, 1, 1, 2, 0, 2, 1], []]
-    assert items(tmp_path / "bin", "train.probs.en-de") == [[2500] * 4, []]
+    # big do ##g – Hu ##nd; parts per 10,000, rounded, at least 1
+    assert items(tmp_path / "bin", "train.align.en-de") == [[0, 0, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1], []]
+    assert items(tmp_path / "bin", "train.probs.en-de") == [[1] * 2 + [2526] * 4, []]
 
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "big", "do", "##g", "small", "Hu", "##nd", "klein"]

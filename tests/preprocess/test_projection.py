@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from weam_preprocess.projection import project, project_probabilities, touching_pieces, word_of_each_piece
+from weam_preprocess.projection import (
+    project,
+    project_batch,
+    project_probabilities,
+    touching_pieces,
+    word_of_each_piece,
+)
+from weam_preprocess.spans import Span, pack, unpack
 
 
 def spans_of(text: str, drawing: str) -> list[tuple[int, int]]:
@@ -133,3 +142,52 @@ def test_word_indices(words: list[tuple[int, int]], pieces: list[tuple[int, int]
             assert piece_idx in touched[word_idx]
         else:
             assert not any(piece_idx in pieces_of_word for pieces_of_word in touched)
+
+
+@given(st.lists(st.one_of(increasing_spans(), any_spans), max_size=5))
+def test_packed_spans_come_back(sentences: list[list[Span]]) -> None:
+    assert unpack(pack(sentences)) == sentences
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple:
+    """One pair: words and pieces of both sides, word links with probabilities."""
+    words, pieces = (draw(increasing_spans()), draw(increasing_spans())), (draw(any_spans), draw(any_spans))
+    every = [(a, b) for a in range(len(words[0])) for b in range(len(words[1]))]
+    links = draw(st.lists(st.sampled_from(every), unique=True)) if every else []
+    likely = draw(st.lists(st.floats(1e-4, 1), min_size=len(links), max_size=len(links)))
+    return *words, *pieces, links, likely
+
+
+@given(st.lists(pairs(), max_size=5), st.booleans())
+def test_a_batch_is_its_pairs_one_after_the_other(batch: list[tuple], with_probabilities: bool) -> None:
+    sides = [pack(pair[k] for pair in batch) for k in range(4)]
+    sizes = np.array([len(pair[4]) for pair in batch], dtype=np.int64)
+    flat = np.array([link for pair in batch for link in pair[4]], dtype=np.int64).reshape(-1, 2)
+    likely = np.array([x for pair in batch for x in pair[5]], dtype=np.float64)
+    found = project_batch(*sides, flat, sizes, likely if with_probabilities else None)
+    source = [touching_pieces(pair[0], pair[2]) for pair in batch]
+    target = [touching_pieces(pair[1], pair[3]) for pair in batch]
+    indices = [word_of_each_piece(p[0], p[2], touched) for p, touched in zip(batch, source, strict=True)]
+    assert found.source_words.tolist() == [idx for sentence in indices for idx in sentence]
+    indices = [word_of_each_piece(p[1], p[3], touched) for p, touched in zip(batch, target, strict=True)]
+    assert found.target_words.tolist() == [idx for sentence in indices for idx in sentence]
+    links = [project(pair[4], s, t) for pair, s, t in zip(batch, source, target, strict=True)]
+    assert found.links.tolist() == [[p, q] for pair in links for p, q in pair]
+    assert found.link_sizes.tolist() == [len(pair) for pair in links]
+    expected = [
+        x for pair, s, t in zip(batch, source, target, strict=True) for x in project_probabilities(*pair[4:], s, t)
+    ]
+    assert (None if found.probabilities is None else found.probabilities.tolist()) == (
+        expected if with_probabilities else None
+    )
+
+
+@pytest.mark.parametrize("pairs_in_batch", [0, 2])
+def test_a_batch_without_words_pieces_or_links(pairs_in_batch: int) -> None:
+    nothing = pack([[]] * pairs_in_batch)
+    links = np.zeros((0, 2), dtype=np.int64)
+    found = project_batch(nothing, nothing, nothing, nothing, links, np.zeros(pairs_in_batch, dtype=np.int64))
+    assert [found.source_words.size, found.target_words.size, found.links.shape] == [0, 0, (0, 2)]
+    assert found.link_sizes.tolist() == [0] * pairs_in_batch
+    assert found.probabilities is None

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from weam_preprocess import tokenizer_folder
 from weam_preprocess.errors import InputError
 from weam_preprocess.pieces import PROBES, PieceTokenizer
+from weam_preprocess.spans import unpack
 
 SENTENCES = ["The house is small.", "Das Haus ist klein.", "今天下雨吗？", "Häuser", "houses, houses"] * 3
 
@@ -88,6 +89,24 @@ def test_behaviour_is_the_ids_of_the_probes(trained: Path) -> None:
     assert probes == "0bd30e3d75f3d55d7178d67eae8d0eef6682fce126023ed5ca8f306e2aa08475"
     readme = Path(__file__).parents[2].joinpath("preprocess", "README.md").read_text(encoding="utf-8")
     assert tuple(json.JSONDecoder().raw_decode(readme, readme.index('["Hello, WORLD!'))[0]) == PROBES
+
+
+def test_pieces_that_hold_white_space_keep_their_ids(tmp_path: Path) -> None:
+    """A line ends at "\\n" only: U+0085 is a piece of XLM-R, and other readers take it for the end of a line."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\x85", "a\u2028b", "\u3000", "x", "##\x1c"]
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8", newline="")
+    tokenizer_folder.make(tmp_path / "vocab.txt", tmp_path / "folder")
+    auto, ours = opened(tmp_path / "folder")
+    assert auto.convert_tokens_to_ids(pieces) == ours.ids == list(range(len(pieces)))
+
+
+def test_arrays_hold_the_same_pieces(trained: Path) -> None:
+    tokenizer = PieceTokenizer(trained)
+    texts = ["", *SENTENCES[:5], "", "no such 猫"]
+    pieces, arrays = list(tokenizer.encode(texts)), tokenizer.encode_arrays(texts)
+    assert arrays.ids.tolist() == [idx for sentence in pieces for idx in sentence.ids]
+    assert unpack(arrays.spans) == [sentence.spans for sentence in pieces]
+    assert tokenizer.encode_arrays([]).ids.tolist() == []
 
 
 def test_vocab_without_special_pieces(tmp_path: Path) -> None:

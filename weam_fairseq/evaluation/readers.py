@@ -49,7 +49,7 @@ def read_pairs(path: Path) -> list[Pair]:
         InputError: a line is not UTF-8, has not exactly one tab, or has an empty side.
     """
     pairs = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         sides = line.split("\t")
         if len(sides) != 2:
             raise InputError(
@@ -69,7 +69,7 @@ def read_linked_pairs(words_path: Path, gold_path: Path) -> list[LinkedPair]:
     Raises:
         InputError: the two files differ in length, a line is malformed, or a link leaves its sentence.
     """
-    word_lines, gold_lines = _lines(words_path), _lines(gold_path)
+    word_lines, gold_lines = read_lines(words_path), read_lines(gold_path)
     if len(word_lines) != len(gold_lines):
         raise InputError(
             f"{words_path} has {len(word_lines):,} lines but {gold_path} has {len(gold_lines):,}: "
@@ -120,7 +120,8 @@ def _parse_links(line: str, source_length: int, target_length: int, where: str) 
     return list(links), possible
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file. Raises InputError: the file is not there, or a line is not UTF-8."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

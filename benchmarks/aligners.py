@@ -1,0 +1,222 @@
+"""Alignment error rate of every aligner on hand-made links, with real bitext to train on.
+
+    python benchmarks/aligners.py --data ../shared/data --results runs/aligners.jsonl --table docs/aligners.md
+
+The gold sentences are aligned together with the bitext, in one training. Gold words stay as they are; those of the
+bitext come from our segmenters. A row of results is written as soon as it is there, and is not made again: with the
+same `--results`, an interrupted run goes on. Without `--data` only the table is written, from the results.
+
+sil-thot's models are measured, and of fast_align and eflomal the programs as well where they are on the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weam_preprocess.aligners import eflomal, fast_align
+from weam_preprocess.aligners.base import WordPair, aligner_line, count_lines
+from weam_preprocess.aligners.directions import DirectionalAligner
+from weam_preprocess.aligners.eflomal import EflomalProgram
+from weam_preprocess.aligners.fast_align import FastAlignProgram
+from weam_preprocess.aligners.symmetrize import symmetrize
+from weam_preprocess.aligners.thot import ThotAligner
+from weam_preprocess.words import segmenter
+
+from weam_fairseq.evaluation.word_alignment import GoldLinks, read_gold, score_alignments
+
+SYMMETRIZATIONS = ("intersect", "grow-diag-final-and", "forward")
+BEGIN, END = "<!-- written by benchmarks/aligners.py -->", "<!-- end -->"
+
+
+class GoldSet(NamedTuple):
+    """Files `NAME.src-tgt` and `NAME.gold`; their source is `source_lang`. The bitext is `en-LANG.tsv.xz`."""
+
+    file: str
+    source_lang: str
+    target_lang: str
+
+    @property
+    def pair(self) -> str:
+        return f"{self.source_lang}-{self.target_lang}"
+
+    @property
+    def lang(self) -> str:
+        return self.target_lang if self.source_lang == "en" else self.source_lang
+
+
+GOLD_SETS = (
+    GoldSet("de-en.dev", "de", "en"),
+    GoldSet("awesome-zhen.dev", "zh", "en"),
+    GoldSet("xlwa-en-es.dev", "en", "es"),
+    GoldSet("en-fr", "en", "fr"),
+    GoldSet("awesome-jaen", "ja", "en"),
+    GoldSet("en-hi", "en", "hi"),
+    GoldSet("xlwa-en-ru", "en", "ru"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    if options.data is not None:
+        for gold_set in GOLD_SETS:
+            if options.pairs is None or gold_set.pair in options.pairs.split(","):
+                _measure_pair(gold_set, options)
+    table = "\n".join(_table(_read_results(options.results)))
+    if options.table is None:
+        print(table)
+    else:
+        _put_into(options.table, table)
+    return 0
+
+
+def _measure_pair(gold_set: GoldSet, options: argparse.Namespace) -> None:
+    done = {(row["pair"], row["aligner"]) for row in _read_results(options.results)}
+    todo = [aligner for aligner in _variants(options.aligners.split(",")) if (gold_set.pair, aligner.name) not in done]
+    if not todo:
+        return
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="weam-benchmark-") as folder:
+        words = Path(folder, "words.txt")
+        _write_words(gold_set, options.data, options.limit, words)
+        for aligner in todo:
+            print(f"{gold_set.pair} {aligner.name} …", file=sys.stderr, flush=True)
+            row = _measure(aligner, gold_set, options.data, words)
+            with options.results.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+
+
+def _variants(names: Sequence[str]) -> Iterator[DirectionalAligner]:
+    for name in names:
+        if name not in ("fast_align", "eflomal", "hmm"):
+            raise SystemExit(f"--aligners must be of fast_align, eflomal and hmm, but one is {name!r}.")
+        yield ThotAligner(name)
+    if "fast_align" in names and fast_align.on_path():
+        yield FastAlignProgram()
+    if "eflomal" in names and eflomal.on_path():
+        yield EflomalProgram()
+
+
+def _write_words(gold_set: GoldSet, data: Path, limit: int, words: Path) -> None:
+    """Gold pairs first, then up to `limit` pairs of bitext, the gold set's source side first."""
+    with words.open("w", encoding="utf-8", newline="\n") as stream:
+        for pair in _gold_words(gold_set, data):
+            stream.write(aligner_line(pair) + "\n")
+        for pair in islice(_bitext_words(gold_set, data), limit):
+            stream.write(aligner_line(pair) + "\n")
+
+
+def _gold_words(gold_set: GoldSet, data: Path) -> Iterator[WordPair]:
+    with (data / "gold_alignments" / f"{gold_set.file}.src-tgt").open(encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            source, target = line.rstrip("\n").split(" ||| ")
+            yield source.split(" "), target.split(" ")
+
+
+def _bitext_words(gold_set: GoldSet, data: Path) -> Iterator[WordPair]:
+    english, other = segmenter("en"), segmenter(gold_set.lang)
+    with lzma.open(data / "bitext" / f"en-{gold_set.lang}.tsv.xz", "rt", encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            en, xx = line.rstrip("\n").split("\t")
+            pair = (english.words(en), other.words(xx))
+            if all(pair):
+                yield pair if gold_set.source_lang == "en" else pair[::-1]
+
+
+def _measure(aligner: DirectionalAligner, gold_set: GoldSet, data: Path, words: Path) -> dict[str, Any]:
+    """One training serves all symmetrisations."""
+    gold, left_out = _gold_links(data / "gold_alignments" / f"{gold_set.file}.gold", words.with_name("gold"))
+    sizes = [(len(source), len(target)) for source, target in _gold_words(gold_set, data)]
+    before = os.times()
+    with closing(aligner.directions(words)) as lines:  # type: ignore[type-var]
+        directed = list(islice(lines, len(gold)))
+        for _ in lines:
+            pass
+    after = os.times()
+    found = {}
+    for how in SYMMETRIZATIONS:
+        links = [
+            frozenset(symmetrize(*size, forward.links, reverse.links, how))
+            for size, (forward, reverse) in zip(sizes, directed, strict=True)
+        ]
+        found[how] = score_alignments(gold, links)._asdict()
+    return {
+        "pair": gold_set.pair,
+        "aligner": aligner.name,
+        "version": aligner.version,
+        "words": {lang: segmenter(lang).name for lang in (gold_set.source_lang, gold_set.target_lang)},
+        "trained_on": count_lines(words),
+        "gold": len(gold),
+        "gold_items_left_out": left_out,
+        "seconds": round(after.elapsed - before.elapsed, 1),
+        "cpu_seconds": round(_cpu(after) - _cpu(before), 1),
+        "scores": found,
+    }
+
+
+def _gold_links(file: Path, copy: Path) -> tuple[list[GoldLinks], int]:
+    """Without what is no link, which is counted: one published line holds `21--100`."""
+    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
+    kept = [[item for item in line if re.fullmatch("[0-9]+[-p][0-9]+", item)] for line in lines]
+    copy.write_text("".join(" ".join(line) + "\n" for line in kept), encoding="utf-8")
+    return read_gold(copy), sum(map(len, lines)) - sum(map(len, kept))
+
+
+def _cpu(times: os.times_result) -> float:
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _read_results(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    yield "| pair | pairs trained on, gold | aligner | CPU s | intersect AER (P / R) | grow-diag-final-and | forward |"
+    yield "|---|---|---|---:|---|---|---|"
+    order = [gold_set.pair for gold_set in GOLD_SETS]
+    last = None
+    for row in sorted(rows, key=lambda row: (order.index(row["pair"]), row["aligner"])):
+        head = ["", ""] if row["pair"] == last else [row["pair"], f"{row['trained_on']:,}, {row['gold']}"]
+        cells = [_cell(row["scores"][how]) for how in SYMMETRIZATIONS]
+        yield "| " + " | ".join([*head, row["aligner"], f"{row['cpu_seconds']:,.0f}", *cells]) + " |"
+        last = row["pair"]
+
+
+def _cell(score: dict[str, float]) -> str:
+    return f"{score['aer']:.1f} ({score['precision']:.1f} / {score['recall']:.1f})"
+
+
+def _put_into(file: Path, table: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{file} must hold the lines {BEGIN} and {END}, between which the table goes.")
+    file.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with bitext/ and gold_alignments/")
+    parser.add_argument("--pairs", metavar="de-en,…", help="default: all gold sets")
+    parser.add_argument("--aligners", default="fast_align,eflomal,hmm", help="default: fast_align,eflomal,hmm")
+    parser.add_argument("--limit", type=int, default=90_000, help="pairs of bitext at most (default 90,000)")
+    parser.add_argument("--results", type=Path, required=True, metavar="FILE.jsonl", help="rows, one as each is done")
+    parser.add_argument("--table", type=Path, metavar="FILE.md", help="file to write the table into (default: print)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""A trained aligner in a folder: train once, apply to new text.
+
+```
+MODEL/
+  aligner.json     which aligner, its version, the hash of the text that it was trained on, the files' sizes and hashes
+  …                the aligner's own files
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..destination import whole_or_nothing
+from ..errors import InputError
+from .base import count_lines
+
+FILE = "aligner.json"
+FORMAT = "weam-aligner/1"
+
+
+class Card(NamedTuple):
+    """What aligner.json says. `details` are the aligner's own numbers; `sha256` is over aligner.json itself."""
+
+    folder: Path
+    name: str
+    version: str
+    details: dict[str, Any]
+    sha256: str
+
+    @property
+    def applied_version(self) -> str:
+        """For the manifest: the aligner's version and, since aligner.json holds all hashes, the very model."""
+        return f"{self.version}, model sha256:{self.sha256[:16]}"
+
+
+def train(aligner: Any, words: Path, model: Path) -> None:
+    """Trains on a file of lines that `aligner.line` gave, and writes the folder `model`, whole or not at all.
+
+    Raises InputError when it is there already, or when the aligner has nothing to train.
+    """
+    if model.exists() and (not model.is_dir() or any(model.iterdir())):
+        raise InputError(f"The aligner model {model} is there already. Apply it, name another folder, or remove it.")
+    if not hasattr(aligner, "write_model"):
+        raise InputError(f"The aligner {aligner.name} is not trained, so it has no model to write.")
+    with whole_or_nothing(model) as folder:
+        details = aligner.write_model(words, folder)
+        content = {
+            "format": FORMAT,
+            "name": aligner.name,
+            "version": aligner.version,
+            "trained_on": {"pairs": count_lines(words), "sha256": _sha256(words)},
+            "details": details,
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())
+            },
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (folder / FILE).write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_card(model: Path) -> Card:
+    """Raises InputError when `model` is no folder that `train` wrote, or a file of it is gone or cut."""
+    file = model / FILE
+    if not file.is_file():
+        raise InputError(f"{model} holds no {FILE}, so it is no aligner model. Name a folder that was trained here.")
+    data = file.read_bytes()
+    try:
+        content = json.loads(data)
+        form = content["format"]
+        card = Card(model, content["name"], content["version"], content["details"], hashlib.sha256(data).hexdigest())
+        sizes = {name: told["bytes"] for name, told in content["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is not what a training writes ({error!r}). Train the aligner again.") from None
+    if form != FORMAT:
+        raise InputError(f"{file} has the format {form!r}, but this version reads {FORMAT!r}. Train the aligner again.")
+    for name, size in sizes.items():
+        if not (model / name).is_file() or (model / name).stat().st_size != size:
+            raise InputError(f"{model / name} must have {size:,} bytes, but is cut or gone. Train the aligner again.")
+    return card
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,109 @@
+"""Prepared pairs and their word links -> the numbers of the data-bin, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .aligners import Aligned
+from .databin import CERTAIN, IdSpace
+from .prepare import SIDES, read_prepared
+from .projection import project_batch
+from .spans import select, select_spans
+from .work import Work, load_arrays, save_arrays
+
+SPLITS = ("train", "valid")
+# What a data-bin holds of each pair; probs only where the aligner has probabilities.
+PARTS = ("source", "target", "align", "probs", "words.source", "words.target")
+COUNTS = (
+    *("pairs", "word_links", "piece_links"),
+    *(f"{what}.{side}" for what in ("pieces", "words", "linked") for side in SIDES),
+)
+
+
+@dataclass(frozen=True)
+class Binarization:
+    """What a worker must know."""
+
+    work: Work
+    pair: str
+    space: IdSpace
+
+
+def save_kept(work: Work, pair: str, number: int, first: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
+    """Which pairs of a chunk are no duplicates, (n,), and which of those are held out, (first.sum(),)."""
+    save_arrays(work.part(pair, "kept", number), {"first": first, "valid": valid})
+
+
+def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
+    """The word links of the pairs of a chunk that are no duplicates."""
+    sizes = np.array([len(item.links) for item in aligned], dtype=np.int64)
+    flat = np.array([link for item in aligned for link in item.links], dtype=np.int32).reshape(-1, 2)
+    arrays: dict[str, NDArray] = {"links": flat, "sizes": sizes}
+    if any(item.probabilities is not None for item in aligned):
+        arrays["probabilities"] = np.array([p for item in aligned for p in item.probabilities or []])
+    save_arrays(work.part(pair, "links", number), arrays)
+
+
+def binarize(job: tuple[Binarization, int]) -> int:
+    """Writes a chunk's part of the stage `binarized`: flat arrays and sizes of each part of each split, and counts."""
+    how, number = job
+    prepared = read_prepared(how.work, how.pair, number)
+    kept = load_arrays(how.work.part(how.pair, "kept", number))
+    found = load_arrays(how.work.part(how.pair, "links", number))
+    first = kept["first"]
+    words = {side: select_spans(prepared.words[side], first) for side in SIDES}
+    pieces = {side: select_spans(prepared.pieces[side], first) for side in SIDES}
+    ids = {side: select(prepared.ids[side], prepared.pieces[side].sizes, first) for side in SIDES}
+    linked = project_batch(
+        words["source"],
+        words["target"],
+        pieces["source"],
+        pieces["target"],
+        found["links"].astype(np.int64),
+        found["sizes"],
+        found.get("probabilities"),
+    )
+    columns: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        "source": (how.space.fairseq_ids(ids["source"]), pieces["source"].sizes),
+        "target": (how.space.fairseq_ids(ids["target"]), pieces["target"].sizes),
+        "align": (linked.links.reshape(-1), 2 * linked.link_sizes),  # s0 t0 s1 t1 …, as fairseq-preprocess lays them
+        "words.source": (linked.source_words, pieces["source"].sizes),
+        "words.target": (linked.target_words, pieces["target"].sizes),
+    }
+    if linked.probabilities is not None:
+        # At least 1, so that no link vanishes.
+        parts = np.rint(CERTAIN * linked.probabilities).clip(1, CERTAIN).astype(np.int64)
+        columns["probs"] = (parts, linked.link_sizes)
+    arrays: dict[str, np.ndarray] = {}
+    for split, chosen in zip(SPLITS, (~kept["valid"], kept["valid"]), strict=True):
+        for part, (flat, sizes) in columns.items():
+            arrays[f"{split}.{part}"] = select(flat, sizes, chosen).astype(np.int32)
+            arrays[f"{split}.{part}.sizes"] = sizes[chosen].astype(np.int32)
+    owner = np.repeat(np.arange(len(linked.link_sizes)), linked.link_sizes)
+    counts = {"pairs": int(first.sum()), "word_links": len(found["links"]), "piece_links": len(linked.links)}
+    for column, side in enumerate(SIDES):
+        counts[f"pieces.{side}"], counts[f"words.{side}"] = int(pieces[side].sizes.sum()), int(words[side].sizes.sum())
+        counts[f"linked.{side}"] = len(np.unique(owner * (1 << 32) + linked.links[:, column]))
+    arrays["counts"] = np.array([counts[name] for name in COUNTS], dtype=np.int64)
+    save_arrays(how.work.part(how.pair, "binarized", number), arrays)
+    return number
+
+
+def read_counts(work: Work, pair: str, numbers: Iterable[int]) -> dict[str, int]:
+    """Sums over chunks, by the names of COUNTS."""
+    total = np.zeros(len(COUNTS), dtype=np.int64)
+    for number in numbers:
+        total += load_arrays(work.part(pair, "binarized", number))["counts"]
+    return dict(zip(COUNTS, total.tolist(), strict=True))
+
+
+def read_part(work: Work, pair: str, numbers: Iterable[int], name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(flat, sizes) of one part of one split, chunk by chunk; nothing where the aligner has no probabilities."""
+    for number in numbers:
+        with np.load(work.part(pair, "binarized", number), allow_pickle=False) as stored:
+            if name in stored:
+                yield stored[name], stored[f"{name}.sizes"]

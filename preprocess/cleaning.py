@@ -1,0 +1,228 @@
+"""Raw lines to sentence pairs: what is repaired, what is dropped and why. A pure function of a chunk and the rules.
+
+A pair is dropped for the first of these reasons that holds, in this order: a line over the reader's limit, invalid
+UTF-8, not one tab; an empty side; an excluded side; too long; length ratio; a copy; a wrong language. Everything
+after this file sees the repaired text only, so pieces, words and links agree with each other.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from .corpus import EMPTY_SIDE, EXCLUDED, SentencePair
+from .dropped import Account
+from .errors import InputError
+from .raw import RawChunk, RawReader
+
+INVALID_UTF8 = "invalid UTF-8"
+NOT_ONE_TAB = "not one tab"
+COPY = "source equals target"
+WRONG_LANGUAGE = "wrong language"
+
+BYTE_ORDER_MARK = "byte order mark"
+CR = "CR at line end"
+CONTROLS = "control characters"
+
+# The controls of C0 and C1 and U+007F, but for tab and U+0085, a line separator of Unicode, which is text here like
+# U+2028. "\n" cannot occur.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]")
+
+_LINES = 10_000  # that are held at once
+
+# How likely a text is to be in one language, in parts of the likeliest language: language_id.py makes them.
+Scorer = Callable[[str], float]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is dropped beyond what cannot be used. Lengths are of a side without the white space around it.
+
+    `strict`: a line that cannot be taken apart (too long for the reader, invalid UTF-8, not one tab) is an error.
+    `remove_controls`: control characters go; those that are white space (VT, FF, CR, FS to US) become a space.
+        Moses's tokenizer (`s/[\\000-\\037]//g`) and BERT's normaliser remove them all.
+    `max_chars`: characters of a side. A guard for the tokenizers' time rather than a filter: `--max-pieces` decides.
+    `max_ratio`: the longer side over the shorter, in UTF-8 bytes. 9 is the ratio of Moses's clean-corpus-n.perl, the
+        limit of GIZA++, there in words; OpusFilter's LengthRatioFilter defaults to 3, in words. Chinese, Japanese and
+        Thai have no words before they are segmented, and fewer characters for the same text: bytes even that out.
+    `drop_copies`: drop pairs whose sides are equal (a hard rule of Bicleaner); else they are kept, and noted.
+    `min_language_score`: drop pairs a side of which scores less for its own language (language_id.py); None is off.
+    """
+
+    strict: bool = False
+    remove_controls: bool = True
+    max_chars: int | None = 5_000
+    max_ratio: float | None = 9.0
+    drop_copies: bool = False
+    min_language_score: float | None = None
+
+
+class Cleaned(NamedTuple):
+    """The pairs that are left, in input order, and an account of all of the chunk's."""
+
+    pairs: list[SentencePair]
+    account: Account
+
+
+def clean(
+    chunk: RawChunk,
+    rules: Rules,
+    excluded: Collection[str] = frozenset(),
+    scorers: tuple[Scorer, Scorer] | None = None,
+) -> Cleaned:
+    """Decodes, repairs and filters a chunk. `scorers` are those of the two languages, for `min_language_score`.
+
+    Raises InputError, with file and line, only when `rules.strict`.
+    """
+    account = Account(read=chunk.size)
+    pairs: list[SentencePair] = []
+    columns = [lines(chunk, side_idx, account.repaired) for side_idx in range(len(chunk.sides))]
+    for index, line in enumerate(zip(*columns, strict=True)):
+        line_idx = chunk.first_line_idx + index
+        sides = _two_sides(line)
+        if sides is None:
+            found = malformed(chunk, index)
+            if rules.strict:
+                raise InputError(found.sentence)
+            account.drop(found.reason, line_idx, *(side[index] for side in chunk.sides))
+            continue
+        source = mend(sides[0], rules, account.repaired)
+        target = mend(sides[1], rules, account.repaired)
+        reason = _reason_to_drop(source.strip(), target.strip(), rules, excluded, scorers)
+        if reason is not None:
+            account.drop(reason, line_idx, source, target)
+            continue
+        pairs.append(SentencePair(line_idx, source, target))
+        if source.strip() == target.strip():
+            account.noted[COPY] += 1
+    assert len(pairs) == account.kept
+    return Cleaned(pairs, account)
+
+
+def lines(chunk: RawChunk, side_idx: int, repaired: Counter[str]) -> list[str | None]:
+    """The lines of one side, without byte order mark; None for those that cannot be decoded."""
+    found = [_decoded(raw) if len(raw) <= chunk.max_line_bytes else None for raw in chunk.sides[side_idx]]
+    if chunk.first_part_line_idx == 0 and found[0] is not None and found[0].startswith("\ufeff"):
+        repaired[BYTE_ORDER_MARK] += 1
+        found[0] = found[0].removeprefix("\ufeff")
+    return found
+
+
+def strict_lines(paths: Sequence[Path]) -> Iterator[str]:
+    """The lines of files that must be read to the last one: vocabularies, sentences to leave out.
+
+    Raises InputError for a line that is too long or not valid UTF-8.
+    """
+    for chunk in RawReader([(path,) for path in paths], _LINES):
+        for index, text in enumerate(lines(chunk, 0, Counter())):
+            if text is None:
+                raise InputError(malformed(chunk, index).sentence)
+            yield text
+
+
+def _decoded(raw: bytes) -> str | None:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def mend(side: str, rules: Rules, repaired: Counter[str]) -> str:
+    """A side without CR at its end and control characters."""
+    # What is removed does not print, and to ask for that is four times as fast as to search for it.
+    if side.isprintable():
+        return side
+    # At the end of the source as well: `paste` of two files with CR LF gives such a TSV.
+    if side.endswith("\r"):
+        repaired[CR] += 1
+        side = side.rstrip("\r")
+    if rules.remove_controls and _CONTROL.search(side):
+        repaired[CONTROLS] += 1
+        # "a\x0bb" is two words: a control that is white space must still part them.
+        side = _CONTROL.sub(lambda match: " " if match[0].isspace() else "", side)
+    return side
+
+
+def _two_sides(line: tuple[str | None, ...]) -> tuple[str, str] | None:
+    """Source and target; None when they cannot be told apart."""
+    if len(line) == 2:
+        source, target = line
+        return None if source is None or target is None else (source, target)
+    if line[0] is None:
+        return None
+    source, tab, target = line[0].partition("\t")
+    return (source, target) if tab and "\t" not in target else None
+
+
+class Malformed(NamedTuple):
+    reason: str
+    sentence: str
+
+
+def malformed(chunk: RawChunk, index: int) -> Malformed:
+    """Why `_two_sides` has nothing for this line."""
+    for path, side in zip(chunk.files, chunk.sides, strict=True):
+        where = f"{path} line {chunk.first_part_line_idx + index + 1:,}"
+        if len(side[index]) > chunk.max_line_bytes:
+            return Malformed(
+                f"line over {chunk.max_line_bytes:,} bytes",
+                f"{where}: must have at most {chunk.max_line_bytes:,} bytes, but has more. "
+                "Remove the line from both sides, or check that the file is text.",
+            )
+        try:
+            side[index].decode("utf-8")
+        except UnicodeDecodeError as error:
+            return Malformed(
+                INVALID_UTF8,
+                f"{where}: byte {error.start + 1} is not valid UTF-8 (0x{side[index][error.start]:02x}). "
+                "Convert the file to UTF-8 or remove the line from both sides.",
+            )
+    tabs = chunk.sides[0][index].count(b"\t")
+    return Malformed(
+        NOT_ONE_TAB,
+        f"{where}: must hold exactly one tab, between the two sentences, but holds {tabs}. Remove or mend the line.",
+    )
+
+
+def _reason_to_drop(
+    source: str,
+    target: str,
+    rules: Rules,
+    excluded: Collection[str],
+    scorers: tuple[Scorer, Scorer] | None,
+) -> str | None:
+    if not _has_text(source) or not _has_text(target):
+        return EMPTY_SIDE
+    if source in excluded or target in excluded:
+        return EXCLUDED
+    if rules.max_chars is not None and max(len(source), len(target)) > rules.max_chars:
+        return f"over {rules.max_chars:,} characters"
+    if rules.max_ratio is not None and _ratio(source, target) > rules.max_ratio:
+        return f"length ratio over {rules.max_ratio:g}"
+    if rules.drop_copies and source == target:
+        return COPY
+    if rules.min_language_score is not None:
+        assert scorers is not None
+        if min(scorers[0](source), scorers[1](target)) < rules.min_language_score:
+            return WRONG_LANGUAGE
+    return None
+
+
+def _has_text(stripped: str) -> bool:
+    """Whether anything is left without white space, format characters (U+200B, U+FEFF, …) and control characters."""
+    if not stripped:
+        return False
+    # Nearly always the first character tells: it is no white space, and nothing of these categories prints.
+    if stripped[0].isprintable():
+        return True
+    return any(not char.isspace() and unicodedata.category(char) not in {"Cc", "Cf"} for char in stripped)
+
+
+def _ratio(source: str, target: str) -> float:
+    a, b = len(source.encode()), len(target.encode())
+    return max(a, b) / min(a, b)

@@ -1,0 +1,97 @@
+"""weam-preprocess --explain N: one pair, from its line to its piece links, for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from .cleaning import Rules, clean
+from .corpus import DUPLICATE
+from .inputs import PairFiles
+from .pieces import PieceTokenizer
+from .prepare import SIDES, read_prepared, read_sentences
+from .projection import project_batch
+from .raw import RawReader
+from .spans import select, select_spans, unpack
+from .work import Work, load_arrays
+
+
+def render(
+    work: Work,
+    pair: PairFiles,
+    chunks: Sequence[int],
+    line: int,
+    tokenizer: PieceTokenizer,
+    rules: Rules,
+    excluded: Collection[str],
+) -> str:
+    """What became of an input line, counted from 1 through all files of the pair; words, links, pieces, piece links."""
+    for number in chunks:
+        prepared = read_prepared(work, pair.name, number)
+        place = int(np.searchsorted(prepared.line_idx, line - 1))
+        if place == len(prepared.line_idx) or prepared.line_idx[place] != line - 1:
+            continue
+        first = load_arrays(work.part(pair.name, "kept", number))["first"]
+        texts = next(t for at, t in enumerate(read_sentences(work, pair.name, number)) if at == place)
+        if not first[place]:
+            return f"{pair.name} line {line:,} was dropped: {DUPLICATE}\n  {texts[0]}\n  {texts[1]}"
+        return _explained(work, pair, number, place, line, texts, tokenizer)
+    return _dropped(pair, line, rules, excluded)
+
+
+def _explained(
+    work: Work, pair: PairFiles, number: int, place: int, line: int, texts: tuple[str, str], tokenizer: PieceTokenizer
+) -> str:
+    prepared = read_prepared(work, pair.name, number)
+    only = np.zeros(len(prepared.line_idx), dtype=bool)
+    only[place] = True
+    words = {side: select_spans(prepared.words[side], only) for side in SIDES}
+    pieces = {side: select_spans(prepared.pieces[side], only) for side in SIDES}
+    ids = {side: select(prepared.ids[side], prepared.pieces[side].sizes, only).tolist() for side in SIDES}
+    found = load_arrays(work.part(pair.name, "links", number))
+    first = load_arrays(work.part(pair.name, "kept", number))["first"]
+    among_kept = np.arange(len(found["sizes"])) == int(first[:place].sum())
+    links = select(found["links"], found["sizes"], among_kept)
+    linked = project_batch(
+        words["source"],
+        words["target"],
+        pieces["source"],
+        pieces["target"],
+        links.astype(np.int64),
+        np.array([len(links)]),
+    )
+    of_pieces = {"source": linked.source_words, "target": linked.target_words}
+    lines = [f"{pair.name} line {line:,}"]
+    of_words: dict[str, list[str]] = {}
+    for side, language, text in zip(SIDES, (pair.source_lang, pair.target_lang), texts, strict=True):
+        of_words[side] = [text[a:b] for a, b in unpack(words[side])[0]]
+        lines += [
+            f"  {language}      {text}",
+            f"  words   {_numbered(of_words[side])}",
+            f"  pieces  {_numbered(tokenizer.names(ids[side]))}",
+            f"  word of each piece  {' '.join(map(str, of_pieces[side].tolist()))}",
+        ]
+    named = (f"{i}-{j} {of_words['source'][i]}–{of_words['target'][j]}" for i, j in links.tolist())
+    lines.append(f"  word links   {', '.join(named) or 'none'}")
+    lines.append(f"  piece links  {' '.join(f'{p}-{q}' for p, q in linked.links.tolist()) or 'none'}")
+    return "\n".join(lines)
+
+
+def _numbered(items: Sequence[str]) -> str:
+    return "  ".join(f"{number}:{item}" for number, item in enumerate(items))
+
+
+def _dropped(pair: PairFiles, line: int, rules: Rules, excluded: Collection[str]) -> str:
+    for chunk in RawReader(pair.parts, 1_000):
+        place = line - 1 - chunk.first_line_idx
+        if 0 <= place < chunk.size:
+            sides = tuple([side[place]] for side in chunk.sides)
+            alone = chunk._replace(
+                first_line_idx=line - 1, first_part_line_idx=chunk.first_part_line_idx + place, sides=sides
+            )
+            account = clean(alone, rules, excluded).account
+            reasons = account.dropped or Counter(["its pieces (none, a special one, or over --max-pieces)"])
+            return f"{pair.name} line {line:,} was dropped: {', '.join(reasons)}"
+    return f"{pair.name} has no line {line:,}"

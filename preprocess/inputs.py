@@ -1,0 +1,41 @@
+"""Which files a language pair is read from: `--pair`, given once or several times for the same pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from .corpus import parse_pair
+from .errors import InputError
+
+
+class PairFiles(NamedTuple):
+    """A name like `en-de`, its two languages, and its parts in the order given.
+
+    A part is one TSV file or two files of lines, and its lines follow those of the part before it.
+    """
+
+    name: str
+    source_lang: str
+    target_lang: str
+    parts: tuple[tuple[Path, ...], ...]
+
+
+def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
+    """All `--pair` options: `en-de=FILE.tsv` or `en-de=FILE.en,FILE.de`; the same name again adds a part.
+
+    Pairs come in the order of their first option. Raises InputError.
+    """
+    pairs: dict[str, PairFiles] = {}
+    for text in texts:
+        spec = parse_pair(text)
+        before = pairs.get(spec.name, PairFiles(spec.name, spec.source_lang, spec.target_lang, ()))
+        parts = (*before.parts, spec.files)
+        # A file that stands twice is a slip: its pairs would all be duplicates, or translate themselves.
+        for file, count in Counter(file for part in parts for file in part).items():
+            if count > 1:
+                raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
+        pairs[spec.name] = before._replace(parts=parts)
+    return list(pairs.values())

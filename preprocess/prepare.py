@@ -1,0 +1,159 @@
+"""A chunk of raw lines -> clean pairs, pieces and words: everything that does not need the other chunks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import dropped
+from .cleaning import Rules, Scorer, clean
+from .dropped import Account, Example
+from .duplicates import keys
+from .pieces import PieceArrays, PieceTokenizer
+from .raw import RawChunk
+from .spans import SpanArrays, select, select_spans
+from .words import segmenter
+from .work import Work, load_arrays, save_arrays, written
+
+NO_PIECES = "no pieces"
+SPECIAL = "special piece in the text"
+SIDES = ("source", "target")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a worker must know. `words`: language -> kind of segmenter, where the user chose one."""
+
+    work: Work
+    pair: str
+    languages: tuple[str, str]
+    tokenizer: Path
+    max_pieces: int
+    rules: Rules
+    excluded: frozenset[str]
+    words: dict[str, str]
+
+
+class Prepared(NamedTuple):
+    """The kept pairs of one chunk: n pairs.
+
+    line_idx (n,) input lines; keys (n, 2) for duplicates; ids: flat tokenizer ids of each side; pieces, words: spans of
+    each side.
+    """
+
+    line_idx: np.ndarray
+    keys: np.ndarray
+    ids: dict[str, np.ndarray]
+    pieces: dict[str, SpanArrays]
+    words: dict[str, SpanArrays]
+
+
+def prepare(job: tuple[Preparation, RawChunk]) -> int:
+    """Writes a chunk's part of the stage `prepared`: arrays, sentences, and the account, which is written last.
+
+    Returns:
+        the chunk's number.
+    """
+    how, chunk = job
+    tokenizer = _tokenizer(how.tokenizer)
+    cleaned = clean(chunk, how.rules, how.excluded, _scorers(how))
+    account = cleaned.account
+    sides = ([pair.source for pair in cleaned.pairs], [pair.target for pair in cleaned.pairs])
+    encoded = [tokenizer.encode_arrays(side) for side in sides]
+    usable = np.ones(len(cleaned.pairs), dtype=bool)
+    for reason, is_so in _reasons_to_drop(tokenizer, encoded, how.max_pieces):
+        for place in np.flatnonzero(is_so & usable):
+            pair = cleaned.pairs[place]
+            account.drop(reason, pair.line_idx, pair.source, pair.target)
+        usable &= ~is_so
+    kept = [pair for pair, is_usable in zip(cleaned.pairs, usable, strict=True) if is_usable]
+    arrays = {"line_idx": np.array([pair.line_idx for pair in kept], dtype=np.int64), "keys": keys(kept)}
+    texts = ([pair.source for pair in kept], [pair.target for pair in kept])
+    for name, language, sentences, pieces in zip(SIDES, how.languages, texts, encoded, strict=True):
+        arrays[f"{name}.ids"] = select(pieces.ids, pieces.spans.sizes, usable).astype(np.int32)
+        cut = segmenter(language, how.words.get(language))
+        before = cut.by_white_space
+        spans = {"pieces": select_spans(pieces.spans, usable), "words": cut.span_arrays(sentences)}
+        for what, found in spans.items():
+            arrays |= {f"{name}.{what}.{field}": value.astype(np.int32) for field, value in found._asdict().items()}
+        if rewritten := cut.by_white_space - before:
+            account.repaired[f"{language} words by white space"] += rewritten
+    save_arrays(how.work.part(how.pair, "prepared", chunk.number), arrays)
+    with written(how.work.part(how.pair, "sentences", chunk.number, ".jsonl")) as beside:
+        lines = (json.dumps([pair.source, pair.target], ensure_ascii=False) + "\n" for pair in kept)
+        beside.write_text("".join(lines), encoding="utf-8", newline="\n")
+    with written(how.work.part(how.pair, "account", chunk.number, ".json")) as beside:
+        beside.write_text(json.dumps(vars(account), ensure_ascii=False), encoding="utf-8")
+    return chunk.number
+
+
+def is_prepared(work: Work, pair: str, number: int) -> bool:
+    return work.part(pair, "account", number, ".json").is_file()
+
+
+def read_account(work: Work, pair: str, number: int) -> Account:
+    stored: dict[str, Any] = json.loads(work.part(pair, "account", number, ".json").read_text(encoding="utf-8"))
+    examples = {reason: [Example(*example) for example in found] for reason, found in stored["examples"].items()}
+    counts = {name: Counter(stored[name]) for name in ("dropped", "repaired", "noted")}
+    return dropped.Account(stored["read"], **counts, examples=examples)
+
+
+def read_prepared(work: Work, pair: str, number: int) -> Prepared:
+    arrays = load_arrays(work.part(pair, "prepared", number))
+
+    def spans(side: str, what: str) -> SpanArrays:
+        fields = (arrays[f"{side}.{what}.{field}"].astype(np.int64) for field in SpanArrays._fields)
+        return SpanArrays(*fields)
+
+    return Prepared(
+        arrays["line_idx"],
+        arrays["keys"],
+        {side: arrays[f"{side}.ids"] for side in SIDES},
+        {side: spans(side, "pieces") for side in SIDES},
+        {side: spans(side, "words") for side in SIDES},
+    )
+
+
+def read_sentences(work: Work, pair: str, number: int) -> Iterator[tuple[str, str]]:
+    """The kept pairs of a chunk, repaired, in order."""
+    with work.part(pair, "sentences", number, ".jsonl").open(encoding="utf-8") as stream:
+        for line in stream:
+            source, target = json.loads(line)
+            yield source, target
+
+
+def _reasons_to_drop(
+    tokenizer: PieceTokenizer, sides: Sequence[PieceArrays], max_pieces: int
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """What makes pairs unusable, and which pairs it does; the first reason counts. Nothing is ever cut."""
+    sizes = [side.spans.sizes for side in sides]
+    yield NO_PIECES, (sizes[0] == 0) | (sizes[1] == 0)
+    reserved = np.array(sorted(tokenizer.reserved_ids))
+    special = np.zeros(len(sizes[0]), dtype=bool)
+    for side in sides:
+        owner = np.repeat(np.arange(len(side.spans.sizes)), side.spans.sizes)
+        special[owner[np.isin(side.ids, reserved)]] = True
+    yield SPECIAL, special
+    yield f"over {max_pieces} pieces", sizes[0] + sizes[1] + tokenizer.pair.special_pieces > max_pieces
+
+
+@cache
+def _tokenizer(folder: Path) -> PieceTokenizer:
+    """Opened once in each worker."""
+    return PieceTokenizer(folder)
+
+
+def _scorers(how: Preparation) -> tuple[Scorer, Scorer] | None:
+    if how.rules.min_language_score is None:
+        return None
+    from .language_id import scorer
+
+    return scorer(how.languages[0]), scorer(how.languages[1])

@@ -1,0 +1,157 @@
+"""Where words end within a chunk, which is a run of characters without white space. Pure: no segmenter.
+
+A cut is the list of the offsets at which the words of a chunk end; its last number is the chunk's length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence, Set
+from functools import cache
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spans import Span, SpanArrays
+
+Cut = Sequence[int]
+
+_CHUNK = re.compile(r"\S+")  # as str.split() sees them
+
+# Zero-width non-joiner, zero-width joiner, word joiner: the words on both sides of one are a single word.
+_JOINERS = frozenset("\u200c\u200d\u2060")
+
+
+@cache
+def clinging() -> frozenset[str]:
+    """Combining marks, control and format characters: they belong to the character before them."""
+    # Unicode has no such characters between the last of its scripts and the tags of plane 14.
+    every = (chr(code) for codes in (range(0x20000), range(0xE0000, 0xE0200)) for code in codes)
+    return frozenset(char for char in every if unicodedata.category(char).startswith("M") or _is_format(char))
+
+
+@cache
+def formatting() -> frozenset[str]:
+    """Control and format characters other than white space: nothing that a reader sees."""
+    return frozenset(char for char in clinging() if _is_format(char))
+
+
+def _is_format(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf") and not char.isspace()
+
+
+def without(removed: Set[str], text: str) -> str:
+    return "".join(char for char in text if char not in removed)
+
+
+def cut_chunks(chunks: Sequence[str], tokens: Iterable[str]) -> list[Cut] | None:
+    """Cuts of the chunks where the tokens end; None when the tokens are not just the chunks' own characters.
+
+    Tokens may hold white space (jieba returns it); one that reaches over a chunk's end is cut there.
+    """
+    parts = " ".join(tokens).split()
+    if "".join(parts) != "".join(chunks):
+        return None
+    lengths = map(len, parts)
+    cuts: list[Cut] = []
+    left = 0  # characters of the current token that no chunk has taken yet
+    for chunk in chunks:
+        ends = []
+        end = 0
+        while end < len(chunk):
+            left = left or next(lengths)
+            step = min(left, len(chunk) - end)
+            end, left = end + step, left - step
+            ends.append(end)
+        cuts.append(ends)
+    return cuts
+
+
+def put_back(chunk: str, removed: Set[str], cut: Cut) -> Cut:
+    """The cut of a chunk, from that of the chunk without its `removed` characters.
+
+    They go to the word before them, at the chunk's beginning to the first word; alone they are a word.
+    """
+    kept = [idx for idx, char in enumerate(chunk) if char not in removed]
+    if not kept:
+        return (len(chunk),)
+    kept.append(len(chunk))
+    return [kept[end] for end in cut]
+
+
+def separable(chunk: str, cut: Cut) -> Cut:
+    """The cut without the places where no word can end: before a combining mark, beside a joiner."""
+    if len(cut) == 1 or clinging().isdisjoint(chunk):
+        return cut
+    inner = [end for end in cut[:-1] if chunk[end] not in clinging() and chunk[end - 1] not in _JOINERS]
+    return [*inner, len(chunk)]
+
+
+def cut_tokens(text: str, tokens: Iterable[str]) -> list[Cut] | None:
+    """Cuts of the chunks of a text by a segmenter's tokens, which may lack control and format characters.
+
+    None when the tokens are not the text's own characters.
+    """
+    chunks, found = text.split(), list(tokens)
+    cuts = cut_chunks(chunks, found)
+    if cuts is None:
+        removed = formatting()
+        cuts = cut_chunks([without(removed, chunk) for chunk in chunks], [without(removed, token) for token in found])
+        if cuts is None:
+            return None
+        cuts = [put_back(chunk, removed, cut) for chunk, cut in zip(chunks, cuts, strict=True)]
+    return [separable(chunk, cut) for chunk, cut in zip(chunks, cuts, strict=True)]
+
+
+def spans_of(text: str, cuts: Sequence[Cut]) -> list[Span]:
+    """The spans of the words of a text."""
+    spans = []
+    cursor = 0
+    for chunk, cut in zip(text.split(), cuts, strict=True):
+        begin = start = text.index(chunk, cursor)
+        for end in cut:
+            spans.append((start, begin + end))
+            start = begin + end
+        cursor = start
+    return spans
+
+
+def span_arrays(texts: Sequence[str], cuts: Iterable[Sequence[Cut]]) -> SpanArrays:
+    """`spans_of` of many texts."""
+    chunks: list[str] = []
+    flat: list[Cut] = []
+    irregular: dict[int, list[int]] = {}  # first chunk -> where the chunks of that text begin
+    counts: list[int] = []
+    for text, of_text in zip(texts, cuts, strict=True):
+        split = text.split()
+        if " ".join(split) != text:
+            irregular[len(chunks)] = [match.start() for match in _CHUNK.finditer(text)]
+        chunks += split
+        flat += of_text
+        counts.append(len(split))
+    sizes = np.array(counts, dtype=np.int64)
+    lengths = _integers(map(len, chunks), len(chunks))
+    # Where each chunk begins, if one space stands between two.
+    before = np.append(0, np.cumsum(lengths + 1))
+    stops = np.cumsum(sizes)
+    begins = before[:-1] - np.repeat(before[stops - sizes], sizes)
+    for first, places in irregular.items():
+        begins[first : first + len(places)] = places
+    words = _integers(map(len, flat), len(flat))
+    last = np.cumsum(words)
+    ends = _integers(chain.from_iterable(flat), int(words.sum())) + np.repeat(begins, words)
+    starts = np.append(0, ends)[:-1]  # where the word before ends …
+    starts[last - words] = begins  # … but for the first of a chunk
+    return SpanArrays(starts, ends, np.diff(np.append(0, last)[np.append(0, stops)]))
+
+
+def _integers(values: Iterable[int], count: int) -> NDArray[np.int64]:
+    return np.fromiter(values, dtype=np.int64, count=count)
+
+
+def locate(text: str, tokens: Iterable[str]) -> list[Span] | None:
+    """Spans of a segmenter's tokens in the raw text; None when they are not the text's own characters."""
+    cuts = cut_tokens(text, tokens)
+    return None if cuts is None else spans_of(text, cuts)

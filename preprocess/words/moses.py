@@ -1,0 +1,131 @@
+"""Words by the rules of the Moses tokenizer (sacremoses), worked out once for every kind of chunk.
+
+The words are always those that sacremoses gives for the whole sentence. Its rules look over white space in few places,
+and at few properties of a character, so most chunks can be cut alone, and like others of the same shape.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from functools import lru_cache
+
+from .chunks import Cut, clinging, cut_chunks, put_back, separable, without
+
+_REMEMBERED = 1 << 17  # chunks, and shapes of chunks; some 30 MB each when full
+# sacremoses writes dots as such words and back, so it takes one that stands in the text for dots.
+_DOTS = "DOTMULTI"
+_LARGE = "A"  # what follows a full stop, where it is neither a small letter nor a digit
+_NEED_NEIGHBOURS = frozenset("',")
+# All marks, control and format characters are among these: a quick look that settles most Latin text.
+_SUSPECTS = re.compile(r"[^ -~\xa0-\xac\xae-\u02ff]")
+
+
+class MosesCutter:
+    """Cuts the chunks of a text by the rules of `rules`, a language that sacremoses knows."""
+
+    def __init__(self, rules: str) -> None:
+        from sacremoses import MosesTokenizer
+
+        self._moses = moses = MosesTokenizer(rules)
+        self._lower = frozenset(moses.IsLower)
+        self._prefixes = frozenset(moses.NONBREAKING_PREFIXES + moses.NUMERIC_ONLY_PREFIXES)
+        self._alphanumeric = frozenset(moses.IsAlnum)
+        # Moses takes marks that it does not know (the accents of decomposed text, the tones of Thai) for symbols
+        # and puts them apart. It never sees them here, nor control and format characters.
+        self._unseen = clinging() - self._alphanumeric
+        self._shapes = self._shape_table()
+        self._cut_literal = lru_cache(_REMEMBERED)(self._cut_between)
+        self._remembered = lru_cache(_REMEMBERED)(self._cut_chunk)
+
+    def __call__(self, text: str) -> Sequence[Cut] | None:
+        chunks = text.split()
+        if _SUSPECTS.search(text) is None or self._unseen.isdisjoint(text):
+            return self._cut(chunks)
+        seen = [without(self._unseen, chunk) for chunk in chunks]
+        found = self._cut([chunk for chunk in seen if chunk])
+        if found is None:
+            return None
+        cuts = iter(found)
+        both = zip(chunks, seen, strict=True)
+        whole = [put_back(chunk, self._unseen, next(cuts) if rest else ()) for chunk, rest in both]
+        return [separable(chunk, cut) for chunk, cut in zip(chunks, whole, strict=True)]
+
+    def _cut(self, chunks: Sequence[str]) -> Sequence[Cut] | None:
+        text = " ".join(chunks)
+        if _context_matters(text):
+            return self._cut_whole(chunks)
+        if ". " not in text:
+            cuts = list(map(self._remembered, chunks))
+        else:
+            neighbours = zip(chunks, [*chunks[1:], _LARGE], strict=True)
+            cuts = [
+                self._remembered(chunk, self._kind(after[0])) if chunk[-1] == "." else self._remembered(chunk)
+                for chunk, after in neighbours
+            ]
+        found = [cut for cut in cuts if cut is not None]
+        return found if len(found) == len(chunks) else self._cut_whole(chunks)
+
+    def _kind(self, char: str) -> str:
+        """What Moses asks of the token after a full stop: whether it begins with a small letter or a digit."""
+        if char in self._lower:
+            return "a"
+        return "0" if "0" <= char <= "9" else _LARGE
+
+    def _cut_chunk(self, chunk: str, following: str = _LARGE) -> Cut | None:
+        cut = self._cut_literal(chunk.translate(self._shapes) if self._shape_is_all(chunk) else chunk, following)
+        return None if cut is None else separable(chunk, cut)  # in a shape, marks are letters
+
+    def _shape_is_all(self, chunk: str) -> bool:
+        """Whether Moses asks no more of the chunk's letters than which kind of character they are.
+
+        It looks letters up where an apostrophe or a full stop stands beside them ("'s", "etc.").
+        """
+        if "'" in chunk:
+            return False
+        stop = chunk.find(".")
+        if stop < 0:
+            return True
+        return stop == len(chunk) - 1 and self._alphanumeric.issuperset(chunk[:-1]) and chunk[:-1] not in self._prefixes
+
+    def _shape_table(self) -> dict[int, str]:
+        """Letters and digits of one kind (alphabetic or not, numeric or not) become one of them."""
+        alphabetic, numeric = frozenset(self._moses.IsAlpha), frozenset(self._moses.IsN)
+        in_prefixes = frozenset().union(*self._prefixes)
+        kinds: dict[tuple[bool, bool], list[str]] = {}
+        for char in sorted(self._alphanumeric):
+            kinds.setdefault((char in alphabetic, char in numeric), []).append(char)
+        table = {}
+        for chars in kinds.values():
+            # Nothing that a rule or a list names, so that no shape is a word which it names.
+            named = in_prefixes.union(string.ascii_letters)
+            representative = next(char for char in chars if char not in named)
+            table.update(dict.fromkeys(map(ord, chars), representative))
+        return table
+
+    def _cut_between(self, chunk: str, following: str) -> Cut | None:
+        """The cut of a chunk in the middle of a sentence, before a chunk that is like `following`."""
+        cuts = self._cut_whole(["a", chunk, following])
+        return None if cuts is None else tuple(cuts[1])
+
+    def _cut_whole(self, chunks: Sequence[str]) -> list[Cut] | None:
+        cuts = cut_chunks(chunks, self._moses.tokenize(" ".join(chunks), escape=False))
+        return None if cuts is None else [separable(chunk, cut) for chunk, cut in zip(chunks, cuts, strict=True)]
+
+
+def _context_matters(text: str) -> bool:
+    """Whether a rule of Moses may look over white space at anything but what follows a full stop.
+
+    The rules for commas and apostrophes ask for the characters before and after, so they do not apply at a sentence's
+    ends; and of two apostrophes with one space between, the first uses the space up.
+    """
+    return text[:1] in _NEED_NEIGHBOURS or text[-1:] in _NEED_NEIGHBOURS or "' '" in text or _DOTS in text
+
+
+def moses_cutter(lang: str) -> tuple[MosesCutter, bool]:
+    """The cutter of a language, and whether sacremoses has rules for it; if not, they are those of English."""
+    from sacremoses.corpus import NonbreakingPrefixes
+
+    known = lang in NonbreakingPrefixes().available_langs.values() or lang in {"ja", "ko"}
+    return MosesCutter(lang if known else "en"), known

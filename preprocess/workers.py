@@ -1,0 +1,50 @@
+"""Runs the same function on many items: here, in processes of this machine, or (submitit) as a Slurm array."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """A context manager. `count` 1 runs everything in this process."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        if self.count > 1:
+            # Not forked: the tokenizers' threads do not survive a fork.
+            context = multiprocessing.get_context("forkserver")
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in any order. Only a few items are taken ahead, so they may be large and many."""
+        if self._pool is None:
+            yield from map(function, items)
+            return
+        waiting: set[Future[Any]] = set()
+        for item in items:
+            waiting.add(self._pool.submit(function, item))
+            if len(waiting) > 2 * self.count:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+
+
+def _begin() -> None:
+    logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING)

@@ -1,0 +1,211 @@
+"""The encoder aligner: links of states drawn by hand, and a tiny BERT against its own hidden states."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from weam_preprocess import aligners
+from weam_preprocess.aligners import EncoderOptions
+from weam_preprocess.aligners.encoder_links import piece_links, word_links
+from weam_preprocess.errors import InputError
+
+# States in the plane: the source pieces point east, north and (shorter) east; the target pieces north, east.
+SOURCE = np.array([[2, 0], [0, 1], [1, 0]], dtype=np.float32)
+TARGET = np.array([[0, 1], [3, 0]], dtype=np.float32)
+
+
+def test_argmax_takes_the_most_similar_piece_by_cosine() -> None:
+    #          target 0  1
+    # cosine: source 0: 0  1
+    #         source 1: 1  0
+    #         source 2: 0  1      source 0 and 2 are equally like target 1: the first is its best
+    links = piece_links(SOURCE, TARGET, "argmax", 0.001)
+    assert links.forward == [(1, 0), (0, 1)]
+    assert links.reverse == [(0, 1), (1, 0), (2, 1)]
+    assert word_links(links, [[0], [1], [2]], [[0], [1]], "intersect") == ([(0, 1), (1, 0)], None)
+    assert word_links(links, [[0], [1], [2]], [[0], [1]], "union") == ([(0, 1), (1, 0), (2, 1)], None)
+    # Two pieces of one word: a link of either is the word's.
+    assert word_links(links, [[0], [1], [0]], [[0], [1]], "union") == ([(0, 1), (1, 0)], None)
+
+
+def test_softmax_takes_all_above_the_threshold_with_the_mean_of_both_directions() -> None:
+    # inner product: source 0: 0 6
+    #                source 1: 1 0
+    #                source 2: 0 3
+    e = np.exp
+    over_source = {(1, 0): e(1) / (2 + e(1)), (0, 1): e(6) / (e(6) + 1 + e(3)), (2, 1): e(3) / (e(6) + 1 + e(3))}
+    over_target = {(1, 0): e(1) / (e(1) + 1), (0, 1): e(6) / (e(6) + 1), (2, 1): e(3) / (e(3) + 1)}
+    links = piece_links(SOURCE, TARGET, "softmax", 0.25)
+    assert sorted(links.forward) == [(0, 1), (1, 0)]  # 2-1 has 0.047 only
+    assert sorted(links.reverse) == [(0, 1), (1, 0), (1, 1), (2, 1)]  # 1-1 has 0.27
+    one_each = ([[0], [1], [2]], [[0], [1]])
+    found, probabilities = word_links(links, *one_each, "intersect")
+    assert found == [(0, 1), (1, 0)]
+    assert probabilities == pytest.approx([(over_source[link] + over_target[link]) / 2 for link in found])
+    found, probabilities = word_links(links, *one_each, "forward")
+    assert probabilities == pytest.approx([over_source[link] for link in found])
+    # Source pieces 0 and 2 are one word: it has the likelier link's probability.
+    found, probabilities = word_links(links, [[0], [1], [0]], [[0], [1]], "union")
+    assert found == [(0, 1), (1, 0), (1, 1)]
+    assert probabilities is not None
+    assert probabilities[0] == pytest.approx((over_source[0, 1] + over_target[0, 1]) / 2)
+
+
+def test_probabilities_lie_above_0_and_at_most_at_1() -> None:
+    far = np.array([[60, 0], [0, 60]], dtype=np.float32)
+    links = piece_links(far, far, "softmax", 0.5)
+    assert (links.probability((0, 0), "intersect"), links.probability((0, 1), "intersect")) == (1.0, 0.0001)
+
+
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *["the", "house", "small", "das", "haus", "kle", "##ine", "a", "ein", "book", "buch", "."],
+]
+PAIRS = [
+    (["The", "small", "house"], ["Das", "kleine", "Haus"]),
+    (["the", "book", "."], ["das", "Buch", "."]),
+    (["a", "house"], ["ein", "Haus"]),
+    (["a"], ["kleine", "kleine", "kleine", "kleine"]),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of 3 layers with random weights."""
+    path = tmp_path_factory.mktemp("encoder")
+    (path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    transformers.BertTokenizerFast(vocab=str(path / "vocab.txt"), do_lower_case=True).save_pretrained(path)
+    torch.manual_seed(3)
+    config = transformers.BertConfig(
+        vocab_size=len(PIECES),
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=12,
+        initializer_range=0.5,
+    )
+    transformers.BertModel(config).save_pretrained(path)
+    return path
+
+
+def states(folder: Path, layer: int, sentence: str) -> np.ndarray:
+    """Of one sentence alone, without its special pieces."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        return (
+            model(**tokenizer(sentence, return_tensors="pt"), output_hidden_states=True)
+            .hidden_states[layer][0, 1:-1]
+            .numpy()
+        )
+
+
+@pytest.mark.parametrize("layer", [None, 0, 3])
+def test_links_are_those_of_the_layers_states(folder: Path, layer: int | None) -> None:
+    aligner = aligners.build("encoder", model=folder, encoder=EncoderOptions(layer=layer, batch_size=2))
+    layer = 2 if layer is None else layer  # two thirds of 3
+    assert aligner.name == f"encoder (softmax, layer {layer}, threshold 0.001)"
+    links, probabilities = aligner.align(PAIRS[:1])
+    # das kle ##ine haus
+    words = [[0], [1], [1], [2]]
+    expected = piece_links(
+        states(folder, layer, "The small house"), states(folder, layer, "Das kleine Haus"), "softmax", 1e-3
+    )
+    wanted = word_links(expected, [[0], [1], [2]], words, "intersect")
+    assert probabilities is not None
+    assert links == [wanted[0]]
+    assert probabilities[0] == pytest.approx(wanted[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["softmax", "argmax"])
+def test_batches_and_padding_change_nothing(folder: Path, method: str) -> None:
+    def align(pairs: list[Any], size: int) -> aligners.Alignments:
+        options = EncoderOptions(method=method, batch_size=size)
+        return aligners.build("encoder", model=folder, encoder=options).align(pairs, "union")
+
+    together = align(PAIRS, 8)
+    assert align(PAIRS, 8) == together
+    assert any(together.links)
+    for n, pair in enumerate(PAIRS):
+        alone = align([pair], 1)
+        assert alone.links[0] == together.links[n]
+        if method == "softmax":
+            assert alone.probabilities is not None
+            assert together.probabilities is not None
+            assert alone.probabilities[0] == pytest.approx(together.probabilities[n], abs=1e-5)
+        else:
+            assert together.probabilities is None
+
+
+def test_words_keep_their_case_on_the_way_to_the_tokenizer(folder: Path, tmp_path: Path) -> None:
+    aligner = aligners.build("encoder", model=folder)
+    assert aligner.line((["The"], ["Das"])) == "The ||| Das"
+
+
+def test_words_behind_the_cut_and_words_without_pieces_have_no_links(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aligner = aligners.build("encoder", model=folder, encoder=EncoderOptions(method="argmax"))
+    links = aligner.align([(["house"] * 30, ["haus"]), (["\u200b"], ["haus"])], "union").links
+    # 12 pieces, of which 2 are special.
+    assert {i for i, _ in links[0]} == set(range(10))
+    assert links[1] == []
+    assert "1 sentences had over 12 pieces and were cut" in caplog.text
+
+
+def test_bf16(folder: Path) -> None:
+    aligner = aligners.build("encoder", model=folder, encoder=EncoderOptions(bf16=True))
+    assert aligner.name.endswith(", bf16)")
+    assert any(aligner.align(PAIRS).links)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (EncoderOptions(method="max"), "method must be one of softmax, argmax, but is 'max'"),
+        (EncoderOptions(layer=4), "layer must be 0 to 3 in .*, but is 4"),
+        (EncoderOptions(threshold=1.0), r"threshold must lie between 0 and 1, but is 1\.0"),
+        (EncoderOptions(batch_size=0), "batch size must be at least 1 sentence, but is 0"),
+    ],
+)
+def test_options_that_cannot_be(folder: Path, options: EncoderOptions, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        aligners.build("encoder", model=folder, encoder=options)
+
+
+def test_folders_that_are_no_encoder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="The aligner encoder needs a Hugging Face folder: add --aligner-model DIR"):
+        aligners.build("encoder")
+    with pytest.raises(InputError, match=r"has no config\.json, so it is no Hugging Face folder"):
+        aligners.build("encoder", model=tmp_path)
+    # A checkpoint with a layer less than its config says: the rest would be random numbers.
+    cut = tmp_path / "cut"
+    shutil.copytree(folder, cut)
+    config = json.loads((cut / "config.json").read_text(encoding="utf-8"))
+    (cut / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"lacks [0-9]+ weights, such as encoder\.layer\.3"):
+        aligners.build("encoder", model=cut)
+    (cut / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="cut does not load as an encoder: "):
+        aligners.build("encoder", model=cut)
+
+
+def test_the_version_names_the_very_encoder(folder: Path, tmp_path: Path) -> None:
+    version = aligners.build("encoder", model=folder).version
+    shutil.copytree(folder, tmp_path / "copy")
+    assert aligners.build("encoder", model=tmp_path / "copy").version == version
+    weights = tmp_path / "copy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert aligners.build("encoder", model=tmp_path / "copy").version != version

@@ -1,0 +1,138 @@
+"""The same bytes for any number of workers, any size of chunk, and after a kill; --explain; several files of a pair."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import GERMAN, write_tsv
+from weam_preprocess import cli, pipeline
+from weam_preprocess.inputs import parse_pair_files
+
+pytest.importorskip("fairseq")
+
+
+def corpus(folder: Path, count: int = 300) -> Path:
+    """Sentences with numbers in them, so that hardly two are equal; some twice, some to be dropped."""
+    pairs = [(f"{a[:-1]} {n % 280}.", f"{b[:-1]} {n % 280}.") for n in range(count) for a, b in [GERMAN[n % 8]]]
+    return write_tsv(folder / "en-de.tsv", [*pairs, ("", "leer"), ("A [SEP] B", "A B")])
+
+
+def options(tsv: Path, destdir: Path, **more: object) -> pipeline.Options:
+    common: dict[str, object] = {"train_tokenizer": "wordpiece", "vocab_size": 200, "valid_size": 20, "aligner": "hmm"}
+    return pipeline.Options(tuple(parse_pair_files([f"en-de={tsv}"])), destdir, **(common | more))  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    folder = tmp_path_factory.mktemp("plain")
+    tsv = corpus(folder)
+    pipeline.run(options(tsv, folder / "bin"))
+    return tsv, contents(folder / "bin")
+
+
+@pytest.mark.parametrize(("chunk", "workers"), [(50, 1), (7, 1), (64, 2)])
+def test_chunks_and_workers_change_nothing(
+    plain: tuple[Path, dict[str, bytes]], chunk: int, workers: int, tmp_path: Path
+) -> None:
+    report = pipeline.run(options(plain[0], tmp_path / "bin", chunk=chunk, workers=workers))
+    found = contents(tmp_path / "bin")
+    assert sorted(found) == sorted(plain[1])
+    assert [name for name in found if found[name] != plain[1][name]] == []
+    account = report.pairs[0].account
+    assert account.read == 302
+    assert account.kept == report.pairs[0].train + report.pairs[0].valid
+    assert account.dropped["duplicate pair"] == 20
+
+
+def test_a_killed_run_goes_on(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200", "--resume"]
+    words += ["--valid-size", "20", "--aligner", "hmm", "--destdir", str(tmp_path / "bin")]
+    process = subprocess.Popen([sys.executable, "-m", "weam_preprocess.cli", *words], stderr=subprocess.DEVNULL)
+    work = tmp_path / "bin.incomplete" / "work" / "en-de"
+    deadline = time.monotonic() + 60
+    while not list(work.glob("account.*.json")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in work.glob("account.*.json")}
+    assert done
+    assert not (tmp_path / "bin").exists()
+    assert cli.main(words) == 0
+    found = contents(tmp_path / "bin")
+    assert [name for name in plain[1] if found[name] != plain[1][name]] == []
+    assert not (tmp_path / "bin.incomplete").exists()
+
+
+def test_finished_parts_are_not_made_again(
+    plain: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(plain[0], tmp_path / "bin", chunk=50, resume=True)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_merge", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(asked)
+    for name in ("prepare", "_align"):
+        monkeypatch.setattr(pipeline, name, killed)
+    monkeypatch.setattr("weam_preprocess.binarize.binarize", killed)
+    pipeline.run(asked)
+    assert contents(tmp_path / "bin") == plain[1]
+
+
+def test_another_run_is_not_gone_on_with(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    (tmp_path / "bin.incomplete").mkdir()
+    words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--destdir", str(tmp_path / "bin")]
+    process = subprocess.Popen([sys.executable, "-m", "weam_preprocess.cli", *words, "--vocab-size", "200"])
+    while not (tmp_path / "bin.incomplete" / "work" / "run.json").exists() and process.poll() is None:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    other = [*words, "--vocab-size", "201", "--resume"]
+    result = subprocess.run([sys.executable, "-m", "weam_preprocess.cli", *other], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "but these differ: options. Leave --resume out to start anew." in result.stderr
+    assert (tmp_path / "bin.incomplete").exists()
+
+
+def test_several_files_of_a_pair_are_one_text(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    lines = plain[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "a.tsv").write_text("".join(lines[:100]), encoding="utf-8")
+    sides = [line.rstrip("\n").split("\t") for line in lines[100:]]
+    for at, language in enumerate(("en", "de")):
+        (tmp_path / f"b.{language}").write_text("".join(side[at] + "\n" for side in sides), encoding="utf-8")
+    files = parse_pair_files([f"en-de={tmp_path / 'a.tsv'}", f"en-de={tmp_path / 'b.en'},{tmp_path / 'b.de'}"])
+    asked = options(plain[0], tmp_path / "bin")
+    pipeline.run(pipeline.Options(**(vars(asked) | {"pairs": tuple(files)})))
+    found = contents(tmp_path / "bin")
+    assert [name for name in plain[1] if found[name] != plain[1][name] and name != "dropped.tsv"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (1, ["en-de line 1\n", "pieces  0:The", "word links   1-1 house–Haus"]),
+        (281, ["en-de line 281 was dropped: duplicate pair"]),
+        (301, ["en-de line 301 was dropped: empty side"]),
+        (302, ["en-de line 302 was dropped: its pieces"]),
+        (303, ["en-de has no line 303"]),
+    ],
+)
+def test_a_pair_is_explained(line: int, shown: list[str], plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    explained = pipeline.run(options(plain[0], tmp_path / "bin", explain=line, chunk=90)).explained
+    assert len(explained) == 1
+    for part in shown:
+        assert part in explained[0], explained[0]
