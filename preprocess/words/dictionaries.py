@@ -57,7 +57,8 @@ def fugashi(lang: str) -> Opened:
     import fugashi
     import unidic_lite
 
-    tagger = fugashi.Tagger(f'-d "{unidic_lite.DICDIR}"')
+    # Named, since fugashi would rather take the full unidic where that is installed.
+    tagger = fugashi.Tagger(f'-r "{unidic_lite.DICDIR}/mecabrc" -d "{unidic_lite.DICDIR}"')
     name = f"fugashi {version('fugashi')} (unidic-lite {version('unidic-lite')})"
     return name, _cutter(lambda text: [node.surface for node in tagger(text)])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from .chunks import Cut, clinging, cut_chunks, put_back, separable, without
 
@@ -31,7 +31,11 @@ class MosesCutter:
         self._moses = moses = MosesTokenizer(rules)
         self._lower = frozenset(moses.IsLower)
         self._prefixes = frozenset(moses.NONBREAKING_PREFIXES + moses.NUMERIC_ONLY_PREFIXES)
+        self._alphabetic = frozenset(moses.IsAlpha)
         self._alphanumeric = frozenset(moses.IsAlnum)
+        # The same answers as sacremoses' own methods give, which make a set of these letters at each call.
+        moses.islower = self._lower.issuperset
+        moses.isanyalpha = lambda text: not self._alphabetic.isdisjoint(text)
         # Moses takes marks that it does not know (the accents of decomposed text, the tones of Thai) for symbols
         # and puts them apart. It never sees them here, nor control and format characters.
         self._unseen = clinging() - self._alphanumeric
@@ -91,11 +95,11 @@ class MosesCutter:
 
     def _shape_table(self) -> dict[int, str]:
         """Letters and digits of one kind (alphabetic or not, numeric or not) become one of them."""
-        alphabetic, numeric = frozenset(self._moses.IsAlpha), frozenset(self._moses.IsN)
+        numeric = frozenset(self._moses.IsN)
         in_prefixes = frozenset().union(*self._prefixes)
         kinds: dict[tuple[bool, bool], list[str]] = {}
         for char in sorted(self._alphanumeric):
-            kinds.setdefault((char in alphabetic, char in numeric), []).append(char)
+            kinds.setdefault((char in self._alphabetic, char in numeric), []).append(char)
         table = {}
         for chars in kinds.values():
             # Nothing that a rule or a list names, so that no shape is a word which it names.
@@ -128,4 +132,9 @@ def moses_cutter(lang: str) -> tuple[MosesCutter, bool]:
     from sacremoses.corpus import NonbreakingPrefixes
 
     known = lang in NonbreakingPrefixes().available_langs.values() or lang in {"ja", "ko"}
-    return MosesCutter(lang if known else "en"), known
+    return _by_rules(lang if known else "en"), known
+
+
+@cache
+def _by_rules(rules: str) -> MosesCutter:
+    return MosesCutter(rules)
