@@ -115,7 +115,7 @@ _MODEL_HELP = (
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
 _TOKENIZER_HELP = "a Hugging Face tokenizer folder, a tokenizer.json, or a WordPiece vocab.txt (taken as cased)"
 _ALIGNER_HELP = (
-    "fast_align (default) is the program if fast_align and atools are on the PATH, else sil-thot's model; "
+    "fast_align (default) is the program if it is on the PATH, else sil-thot's model; "
     "hmm gives its links probabilities, precomputed those of its file"
 )
 _LINKS_HELP = (
