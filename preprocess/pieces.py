@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .errors import InputError
-from .spans import Span, SpanArrays, pack
+from .piece_encoder import PieceArrays, PieceEncoder
+from .spans import Span
 
 _BATCH = 2_000  # sentences handed to Rust at once; keeps the bar moving
 
@@ -45,13 +42,6 @@ class Pieces(NamedTuple):
     spans: list[Span]
 
 
-class PieceArrays(NamedTuple):
-    """Many sentences, laid end to end: `ids` (N,), and the spans of the N pieces."""
-
-    ids: NDArray[np.int64]
-    spans: SpanArrays
-
-
 class Template(NamedTuple):
     """How the tokenizer joins sentences: ids with "A" and "B" where the sentences stand, and segment ids."""
 
@@ -73,6 +63,7 @@ class PieceTokenizer:
             raise InputError(f"{folder} holds a tokenizer without a fast (Rust) form. Convert it to a tokenizer.json.")
         self._rust.no_truncation()
         self._rust.no_padding()
+        self._encoder = PieceEncoder(self.to_json())
         self.special_ids = self._named_special_ids(folder)
         self.all_special_ids = sorted(self._auto.all_special_ids)
         # A sentence may hold unknown characters, but no piece that has a meaning to the model's input.
@@ -140,10 +131,12 @@ class PieceTokenizer:
 
     def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
         """The same pieces, as arrays. All sentences are held at once: hand over some thousands at a time."""
-        pieces = list(self.encode(sentences))
-        spans = pack(sentence.spans for sentence in pieces)
-        ids = np.fromiter(chain.from_iterable(sentence.ids for sentence in pieces), np.int64, len(spans.starts))
-        return PieceArrays(ids, spans)
+        return self._encoder.encode_arrays(sentences)
+
+    def to_json(self) -> str:
+        """What a `PieceEncoder` is made of."""
+        text: str = self._rust.to_str()
+        return text
 
 
 def _first(*values: int | None) -> int | None:

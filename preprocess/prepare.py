@@ -17,7 +17,7 @@ from . import dropped
 from .cleaning import Rules, Scorer, clean
 from .dropped import Account, Example
 from .duplicates import keys
-from .pieces import PieceArrays, PieceTokenizer
+from .piece_encoder import PieceArrays, PieceEncoder
 from .raw import RawChunk
 from .spans import SpanArrays, select, select_spans
 from .words import segmenter
@@ -30,12 +30,17 @@ SIDES = ("source", "target")
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a worker must know. `words`: language -> kind of segmenter, where the user chose one."""
+    """What a worker must know. `words`: language -> kind of segmenter, where the user chose one.
+
+    tokenizer: its tokenizer.json; reserved_ids: pieces that no sentence may hold; special_pieces: how many a pair gets.
+    """
 
     work: Work
     pair: str
     languages: tuple[str, str]
     tokenizer: Path
+    reserved_ids: frozenset[int]
+    special_pieces: int
     max_pieces: int
     rules: Rules
     excluded: frozenset[str]
@@ -63,13 +68,13 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
         the chunk's number.
     """
     how, chunk = job
-    tokenizer = _tokenizer(how.tokenizer)
+    tokenizer = _encoder(how.tokenizer)
     cleaned = clean(chunk, how.rules, how.excluded, _scorers(how))
     account = cleaned.account
     sides = ([pair.source for pair in cleaned.pairs], [pair.target for pair in cleaned.pairs])
     encoded = [tokenizer.encode_arrays(side) for side in sides]
     usable = np.ones(len(cleaned.pairs), dtype=bool)
-    for reason, is_so in _reasons_to_drop(tokenizer, encoded, how.max_pieces):
+    for reason, is_so in _reasons_to_drop(how, encoded):
         for place in np.flatnonzero(is_so & usable):
             pair = cleaned.pairs[place]
             account.drop(reason, pair.line_idx, pair.source, pair.target)
@@ -130,25 +135,23 @@ def read_sentences(work: Work, pair: str, number: int) -> Iterator[tuple[str, st
             yield source, target
 
 
-def _reasons_to_drop(
-    tokenizer: PieceTokenizer, sides: Sequence[PieceArrays], max_pieces: int
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _reasons_to_drop(how: Preparation, sides: Sequence[PieceArrays]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """What makes pairs unusable, and which pairs it does; the first reason counts. Nothing is ever cut."""
     sizes = [side.spans.sizes for side in sides]
     yield NO_PIECES, (sizes[0] == 0) | (sizes[1] == 0)
-    reserved = np.array(sorted(tokenizer.reserved_ids))
+    reserved = np.array(sorted(how.reserved_ids))
     special = np.zeros(len(sizes[0]), dtype=bool)
     for side in sides:
         owner = np.repeat(np.arange(len(side.spans.sizes)), side.spans.sizes)
         special[owner[np.isin(side.ids, reserved)]] = True
     yield SPECIAL, special
-    yield f"over {max_pieces} pieces", sizes[0] + sizes[1] + tokenizer.pair.special_pieces > max_pieces
+    yield f"over {how.max_pieces} pieces", sizes[0] + sizes[1] + how.special_pieces > how.max_pieces
 
 
 @cache
-def _tokenizer(folder: Path) -> PieceTokenizer:
+def _encoder(file: Path) -> PieceEncoder:
     """Opened once in each worker."""
-    return PieceTokenizer(folder)
+    return PieceEncoder(file.read_text(encoding="utf-8"))
 
 
 def _scorers(how: Preparation) -> tuple[Scorer, Scorer] | None:

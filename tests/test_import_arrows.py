@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN, PREPROCESS = ROOT / "weam_fairseq", ROOT / "preprocess"
 
-# The fairseq side. preprocess/databin.py writes fairseq's binaries with fairseq's own builder.
+# The fairseq side.
 FAIRSEQ_SIDE = {
     "weam_fairseq/__init__.py",
     "weam_fairseq/checkpoints.py",
@@ -22,7 +22,6 @@ FAIRSEQ_SIDE = {
     "weam_fairseq/task.py",
     "weam_fairseq/train.py",
     "weam_fairseq/trainer.py",
-    "preprocess/databin.py",
 }
 PURE = [
     "word_exchange",
@@ -33,6 +32,7 @@ PURE = [
     "encoder",
     "randomness",
     "databin",
+    "indexed_file",
     "sampling",
     "architectures",
     "arguments",

@@ -1,12 +1,13 @@
 """The data set: pairs of a data-bin -> masked batches with their exchange.
 
-fairseq's memory-mapped data sets hold ids, links and words; what is drawn at random (masks, wrong links, order) is
+The files of the data-bin hold ids, links and words; what is drawn at random (masks, wrong links, order) is
 drawn here from (seed, epoch, index), the same for every objective.
 
 N sentence pairs in the data set. An epoch may hold a sentence pair several times (sampling.py): indices that fairseq
 sees are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
-from fairseq.data.indexed_dataset import MMapIndexedDataset
 
 from .batch import Batch, validate
 from .databin import Vocabulary
 from .errors import InputError
+from .indexed_file import IndexedFile
 from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 from .masking import UNIFORMS, mask_pieces, unit_starts
 from .randomness import PairRandom, Stream
@@ -63,18 +64,18 @@ class Policy:
 
 
 class Split(NamedTuple):
-    """One language pair of one split: fairseq data sets of the same length.
+    """One language pair of one split: files with the same number of items.
 
     probabilities: of each piece link, in parts per 10,000; None when they are not wanted.
     """
 
     name: str
-    source: MMapIndexedDataset
-    target: MMapIndexedDataset
-    links: MMapIndexedDataset
-    source_words: MMapIndexedDataset
-    target_words: MMapIndexedDataset
-    probabilities: MMapIndexedDataset | None = None
+    source: IndexedFile
+    target: IndexedFile
+    links: IndexedFile
+    source_words: IndexedFile
+    target_words: IndexedFile
+    probabilities: IndexedFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) ->
         InputError: a part is missing or empty, or the parts do not have the same number of items.
     """
     source, target = pair.split("-")
-    if split == "valid" and not MMapIndexedDataset.exists(str(data_bin / f"{split}.{pair}.{source}")):
+    if split == "valid" and not _exists(data_bin / f"{split}.{pair}.{source}"):
         raise InputError(
             f"{data_bin} must hold a validation split of {pair}, but does not. Make it with weam-preprocess "
             "--valid-size N, or train with --disable-validation."
@@ -145,8 +146,12 @@ def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) ->
     return Split(pair, **parts)
 
 
-def _open(prefix: Path) -> MMapIndexedDataset:
-    if not MMapIndexedDataset.exists(str(prefix)):
+def _exists(prefix: Path) -> bool:
+    return all(Path(f"{prefix}.{suffix}").is_file() for suffix in ("bin", "idx"))
+
+
+def _open(prefix: Path) -> IndexedFile:
+    if not _exists(prefix):
         raise InputError(
             f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair "
             "cannot be trained on. Run weam-preprocess again."
@@ -156,7 +161,33 @@ def _open(prefix: Path) -> MMapIndexedDataset:
             f"{prefix}.bin must hold something, but is empty. Leave its pair out with --pairs, or run weam-preprocess "
             "on more sentence pairs."
         )
-    return MMapIndexedDataset(str(prefix))
+    return IndexedFile(prefix)
+
+
+def _items(ragged: Ragged) -> Iterator[np.ndarray]:
+    """The sequences one by one, as views."""
+    ends = np.cumsum(ragged.sizes).tolist()
+    return (ragged.flat[end - size : end] for end, size in zip(ends, ragged.sizes.tolist(), strict=True))
+
+
+def _check_links(name: str, inside: np.ndarray, source: Ragged, target: Ragged, links: Ragged) -> None:
+    owner = links.owner()
+    outside = np.flatnonzero((links.flat[:, 0] >= source.sizes[owner]) | (links.flat[:, 1] >= target.sizes[owner]))
+    if len(outside):
+        pair = owner[outside[0]]
+        raise InputError(
+            f"Every link must lie inside its sentences, but a link of {name} pair {inside[pair]} points outside "
+            f"({source.sizes[pair]} and {target.sizes[pair]} pieces). Run weam-preprocess again."
+        )
+
+
+def _check_weights(name: str, inside: np.ndarray, weights: Ragged) -> None:
+    wrong = np.flatnonzero((weights.flat < 1) | (weights.flat > CERTAIN))
+    if len(wrong):
+        raise InputError(
+            f"Every link probability must lie in 1..{CERTAIN:,} (parts per {CERTAIN:,}), but one of {name} pair "
+            f"{inside[weights.owner()[wrong[0]]]} is {weights.flat[wrong[0]]:,}. Run weam-preprocess again."
+        )
 
 
 class WordExchangeDataset(FairseqDataset):
@@ -201,36 +232,35 @@ class WordExchangeDataset(FairseqDataset):
         return int(self._ends[-1])
 
     def __getitem__(self, virtual_index: int) -> Pair:
-        index = virtual_index % len(self)
-        which = int(np.searchsorted(self._ends, index, side="right"))
-        split = self.splits[which]
-        inside = index - (int(self._ends[which - 1]) if which else 0)
-        source, target, links, source_words, target_words = (
-            np.asarray(part[inside], dtype=np.int64)
-            for part in (split.source, split.target, split.links, split.source_words, split.target_words)
-        )
-        links = links.reshape(-1, 2)
-        weights = np.ones(len(links), dtype=np.int64)
-        if split.probabilities is not None:
-            weights = np.asarray(split.probabilities[inside], dtype=np.int64)
-        pair = Pair(int(virtual_index), which, source, target, links, source_words, target_words, weights)
-        self._check(pair, split.name, inside)
-        return pair
+        return self.__getitems__([virtual_index])[0]
 
-    def _check(self, pair: Pair, name: str, inside: int) -> None:
-        if len(pair.links) and (
-            int(pair.links[:, 0].max()) >= len(pair.source) or int(pair.links[:, 1].max()) >= len(pair.target)
-        ):
-            raise InputError(
-                f"Every link must lie inside its sentences, but a link of {name} pair {inside} points outside "
-                f"({len(pair.source)} and {len(pair.target)} pieces). Run weam-preprocess again."
-            )
-        if len(pair.links) and not 1 <= int(pair.link_weights.min()) <= int(pair.link_weights.max()) <= CERTAIN:
-            raise InputError(
-                f"Every link probability must lie in 1..{CERTAIN:,} (parts per {CERTAIN:,}), but those of {name} pair "
-                f"{inside} reach from {pair.link_weights.min():,} to {pair.link_weights.max():,}. Run weam-preprocess "
-                "again."
-            )
+    def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
+        """The pairs of a batch, read together: what torch's data loader asks for."""
+        virtual = np.asarray(virtual_indices, dtype=np.int64)
+        index = virtual % len(self)
+        which = np.searchsorted(self._ends, index, side="right")
+        found: list[Pair | None] = [None] * len(virtual)
+        for number in np.unique(which).tolist():
+            places = np.flatnonzero(which == number)
+            inside = index[places] - (int(self._ends[number - 1]) if number else 0)
+            for place, pair in zip(places.tolist(), self._read(number, inside, virtual[places]), strict=True):
+                found[place] = pair
+        return [pair for pair in found if pair is not None]
+
+    def _read(self, number: int, inside: np.ndarray, virtual: np.ndarray) -> Iterator[Pair]:
+        """Pairs of one language pair, by their places in it."""
+        split = self.splits[number]
+        parts = (split.source, split.target, split.links, split.source_words, split.target_words)
+        source, target, flat_links, source_words, target_words = (part.take(inside) for part in parts)
+        links = Ragged(flat_links.flat.reshape(-1, 2), flat_links.sizes // 2)
+        weights = Ragged(np.ones(len(links.flat), dtype=np.int64), links.sizes)
+        if split.probabilities is not None:
+            weights = split.probabilities.take(inside)
+        _check_links(split.name, inside, source, target, links)
+        _check_weights(split.name, inside, weights)
+        columns = (source, target, links, source_words, target_words, weights)
+        for index, *arrays in zip(virtual.tolist(), *(_items(column) for column in columns), strict=True):
+            yield Pair(index, number, *arrays)
 
     def size(self, virtual_index: int) -> int:
         return int(self.sizes[virtual_index % len(self)])

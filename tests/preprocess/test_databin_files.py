@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from weam_preprocess import cli
-from weam_preprocess.databin import IdSpace, write_part
+from weam_preprocess.databin import IdSpace, write_dictionary, write_part
 
 indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
 
@@ -133,6 +133,19 @@ def test_a_part_is_what_fairseqs_own_builder_writes(tmp_path: Path) -> None:
         write_part(tmp_path, "ours", parts if values > 70_000 else parts[:1], values)
         for suffix in ("bin", "idx"):
             assert (tmp_path / f"ours.{suffix}").read_bytes() == (tmp_path / f"theirs.{suffix}").read_bytes()
+
+
+def test_a_dictionary_is_what_fairseq_saves(tmp_path: Path) -> None:
+    from fairseq.data import Dictionary
+
+    space = IdSpace([*range(7), 9, 70_000], {"cls": 2, "pad": 0, "sep": 3, "unk": 1})
+    theirs = Dictionary()
+    for tokenizer_id in (4, 5, 6, 9, 70_000):
+        theirs.add_symbol(str(tokenizer_id))
+    theirs.save(str(tmp_path / "theirs.txt"))
+    write_dictionary(space, tmp_path / "ours.txt")
+    assert (tmp_path / "ours.txt").read_bytes() == (tmp_path / "theirs.txt").read_bytes()
+    assert len(Dictionary.load(str(tmp_path / "ours.txt"))) == space.size == 9
 
 
 def test_a_split_without_any_link_can_be_read(tmp_path: Path) -> None:

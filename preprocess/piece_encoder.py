@@ -1,0 +1,237 @@
+"""Raw sentences to pieces, as arrays, by a Rust tokenizer; each run of characters between spaces is worked out once.
+
+The pieces are always those that the tokenizer gives for the whole sentence. Where it looks at no more than one such
+run (a *chunk*) at a time, as BERT's and XLM-R's do, a chunk that was seen before need not be looked at again. No
+transformers here, so that a worker starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .spans import SpanArrays, pack
+
+_BATCH = 2_000  # sentences handed to Rust at once
+_REMEMBERED = 1 << 20  # pieces; some 100 MB when full, with the chunks that they are of
+_TOGETHER = 64  # chunks in a sentence of new ones
+_BEFORE = "a"  # what stands before them there, so that each has a space before it
+_NORMALIZERS_OF_ONE_CHARACTER = {"Precompiled", "NFC", "NFKC", "Strip"}
+
+
+class PieceArrays(NamedTuple):
+    """Many sentences, laid end to end: `ids` (N,), and the spans of the N pieces."""
+
+    ids: NDArray[np.int64]
+    spans: SpanArrays
+
+
+class PieceEncoder:
+    """`text` is a tokenizer.json; special pieces are never added, sentences never cut nor padded."""
+
+    def __init__(self, text: str) -> None:
+        from tokenizers import Tokenizer
+
+        self._rust: Any = Tokenizer.from_str(text)
+        self._rust.no_truncation()
+        self._rust.no_padding()
+        content = json.loads(self._rust.to_str())
+        self._chunks: _Chunks | None = None
+        if _keeps_added_pieces_apart(content):
+            if _is_bert(content):
+                self._chunks = _Chunks(self._rust)
+            elif _is_metaspace(content):
+                self._chunks = _ChunksBehindSpaces(self._rust)
+
+    def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
+        """All sentences are held at once: hand over some thousands at a time."""
+        if self._chunks is None:
+            return _encode(self._rust, sentences)
+        found = self._chunks.encode(sentences)
+        return found if found is not None else self._sentence_by_sentence(self._chunks, sentences)
+
+    def _sentence_by_sentence(self, chunks: _Chunks, sentences: Sequence[str]) -> PieceArrays:
+        """Sentences that cannot be cut at spaces are encoded whole, and put among the others."""
+        whole = np.array([not chunks.can_cut(sentence) for sentence in sentences])
+        cut = chunks.encode([s for s, is_whole in zip(sentences, whole, strict=True) if not is_whole])
+        assert cut is not None
+        uncut = _encode(self._rust, [s for s, is_whole in zip(sentences, whole, strict=True) if is_whole])
+        sizes = np.zeros(len(sentences), dtype=np.int64)
+        sizes[whole], sizes[~whole] = uncut.spans.sizes, cut.spans.sizes
+        owner = np.repeat(whole, sizes)
+        merged = np.zeros((3, len(owner)), dtype=np.int64)
+        for is_whole, part in ((True, uncut), (False, cut)):
+            merged[:, owner == is_whole] = part.ids, part.spans.starts, part.spans.ends
+        return PieceArrays(merged[0], SpanArrays(merged[1], merged[2], sizes))
+
+
+def _encode(rust: Any, sentences: Sequence[str]) -> PieceArrays:
+    batches = (sentences[start : start + _BATCH] for start in range(0, len(sentences), _BATCH))
+    found = [
+        (encoding.ids, encoding.offsets)
+        for batch in batches
+        for encoding in rust.encode_batch(batch, add_special_tokens=False, is_pretokenized=False)
+    ]
+    spans = pack(spans for _, spans in found)
+    return PieceArrays(np.fromiter(chain.from_iterable(ids for ids, _ in found), np.int64, len(spans.starts)), spans)
+
+
+class _Chunks:
+    """What is known of chunks so far: their pieces end to end, with spans counted from the chunk's beginning."""
+
+    def __init__(self, rust: Any) -> None:
+        self._rust = rust
+        self._forget()
+
+    def _forget(self) -> None:
+        self._number: dict[str, int] = {}
+        self._pieces = np.zeros((3, 0), dtype=np.int32)  # ids, starts, ends
+        self._stops = np.zeros(1, dtype=np.int64)  # where the pieces of chunk k end; one 0 before them
+
+    def can_cut(self, sentence: str) -> bool:
+        return True
+
+    def encode(self, sentences: Sequence[str]) -> PieceArrays | None:
+        """None when a sentence must be encoded whole."""
+        if self._pieces.shape[1] > _REMEMBERED:
+            self._forget()
+        split = [sentence.split(" ") for sentence in sentences]
+        chunks = list(chain.from_iterable(split))
+        new = set(chunks).difference(self._number)
+        if new and not self._learn(sorted(new)):
+            return None
+        counts = np.fromiter(map(len, split), np.int64, len(split))
+        number = np.fromiter(map(self._number.__getitem__, chunks), np.int64, len(chunks))
+        lengths = np.fromiter(map(len, chunks), np.int64, len(chunks))
+        # Where each chunk begins in its sentence: one space stands between two.
+        before = np.cumsum(lengths + 1) - lengths - 1
+        first = np.cumsum(counts) - counts
+        begins = before - np.repeat(before[first], counts)
+        stops = self._stops[number + 1]
+        sizes = stops - self._stops[number]
+        ends_at = np.cumsum(sizes)
+        places = np.arange(int(sizes.sum())) + np.repeat(stops - ends_at, sizes)
+        ids, starts, ends = self._pieces[:, places].astype(np.int64)
+        shift = np.repeat(begins, sizes)
+        total = np.append(0, ends_at)
+        spans = self._spans(starts, ends, shift, total[np.append(first, len(chunks))])
+        return PieceArrays(ids, spans)
+
+    def _spans(self, starts: NDArray, ends: NDArray, shift: NDArray, firsts: NDArray) -> SpanArrays:
+        return SpanArrays(starts + shift, ends + shift, np.diff(firsts))
+
+    def _learn(self, new: list[str]) -> bool:
+        """Whether all of these can be encoded apart from their sentences."""
+        self._remember(new)
+        return True
+
+    def _remember(self, new: Sequence[str]) -> None:
+        """Encodes the chunks, many to a sentence: a sentence costs as much as some pieces."""
+        groups = [new[start : start + _TOGETHER] for start in range(0, len(new), _TOGETHER)]
+        found = _encode(self._rust, [" ".join([_BEFORE, *group]) for group in groups])
+        lengths = np.fromiter(map(len, new), np.int64, len(new))
+        # Sentences end to end, as if each had a space behind it: where each chunk begins, and each piece.
+        group_of = np.arange(len(new)) // _TOGETHER
+        begins = np.cumsum(lengths + 1) - lengths - 1 + (len(_BEFORE) + 1) * (group_of + 1)
+        sentence = np.repeat(np.arange(len(groups)), found.spans.sizes)
+        origins = begins[::_TOGETHER] - len(_BEFORE) - 1
+        starts = found.spans.starts + origins[sentence]
+        # A piece may begin with the space before its chunk.
+        chunk = np.searchsorted(begins - 1, starts, side="right") - 1
+        own = found.spans.starts >= len(_BEFORE)
+        chunk = chunk[own]
+        shift = (begins - origins[group_of])[chunk]
+        pieces = np.stack([found.ids[own], found.spans.starts[own] - shift, found.spans.ends[own] - shift])
+        self._number.update(zip(new, range(len(self._number), len(self._number) + len(new)), strict=True))
+        self._pieces = np.concatenate([self._pieces, pieces.astype(np.int32)], axis=1)
+        sizes = np.bincount(chunk, minlength=len(new))
+        self._stops = np.append(self._stops, self._stops[-1] + np.cumsum(sizes))
+
+
+class _ChunksBehindSpaces(_Chunks):
+    """For Metaspace, which takes the space before a chunk for a part of it, and puts one before the first chunk."""
+
+    def __init__(self, rust: Any) -> None:
+        super().__init__(rust)
+        self._added = [piece.content for piece in rust.get_added_tokens_decoder().values()]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._refused = set()
+
+    def can_cut(self, sentence: str) -> bool:
+        return self._refused.isdisjoint(sentence.split(" "))
+
+    def _learn(self, new: list[str]) -> bool:
+        self._refused.update(chunk for chunk in new if chunk not in self._refused and not self._is_plain(chunk))
+        plain = [chunk for chunk in new if chunk not in self._refused]
+        self._remember(plain)
+        return len(plain) == len(new)
+
+    def _is_plain(self, chunk: str) -> bool:
+        """Whether the normaliser leaves the chunk as it is, and its neighbours do as well.
+
+        Marks and format characters may join what is beside them, a second space is no chunk, and an added piece makes
+        a piece of the space before it.
+        """
+        if any(piece in chunk for piece in self._added):
+            return False
+        if not chunk or "▁" in chunk or any(unicodedata.category(char)[0] in "MCZ" for char in chunk):
+            return False
+        normalizer = self._rust.normalizer
+        return normalizer is None or bool(normalizer.normalize_str(chunk) == chunk)
+
+    def _spans(self, starts: NDArray, ends: NDArray, shift: NDArray, firsts: NDArray) -> SpanArrays:
+        # The space before the first chunk is not in the sentence: it counts as the chunk's first character.
+        is_first = shift == 0
+        starts, ends = starts + shift, ends + shift
+        starts[is_first] = np.maximum(starts[is_first], 0)
+        ends[is_first] = np.maximum(ends[is_first], 1)
+        return SpanArrays(starts, ends, np.diff(firsts))
+
+
+def _keeps_added_pieces_apart(content: Mapping[str, Any]) -> bool:
+    """Whether added pieces (special ones among them) are found by their own characters only."""
+    return not any(
+        item["lstrip"] or item["rstrip"] or item["single_word"] or " " in item["content"]
+        for item in content.get("added_tokens") or ()
+    )
+
+
+def _is_bert(content: Mapping[str, Any]) -> bool:
+    """BERT's normaliser changes characters one by one, and its pre-tokeniser cuts at every space."""
+    return _type(content, "normalizer") == "BertNormalizer" and _type(content, "pre_tokenizer") == "BertPreTokenizer"
+
+
+def _is_metaspace(content: Mapping[str, Any]) -> bool:
+    """Metaspace cuts at every space, and the normaliser leaves single spaces alone."""
+    cutters = _sequence(content.get("pre_tokenizer"), "pretokenizers")
+    if [cutter.get("type") for cutter in cutters] not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
+        return False
+    if cutters[-1].get("prepend_scheme") != "always" or not cutters[-1].get("split"):
+        return False
+    return all(
+        step.get("type") in _NORMALIZERS_OF_ONE_CHARACTER or _merges_spaces(step)
+        for step in _sequence(content.get("normalizer"), "normalizers")
+    )
+
+
+def _merges_spaces(step: Mapping[str, Any]) -> bool:
+    return step.get("type") == "Replace" and step.get("pattern") == {"Regex": " {2,}"} and step.get("content") == " "
+
+
+def _type(content: Mapping[str, Any], name: str) -> Any:
+    return (content.get(name) or {}).get("type")
+
+
+def _sequence(step: Mapping[str, Any] | None, members: str) -> list[Mapping[str, Any]]:
+    if step is None:
+        return []
+    found: list[Mapping[str, Any]] = step[members] if step.get("type") == "Sequence" else [step]
+    return found
