@@ -7,11 +7,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_DIR ?= runs/demo
 
-.PHONY: setup test demo demo-short lint format clean help
+.PHONY: setup test test-slurm demo demo-short lint format clean help
 
 help:
 	@echo 'make setup       .venv with the pinned versions of requirements.lock'
 	@echo 'make test        the tests (sets up first, if need be)'
+	@echo 'make test-slurm  the tests on a real Slurm of one node, which they start (Debian: slurm-wlm, munge)'
 	@echo 'make demo        the main job on real text: runs/demo/report.html'
 	@echo 'make demo-short  the same code with few updates: runs/demo-short'
 	@echo 'make lint        ruff and mypy'
@@ -36,6 +37,10 @@ setup: .venv/ready
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: setup
 	$(BIN)/python -m pytest
+
+test-slurm: export OMP_WAIT_POLICY ?= PASSIVE
+test-slurm: setup
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 demo: setup
 	$(BIN)/python scripts/demo.py --run-dir $(RUN_DIR)

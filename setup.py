@@ -6,7 +6,7 @@ fairseq is not in install_requires: its wheels (`ve-fairseq`) ask for torchaudio
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 CORE = [
     "numpy>=1.26",
@@ -44,10 +44,7 @@ setup(
     # The folder is `preprocess/`; its import name must not claim the word `preprocess` for everybody.
     package_dir={"weam_fairseq": "weam_fairseq", "weam_preprocess": "preprocess"},
     packages=[
-        "weam_fairseq",
-        "weam_fairseq.convert",
-        "weam_fairseq.evaluation",
-        "weam_fairseq.study",
+        *find_packages(include=["weam_fairseq", "weam_fairseq.*"]),
         "weam_preprocess",
         "weam_preprocess.aligners",
         "weam_preprocess.words",
@@ -62,8 +59,12 @@ setup(
         "icu": ["icu4py>=1.2"],
         "zst": ["backports.zstd>=1.0"],
         "language-id": ["py3langid>=0.4"],
+        "slurm": ["submitit>=1.5"],
         "report": ["matplotlib>=3.8"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"],
+        "dev": [
+            *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),
+            *("ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"),
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -6,7 +6,8 @@ The gold sentences are aligned together with the bitext, in one training. Gold w
 bitext come from our segmenters. A row of results is written as soon as it is there, and is not made again: with the
 same `--results`, an interrupted run goes on. Without `--data` only the table is written, from the results.
 
-sil-thot's models are measured, and of fast_align and eflomal the programs as well where they are on the PATH.
+sil-thot's models are measured, and of fast_align and eflomal the programs as well where they are on the PATH
+(weam-preprocess itself runs the program eflomal with `--aligner-implementation program` only).
 """
 
 from __future__ import annotations

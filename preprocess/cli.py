@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import aligners, pipeline, table, tokenizer_folder
+from .aligner_models import parse_models
 from .cleaning import Rules
+from .cluster import ClusterOptions, parse_parameters
 from .errors import InputError
 from .inputs import parse_pair_files
 from .words import KINDS
@@ -89,11 +91,27 @@ def _parser() -> argparse.ArgumentParser:
         default="intersect",
         help="how the links of the two directions are joined (default intersect: 1-1 links)",
     )
-    links.add_argument("--aligner-model", type=Path, metavar="DIR", help=_MODEL_HELP)
+    links.add_argument("--aligner-model", action="append", default=[], metavar="[EN-DE=]DIR", help=_MODEL_HELP)
+    links.add_argument("--save-aligner", type=Path, metavar="DIR", help=_SAVE_HELP)
+    links.add_argument(
+        "--aligner-implementation", choices=aligners.IMPLEMENTATIONS, default="auto", help=_IMPLEMENTATION_HELP
+    )
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
+    encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR")
+    encoder.add_argument("--encoder-layer", type=_natural, metavar="N", help=_LAYER_HELP)
+    encoder.add_argument("--encoder-method", choices=aligners.ENCODER_METHODS, help=_METHOD_HELP)
+    encoder.add_argument("--encoder-threshold", type=_share, metavar="P", help=_THRESHOLD_HELP)
+    encoder.add_argument("--encoder-batch", type=_positive, metavar="N", help="sentences encoded at once (default 64)")
+    encoder.add_argument("--encoder-device", metavar="DEVICE", help="such as cpu or cuda:1 (default: the GPU, if any)")
+    encoder.add_argument("--encoder-bf16", action="store_true", help="compute in bfloat16")
     parser.add_argument("--destdir", type=Path, required=True, metavar="DATA_BIN", help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a data-bin that is there")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes for words and pieces (1)")
+    parser.add_argument("--workers", type=_positive, metavar="N", help=_WORKERS_HELP)
+    cluster = parser.add_argument_group("chunks on other machines")
+    cluster.add_argument("--cluster", choices=("local", "slurm"), default="local", help=_CLUSTER_HELP)
+    cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=_PARAMETER_HELP)
+    cluster.add_argument("--cluster-chunks", type=_positive, metavar="N", help=_CHUNKS_HELP)
+    cluster.add_argument("--cluster-retries", type=_natural, metavar="N", help=_RETRIES_HELP)
     parser.add_argument("--resume", action="store_true", help="go on with what an interrupted run left behind")
     parser.add_argument("--explain", type=_positive, metavar="N", help="show what became of line N of each pair")
     parser.add_argument("--seed", type=_natural, default=1, help="for the held-out draw and eflomal (default 1)")
@@ -110,14 +128,28 @@ _LANGUAGE_HELP = (
 )
 _WORDS_HELP = f"segmenter of a language, one of {', '.join(KINDS)} (default: by language); repeatable"
 _MODEL_HELP = (
-    "apply a trained aligner (weam_preprocess.aligners.train), or the Hugging Face encoder of --aligner encoder"
+    "apply trained aligners, DIR/en-de for each pair (what --save-aligner wrote), or one a pair with en-de=DIR, "
+    "repeatable; with --aligner encoder, the Hugging Face folder of all pairs"
 )
+_SAVE_HELP = "train the aligner on the kept pairs, keep the model of each pair as DIR/en-de, and take the links from it"
+_IMPLEMENTATION_HELP = (
+    "what runs an aligner that is trained: auto (default) is the program fast_align if it is on the PATH, else "
+    "sil-thot's model; program (eflomal-align cannot be seeded: no two runs are the same); sil-thot"
+)
+_LAYER_HELP = "layer whose states are compared, 0 for the embeddings (default: two thirds of them, 8 of 12)"
+_METHOD_HELP = "softmax (default; awesome-align; gives probabilities) or argmax (SimAlign)"
+_THRESHOLD_HELP = "share of the softmax above which pieces are linked (default 0.001)"
+_WORKERS_HELP = "chunks of 20,000 lines at once: processes (default 1), with --cluster slurm tasks (default 100)"
+_CLUSTER_HELP = (
+    "local (default): processes of this machine; slurm: arrays of Slurm tasks, by submitit; the folder of --destdir "
+    "must be one that all machines share"
+)
+_PARAMETER_HELP = "for submitit's update_parameters, such as partition=cpu, timeout_min=60, mem_gb=8; repeatable"
+_CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
+_RETRIES_HELP = "how often a Slurm task that failed or was killed is tried again (default 2)"
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
 _TOKENIZER_HELP = "a Hugging Face tokenizer folder, a tokenizer.json, or a WordPiece vocab.txt (taken as cased)"
-_ALIGNER_HELP = (
-    "fast_align (default) is the program if it is on the PATH, else sil-thot's model; "
-    "hmm gives its links probabilities, precomputed those of its file"
-)
+_ALIGNER_HELP = "default fast_align; hmm and encoder give their links probabilities, precomputed those of its file"
 _LINKS_HELP = (
     "for --aligner precomputed: lines of i-j over our words, or of i-j:p with the link's probability p, "
     "one for each line of the input; repeatable"
@@ -150,15 +182,19 @@ def _options(arguments: argparse.Namespace) -> pipeline.Options:
         raise InputError("--train-tokenizer needs --vocab-size N, the number of pieces.")
     if arguments.tokenizer and arguments.vocab_size:
         raise InputError("--vocab-size belongs to --train-tokenizer; --tokenizer has the size that it has.")
+    pairs = tuple(parse_pair_files(arguments.pair))
     return pipeline.Options(
-        pairs=tuple(parse_pair_files(arguments.pair)),
+        pairs=pairs,
         destdir=arguments.destdir,
         tokenizer=arguments.tokenizer,
         train_tokenizer=arguments.train_tokenizer,
         vocab_size=arguments.vocab_size or 0,
         aligner=arguments.aligner,
         symmetrize=arguments.symmetrize,
-        aligner_model=arguments.aligner_model,
+        aligner_models=parse_models(arguments.aligner_model, arguments.aligner, [pair.name for pair in pairs]),
+        save_aligner=arguments.save_aligner,
+        aligner_implementation=arguments.aligner_implementation,
+        encoder=_encoder(arguments),
         links={name: Path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
         words=_named("--words", "ja=KIND", arguments.words),
         max_pieces=arguments.max_pieces,
@@ -175,9 +211,43 @@ def _options(arguments: argparse.Namespace) -> pipeline.Options:
         seed=arguments.seed,
         overwrite=arguments.overwrite,
         resume=arguments.resume,
-        workers=arguments.workers,
+        workers=arguments.workers or 1,
+        cluster=_cluster(arguments),
         explain=arguments.explain,
     )
+
+
+def _encoder(arguments: argparse.Namespace) -> aligners.EncoderOptions | None:
+    """None unless some option of it is given: then it must be the aligner."""
+    given = {
+        "layer": arguments.encoder_layer,
+        "method": arguments.encoder_method,
+        "threshold": arguments.encoder_threshold,
+        "batch_size": arguments.encoder_batch,
+        "device": arguments.encoder_device,
+        "bf16": arguments.encoder_bf16 or None,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.aligner == "encoder":
+        return aligners.EncoderOptions(**given)
+    return aligners.EncoderOptions(**given) if given else None
+
+
+def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
+    parameters = parse_parameters(_named("--cluster-option", "partition=NAME", arguments.cluster_option))
+    given = {
+        "parameters": parameters or None,
+        "chunks": arguments.cluster_chunks,
+        "retries": arguments.cluster_retries,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.cluster == "local":
+        if given:
+            raise InputError("The options --cluster-… need --cluster slurm.")
+        return None
+    if arguments.workers is not None:
+        given["tasks"] = arguments.workers
+    return ClusterOptions(**given)
 
 
 def _named(option: str, form: str, texts: Sequence[str]) -> dict[str, str]:

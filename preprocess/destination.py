@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import manifest
-from .errors import InputError
+from .errors import InputError, Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ def check(destdir: Path, overwrite: bool) -> None:
 def whole_or_nothing(destdir: Path, *, resume: bool = False) -> Iterator[Path]:
     """Gives the folder to write into. It takes the place of `destdir` only when the block ends without an error.
 
-    resume: what an interrupted run left behind is gone on with, and what an error leaves is kept.
+    resume: what an interrupted run left behind is gone on with, and what an error leaves is kept. What `Unfinished`
+    leaves is always kept.
     """
     incomplete = _beside(destdir, ".incomplete")
     if incomplete.exists() and not resume:
@@ -37,9 +38,9 @@ def whole_or_nothing(destdir: Path, *, resume: bool = False) -> Iterator[Path]:
     incomplete.mkdir(parents=True, exist_ok=True)
     try:
         yield incomplete
-    except Exception:
+    except Exception as error:
         # An error is said in full, so nothing of it needs to stay; a kill leaves the folder, with its telling name.
-        if not resume:
+        if not resume and not isinstance(error, Unfinished):
             shutil.rmtree(incomplete)
         raise
     _put_in_place(incomplete, destdir)

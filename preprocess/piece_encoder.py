@@ -163,7 +163,7 @@ class _ChunksBehindSpaces(_Chunks):
 
     def _forget(self) -> None:
         super()._forget()
-        self._refused = set()
+        self._refused: set[str] = set()
 
     def can_cut(self, sentence: str) -> bool:
         return self._refused.isdisjoint(sentence.split(" "))

@@ -11,18 +11,29 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from . import aligners, binarize, databin, destination, dropped, explain, manifest, tokenizer_folder
+from . import (
+    align,
+    aligner_models,
+    aligners,
+    binarize,
+    databin,
+    destination,
+    dropped,
+    explain,
+    manifest,
+    tokenizer_folder,
+)
 from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from .binarize import PARTS, SPLITS, Binarization
 from .cleaning import Rules, clean
+from .cluster import Cluster, ClusterOptions
 from .corpus import DUPLICATE, InputFile
 from .dropped import Account
 from .duplicates import first_occurrences, keys
@@ -33,8 +44,8 @@ from .pieces import PieceTokenizer
 from .prepare import Preparation, is_prepared, prepare, read_account, read_prepared, read_sentences
 from .raw import RawReader
 from .words import segmenter
-from .work import Work, load_arrays, written
-from .workers import Workers
+from .work import Work, written
+from .workers import Pool, Workers
 
 # Lines of a chunk: large enough that starting one costs nothing, small enough that a kill loses little.
 CHUNK = 20_000
@@ -42,7 +53,11 @@ CHUNK = 20_000
 
 @dataclass(frozen=True)
 class Options:
-    """What `weam-preprocess` was asked to do. Exactly one of `tokenizer` and `train_tokenizer` is given."""
+    """What `weam-preprocess` was asked to do. Exactly one of `tokenizer` and `train_tokenizer` is given.
+
+    aligner_models: the folder of every pair's model, by its name, or none; of the encoder, the same for all.
+    cluster: where chunks are made; None is here, in `workers` processes.
+    """
 
     pairs: tuple[PairFiles, ...]
     destdir: Path
@@ -50,7 +65,10 @@ class Options:
     train_tokenizer: str | None = None
     vocab_size: int = 0
     aligner: str = "fast_align"
-    aligner_model: Path | None = None
+    aligner_models: dict[str, Path] = field(default_factory=dict)
+    save_aligner: Path | None = None
+    aligner_implementation: str = "auto"
+    encoder: aligners.EncoderOptions | None = None
     symmetrize: str = "intersect"
     links: dict[str, Path] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
@@ -62,8 +80,18 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     workers: int = 1
+    cluster: ClusterOptions | None = None
     explain: int | None = None
     chunk: int = CHUNK
+
+
+class MadeBy(NamedTuple):
+    """What aligned a pair: the names that the manifest gives, and the folder of its model, if it has one."""
+
+    name: str
+    version: str
+    model: Path | None
+    card: dict[str, Any] | None
 
 
 class PairReport(NamedTuple):
@@ -82,6 +110,7 @@ class PairReport(NamedTuple):
     linked_pieces: tuple[float, float]
     pieces_per_word: tuple[float, float]
     probabilities: bool
+    made_by: MadeBy
 
 
 class Report(NamedTuple):
@@ -118,16 +147,16 @@ def run(options: Options) -> Report:
     """Makes `options.destdir`. Raises InputError for the user's data and flags; then nothing is left behind."""
     destination.check(options.destdir, options.overwrite)
     _check_links(options)
-    databin.require_fairseq()
+    recipes = _recipes(options)
     for pair in options.pairs:
         for language in _languages([pair]):
             segmenter(language, options.words.get(language))  # a missing package is said before any work
     stages = _Stages()
     with (
         destination.whole_or_nothing(options.destdir, resume=options.resume) as folder,
-        Workers(options.workers) as pool,
+        _pool(options, folder / "cluster") as pool,
     ):
-        work = Work(folder / "work", _fingerprint(options))
+        work = Work(folder / "work", _fingerprint(options, recipes))
         with stages("read"):
             excluded = read_excluded(options.exclude, options.rules)
         with stages("tokenizer"):
@@ -136,10 +165,20 @@ def run(options: Options) -> Report:
         prepared = {}
         for pair in options.pairs:
             with stages("words and pieces"):
-                prepared[pair.name] = _prepare(options, pair, excluded, folder / "tokenizer", work, pool)
-        builders = _aligners(options, {name: sum(p[0].lines for p in found.files) for name, found in prepared.items()})
+                prepared[pair.name] = _prepare(options, pair, excluded, tokenizer, work, pool)
+        given = _given_links(options, {name: sum(p[0].lines for p in found.files) for name, found in prepared.items()})
         reports = [
-            _finish_pair(options, pair, prepared[pair.name], space, builders[pair.name], folder, work, pool, stages)
+            _finish_pair(
+                options,
+                pair,
+                prepared[pair.name],
+                space,
+                given.get(pair.name) or recipes[pair.name],
+                folder,
+                work,
+                pool,
+                stages,
+            )
             for pair in options.pairs
         ]
         explained = []
@@ -150,7 +189,6 @@ def run(options: Options) -> Report:
                 )
                 for pair in options.pairs
             ]
-        aligner = builders[options.pairs[-1].name]
         probabilities = any(report.probabilities for report in reports)
         with stages("write"):
             dictionaries = [folder / f"dict.{lang}.txt" for lang in _languages(options.pairs)]
@@ -161,18 +199,27 @@ def run(options: Options) -> Report:
             "pairs": {report.pair.name: _describe_pair(report, options) for report in reports},
             "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
-            "aligner": _describe_aligner(options, aligner, probabilities),
+            "aligner": _describe_aligner(options, reports, probabilities),
             "options": _describe_options(options),
             "versions": manifest.versions(),
             "seed": options.seed,
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
         }
+        if options.save_aligner is not None:
+            for report in reports:
+                assert report.made_by.model is not None
+                aligner_models.save(report.made_by.model, options.save_aligner / report.pair.name)
         manifest.write(folder, content)
         shutil.rmtree(work.folder)
-    return Report(reports, aligner.name, probabilities, space.size, stages.seconds, explained)
+        shutil.rmtree(folder / "cluster", ignore_errors=True)
+    return Report(reports, reports[-1].made_by.name, probabilities, space.size, stages.seconds, explained)
 
 
-def _fingerprint(options: Options) -> dict[str, Any]:
+def _pool(options: Options, folder: Path) -> Workers | Cluster:
+    return Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder)
+
+
+def _fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[str, Any]:
     """What the parts of a run depend on. Files by size and time, which a resumed run can tell without reading them."""
 
     def seen(path: Path) -> list[Any]:
@@ -183,13 +230,18 @@ def _fingerprint(options: Options) -> dict[str, Any]:
 
     files = [path for pair in options.pairs for part in pair.parts for path in part]
     files += [*options.exclude, *options.links.values()]
-    files += [path for path in (options.tokenizer, options.aligner_model) if path is not None]
-    plain = {name: value for name, value in asdict(options).items() if isinstance(value, str | int | None)}
-    free = {"overwrite", "resume", "workers", "explain"}
+    files += [path for path in (options.tokenizer,) if path is not None]
+    plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
+    free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "encoder"}
+    built = {name: align.built(recipe) for name, recipe in recipes.items()}
     return {
         "options": {name: value for name, value in plain.items() if name not in free},
         "rules": asdict(options.rules),
         "words": options.words,
+        # A version names the very model or program.
+        "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
+        "save_aligner": options.save_aligner is not None,
+        "encoder": asdict(options.encoder) if options.encoder else None,
         "pairs": [[pair.name, [[str(path) for path in part] for part in pair.parts]] for pair in options.pairs],
         "files": [seen(path) for path in files],
         "versions": manifest.versions(),
@@ -250,13 +302,19 @@ def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -
 
 
 def _prepare(
-    options: Options, pair: PairFiles, excluded: frozenset[str], tokenizer: Path, work: Work, pool: Workers
+    options: Options, pair: PairFiles, excluded: frozenset[str], tokenizer: PieceTokenizer, work: Work, pool: Pool
 ) -> _Prepared:
+    encoder = work.folder / "tokenizer.json"
+    if not encoder.is_file():
+        with written(encoder) as beside:
+            beside.write_text(tokenizer.to_json(), encoding="utf-8")
     how = Preparation(
         work,
         pair.name,
         (pair.source_lang, pair.target_lang),
-        tokenizer,
+        encoder,
+        tokenizer.reserved_ids,
+        tokenizer.pair.special_pieces,
         options.max_pieces,
         options.rules,
         excluded,
@@ -287,14 +345,39 @@ def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
     return InputError(f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}).")
 
 
-def _aligners(options: Options, lines: dict[str, int]) -> dict[str, Any]:
-    """One for each pair: precomputed links belong to one file."""
+def _recipes(options: Options) -> dict[str, aligners.Recipe]:
+    """How the aligner of each pair is built; one is built here, so that what it lacks is said before any work."""
+    names = [pair.name for pair in options.pairs]
+    found = aligner_models.recipes(
+        options.aligner,
+        names,
+        options.aligner_models,
+        options.seed,
+        options.encoder,
+        options.aligner_implementation,
+    )
+    aligner_models.check_save(
+        options.save_aligner, options.aligner, names, options.aligner_models, options.destdir, options.resume
+    )
+    align.built.cache_clear()  # a folder may hold another model than in the run before
+    if options.aligner == "precomputed":
+        return {}
+    for recipe in found.values():
+        align.built(recipe)
+    if options.encoder is not None and options.cluster is None:
+        from .aligners.encoder import check_device
+
+        check_device(options.encoder.device)
+    return found
+
+
+def _given_links(options: Options, lines: dict[str, int]) -> dict[str, PrecomputedLinks]:
+    """Precomputed links belong to one file."""
     if options.aligner != "precomputed":
-        built = aligners.build(options.aligner, options.seed, options.aligner_model)
-        return dict.fromkeys(lines, built)
+        return {}
     files = {name: PrecomputedLinks(options.links[name], count) for name, count in lines.items()}
     agree_on_probabilities(files.values())
-    return dict(files)
+    return files
 
 
 def _finish_pair(
@@ -302,17 +385,15 @@ def _finish_pair(
     pair: PairFiles,
     prepared: _Prepared,
     space: databin.IdSpace,
-    aligner: Any,
+    given: PrecomputedLinks | aligners.Recipe,
     folder: Path,
     work: Work,
-    pool: Workers,
+    pool: Pool,
     stages: _Stages,
 ) -> PairReport:
     with stages("duplicates"):
         _mark_kept(options, pair, prepared, work)
-    with stages("align"):
-        if not all(work.part(pair.name, "links", number).is_file() for number in prepared.chunks):
-            _align(options, pair, prepared.chunks, aligner, work)
+    made_by = _align(options, pair, prepared, given, work, pool, stages)
     with stages("project"):
         how = Binarization(work, pair.name, space)
         todo = [n for n in prepared.chunks if not work.part(pair.name, "binarized", n).is_file()]
@@ -333,6 +414,7 @@ def _finish_pair(
         (counts["linked.source"] / counts["pieces.source"], counts["linked.target"] / counts["pieces.target"]),
         (counts["pieces.source"] / counts["words.source"], counts["pieces.target"] / counts["words.target"]),
         probabilities,
+        made_by,
     )
 
 
@@ -361,44 +443,31 @@ def _mark_kept(options: Options, pair: PairFiles, prepared: _Prepared, work: Wor
         start = end
 
 
-def _align(options: Options, pair: PairFiles, chunks: range, aligner: Any, work: Work) -> None:
-    """Word links of all kept pairs, saved chunk by chunk."""
-    masks = {number: load_arrays(work.part(pair.name, "kept", number))["first"] for number in chunks}
-    words = work.part(pair.name, "words", suffix=".txt")
-    if isinstance(aligner, PrecomputedLinks):
-        aligner.line_idxs = _line_idxs(work, pair.name, masks)
-    with written(words) as beside, beside.open("w", encoding="utf-8", newline="\n") as stream:
-        for number, first in masks.items():
-            for line in _word_lines(work, pair.name, number, first, aligner):
-                stream.write(line + "\n")
-    aligned = aligner.align_file(words, options.symmetrize)
-    for number, first in masks.items():
-        binarize.save_links(work, pair.name, number, [next(aligned) for _ in range(int(first.sum()))])
-    assert next(aligned, None) is None, "one item of links for each pair"
-    words.unlink()
-
-
-def _line_idxs(work: Work, pair: str, masks: dict[int, NDArray[np.bool_]]) -> list[int]:
-    kept = (read_prepared(work, pair, number).line_idx[first] for number, first in masks.items())
-    return [int(i) for line_idx in kept for i in line_idx]
-
-
-def _word_lines(work: Work, pair: str, number: int, first: NDArray[np.bool_], aligner: Any) -> Iterator[str]:
-    """The kept pairs of a chunk as the aligner sees them."""
-    spans = read_prepared(work, pair, number).words
-    cut = {side: _by_sentence(spans[side]) for side in spans}
-    for place, (source, target) in enumerate(read_sentences(work, pair, number)):
-        source_words, target_words = next(cut["source"]), next(cut["target"])
-        if first[place]:
-            yield aligner.line(([source[a:b] for a, b in source_words], [target[a:b] for a, b in target_words]))
-
-
-def _by_sentence(spans: Any) -> Iterator[list[tuple[int, int]]]:
-    starts, ends = spans.starts.tolist(), spans.ends.tolist()
-    at = 0
-    for size in spans.sizes.tolist():
-        yield list(zip(starts[at : at + size], ends[at : at + size], strict=True))
-        at += size
+def _align(
+    options: Options,
+    pair: PairFiles,
+    prepared: _Prepared,
+    given: PrecomputedLinks | aligners.Recipe,
+    work: Work,
+    pool: Pool,
+    stages: _Stages,
+) -> MadeBy:
+    """Makes the word links of all kept pairs, training an aligner before if it is to be kept."""
+    if isinstance(given, PrecomputedLinks):
+        with stages("align"):
+            align.align(align.Alignment(work, pair.name, None, options.symmetrize), prepared.chunks, given, pool)
+        return MadeBy(given.name, "as given", None, None)
+    how = align.Alignment(work, pair.name, given, options.symmetrize)
+    if options.save_aligner is not None:
+        with stages("train the aligner"):
+            recipe = replace(given, model=align.train(how, prepared.chunks, pool), implementation="auto")
+            how = replace(how, recipe=recipe)
+    assert how.recipe is not None
+    with stages("align"):
+        aligner = align.built(how.recipe)
+        align.align(how, prepared.chunks, aligner, pool)
+        prepared.account.noted.update(align.read_noted(work, pair.name, prepared.chunks))
+    return MadeBy(aligner.name, aligner.version, how.recipe.model, aligner_models.describe(how.recipe))
 
 
 def _merge(options: Options, pair: PairFiles, chunks: range, space: databin.IdSpace, folder: Path, work: Work) -> bool:
@@ -449,12 +518,16 @@ def _describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
     }
 
 
-def _describe_aligner(options: Options, aligner: Any, probabilities: bool) -> dict[str, Any]:
+def _describe_aligner(options: Options, reports: list[PairReport], probabilities: bool) -> dict[str, Any]:
     given = options.aligner == "precomputed"
+    made_by = {report.pair.name: report.made_by for report in reports}
+    cards = {name: by.card for name, by in made_by.items() if by.card is not None}
+    # Each pair has a model of its own, and so has a version of its own; links files have their hashes under "options".
+    versions = [by.card["version"] if by.card else by.version for by in made_by.values()]
     return {
-        "name": aligner.name,
-        # Each pair has a links file of its own: their hashes stand under "options".
-        "version": "as given" if given else aligner.version,
+        "name": reports[-1].made_by.name,
+        "version": ", ".join(dict.fromkeys(versions)),
+        **({"models": cards} if cards else {}),
         "symmetrize": "as given" if given else options.symmetrize,
         "probabilities": probabilities,
     }
@@ -468,7 +541,10 @@ def _describe_options(options: Options) -> dict[str, Any]:
         "train_tokenizer": options.train_tokenizer,
         "vocab_size": options.vocab_size or None,
         "aligner": options.aligner,
-        "aligner_model": options.aligner_model.name if options.aligner_model else None,
+        "aligner_models": {name: folder.name for name, folder in sorted(options.aligner_models.items())},
+        "save_aligner": options.save_aligner is not None,
+        "aligner_implementation": options.aligner_implementation,
+        "encoder": asdict(options.encoder) if options.encoder else None,
         "symmetrize": options.symmetrize,
         "links": {name: {"file": f.name, "sha256": manifest.sha256(f)} for name, f in sorted(options.links.items())},
         "words": options.words,

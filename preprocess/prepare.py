@@ -68,7 +68,7 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
         the chunk's number.
     """
     how, chunk = job
-    tokenizer = _encoder(how.tokenizer)
+    tokenizer = _encoder(how.tokenizer, how.tokenizer.stat().st_mtime_ns)
     cleaned = clean(chunk, how.rules, how.excluded, _scorers(how))
     account = cleaned.account
     sides = ([pair.source for pair in cleaned.pairs], [pair.target for pair in cleaned.pairs])
@@ -149,8 +149,8 @@ def _reasons_to_drop(how: Preparation, sides: Sequence[PieceArrays]) -> Iterator
 
 
 @cache
-def _encoder(file: Path) -> PieceEncoder:
-    """Opened once in each worker."""
+def _encoder(file: Path, written: int) -> PieceEncoder:
+    """Opened once in each worker; another run in the same process may have written another one to the same place."""
     return PieceEncoder(file.read_text(encoding="utf-8"))
 
 

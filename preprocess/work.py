@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,8 @@ class Work:
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A file to write beside `path`; it takes the place of `path` when the block ends without an error."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.beside")
+    # Processes of several machines may write it at once, and have the same number.
+    beside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.beside")
     yield beside
     beside.replace(path)
 

@@ -1,4 +1,4 @@
-"""Runs the same function on many items: here, in processes of this machine, or (submitit) as a Slurm array."""
+"""Runs the same function on many items: in this process, in processes of this machine, or (cluster.py) on others."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Pool(Protocol):
+    """Who runs functions on items. `elsewhere`: on other machines, where what fills a machine may run at once."""
+
+    elsewhere: bool
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in any order. Function, items and results are pickled; items may be large and many."""
+        ...
+
+
 class Workers:
     """A context manager. `count` 1 runs everything in this process."""
+
+    elsewhere = False
 
     def __init__(self, count: int) -> None:
         self.count = count

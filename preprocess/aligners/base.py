@@ -37,10 +37,18 @@ class Alignments(NamedTuple):
 
 
 class Aligner(Protocol):
-    """`name` and `version` go into the manifest."""
+    """`name` and `version` go into the manifest.
+
+    by_pair: the links of a pair depend on that pair alone, so that a text can be aligned in parts, in any order.
+    own_cores: it takes all cores, or the GPU, by itself: several of it on one machine gain nothing.
+    cut: sentences of the last file that were cut, words behind the cut having no links.
+    """
 
     name: str
     version: str
+    by_pair: bool
+    own_cores: bool
+    cut: int
 
     def line(self, pair: WordPair) -> str:
         """A pair as a line (without its end) of the file that `align_file` takes. Neither side may be empty."""
@@ -64,6 +72,9 @@ class FileAligner:
 
     name: str
     version: str
+    by_pair = False
+    own_cores = False
+    cut = 0
 
     def line(self, pair: WordPair) -> str:
         return aligner_line(pair)

@@ -111,7 +111,8 @@ def run_directions(
 ) -> Iterator[tuple[DirectedLinks, ...]]:
     """Runs a command for each direction, and gives for each line of `words` the links of every direction.
 
-    `passes` is how many ITERATION lines each command writes, for the bar; `links_of` finds the links in a line.
+    `passes` is how many ITERATION lines each command writes, for the bar (0: none is shown); `links_of` finds the links
+    in a line.
     """
     with temporary_folder(words) as folder:
         done = run_together(name, commands, Path(folder), passes)
@@ -125,7 +126,8 @@ def temporary_folder(words: Path) -> tempfile.TemporaryDirectory[str]:
 
 def run_together(name: str, commands: Sequence[Sequence[str]], folder: Path, passes: int) -> list[Finished]:
     """Runs the commands at once and waits. Raises InputError, and stops the others, when one of them fails."""
-    with tqdm(total=passes * len(commands), desc=f"align ({name})", unit="pass", leave=False, disable=None) as bar:
+    total, hidden = passes * len(commands), None if passes else True
+    with tqdm(total=total, desc=f"align ({name})", unit="pass", leave=False, disable=hidden) as bar:
         runs = [_Run(name, command, folder / f"out.{number}", bar) for number, command in enumerate(commands)]
         try:
             return [run.finish() for run in runs]

@@ -1,7 +1,7 @@
-"""The program eflomal (Östling and Tiedemann 2016), where `eflomal-align` is on the PATH. GPL-3: run, never imported.
+"""The program eflomal (Östling and Tiedemann 2016): `eflomal-align` on the PATH. GPL-3: run, never imported.
 
 It samples, and takes its random numbers from the system: two runs over the same text differ. On 2,000 de-en pairs
-they gave 37 of 100 pairs the very same links, so nothing that must be made again to the byte should use it.
+they gave 37 of 100 pairs the very same links, so it runs only where it is asked for by name.
 
 A model is eflomal's file of priors: counts of the links of the training text. A text is aligned anew with them, so
 the training text itself does not get the links that training gave.

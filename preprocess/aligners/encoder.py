@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ..errors import InputError
-from .base import Aligned, FileAligner, WordPair, cased_line, count_lines, read_words
+from .base import Aligned, Alignments, FileAligner, WordPair, cased_line, count_lines, read_words
 from .encoder_links import METHODS, EncoderOptions, Floats, piece_links, word_links
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,12 @@ class _Pieces(NamedTuple):
 class EncoderAligner(FileAligner):
     """`folder` has a config, weights and a tokenizer. Raises InputError when it does not load whole.
 
-    Sentences longer than the model takes are cut, which is told at the end: words behind the cut have no links.
+    Sentences longer than the model takes are cut, and counted: words behind the cut have no links.
+    A pair's states depend on the pairs beside it in a batch, but by float rounding only.
     """
+
+    by_pair = True
+    own_cores = True
 
     def __init__(self, folder: Path, options: EncoderOptions) -> None:
         if options.method not in METHODS:
@@ -52,6 +56,7 @@ class EncoderAligner(FileAligner):
             raise InputError(f"The encoder's batch size must be at least 1 sentence, but is {options.batch_size}.")
         self._options = options
         self._model, self._tokenizer = _load(folder, options.bf16)
+        self._placed = False
         layers = self._model.config.num_hidden_layers
         self._layer = max(1, round(layers * 2 / 3)) if options.layer is None else options.layer
         if not 0 <= self._layer <= layers:
@@ -59,27 +64,34 @@ class EncoderAligner(FileAligner):
         accepted = inspect.signature(self._model.forward).parameters
         self._input_names = [name for name in self._tokenizer.model_input_names if name in accepted]
         self._max_pieces = _max_pieces(self._model.config, self._tokenizer)
-        self._cut = 0
         threshold = f", threshold {options.threshold:g}" if options.method == "softmax" else ""
-        self.name = f"encoder ({options.method}, layer {self._layer}{threshold}{', bf16' if options.bf16 else ''})"
+        how = f"{threshold}{', bf16' if options.bf16 else ''}{f', {options.device}' if options.device else ''}"
+        self.name = f"encoder ({options.method}, layer {self._layer}{how})"
         self.version = f"sha256:{_hash(folder)}"
 
     def line(self, pair: WordPair) -> str:
         return cased_line(pair)
 
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
-        self._cut = 0
+        self.cut = 0
+        if not self._placed:  # not before: who builds an aligner for others may have no GPU
+            self._model = self._model.to(check_device(self._options.device))
+            self._placed = True
         pairs = read_words(words)
         with tqdm(total=count_lines(words), desc="align (encoder)", unit=" pairs", leave=False, disable=None) as bar:
             while window := list(islice(pairs, _WINDOW)):
                 yield from self._aligned(window, symmetrize)
                 bar.update(len(window))
-        if self._cut:
+
+    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
+        found = super().align(pairs, symmetrize)
+        if self.cut:
             log.warning(
                 "%s sentences had over %s pieces and were cut; words behind the cut have no links.",
-                f"{self._cut:,}",
+                f"{self.cut:,}",
                 self._max_pieces,
             )
+        return found
 
     def _aligned(self, pairs: Sequence[WordPair], symmetrize: str) -> list[Aligned]:
         sources = self._tokenize([source for source, _ in pairs])
@@ -111,7 +123,7 @@ class EncoderAligner(FileAligner):
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
         )
-        self._cut += sum(bool(encoding.overflowing) for encoding in batch.encodings)
+        self.cut += sum(bool(encoding.overflowing) for encoding in batch.encodings)
         found = []
         for n, words in enumerate(sentences):
             owners = _word_of_character(words)
@@ -144,6 +156,20 @@ def _word_of_character(words: Sequence[str]) -> list[int | None]:
     return owners
 
 
+def check_device(name: str | None) -> str:
+    """The device of that name, or by default. Raises InputError when torch does not have it here."""
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1).to(name)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"The encoder's device must be one that torch has, but {name!r} is none: {first}") from None
+    return name
+
+
 def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
     import torch
     import transformers
@@ -169,8 +195,7 @@ def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
         raise InputError(f"{folder} lacks {len(missing)} weights, such as {missing[0]}. Save the whole model.")
     if not tokenizer.is_fast:
         raise InputError(f"The tokenizer in {folder} gives no character offsets. Add a tokenizer.json.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device=device, dtype=torch.bfloat16 if bf16 else torch.float32).eval(), tokenizer
+    return model.to(torch.bfloat16 if bf16 else torch.float32).eval(), tokenizer
 
 
 def _max_pieces(config: Any, tokenizer: Any) -> int:

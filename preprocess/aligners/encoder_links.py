@@ -34,6 +34,7 @@ class EncoderOptions:
     threshold: of the softmax, between 0 and 1; awesome-align's default.
     bf16: computes in bfloat16: about half the memory, and faster where the machine has it; links differ a little.
     batch_size: sentences encoded at once.
+    device: one of torch, such as cpu or cuda:1; None is the GPU where there is one.
     """
 
     method: str = "softmax"
@@ -41,6 +42,7 @@ class EncoderOptions:
     threshold: float = 1e-3
     bf16: bool = False
     batch_size: int = 64
+    device: str | None = None
 
 
 class PieceLinks(NamedTuple):

@@ -50,6 +50,7 @@ class FastAlignProgram(DirectionalAligner):
         if program is None:
             raise InputError(f"The program fast_align{' of this model' if card else ''} must be on the PATH.")
         self._program, self._card = program, card
+        self.by_pair = card is not None
         # The program does not tell its version.
         version = "sha256:" + hashlib.sha256(Path(program).read_bytes()).hexdigest()[:16]
         self.version = card.applied_version if card else version

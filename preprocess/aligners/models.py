@@ -2,7 +2,8 @@
 
 ```
 MODEL/
-  aligner.json     which aligner, its version, the hash of the text that it was trained on, the files' sizes and hashes
+  aligner.json     which aligner, its version, its language pair, the hash of the text that it was trained on, the
+                   files' sizes and hashes
   …                the aligner's own files
 ```
 """
@@ -23,11 +24,15 @@ FORMAT = "weam-aligner/1"
 
 
 class Card(NamedTuple):
-    """What aligner.json says. `details` are the aligner's own numbers; `sha256` is over aligner.json itself."""
+    """What aligner.json says. `details` are the aligner's own numbers; `sha256` is over aligner.json itself.
+
+    `pair` is like `en-de`, source language first; None when the training was not told.
+    """
 
     folder: Path
     name: str
     version: str
+    pair: str | None
     details: dict[str, Any]
     sha256: str
 
@@ -37,13 +42,18 @@ class Card(NamedTuple):
         return f"{self.version}, model sha256:{self.sha256[:16]}"
 
 
-def train(aligner: Any, words: Path, model: Path) -> None:
+def check_free(model: Path) -> None:
+    """Raises InputError when there is something at the place of a model that is to be written."""
+    if model.exists() and (not model.is_dir() or any(model.iterdir())):
+        raise InputError(f"The aligner model {model} is there already. Apply it, name another folder, or remove it.")
+
+
+def train(aligner: Any, words: Path, model: Path, pair: str | None = None) -> None:
     """Trains on a file of lines that `aligner.line` gave, and writes the folder `model`, whole or not at all.
 
     Raises InputError when it is there already, or when the aligner has nothing to train.
     """
-    if model.exists() and (not model.is_dir() or any(model.iterdir())):
-        raise InputError(f"The aligner model {model} is there already. Apply it, name another folder, or remove it.")
+    check_free(model)
     if not hasattr(aligner, "write_model"):
         raise InputError(f"The aligner {aligner.name} is not trained, so it has no model to write.")
     with whole_or_nothing(model) as folder:
@@ -52,6 +62,7 @@ def train(aligner: Any, words: Path, model: Path) -> None:
             "format": FORMAT,
             "name": aligner.name,
             "version": aligner.version,
+            "pair": pair,
             "trained_on": {"pairs": count_lines(words), "sha256": _sha256(words)},
             "details": details,
             "files": {
@@ -62,8 +73,10 @@ def train(aligner: Any, words: Path, model: Path) -> None:
         (folder / FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
-def read_card(model: Path) -> Card:
-    """Raises InputError when `model` is no folder that `train` wrote, or a file of it is gone or cut."""
+def read_card(model: Path, pair: str | None = None) -> Card:
+    """Raises InputError when `model` is no folder that `train` wrote, a file of it is gone or cut, or when both it and
+    the caller name a pair, and not the same: a model serves one pair of languages in one order.
+    """
     file = model / FILE
     if not file.is_file():
         raise InputError(f"{model} holds no {FILE}, so it is no aligner model. Name a folder that was trained here.")
@@ -71,7 +84,8 @@ def read_card(model: Path) -> Card:
     try:
         content = json.loads(data)
         form = content["format"]
-        card = Card(model, content["name"], content["version"], content["details"], hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        card = Card(model, content["name"], content["version"], content.get("pair"), content["details"], sha256)
         sizes = {name: told["bytes"] for name, told in content["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is not what a training writes ({error!r}). Train the aligner again.") from None
@@ -80,6 +94,11 @@ def read_card(model: Path) -> Card:
     for name, size in sizes.items():
         if not (model / name).is_file() or (model / name).stat().st_size != size:
             raise InputError(f"{model / name} must have {size:,} bytes, but is cut or gone. Train the aligner again.")
+    if pair is not None and card.pair not in (None, pair):
+        raise InputError(
+            f"{model} holds a model of {card.pair}, but the pair is {pair}. A model serves one pair of languages in "
+            f"one order: name or train one of {pair}."
+        )
     return card
 
 

@@ -35,6 +35,7 @@ from .thot_posteriors import hmm_posteriors
 
 _EM_ITERATIONS = 5
 _CHUNK = 5_000  # pairs whose links are held at once
+_SHORT = 20_000  # pairs; a model is applied to so many without a bar, since who has more files shows one over files
 _NAMES = ("forward", "reverse")
 _FLAGS: tuple[list[str], ...] = ([], ["-r"])
 
@@ -49,6 +50,7 @@ class ThotAligner(DirectionalAligner):
         self.name = f"{model} (sil-thot)"
         self.version = card.applied_version if card else version("sil-thot")
         self.posteriors = model == "hmm"
+        self.by_pair = card is not None
         self._model, self._seed, self._card = model, seed, card
 
     def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
@@ -62,7 +64,7 @@ class ThotAligner(DirectionalAligner):
             [*command, "--load", str(self._card.folder / name)]
             for command, name in zip(self._commands(words)[:count], _NAMES, strict=False)
         ]
-        return run_directions(self.name, commands, words, passes)
+        return run_directions(self.name, commands, words, passes if pairs > _SHORT else 0)
 
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         commands = [

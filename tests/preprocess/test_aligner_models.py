@@ -202,8 +202,8 @@ def test_model_of_the_eflomal_program(words: Path, tmp_path: Path, monkeypatch: 
     stand_in(tmp_path / "bin", monkeypatch, "eflomal-align", EFLOMAL_ALIGN)
     model = tmp_path / "model"
     with pytest.raises(InputError, match="eflomal-makepriors must be on the PATH"):
-        aligners.train("eflomal", words, model)
+        aligners.train("eflomal", words, model, implementation="program")
     stand_in(tmp_path / "bin", monkeypatch, "eflomal-makepriors", EFLOMAL_MAKEPRIORS)
-    aligners.train("eflomal", words, model)
+    aligners.train("eflomal", words, model, implementation="program")
     found = aligners.build("eflomal", model=model).align_file(write_words(tmp_path / "new", NEW))
     assert [item.links for item in found] == [[(1, 1)], [(1, 1)]]

@@ -82,7 +82,7 @@ def stand_in(folder: Path, name: str, body: str) -> None:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str) -> aligners.Aligner:
     stand_in(tmp_path, name, body)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    aligner = aligners.build(name.removesuffix("-align"))
+    aligner = aligners.build(name.removesuffix("-align"), implementation="program")
     assert aligner.name == f"{name.removesuffix('-align')} (program)"
     return aligner
 

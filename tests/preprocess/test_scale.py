@@ -10,27 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import GERMAN, write_tsv
+from small_runs import contents, corpus, options
 from weam_preprocess import cli, pipeline
 from weam_preprocess.inputs import parse_pair_files
 
 pytest.importorskip("fairseq")
-
-
-def corpus(folder: Path, count: int = 300) -> Path:
-    """Sentences with numbers in them, so that hardly two are equal; some twice, some to be dropped."""
-    pairs = [(f"{a[:-1]} {n % 280}.", f"{b[:-1]} {n % 280}.") for n in range(count) for a, b in [GERMAN[n % 8]]]
-    return write_tsv(folder / "en-de.tsv", [*pairs, ("", "leer"), ("A [SEP] B", "A B")])
-
-
-def options(tsv: Path, destdir: Path, **more: object) -> pipeline.Options:
-    common: dict[str, object] = {"train_tokenizer": "wordpiece", "vocab_size": 200, "valid_size": 20, "aligner": "hmm"}
-    return pipeline.Options(tuple(parse_pair_files([f"en-de={tsv}"])), destdir, **(common | more))  # type: ignore[arg-type]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +70,8 @@ def test_finished_parts_are_not_made_again(
         patch.setattr(pipeline, "_merge", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(asked)
-    for name in ("prepare", "_align"):
-        monkeypatch.setattr(pipeline, name, killed)
+    monkeypatch.setattr(pipeline, "prepare", killed)
+    monkeypatch.setattr("weam_preprocess.align._align_whole", killed)
     monkeypatch.setattr("weam_preprocess.binarize.binarize", killed)
     pipeline.run(asked)
     assert contents(tmp_path / "bin") == plain[1]

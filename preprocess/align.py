@@ -1,0 +1,180 @@
+"""Word links of the kept pairs: chunk by chunk where an aligner looks at one pair at a time, else a pair of languages
+in one go.
+
+With a model, or an encoder, the links of a sentence pair need no other pair: chunks are aligned by any number of
+workers, and again after a kill. Without one the aligner trains on the very text that it aligns, so it needs all of it.
+Either way the links are the same (docs/aligners.md).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from . import aligners, binarize
+from .aligners import models
+from .aligners.base import Aligner, WordPair, aligner_line
+from .aligners.precomputed import PrecomputedLinks
+from .prepare import read_prepared, read_sentences
+from .spans import SpanArrays
+from .work import Work, load_arrays, written
+from .workers import Pool
+
+log = logging.getLogger(__name__)
+
+CUT = "sentences cut by the aligner"
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What a worker must know. `recipe` is None for precomputed links, which belong to no worker."""
+
+    work: Work
+    pair: str
+    recipe: aligners.Recipe | None
+    symmetrize: str
+
+
+def align(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
+    """Writes the part `links` of every chunk that lacks it."""
+    todo = [number for number in chunks if not how.work.part(how.pair, "links", number).is_file()]
+    if not todo:
+        return
+    if not aligner.by_pair:
+        _align_whole(how, chunks, aligner, pool)
+        return
+    # An aligner that takes all cores of this machine runs here, one chunk after the other.
+    run: Callable[..., Iterable[int]] = pool.map if pool.elsewhere or not aligner.own_cores else map
+    for _ in _shown(how, "align", todo, run(_align_chunk, ((how, number) for number in todo))):
+        pass
+
+
+def train(how: Alignment, chunks: range, pool: Pool) -> Path:
+    """Trains on all kept pairs, unless that is done. Returns the model's folder, which is a part of the run."""
+    assert how.recipe is not None
+    recipe = how.recipe
+    model = how.work.part(how.pair, "aligner", suffix="")
+    if not (model / models.FILE).is_file():
+        words = _write_all_words(how, chunks, pool)
+        aligners.train(recipe.name, words, model, recipe.seed, recipe.implementation, how.pair)
+        words.unlink()
+    return model
+
+
+def read_noted(work: Work, pair: str, chunks: Iterable[int]) -> Counter[str]:
+    """What the manifest notes of the alignment: sentences that were cut."""
+    noted: Counter[str] = Counter()
+    for number in chunks:
+        file = work.part(pair, "noted", number, ".json")
+        if file.is_file():
+            noted.update(json.loads(file.read_text(encoding="utf-8")))
+    return noted
+
+
+def _align_chunk(job: tuple[Alignment, int]) -> int:
+    """Writes a chunk's part of the stage `links`. Returns the chunk's number."""
+    how, number = job
+    assert how.recipe is not None
+    aligner = built(how.recipe)
+    lines = list(_word_lines(how, number, aligner.line))
+    aligned: list[aligners.Aligned] = []
+    if lines:
+        words = how.work.part(how.pair, "chunk", number, ".txt")
+        _write_lines(words, lines)
+        aligned = list(aligner.align_file(words, how.symmetrize))
+        words.unlink()
+        if aligner.cut:
+            with written(how.work.part(how.pair, "noted", number, ".json")) as beside:
+                beside.write_text(json.dumps({CUT: aligner.cut}), encoding="utf-8")
+    binarize.save_links(how.work, how.pair, number, aligned)
+    return number
+
+
+@cache
+def built(recipe: aligners.Recipe) -> Aligner:
+    """Opened once in each process."""
+    return recipe.build()
+
+
+def _align_whole(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
+    kept = {number: _first(how, number) for number in chunks}
+    if isinstance(aligner, PrecomputedLinks):
+        aligner.line_idxs = _line_idxs(how, kept)
+    words = _write_all_words(how, chunks, pool)
+    aligned = aligner.align_file(words, how.symmetrize)
+    for number, first in kept.items():
+        binarize.save_links(how.work, how.pair, number, [next(aligned) for _ in range(int(first.sum()))])
+    assert next(aligned, None) is None, "one item of links for each pair"
+    words.unlink()
+
+
+def _write_all_words(how: Alignment, chunks: range, pool: Pool) -> Path:
+    """The lines of all kept pairs, in order."""
+    parts = {number: how.work.part(how.pair, "words", number, ".txt") for number in chunks}
+    todo = [number for number, part in parts.items() if not part.is_file()]
+    for _ in _shown(how, "words", todo, pool.map(_write_words, ((how, number) for number in todo))):
+        pass
+    words = how.work.part(how.pair, "words", suffix=".txt")
+    with written(words) as beside, beside.open("wb") as stream:
+        for part in parts.values():
+            with part.open("rb") as lines:
+                shutil.copyfileobj(lines, stream, 1 << 20)
+    for part in parts.values():
+        part.unlink()
+    return words
+
+
+def _write_words(job: tuple[Alignment, int]) -> int:
+    # What every aligner that needs all pairs takes.
+    how, number = job
+    _write_lines(how.work.part(how.pair, "words", number, ".txt"), _word_lines(how, number, aligner_line))
+    return number
+
+
+def _write_lines(file: Path, lines: Iterable[str]) -> None:
+    with written(file) as beside, beside.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(line + "\n" for line in lines)
+
+
+def _word_lines(how: Alignment, number: int, line: Callable[[WordPair], str]) -> Iterator[str]:
+    """The kept pairs of a chunk as the aligner sees them."""
+    first = _first(how, number)
+    spans = read_prepared(how.work, how.pair, number).words
+    cut = {side: _by_sentence(spans[side]) for side in spans}
+    for place, (source, target) in enumerate(read_sentences(how.work, how.pair, number)):
+        source_words, target_words = next(cut["source"]), next(cut["target"])
+        if first[place]:
+            yield line(([source[a:b] for a, b in source_words], [target[a:b] for a, b in target_words]))
+
+
+def _by_sentence(spans: SpanArrays) -> Iterator[list[tuple[int, int]]]:
+    starts, ends = spans.starts.tolist(), spans.ends.tolist()
+    at = 0
+    for size in spans.sizes.tolist():
+        yield list(zip(starts[at : at + size], ends[at : at + size], strict=True))
+        at += size
+
+
+def _first(how: Alignment, number: int) -> NDArray[np.bool_]:
+    """Which pairs of a chunk are no duplicates."""
+    return load_arrays(how.work.part(how.pair, "kept", number))["first"]
+
+
+def _line_idxs(how: Alignment, kept: dict[int, NDArray[np.bool_]]) -> list[int]:
+    parts = (read_prepared(how.work, how.pair, number).line_idx[first] for number, first in kept.items())
+    return [int(i) for line_idx in parts for i in line_idx]
+
+
+def _shown(how: Alignment, what: str, todo: Sequence[int], results: Iterable[int]) -> Any:
+    return tqdm(results, f"{what} ({how.pair})", len(todo), unit=" chunks", leave=False, disable=None)

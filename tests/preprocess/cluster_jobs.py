@@ -1,0 +1,44 @@
+"""What tasks of test_cluster.py run: a task is another process, which imports it from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from weam_preprocess.errors import InputError
+from weam_preprocess.prepare import Preparation, prepare
+from weam_preprocess.raw import RawChunk
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def log_and_double(job: tuple[Path, int]) -> int:
+    """Leaves a line for every time that it is run."""
+    file, number = job
+    with file.open("a") as stream:
+        stream.write(f"{number}\n")
+    return 2 * number
+
+
+def killed_once(job: tuple[Path, int]) -> int:
+    """At item 3, kills its own process, as a machine does that has no memory left; but only the first time."""
+    folder, number = job
+    if number == 3 and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return log_and_double((folder / "log", number))
+
+
+def always_fails(number: int) -> int:
+    raise RuntimeError(f"no room for {number}")
+
+
+def bad_data(number: int) -> int:
+    raise InputError(f"en-de.tsv line {number}: has no tab.")
+
+
+def prepare_the_first_two(job: tuple[Preparation, RawChunk]) -> int:
+    return prepare(job) if job[1].number < 2 else always_fails(job[1].number)
