@@ -100,7 +100,7 @@ class Bench:
                 with links.open("w") as stream:
                     stream.writelines("0-0\n" for _ in range(pairs))
                 command = self._command("precomputed", pairs, self._folder / "data-bin.memory")
-                seconds, peak = _measured([*command, "--links", f"{PAIR}={links}"])
+                seconds, peak = _measured([*command, "--links", f"{PAIR}={links}"], watched=True)
                 self._add("memory", pairs, 0, seconds, peak)
 
     def reading(self) -> None:
@@ -228,8 +228,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def _measured(command: Sequence[str]) -> tuple[float, int]:
-    """Seconds, and the peak in MiB of what the process and all its descendants hold together (shared pages once)."""
+def _measured(command: Sequence[str], watched: bool = False) -> tuple[float, int]:
+    """Seconds, and if watched the peak in MiB of what the process and all its descendants hold (shared pages once)."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_environment())
     peak = 0
@@ -237,7 +237,7 @@ def _measured(command: Sequence[str]) -> tuple[float, int]:
 
     def watch() -> None:
         nonlocal peak
-        while not done.wait(0.5):
+        while watched and not done.wait(1.0):  # looking takes time from what is watched
             peak = max(peak, sum(map(_held, _family(process.pid))))
 
     watcher = threading.Thread(target=watch, daemon=True)

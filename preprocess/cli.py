@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     rules.add_argument("--min-language-score", type=_share, metavar="P", help=_LANGUAGE_HELP)
     words = parser.add_argument_group("words")
     words.add_argument("--words", action="append", default=[], metavar="JA=KIND", help=_WORDS_HELP)
+    words.add_argument("--given-words", action="append", default=[], metavar="EN-DE=FILE", help=_GIVEN_WORDS_HELP)
     pieces = parser.add_argument_group("pieces: one of").add_mutually_exclusive_group(required=True)
     pieces.add_argument("--tokenizer", type=Path, metavar="DIR_OR_FILE", help=_TOKENIZER_HELP)
     pieces.add_argument(
@@ -127,6 +128,9 @@ _LANGUAGE_HELP = (
     "drop pairs a side of which scores less for its language (probability over the likeliest language's, py3langid)"
 )
 _WORDS_HELP = f"segmenter of a language, one of {', '.join(KINDS)} (default: by language); repeatable"
+_GIVEN_WORDS_HELP = (
+    "lines of `source words ||| target words`, one for each line of the input, instead of a segmenter; repeatable"
+)
 _MODEL_HELP = (
     "apply trained aligners, DIR/en-de for each pair (what --save-aligner wrote), or one a pair with en-de=DIR, "
     "repeatable; with --aligner encoder, the Hugging Face folder of all pairs"
@@ -151,8 +155,8 @@ _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dr
 _TOKENIZER_HELP = "a Hugging Face tokenizer folder, a tokenizer.json, or a WordPiece vocab.txt (taken as cased)"
 _ALIGNER_HELP = "default fast_align; hmm and encoder give their links probabilities, precomputed those of its file"
 _LINKS_HELP = (
-    "for --aligner precomputed: lines of i-j over our words, or of i-j:p with the link's probability p, "
-    "one for each line of the input; repeatable"
+    "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
+    "link's probability p, one for each line of the input; repeatable"
 )
 
 
@@ -196,6 +200,9 @@ def _options(arguments: argparse.Namespace) -> pipeline.Options:
         aligner_implementation=arguments.aligner_implementation,
         encoder=_encoder(arguments),
         links={name: Path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
+        given_words={
+            name: Path(file) for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()
+        },
         words=_named("--words", "ja=KIND", arguments.words),
         max_pieces=arguments.max_pieces,
         rules=Rules(

@@ -39,6 +39,7 @@ from .dropped import Account
 from .duplicates import first_occurrences, keys
 from .errors import InputError
 from .excluded import read_excluded
+from .given_words import GivenWords
 from .inputs import PairFiles
 from .pieces import PieceTokenizer
 from .prepare import Preparation, is_prepared, prepare, read_account, read_prepared, read_sentences
@@ -72,6 +73,7 @@ class Options:
     symmetrize: str = "intersect"
     links: dict[str, Path] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+    given_words: dict[str, Path] = field(default_factory=dict)
     max_pieces: int = 128
     rules: Rules = field(default_factory=Rules)
     valid_size: int = 0
@@ -149,7 +151,7 @@ def run(options: Options) -> Report:
     _check_links(options)
     recipes = _recipes(options)
     for pair in options.pairs:
-        for language in _languages([pair]):
+        for language in _languages([pair]) if pair.name not in options.given_words else []:
             segmenter(language, options.words.get(language))  # a missing package is said before any work
     stages = _Stages()
     with (
@@ -229,7 +231,7 @@ def _fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[
         return [str(path), stat.st_size, stat.st_mtime_ns]
 
     files = [path for pair in options.pairs for part in pair.parts for path in part]
-    files += [*options.exclude, *options.links.values()]
+    files += [*options.exclude, *options.links.values(), *options.given_words.values()]
     files += [path for path in (options.tokenizer,) if path is not None]
     plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
     free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "encoder"}
@@ -238,6 +240,7 @@ def _fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[
         "options": {name: value for name, value in plain.items() if name not in free},
         "rules": asdict(options.rules),
         "words": options.words,
+        "given_words": {name: str(file) for name, file in options.given_words.items()},
         # A version names the very model or program.
         "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
         "save_aligner": options.save_aligner is not None,
@@ -252,9 +255,10 @@ def _check_links(options: Options) -> None:
     names = [pair.name for pair in options.pairs]
     if options.links and options.aligner != "precomputed":
         raise InputError(f"--links needs --aligner precomputed, but the aligner is {options.aligner}.")
-    for name in options.links:
-        if name not in names:
-            raise InputError(f"--links {name}: there is no such --pair; the pairs are {', '.join(names)}.")
+    for option, given in (("--links", options.links), ("--given-words", options.given_words)):
+        for name in given:
+            if name not in names:
+                raise InputError(f"{option} {name}: there is no such --pair; the pairs are {', '.join(names)}.")
     if options.aligner == "precomputed":
         for name in names:
             if name not in options.links:
@@ -321,18 +325,22 @@ def _prepare(
         options.words,
     )
     reader = RawReader(pair.parts, options.chunk)
+    words = GivenWords(options.given_words[pair.name]) if pair.name in options.given_words else None
     count = 0
 
     def missing() -> Iterator[Any]:
         nonlocal count
         for chunk in reader:
             count = chunk.number + 1
+            given = words.take(chunk.size) if words is not None else None
             if not is_prepared(work, pair.name, chunk.number):
-                yield how, chunk
+                yield how, chunk._replace(given_words=given)
 
     with tqdm(desc=f"words and pieces ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
         for _ in pool.map(prepare, missing()):
             bar.update(1)
+    if words is not None:
+        words.finish()
     chunks = range(count)
     account = dropped.merge(read_account(work, pair.name, number) for number in chunks)
     if not account.kept:
@@ -514,8 +522,12 @@ def _describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
         "piece_links": report.piece_links,
         "linked_pieces": {lang: round(x, 4) for lang, x in zip(languages, report.linked_pieces, strict=True)},
         "pieces_per_word": {lang: round(x, 4) for lang, x in zip(languages, report.pieces_per_word, strict=True)},
-        "words": {lang: segmenter(lang, options.words.get(lang)).name for lang in languages},
+        "words": {lang: _name_of_words(options, pair, lang) for lang in languages},
     }
+
+
+def _name_of_words(options: Options, pair: PairFiles, lang: str) -> str:
+    return "given" if pair.name in options.given_words else segmenter(lang, options.words.get(lang)).name
 
 
 def _describe_aligner(options: Options, reports: list[PairReport], probabilities: bool) -> dict[str, Any]:
@@ -533,6 +545,10 @@ def _describe_aligner(options: Options, reports: list[PairReport], probabilities
     }
 
 
+def _describe_files(files: dict[str, Path]) -> dict[str, dict[str, str]]:
+    return {name: {"file": file.name, "sha256": manifest.sha256(file)} for name, file in sorted(files.items())}
+
+
 def _describe_options(options: Options) -> dict[str, Any]:
     """Names of files, never their folders: the same run elsewhere gives the same manifest."""
     return {
@@ -546,7 +562,8 @@ def _describe_options(options: Options) -> dict[str, Any]:
         "aligner_implementation": options.aligner_implementation,
         "encoder": asdict(options.encoder) if options.encoder else None,
         "symmetrize": options.symmetrize,
-        "links": {name: {"file": f.name, "sha256": manifest.sha256(f)} for name, f in sorted(options.links.items())},
+        "links": _describe_files(options.links),
+        "given_words": _describe_files(options.given_words),
         "words": options.words,
         "max_pieces": options.max_pieces,
         "rules": asdict(options.rules),

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from . import dropped
 from .cleaning import Rules, Scorer, clean
+from .corpus import SentencePair
 from .dropped import Account, Example
 from .duplicates import keys
+from .given_words import NOT_THERE, WordSpans, find_words
 from .piece_encoder import PieceArrays, PieceEncoder
 from .raw import RawChunk
-from .spans import SpanArrays, select, select_spans
+from .spans import SpanArrays, pack, select, select_spans
 from .words import segmenter
 from .work import Work, load_arrays, save_arrays, written
 
@@ -79,18 +81,15 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
             pair = cleaned.pairs[place]
             account.drop(reason, pair.line_idx, pair.source, pair.target)
         usable &= ~is_so
+    given = _given_words(chunk, cleaned.pairs, usable, account)
     kept = [pair for pair, is_usable in zip(cleaned.pairs, usable, strict=True) if is_usable]
     arrays = {"line_idx": np.array([pair.line_idx for pair in kept], dtype=np.int64), "keys": keys(kept)}
     texts = ([pair.source for pair in kept], [pair.target for pair in kept])
     for name, language, sentences, pieces in zip(SIDES, how.languages, texts, encoded, strict=True):
         arrays[f"{name}.ids"] = select(pieces.ids, pieces.spans.sizes, usable).astype(np.int32)
-        cut = segmenter(language, how.words.get(language))
-        before = cut.by_white_space
-        spans = {"pieces": select_spans(pieces.spans, usable), "words": cut.span_arrays(sentences)}
-        for what, found in spans.items():
+        words = pack(getattr(words, name) for words in given) if given else _words(how, language, sentences, account)
+        for what, found in (("pieces", select_spans(pieces.spans, usable)), ("words", words)):
             arrays |= {f"{name}.{what}.{field}": value.astype(np.int32) for field, value in found._asdict().items()}
-        if rewritten := cut.by_white_space - before:
-            account.repaired[f"{language} words by white space"] += rewritten
     save_arrays(how.work.part(how.pair, "prepared", chunk.number), arrays)
     with written(how.work.part(how.pair, "sentences", chunk.number, ".jsonl")) as beside:
         lines = (json.dumps([pair.source, pair.target], ensure_ascii=False) + "\n" for pair in kept)
@@ -98,6 +97,33 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
     with written(how.work.part(how.pair, "account", chunk.number, ".json")) as beside:
         beside.write_text(json.dumps(vars(account), ensure_ascii=False), encoding="utf-8")
     return chunk.number
+
+
+def _words(how: Preparation, language: str, sentences: Sequence[str], account: Account) -> SpanArrays:
+    cut = segmenter(language, how.words.get(language))
+    before = cut.by_white_space
+    words = cut.span_arrays(sentences)
+    if rewritten := cut.by_white_space - before:
+        account.repaired[f"{language} words by white space"] += rewritten
+    return words
+
+
+def _given_words(
+    chunk: RawChunk, pairs: Sequence[SentencePair], usable: NDArray[np.bool_], account: Account
+) -> list[WordSpans]:
+    """The given words of the usable pairs; pairs whose words are not their own are no longer usable."""
+    found: list[WordSpans] = []
+    if chunk.given_words is None:
+        return found
+    for place in np.flatnonzero(usable):
+        pair = pairs[place]
+        words = find_words(chunk.given_words[pair.line_idx - chunk.first_line_idx], pair.source, pair.target)
+        if words is None:
+            account.drop(NOT_THERE, pair.line_idx, pair.source, pair.target)
+            usable[place] = False
+        else:
+            found.append(words)
+    return found
 
 
 def is_prepared(work: Work, pair: str, number: int) -> bool:

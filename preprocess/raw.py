@@ -23,7 +23,8 @@ class RawChunk(NamedTuple):
     """Consecutive lines of one part: `sides` is one list of TSV lines, or a list of each side's lines.
 
     `first_line_idx` counts through all parts, `first_part_line_idx` from the beginning of this part; both from 0.
-    A line of more than `max_line_bytes` bytes was cut off after `max_line_bytes` + 1 of them.
+    A line of more than `max_line_bytes` bytes was cut off after `max_line_bytes` + 1 of them. `given_words` has a line
+    for each line, where the user gives words.
     """
 
     number: int
@@ -32,6 +33,7 @@ class RawChunk(NamedTuple):
     files: tuple[Path, ...]
     sides: tuple[list[bytes], ...]
     max_line_bytes: int
+    given_words: list[bytes] | None = None
 
     @property
     def size(self) -> int:

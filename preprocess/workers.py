@@ -6,7 +6,11 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar
+
+# What every worker needs, imported once for all of them.
+_IMPORTED = [f"weam_preprocess.{name}" for name in ("align", "binarize", "prepare")] + ["sacremoses", "tokenizers"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,6 +39,8 @@ class Workers:
         if self.count > 1:
             # Not forked: the tokenizers' threads do not survive a fork.
             context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(_IMPORTED)
+            forkserver.ensure_running()  # so that it imports while this process opens the tokenizer
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin)
         return self
 

@@ -135,6 +135,14 @@ def read_words(words: Path) -> Iterator[WordPair]:
             yield source.split(" "), target.split(" ")
 
 
+def read_sizes(words: Path) -> Iterator[tuple[int, int]]:
+    """How many words the pairs of such a file have, without taking them apart."""
+    with words.open(encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            source, target = line.split(" ||| ")
+            yield source.count(" ") + 1, target.count(" ") + 1
+
+
 def count_lines(file: Path) -> int:
     with file.open("rb") as stream:
         return sum(1 for _ in stream)

@@ -25,7 +25,7 @@ from typing import IO, Any, NamedTuple
 from tqdm import tqdm
 
 from ..errors import InputError
-from .base import Aligned, FileAligner, Link, WordPair, count_lines, read_words
+from .base import Aligned, FileAligner, Link, count_lines, read_sizes
 from .symmetrize import symmetrize as join
 
 _ITEM = re.compile(r"([0-9]+)-([0-9]+)(?::([0-9.eE+-]+))?")
@@ -62,8 +62,8 @@ class DirectionalAligner(FileAligner):
 
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
         lines = self.directions(words, 1 if symmetrize == "forward" else 2)
-        for (source, target), directed in zip(read_words(words), lines, strict=True):
-            links = join(len(source), len(target), directed[0].links, directed[-1].links, symmetrize)
+        for (source, target), directed in zip(read_sizes(words), lines, strict=True):
+            links = join(source, target, directed[0].links, directed[-1].links, symmetrize)
             yield Aligned(links, [mean_posterior(link, directed) for link in links] if self.posteriors else None)
 
 
@@ -152,11 +152,41 @@ def read_directions(
 
 def _read_links(name: str, file: Path, words: Path, links_of: Callable[[str], str]) -> Iterator[DirectedLinks]:
     with file.open(encoding="utf-8", errors="replace", newline="\n") as stream:
-        for number, (line, pair) in enumerate(zip(stream, read_words(words), strict=True), start=1):
-            yield _checked(name, number, links_of(line.removesuffix("\n")), pair)
+        for number, (line, sizes) in enumerate(zip(stream, read_sizes(words), strict=True), start=1):
+            text = links_of(line.removesuffix("\n"))
+            links = _plain(text, sizes)
+            yield _checked(name, number, text, sizes) if links is None else DirectedLinks(links, {})
 
 
-def _checked(name: str, number: int, line: str, pair: WordPair) -> DirectedLinks:
+class _Items(dict[str, Link]):
+    """`3-4` -> (3, 4), worked out once: a text has millions of items, few of them different. KeyError for others."""
+
+    def __missing__(self, item: str) -> Link:
+        match = _ITEM.fullmatch(item)
+        if match is None or match[3] is not None:
+            raise KeyError(item)
+        link = int(match[1]), int(match[2])
+        if max(link) < _OFTEN:
+            self[item] = link
+        return link
+
+
+_OFTEN = 200  # words of a sentence that are met often enough to remember their items
+_items = _Items()
+
+
+def _plain(text: str, sizes: tuple[int, int]) -> list[Link] | None:
+    """The links of a line that holds nothing else, all of them inside the pair; None for any other line."""
+    try:
+        links = [_items[item] for item in text.split()]
+    except KeyError:
+        return None
+    if links and (max(links)[0] >= sizes[0] or max(link[1] for link in links) >= sizes[1]):
+        return None
+    return links
+
+
+def _checked(name: str, number: int, line: str, sizes: tuple[int, int]) -> DirectedLinks:
     found, _, others = line.partition("\t")
     try:
         links, cells = parse_links(found), parse_links(others)
@@ -165,7 +195,7 @@ def _checked(name: str, number: int, line: str, pair: WordPair) -> DirectedLinks
             f"{name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93."
         ) from None
     told = links + cells
-    if any(i >= len(pair[0]) or j >= len(pair[1]) for (i, j), _ in told):
+    if any(i >= sizes[0] or j >= sizes[1] for (i, j), _ in told):
         raise InputError(f"{name} gave a link outside pair {number:,}: {found!r}.")
     posteriors = {cell: probability for cell, probability in told if probability is not None}
     return DirectedLinks([link for link, _ in links], posteriors)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
 from .chunks import Cut, clinging, cut_chunks, put_back, separable, without
@@ -127,12 +127,16 @@ def _context_matters(text: str) -> bool:
     return text[:1] in _NEED_NEIGHBOURS or text[-1:] in _NEED_NEIGHBOURS or "' '" in text or _DOTS in text
 
 
-def moses_cutter(lang: str) -> tuple[MosesCutter, bool]:
-    """The cutter of a language, and whether sacremoses has rules for it; if not, they are those of English."""
+def moses_cutter(lang: str) -> tuple[Callable[[str], Sequence[Cut] | None], bool]:
+    """What cuts a text of a language, and whether sacremoses has rules for it; if not, they are those of English.
+
+    The cutter is made when the first text is cut: who only asks for names need not wait a second.
+    """
     from sacremoses.corpus import NonbreakingPrefixes
 
     known = lang in NonbreakingPrefixes().available_langs.values() or lang in {"ja", "ko"}
-    return _by_rules(lang if known else "en"), known
+    rules = lang if known else "en"
+    return (lambda text: _by_rules(rules)(text)), known
 
 
 @cache

@@ -1,0 +1,92 @@
+"""Words that the user gives: a file of lines `source words ||| target words`, one for each line of the input.
+
+It is what aligners are given, so links over these words can be given as well. Words are found again in the raw
+sentence by their characters; white space may stand anywhere between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import InputError
+from .raw import RawReader
+from .spans import Span
+from .words.chunks import locate
+
+NOT_THERE = "given words are not the sentence's"
+_CHUNK = 10_000  # lines that are held at once
+# What sacremoses and Moses write for characters that are special to Moses, `&` last: it stands in all the others.
+_ESCAPES = (("&#124;", "|"), ("&lt;", "<"), ("&gt;", ">"), ("&apos;", "'"), ("&quot;", '"'), ("&#91;", "["))
+_ESCAPES += (("&#93;", "]"), ("&amp;", "&"))
+
+
+class WordSpans(NamedTuple):
+    source: list[Span]
+    target: list[Span]
+
+
+class GivenWords:
+    """The lines of the file, from its beginning to its end."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises InputError, before anything is read, when the file is not there."""
+        self._file = file
+        self._reader = RawReader([(file,)], _CHUNK)
+        self._lines: Iterator[bytes] = (line for chunk in self._reader for line in chunk.sides[0])
+        self._taken = 0
+
+    def take(self, count: int) -> list[bytes]:
+        """The next lines. Raises InputError when there are fewer."""
+        lines = list(islice(self._lines, count))
+        self._taken += len(lines)
+        if len(lines) < count:
+            raise self._wrong(f"{self._taken:,} lines, but the input has more")
+        return lines
+
+    def finish(self) -> str:
+        """The SHA-256 of the file. Raises InputError when lines are left."""
+        left = sum(1 for _ in self._lines)
+        if left:
+            raise self._wrong(f"{self._taken + left:,} lines, but the input has {self._taken:,}")
+        return self._reader.parts[0][0].sha256
+
+    def _wrong(self, found: str) -> InputError:
+        return InputError(
+            f"{self._file} has {found}. Give one line of words for each line of the input, those of lines that will be "
+            "dropped included."
+        )
+
+
+def find_words(line: bytes, source: str, target: str) -> WordSpans | None:
+    """Where the words of a line stand in the sentences; None when they are not the sentences' own characters.
+
+    Words escaped by Moses (`&apos;`) are taken for what they stand for, where they are not found as they are.
+    """
+    try:
+        sides = line.decode("utf-8").removesuffix("\r").split(" ||| ")
+    except UnicodeDecodeError:
+        return None
+    if len(sides) != 2:
+        return None
+    found = [_located(text, side.split()) for text, side in zip((source, target), sides, strict=True)]
+    if not all(found):
+        return None
+    return WordSpans(*(spans for spans in found if spans is not None))
+
+
+def _located(text: str, words: Sequence[str]) -> list[Span] | None:
+    """One span for each word, or None: links are by the words' numbers."""
+    for candidates in (words, [_unescaped(word) for word in words]):
+        found = locate(text, candidates)
+        if found is not None and len(found) == len(words):
+            return found
+    return None
+
+
+def _unescaped(word: str) -> str:
+    for escaped, char in _ESCAPES:
+        word = word.replace(escaped, char)
+    return word
