@@ -60,6 +60,7 @@ setup(
         "zst": ["backports.zstd>=1.0"],
         "language-id": ["py3langid>=0.4"],
         "slurm": ["submitit>=1.5"],
+        "hub": ["datasets>=3"],
         "report": ["matplotlib>=3.8"],
         "dev": [
             *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),

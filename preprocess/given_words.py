@@ -19,8 +19,10 @@ from .words.chunks import locate
 NOT_THERE = "given words are not the sentence's"
 _CHUNK = 10_000  # lines that are held at once
 # What sacremoses and Moses write for characters that are special to Moses, `&` last: it stands in all the others.
-_ESCAPES = (("&#124;", "|"), ("&lt;", "<"), ("&gt;", ">"), ("&apos;", "'"), ("&quot;", '"'), ("&#91;", "["))
-_ESCAPES += (("&#93;", "]"), ("&amp;", "&"))
+_ESCAPES = {
+    **{"&#124;": "|", "&lt;": "<", "&gt;": ">", "&apos;": "'", "&quot;": '"', "&#91;": "[", "&#93;": "]"},
+    "&amp;": "&",
+}
 
 
 class WordSpans(NamedTuple):
@@ -87,6 +89,6 @@ def _located(text: str, words: Sequence[str]) -> list[Span] | None:
 
 
 def _unescaped(word: str) -> str:
-    for escaped, char in _ESCAPES:
+    for escaped, char in _ESCAPES.items():
         word = word.replace(escaped, char)
     return word

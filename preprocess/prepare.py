@@ -115,7 +115,7 @@ def _given_words(
     found: list[WordSpans] = []
     if chunk.given_words is None:
         return found
-    for place in np.flatnonzero(usable):
+    for place in np.flatnonzero(usable).tolist():
         pair = pairs[place]
         words = find_words(chunk.given_words[pair.line_idx - chunk.first_line_idx], pair.source, pair.target)
         if words is None:

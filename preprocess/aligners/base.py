@@ -114,8 +114,15 @@ def aligner_line(pair: WordPair) -> str:
 
 
 def cased_line(pair: WordPair) -> str:
-    source, target = pair
-    return " ".join(map(_token, source)) + " ||| " + " ".join(map(_token, target))
+    return " ||| ".join(map(_tokens, pair))
+
+
+def _tokens(words: list[str]) -> str:
+    joined = " ".join(words)
+    # Nearly always nothing has to be replaced, which one look at the whole side tells.
+    if not all(words) or "|||" in joined or _NOT_IN_A_TOKEN.search("".join(words)) is not None:
+        return " ".join(map(_token, words))
+    return joined
 
 
 def _token(word: str) -> str:

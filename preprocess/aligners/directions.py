@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -147,15 +148,16 @@ def read_directions(
                 f"{name} must give one line of links for each of {pairs:,} pairs, "
                 f"but gave {lines:,} lines. Try --aligner with another one."
             )
-    yield from zip(*(_read_links(name, file, words, links_of) for file in files), strict=True)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(file.open(encoding="utf-8", errors="replace", newline="\n")) for file in files]
+        together = zip(read_sizes(words), zip(*streams, strict=True), strict=True)
+        for number, (sizes, texts) in enumerate(together, start=1):
+            yield tuple(_read_links(name, number, links_of(text.removesuffix("\n")), sizes) for text in texts)
 
 
-def _read_links(name: str, file: Path, words: Path, links_of: Callable[[str], str]) -> Iterator[DirectedLinks]:
-    with file.open(encoding="utf-8", errors="replace", newline="\n") as stream:
-        for number, (line, sizes) in enumerate(zip(stream, read_sizes(words), strict=True), start=1):
-            text = links_of(line.removesuffix("\n"))
-            links = _plain(text, sizes)
-            yield _checked(name, number, text, sizes) if links is None else DirectedLinks(links, {})
+def _read_links(name: str, number: int, line: str, sizes: tuple[int, int]) -> DirectedLinks:
+    links = _plain(line, sizes)
+    return _checked(name, number, line, sizes) if links is None else DirectedLinks(links, {})
 
 
 class _Items(dict[str, Link]):

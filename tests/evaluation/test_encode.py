@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize, word_groups
+from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize, windows, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 
 
@@ -50,8 +50,54 @@ def test_words_own_the_pieces_that_their_characters_overlap(folder: Folder) -> N
     np.testing.assert_allclose(states.values[2, 1], slow, atol=1e-5)
 
 
-def test_long_texts_are_cut_and_counted(make_folder: Callable[..., Path]) -> None:
+def test_long_texts_are_cut_where_that_is_asked_for_and_counted(make_folder: Callable[..., Path]) -> None:
     short = load_folder(make_folder(max_positions=8))
-    pieces = tokenize(short, ["the " * 6, "the " * 7])
-    assert pieces.cut == 1
+    pieces = tokenize(short, ["the " * 6, "the " * 7], cut=True)
+    assert (pieces.cut, pieces.long) == (1, 0)
     assert [pieces.length(0), pieces.length(1)] == [8, 8]
+    pieces = tokenize(short, ["the " * 6, "the " * 7])
+    assert (pieces.cut, pieces.long) == (0, 1)
+    assert [pieces.length(0), pieces.length(1)] == [8, 9]
+
+
+@pytest.mark.parametrize("length", [1, 6, 7, 8, 9, 10, 13, 40])
+@pytest.mark.parametrize("max_positions", [8, 9])
+def test_windows_read_every_piece_once_and_far_from_an_edge(
+    make_folder: Callable[..., Path], length: int, max_positions: int
+) -> None:
+    short = load_folder(make_folder(max_positions=max_positions))
+    pieces = tokenize(short, ["the town " * (length // 2) + "the" * (length % 2)])
+    ids, size = pieces.inputs["input_ids"][0], max_positions - 2
+    read = []
+    for window in windows(pieces, max_positions):
+        row = window.inputs["input_ids"]
+        assert len(row) <= max_positions
+        assert (row[0], row[-1]) == (ids[0], ids[-1])
+        for position, place in window.places.items():
+            assert row[place] == ids[position]
+            if not pieces.special[0][position]:
+                read.append(position)
+                # a quarter of the window stands before and behind it, unless the text ends there
+                assert min(place - 1, position - 1) >= min(position - 1, size // 4 - 1)
+                assert min(size - place, length - position) >= min(length - position, size // 4 - 1)
+    assert sorted(read) == list(range(1, length + 1))
+
+
+def test_means_over_windows(make_folder: Callable[..., Path]) -> None:
+    short = load_folder(make_folder(max_positions=8))
+    texts = ["the town", "the town was open and the light was on again", "a cafe " * 9]
+    pieces = tokenize(short, texts)
+    assert pieces.long == 2
+    states = group_states(short, pieces, sentence_groups(pieces), 2, None)
+    rows = windows(pieces, 8)
+    for index in range(len(texts)):
+        total, count = 0.0, 0
+        for window in (each for each in rows if each.text == index):
+            with torch.no_grad():
+                output = short.model(torch.tensor([window.inputs["input_ids"]]), output_hidden_states=True)
+            places = [place for at, place in window.places.items() if not pieces.special[index][at]]
+            total = total + output.hidden_states[2][0, places].sum(dim=0).numpy()
+            count += len(places)
+        np.testing.assert_allclose(states.values[2, index], total / count, atol=1e-5)
+    last = group_states(short, pieces, sentence_groups(pieces), 100, None, layers=[2])
+    np.testing.assert_allclose(last.values[0], states.values[2], atol=1e-5)

@@ -11,14 +11,16 @@ import pytest
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.hf_folder import checkpoint_hash
 from weam_fairseq.evaluation.scores import read_scores
-from weam_fairseq.evaluation.tasks import TASKS
+
+# The tasks whose data are pairs under any name; the benchmarks have tests of their own.
+PAIR_TASKS = ("sentence-retrieval", "word-retrieval", "masked-pieces")
 
 
 def _call(task: str, folder: Path, data: Path, *more: str) -> int:
     return main([task, "--model", str(folder), "--data", str(data), "--languages", "de", *more])
 
 
-@pytest.mark.parametrize("task", [task.name for task in TASKS])
+@pytest.mark.parametrize("task", PAIR_TASKS)
 def test_every_task_writes_its_scores_and_a_table(
     task: str, folder_path: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,7 +142,7 @@ def test_cut_sentences_are_said(
     make_folder: Callable[..., Path], data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _call("sentence-retrieval", make_folder(max_positions=6), data_dir) == 0
-    assert "en-de: 16 sentences were longer than the model takes and were cut" in capsys.readouterr().err
+    assert "en-de: 16 sentences were longer than the model takes and were read in parts" in capsys.readouterr().err
 
 
 def test_help_needs_neither_torch_nor_transformers_nor_fairseq() -> None:

@@ -121,7 +121,7 @@ def test_files_that_cannot_be_scored(
     ("arguments", "sentence"),
     [
         (["word-alignement", "--gold", "g", "--predictions", "p"], "Did you mean 'word-alignment'?"),
-        (["squad", "--gold", "g", "--predictions", "p"], "The tasks are word-alignment."),
+        (["gluten", "--gold", "g", "--predictions", "p"], "The tasks are xnli, mlqa, "),
         (
             ["word-alignment", "--gold", "g"],
             "the following arguments are required: --predictions. See weam-score --help.",

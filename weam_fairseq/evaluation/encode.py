@@ -1,8 +1,11 @@
-"""Texts to vectors: the mean state of chosen pieces at every layer.
+"""Texts to vectors: the mean state of chosen pieces at chosen layers.
 
-Shapes: `B` sentences in a batch, `T` positions, `D` width, `L` layers, `G` groups of positions over all sentences.
-A *position* counts pieces with the special ones; a *group* is the positions whose states are averaged: all
-pieces of a sentence, or the pieces of one word.
+Shapes: `B` sequences in a batch, `T` positions, `D` width, `K` layers that were asked for, `G` groups of positions
+over all texts. A *position* counts pieces with the special ones; a *group* is the positions whose states are averaged:
+all pieces of a sentence, or the pieces of one word.
+
+A text that is longer than the model takes is read in windows that overlap by half, and every piece is taken from the
+window in which it stands farthest from an edge, so that no piece is lost and none is read without context.
 """
 
 from __future__ import annotations
@@ -31,33 +34,52 @@ class Pieces(NamedTuple):
         special: for each text and position, whether the template put that piece there.
         offsets: for each text and position, the characters `[start, end)` of the text that the piece covers.
         cut: how many texts were longer than the model takes, and were cut.
+        long: how many texts are longer than the model takes, and are whole.
     """
 
     inputs: dict[str, list[list[int]]]
     special: list[list[bool]]
     offsets: list[list[tuple[int, int]]]
-    cut: int
+    cut: int = 0
+    long: int = 0
 
     def length(self, index: int) -> int:
         return len(self.special[index])
 
 
 class GroupStates(NamedTuple):
-    """*Shape:* `values` is `(L + 1, G, D)`, float32, layer 0 the embeddings; `filled` is `(G,)`.
+    """*Shape:* `values` is `(K, G, D)`, float32, layer 0 the embeddings; `filled` is `(G,)`.
 
-    A group without positions (a word that the tokenizer drops, or one behind a cut) is not filled.
+    A group without positions (a word that the tokenizer drops) is not filled.
     """
 
     values: np.ndarray
     filled: np.ndarray
 
 
-def tokenize(folder: Folder, texts: Sequence[str]) -> Pieces:
-    """Tokenises raw texts, cutting (and counting) those longer than the model takes."""
+class Window(NamedTuple):
+    """A stretch of one text that the model takes at once.
+
+    Attributes:
+        text: which text.
+        inputs: model inputs by name.
+        places: for each position of the text that is read here, its position in the window.
+    """
+
+    text: int
+    inputs: dict[str, list[int]]
+    places: dict[int, int]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+
+def tokenize(folder: Folder, texts: Sequence[str], cut: bool = False) -> Pieces:
+    """Tokenises raw texts. With `cut`, those longer than the model takes are cut; either way they are counted."""
     batch = folder.tokenizer(
         list(texts),
-        truncation=True,
-        max_length=folder.max_pieces,
+        truncation=cut,
+        max_length=folder.max_pieces if cut else None,
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
     )
@@ -66,6 +88,7 @@ def tokenize(folder: Folder, texts: Sequence[str]) -> Pieces:
         special=[[bool(flag) for flag in row] for row in batch["special_tokens_mask"]],
         offsets=[[(int(start), int(end)) for start, end in row] for row in batch["offset_mapping"]],
         cut=sum(bool(encoding.overflowing) for encoding in batch.encodings),
+        long=sum(len(row) > folder.max_pieces for row in batch["special_tokens_mask"]),
     )
 
 
@@ -101,21 +124,27 @@ def _word_of_char(words: Sequence[str]) -> list[int | None]:
 
 def batches_by_length(pieces: Pieces, batch_size: int) -> list[list[int]]:
     """Indices of texts, longest first: a batch pads little, and a lack of memory shows at once."""
-    order = sorted(range(len(pieces.special)), key=lambda index: (-pieces.length(index), index))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return _by_length([pieces.length(index) for index in range(len(pieces.special))], batch_size)
 
 
 def padded_inputs(folder: Folder, pieces: Pieces, indices: Sequence[int]) -> dict[str, torch.Tensor]:
     """*Shape:* each input is `(B, T)`, on the folder's device."""
-    rows = {name: [values[index] for index in indices] for name, values in pieces.inputs.items()}
-    batch = folder.tokenizer.pad(rows, padding=True, return_tensors="pt")
-    return {name: values.to(folder.device) for name, values in batch.items()}
+    return _pad(folder, {name: [values[index] for index in indices] for name, values in pieces.inputs.items()})
 
 
 def group_states(
-    folder: Folder, pieces: Pieces, groups: Sequence[Sequence[Group]], batch_size: int, label: str
+    folder: Folder,
+    pieces: Pieces,
+    groups: Sequence[Sequence[Group]],
+    batch_size: int,
+    label: str | None,
+    layers: Sequence[int] | None = None,
 ) -> GroupStates:
     """Encodes every text once and averages the states of each group at each layer.
+
+    Args:
+        label: stands before the progress bar; None shows none.
+        layers: which ones, 0 being the embeddings; None is all of them.
 
     Raises:
         InputError: a state is not finite; cosines of such states would name a neighbour all the same.
@@ -123,43 +152,111 @@ def group_states(
     import torch
 
     firsts = np.cumsum([0] + [len(row) for row in groups])
-    values: np.ndarray | None = None
+    sizes = np.array([len(group) for row in groups for group in row], dtype=np.float32)
+    rows = windows(pieces, folder.max_pieces)
+    sums: np.ndarray | None = None
     with torch.inference_mode():
-        for indices in _progress(batches_by_length(pieces, batch_size), label):
+        for indices in _progress(_by_length([len(row) for row in rows], batch_size), label):
+            batch = [rows[index] for index in indices]
             # The base model only: the vocabulary projection is the costliest product and is not needed here.
-            layers = folder.model.base_model(
-                **padded_inputs(folder, pieces, indices), output_hidden_states=True
+            states = folder.model.base_model(
+                **_pad(folder, {name: [row.inputs[name] for row in batch] for name in pieces.inputs}),
+                output_hidden_states=True,
             ).hidden_states
-            group_idx = np.concatenate([np.arange(firsts[index], firsts[index + 1]) for index in indices])
-            means = _group_means(layers, [groups[index] for index in indices])
-            if values is None:
-                values = np.zeros((len(layers), int(firsts[-1]), means.shape[-1]), dtype=np.float32)
-            values[:, group_idx] = means
-    assert values is not None, "readers refuse empty files"
-    if not np.isfinite(values).all():
+            group_idx, part = _group_sums(
+                states if layers is None else [states[layer] for layer in layers],
+                [_places_by_group(row, groups[row.text], int(firsts[row.text])) for row in batch],
+            )
+            if sums is None:
+                sums = np.zeros((len(part), int(firsts[-1]), part.shape[-1]), dtype=np.float32)
+            sums[:, group_idx] += part
+    assert sums is not None, "readers refuse empty files"
+    if not np.isfinite(sums).all():
         raise InputError(f"{folder.path} gives states that are not finite: its training diverged.")
-    return GroupStates(values, np.array([bool(group) for row in groups for group in row]))
+    sums /= np.maximum(sizes, 1)[:, None]
+    return GroupStates(sums, sizes > 0)
 
 
-def _group_means(layers: Sequence[torch.Tensor], groups: Sequence[Sequence[Group]]) -> np.ndarray:
-    """*Shape:* layers `(B, T, D)` each and the groups of these B sentences to `(L + 1, groups, D)`."""
+def windows(pieces: Pieces, max_pieces: int) -> list[Window]:
+    """Every text in one window, or in several that overlap by half of what stands between the special pieces."""
+    return [window for text in range(len(pieces.special)) for window in _text_windows(pieces, text, max_pieces)]
+
+
+def _text_windows(pieces: Pieces, text: int, max_pieces: int) -> list[Window]:
+    length = pieces.length(text)
+    inputs = {name: values[text] for name, values in pieces.inputs.items()}
+    if length <= max_pieces:
+        return [Window(text, inputs, {position: position for position in range(length)})]
+    special = pieces.special[text]
+    before = special.index(False)
+    after = special[::-1].index(False)
+    size = max_pieces - before - after
+    assert size >= 2, "a model of so few positions takes no text"
+    step = size // 2
+    starts = [*range(before, length - after - size, step), length - after - size]
+    found = []
+    for number, start in enumerate(starts):
+        # Where two windows overlap, the middle of the overlap parts what is read in one from what is read in the other.
+        first = before if number == 0 else (start + starts[number - 1] + size) // 2
+        last = length - after if number == len(starts) - 1 else (starts[number + 1] + start + size) // 2
+        found.append(
+            Window(
+                text,
+                {
+                    name: values[:before] + values[start : start + size] + values[length - after :]
+                    for name, values in inputs.items()
+                },
+                {position: before + position - start for position in range(first, last)},
+            )
+        )
+    return found
+
+
+def _places_by_group(window: Window, groups: Sequence[Group], first: int) -> list[tuple[int, list[int]]]:
+    """The groups, counted over all texts, that have positions in the window, and these."""
+    found = []
+    for number, group in enumerate(groups):
+        places = [window.places[position] for position in group if position in window.places]
+        if places:
+            found.append((first + number, places))
+    return found
+
+
+def _group_sums(
+    layers: Sequence[torch.Tensor], groups: Sequence[Sequence[tuple[int, list[int]]]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """*Shape:* layers `(B, T, D)` each, and the groups of these B sequences, to `(groups,)` and `(K, groups, D)`.
+
+    Two windows of one text may be in one batch, so a group may come twice: it is summed here.
+    """
     import torch
 
-    flat = [(row_idx, group) for row_idx, row in enumerate(groups) for group in row]
-    row = torch.tensor([row_idx for row_idx, group in flat for _ in group], dtype=torch.long)
-    position = torch.tensor([position for _, group in flat for position in group], dtype=torch.long)
-    sizes = np.array([len(group) for _, group in flat])
-    filled = sizes > 0
-    # The states of a group stand together, so a sum over each run of rows is all that is needed.
-    firsts = (np.cumsum(sizes) - sizes)[filled]
-    means = np.zeros((len(layers), len(flat), layers[0].shape[-1]), dtype=np.float32)
-    if filled.any():
-        for number, layer in enumerate(layers):
-            states = layer[row.to(layer.device), position.to(layer.device)].float().cpu().numpy()
-            means[number, filled] = np.add.reduceat(states, firsts, axis=0) / sizes[filled, None]
-    return means
+    flat = [(row, group, places) for row, found in enumerate(groups) for group, places in found]
+    group_idx, owner_of = np.unique([group for _, group, _ in flat], return_inverse=True)
+    device = layers[0].device
+    row = torch.tensor([row for row, _, places in flat for _ in places], dtype=torch.long, device=device)
+    place = torch.tensor([place for _, _, places in flat for place in places], dtype=torch.long, device=device)
+    owner = torch.tensor(
+        [int(owner) for owner, (_, _, places) in zip(owner_of, flat, strict=True) for _ in places],
+        dtype=torch.long,
+        device=device,
+    )
+    sums = torch.zeros(len(layers), len(group_idx), layers[0].shape[-1], device=device)
+    for number, layer in enumerate(layers):
+        sums[number].index_add_(0, owner, layer[row, place].float())
+    return group_idx.astype(np.int64), sums.cpu().numpy()
 
 
-def _progress(batches: list[list[int]], label: str) -> Iterator[list[int]]:
-    bar: Any = tqdm(batches, desc=label, unit="batch", leave=False, disable=None)
+def _by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _pad(folder: Folder, rows: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
+    batch = folder.tokenizer.pad(rows, padding=True, return_tensors="pt")
+    return {name: values.to(folder.device) for name, values in batch.items()}
+
+
+def _progress(batches: list[list[int]], label: str | None) -> Iterator[list[int]]:
+    bar: Any = tqdm(batches, desc=label, unit="batch", leave=False, disable=True if label is None else None)
     yield from bar

@@ -57,6 +57,24 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True) -> Fol
     )
 
 
+def open_folder(path: Path, device: str = "cpu") -> Folder:
+    """The folder without its weights (`model` is None), for tasks that load them under a head of their own.
+
+    Raises:
+        InputError: the folder, a file in it or the device is missing.
+    """
+    import transformers
+
+    _check_files(path)
+    _check_device(device)
+    try:
+        config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
+    tokenizer = _load_tokenizer(path)
+    return Folder(path, None, tokenizer, checkpoint_hash(path), device, _max_pieces(config, tokenizer))
+
+
 def checkpoint_hash(path: Path) -> str:
     """The first 12 hexadecimal digits of the SHA-256 over the folder's weights (all shards, in order of name)."""
     return hash_files(sorted(path.glob("*.safetensors")))
@@ -101,7 +119,7 @@ def _load_model(path: Path, needs_head: bool) -> Any:
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path} does not load as a masked language model: {_first_line(error)}") from error
+        raise InputError(f"{path} does not load as a masked language model: {first_line(error)}") from error
     prefix = model.base_model_prefix + "."
     missing = sorted(key for key in info["missing_keys"] if needs_head or key.startswith(prefix))
     if missing:
@@ -118,7 +136,7 @@ def _load_tokenizer(path: Path) -> Any:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise InputError(f"the tokenizer in {path} does not load: {_first_line(error)}") from error
+        raise InputError(f"the tokenizer in {path} does not load: {first_line(error)}") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {path} gives no character offsets. Add a tokenizer.json.")
     return tokenizer
@@ -131,5 +149,6 @@ def _max_pieces(config: Any, tokenizer: Any) -> int:
     return min(rows, tokenizer.model_max_length)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library's error says, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -109,7 +109,7 @@ def _measure_language(folder: Folder, texts: Sequence[str], setting: Setting, la
 
 
 def _mask(folder: Folder, texts: Sequence[str], seed: int) -> Masked:
-    pieces = tokenize(folder, texts)
+    pieces = tokenize(folder, texts, cut=True)
     never = set(folder.tokenizer.all_special_ids)  # holds the unknown piece as well
     ids, positions, targets = [], [], []
     for line, row in enumerate(pieces.inputs["input_ids"]):

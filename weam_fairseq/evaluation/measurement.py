@@ -6,10 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning
+
 
 @dataclass(frozen=True)
 class Setting:
-    """What the user asked for. `split` is the first part of the data files' names; `batch_size` counts sentences."""
+    """What the user asked for.
+
+    Attributes:
+        split: the part of the data that is measured, as it stands in the files' names.
+        batch_size: sentences encoded at once.
+        predictions: folder for predictions in the benchmark's own format; None is the task's default.
+        fine_tuning: choices for tasks that fine-tune.
+    """
 
     data: Path
     languages: tuple[str, ...]
@@ -17,6 +26,8 @@ class Setting:
     split: str = "heldout"
     seed: int = 1
     batch_size: int = 64
+    predictions: Path | None = None
+    fine_tuning: FineTuning | None = None
 
     def pair(self, language: str) -> str:
         return f"{self.source_language}-{language}"

@@ -36,10 +36,27 @@ def nearest(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
 
     *Shape:* `(Q, D)`, `(C, D)` to `(Q,)`.
     """
-    queries, candidates = _unit_rows(queries), _unit_rows(candidates)
+    queries, candidates = unit_rows(queries), unit_rows(candidates)
     found = np.empty(len(queries), dtype=np.int64)
     for start in range(0, len(queries), 1024):  # bounds the (Q, C) product of cosines
         found[start : start + 1024] = (queries[start : start + 1024] @ candidates.T).argmax(axis=1)
+    return found
+
+
+def ranked(queries: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
+    """The indices of the `k` candidates with the highest cosines (or all, if there are fewer), best first.
+
+    *Shape:* `(Q, D)`, `(C, D)` to `(Q, k)`.
+    """
+    queries, candidates = unit_rows(queries), unit_rows(candidates)
+    k = min(k, len(candidates))
+    found = np.empty((len(queries), k), dtype=np.int64)
+    block = max(1, (1 << 26) // len(candidates))  # bounds the product of cosines to 256 MiB
+    for start in range(0, len(queries), block):
+        cosines = queries[start : start + block] @ candidates.T
+        best = np.sort(np.argpartition(-cosines, k - 1, axis=1)[:, :k], axis=1)
+        order = np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1, kind="stable")
+        found[start : start + block] = np.take_along_axis(best, order, axis=1)
     return found
 
 
@@ -61,6 +78,7 @@ def choose_layer(dev: Sequence[float]) -> LayerChoice:
     return LayerChoice(int(np.argmax(dev)), [float(value) for value in dev])
 
 
-def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Each row divided by its length; a row of zeros stays one."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(norms, np.finfo(np.float32).tiny)

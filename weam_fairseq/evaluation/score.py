@@ -6,19 +6,63 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
+from weam_fairseq.evaluation.fine_tuning.tag_files import read_udpos
+from weam_fairseq.evaluation.lareqa_files import read_right_candidates
+from weam_fairseq.evaluation.metrics.classification import accuracy
+from weam_fairseq.evaluation.metrics.mining import mining_f1
+from weam_fairseq.evaluation.metrics.mlqa import mlqa_scores
+from weam_fairseq.evaluation.metrics.ranking import mean_average_precision
+from weam_fairseq.evaluation.metrics.squad import squad_scores
+from weam_fairseq.evaluation.metrics.tagging import entity_f1, pos_scores
+from weam_fairseq.evaluation.mewslix_files import read_entity_labels
+from weam_fairseq.evaluation.prediction_files import (
+    Tagged,
+    check_same_words,
+    read_answer_predictions,
+    read_answers,
+    read_gold_indices,
+    read_id_pairs,
+    read_indices,
+    read_labels,
+    read_rankings,
+    read_tagged,
+)
 from weam_fairseq.evaluation.word_alignment import score_files
 
 EXAMPLE = """example:
   weam-score word-alignment --gold de-en.gold --predictions de-en.links --language de
+  weam-score mlqa --gold dev-context-de-question-de.json --predictions answers.de.json --language de
 
-Prints one JSON object on one line, such as {"aer": 25.0, "precision": 80.0, "recall": 70.6}.
+Prints one JSON object on one line, such as {"exact_match": 40.6, "f1": 57.9}.
 """
+
+
+class Request(NamedTuple):
+    """What the user asked for. `missing_as_zero`: what has no prediction counts 0 instead of being an error."""
+
+    gold: Path
+    predictions: Path
+    language: str | None = None
+    missing_as_zero: bool = False
+
+    def needed_language(self) -> str:
+        if self.language is None:
+            raise InputError("this task's metric depends on the language. Give --language, as in --language de.")
+        return self.language
+
+
+class Result(NamedTuple):
+    """The numbers, 0–100, and sentences for stderr about what was not counted."""
+
+    scores: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,26 +73,231 @@ class ScoringTask:
         gold: what a gold file holds.
         predictions: what a file of predictions holds.
         metrics: the keys of the JSON object, each 0–100.
-        score: (gold, predictions, language) to a number for each metric.
+        score: from the request to a number for each metric.
         citation: where the metrics come from.
+        by_id: whether predictions carry ids, so that some can be missing.
     """
 
     name: str
     gold: str
     predictions: str
     metrics: tuple[str, ...]
-    score: Callable[[Path, Path, str | None], dict[str, float]]
+    score: Callable[[Request], Result]
     citation: str
+    by_id: bool = False
 
+
+def _score_mlqa(request: Request) -> Result:
+    language = request.needed_language()
+    named = request.gold.name.partition("context-")[2].partition("-")[0]
+    if named and named != language:
+        raise InputError(
+            f"the contexts of {request.gold.name} are in {named!r}, and MLQA normalises answers by the language of the "
+            f"context, but --language is {language!r}. Give --language {named}."
+        )
+    gold, predictions = read_answers(request.gold), read_answer_predictions(request.predictions)
+    result = mlqa_scores(gold, predictions, language, missing_as_zero=request.missing_as_zero)
+    return Result({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
+
+
+def _score_squad(request: Request) -> Result:
+    gold, predictions = read_answers(request.gold), read_answer_predictions(request.predictions)
+    result = squad_scores(gold, predictions, missing_as_zero=request.missing_as_zero)
+    return Result({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
+
+
+def _score_labels(request: Request) -> Result:
+    gold, predictions = read_labels(request.gold), read_labels(request.predictions)
+    value = accuracy(gold, predictions)
+    if not (_KNOWN_LABELS | set(gold)) & set(predictions):
+        raise InputError(
+            f"{request.predictions} holds none of the gold labels ({', '.join(sorted(set(gold)))}), but "
+            f"{', '.join(sorted(set(predictions))[:5])}. Write labels as the gold file does."
+        )
+    return Result({"accuracy": value})
+
+
+def _score_entities(request: Request) -> Result:
+    gold, predictions = read_tagged(request.gold), read_tagged(request.predictions)
+    return Result(entity_f1(*_compared_tags(gold, predictions, request))._asdict())
+
+
+def _score_pos(request: Request) -> Result:
+    """UD counts syntactic words, XTREME a fused form (zum) as one word: either may have been predicted."""
+    predictions = read_tagged(request.predictions)
+    gold = read_tagged(request.gold)
+    if request.gold.suffix == ".conllu" and _lengths(gold) != _lengths(predictions):
+        fused = read_udpos(request.gold, language=request.language or "en")
+        if _lengths(fused) == _lengths(predictions):
+            gold = [Tagged(list(sentence.words), list(sentence.tags), 0) for sentence in fused]
+    return Result(pos_scores(*_compared_tags(gold, predictions, request))._asdict())
+
+
+def _lengths(sentences: Sequence[Tagged] | Sequence[TaggedSentence]) -> list[int]:
+    return [len(sentence.tags) for sentence in sentences]
+
+
+def _compared_tags(
+    gold: Sequence[Tagged], predictions: Sequence[Tagged], request: Request
+) -> tuple[list[list[str]], list[list[str]]]:
+    check_same_words(gold, predictions, request.predictions)
+    return [sentence.tags for sentence in gold], [sentence.tags for sentence in predictions]
+
+
+def _score_tatoeba(request: Request) -> Result:
+    return Result({"accuracy": accuracy(read_gold_indices(request.gold), read_indices(request.predictions))})
+
+
+def _score_bucc(request: Request) -> Result:
+    return Result(mining_f1(read_id_pairs(request.gold), read_id_pairs(request.predictions))._asdict())
+
+
+def _score_links(request: Request) -> Result:
+    result, left_out = score_files(request.gold, request.predictions)
+    notes = (
+        [f"{len(left_out):,} items of the gold file are no links and were left out: {left_out[0]}"] if left_out else []
+    )
+    return Result(result._asdict(), tuple(notes))
+
+
+def _score_lareqa(request: Request) -> Result:
+    if request.gold.is_dir():
+        gold = read_right_candidates(request.gold, request.needed_language())
+    else:
+        gold = read_rankings(request.gold)
+    return _score_rankings(request, gold)
+
+
+def _score_mewslix(request: Request) -> Result:
+    if request.gold.suffix == ".jsonl":
+        gold = read_entity_labels(request.gold, request.needed_language())
+    else:
+        gold = read_rankings(request.gold)
+    return _score_rankings(request, gold)
+
+
+def _score_rankings(request: Request, gold: dict[str, list[str]]) -> Result:
+    rankings = read_rankings(request.predictions)
+    value = mean_average_precision(gold, rankings, missing_as_zero=request.missing_as_zero)
+    return Result({"map@20": value}, _id_notes(gold, rankings))
+
+
+def _id_notes(gold: Collection[str], predictions: Collection[str]) -> tuple[str, ...]:
+    surplus, missing = len(set(predictions) - set(gold)), len(set(gold) - set(predictions))
+    return tuple(
+        text
+        for count, text in (
+            (surplus, f"{surplus:,} predictions have ids that the gold file lacks, and were not counted."),
+            (missing, f"{missing:,} of {len(gold):,} have no prediction, and count 0."),
+        )
+        if count
+    )
+
+
+# XNLI's, PAWS-X's and XCOPA's: predictions that are all wrong may hold no label of a small gold file.
+_KNOWN_LABELS = {"entailment", "neutral", "contradiction", "0", "1"}
+
+_LABELS = "a label a line"
+_SQUAD = "SQuAD JSON"
+_ANSWERS = "a JSON object {id: answer}"
+_RANKINGS = "a JSON object {query: [candidate, …]}, best first; or a line a query (the same lines in gold)"
+_TAGS = "lines of word<TAB>tag, a blank line between sentences"
 
 TASKS = (
+    ScoringTask("xnli", _LABELS, _LABELS, ("accuracy",), _score_labels, "Conneau et al. 2018"),
+    ScoringTask(
+        name="mlqa",
+        gold=f"{_SQUAD}; --language is that of its contexts",
+        predictions=_ANSWERS,
+        metrics=("exact_match", "f1"),
+        score=_score_mlqa,
+        citation="Lewis et al. 2020 (mlqa_evaluation_v1.py)",
+        by_id=True,
+    ),
+    ScoringTask(
+        name="xquad",
+        gold=_SQUAD,
+        predictions=_ANSWERS,
+        metrics=("exact_match", "f1"),
+        score=_score_squad,
+        citation="Rajpurkar et al. 2016 (SQuAD v1.1), as XTREME",
+        by_id=True,
+    ),
+    ScoringTask(
+        name="tydiqa",
+        gold=_SQUAD,
+        predictions=_ANSWERS,
+        metrics=("exact_match", "f1"),
+        score=_score_squad,
+        citation="Rajpurkar et al. 2016 (SQuAD v1.1), as XTREME",
+        by_id=True,
+    ),
+    ScoringTask("pawsx", _LABELS, _LABELS, ("accuracy",), _score_labels, "Yang et al. 2019"),
+    ScoringTask(
+        name="xcopa",
+        gold=f"{_LABELS}, or the benchmark's JSON lines",
+        predictions=_LABELS,
+        metrics=("accuracy",),
+        score=_score_labels,
+        citation="Ponti et al. 2020",
+    ),
+    ScoringTask(
+        name="udpos",
+        gold=f"{_TAGS}; or a .conllu file",
+        predictions=_TAGS,
+        metrics=("f1", "accuracy"),
+        score=_score_pos,
+        citation="Hu et al. 2020 (seqeval over the bare tags)",
+    ),
+    ScoringTask(
+        name="panx",
+        gold=_TAGS,
+        predictions=_TAGS,
+        metrics=("f1", "precision", "recall"),
+        score=_score_entities,
+        citation="Hu et al. 2020 (seqeval)",
+    ),
+    ScoringTask(
+        name="tatoeba",
+        gold="an index a line, from 0; or one side of the benchmark's own text (line k belongs to line k)",
+        predictions="an index a line, from 0",
+        metrics=("accuracy",),
+        score=_score_tatoeba,
+        citation="Artetxe and Schwenk 2019",
+    ),
+    ScoringTask(
+        name="bucc",
+        gold="lines of id<TAB>id",
+        predictions="lines of id<TAB>id, those above the threshold",
+        metrics=("f1", "precision", "recall"),
+        score=_score_bucc,
+        citation="Zweigenbaum et al. 2018",
+    ),
+    ScoringTask(
+        name="mewslix",
+        gold="a JSON object {mention: [entity]}; or the benchmark's JSON lines, with --language",
+        predictions=_RANKINGS,
+        metrics=("map@20",),
+        score=_score_mewslix,
+        citation="Ruder et al. 2021",
+        by_id=True,
+    ),
+    ScoringTask(
+        name="lareqa",
+        gold="a JSON object {question: [candidate, …]}; or the folder of XQuAD-R, with --language",
+        predictions=_RANKINGS,
+        metrics=("map@20",),
+        score=_score_lareqa,
+        citation="Roy et al. 2020; Ruder et al. 2021",
+        by_id=True,
+    ),
     ScoringTask(
         name="word-alignment",
         gold="a line a pair: sure links i-j and possible ones ipj, words counted from 0",
         predictions="a line a pair: links i-j",
         metrics=("aer", "precision", "recall"),
         # Links are word numbers, whatever the language.
-        score=lambda gold, predictions, language: score_files(gold, predictions)._asdict(),
+        score=_score_links,
         citation="Och and Ney 2003",
     ),
 )
@@ -65,13 +314,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(argv)
         task = find_task(options.task)
-        scores = task.score(options.gold, options.predictions, options.language)
-        assert tuple(scores) == task.metrics
+        request = Request(options.gold, options.predictions, options.language, options.missing_as_zero)
+        result = score(task, request)
     except (InputError, OSError) as error:
         print(f"weam-score: error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(scores))
+    for note in result.notes:
+        print(f"weam-score: note: {note}", file=sys.stderr)
+    print(json.dumps(result.scores))
     return 0
+
+
+def score(task: ScoringTask, request: Request) -> Result:
+    """Raises InputError: a file is missing or malformed, or the two do not belong together."""
+    if request.missing_as_zero and not task.by_id:
+        by_id = ", ".join(each.name for each in TASKS if each.by_id)
+        raise InputError(f"--missing-as-zero is for tasks whose predictions carry ids ({by_id}), not for {task.name}.")
+    try:
+        result = task.score(request)
+    except InputError as error:
+        if str(request.gold) in str(error) or str(request.predictions) in str(error):
+            raise
+        raise InputError(f"{request.predictions} against {request.gold}: {error}") from None
+    assert tuple(result.scores) == task.metrics
+    return result
 
 
 def find_task(name: str) -> ScoringTask:
@@ -100,6 +366,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gold", metavar="FILE", type=Path, required=True, help="the benchmark's answers")
     parser.add_argument("--predictions", metavar="FILE", type=Path, required=True, help="what is scored")
     parser.add_argument("--language", metavar="XX", help="language of the predictions, where the metric depends on it")
+    parser.add_argument(
+        "--missing-as-zero",
+        action="store_true",
+        help="count 0 for what has no prediction, as the official scorers do (default: an error)",
+    )
     return parser
 
 

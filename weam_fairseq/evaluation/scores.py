@@ -38,9 +38,18 @@ class Score:
     signature: str
 
     @property
-    def key(self) -> tuple[str, str, str, str, str, int]:
+    def key(self) -> tuple[str, str, str, str, str, int, str]:
         """What a later run of the same measurement replaces."""
-        return (self.task, self.model, self.language, self.split, self.metric, self.seed)
+        return (self.task, self.model, self.language, self.split, self.metric, self.seed, self.trained_on)
+
+    @property
+    def trained_on(self) -> str:
+        """The training data as the signature names it, such as `multinli:en:0123456789ab`; empty without fine-tuning.
+
+        Zero-shot and translate-train figures of one model differ in this alone.
+        """
+        parts = [part for part in self.signature.split("|") if part.startswith("train:")]
+        return parts[0].removeprefix("train:") if parts else ""
 
 
 def make_score(

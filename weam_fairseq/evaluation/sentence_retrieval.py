@@ -26,11 +26,12 @@ from weam_fairseq.evaluation.retrieval import Half, choose_layer, dev_and_test, 
 
 
 class SentenceStates(NamedTuple):
-    """*Shape:* `values` `(L + 1, N, D)`; `bags[k]` holds the pieces of sentence k; `cut` sentences were too long."""
+    """*Shape:* `values` `(L + 1, N, D)`; `bags[k]` holds the pieces of sentence k; `long` sentences are longer than the
+    model takes and were read in windows."""
 
     values: np.ndarray
     bags: list[Bag]
-    cut: int
+    long: int
 
 
 def measure_sentence_retrieval(
@@ -75,7 +76,7 @@ def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, langu
             "candidates": len(test.lines),
             "duplicate_targets": _duplicates(targets, test),
             "duplicate_sources": _duplicates(sources, test),
-            "sentences_cut": source.cut + target.cut,
+            "sentences_split": source.long + target.long,
         },
         method={
             "pair": setting.pair(language),
@@ -96,7 +97,7 @@ def _sentence_states(folder: Folder, texts: list[str], setting: Setting, languag
             f"the {language} sentence {text!r} has no pieces in the tokenizer of {folder.path}. "
             "Remove its pair from the evaluation file."
         )
-    return SentenceStates(states.values, bags(pieces, groups), pieces.cut)
+    return SentenceStates(states.values, bags(pieces, groups), pieces.long)
 
 
 def _both_directions(

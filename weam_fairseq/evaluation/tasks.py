@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from weam_fairseq.errors import InputError
-from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation import fine_tuned_benchmarks, retrieval_benchmarks
+from weam_fairseq.evaluation.data_files import alternatives, fill, find_files, is_there
 from weam_fairseq.evaluation.masked_pieces import measure_masked_pieces
-from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.readers import read_linked_pairs, read_pairs
 from weam_fairseq.evaluation.sentence_retrieval import measure_sentence_retrieval
+from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.word_retrieval import measure_word_retrieval
-
-
-@dataclass(frozen=True)
-class Task:
-    """A row of the table.
-
-    Attributes:
-        languages: the benchmark's languages; None is any language that has files.
-        files: names of a language's files, in the order in which `read` takes them.
-        read: the files of one language to its data.
-        measure: (folder, data by language, setting) to numbers.
-        needs_head: whether the masked-LM head is used, and so must be in the checkpoint.
-        citation: where the procedure comes from.
-    """
-
-    name: str
-    summary: str
-    languages: tuple[str, ...] | None
-    files: tuple[str, ...]
-    read: Callable[..., Any]
-    measure: Callable[[Folder, Mapping[str, Any], Setting], list[Measurement]]
-    metric: str
-    needs_head: bool
-    citation: str
-
 
 TASKS = (
     Task(
@@ -74,7 +50,10 @@ TASKS = (
         metric="accuracy@5",
         needs_head=True,
         citation="Devlin et al. 2019 (masked language model)",
+        uses_seed=True,
     ),
+    *fine_tuned_benchmarks.TASKS,
+    *retrieval_benchmarks.TASKS,
 )
 
 
@@ -98,39 +77,62 @@ def data_files(task: Task, setting: Setting) -> dict[str, list[Path]]:
     Raises:
         InputError: the folder, a file or a language's data is missing.
     """
-    if not setting.data.is_dir():
-        raise InputError(f"the data folder {setting.data} is not there. Give --data the evaluation files' folder.")
-    found = {}
+    check_split(task, setting.split)
+    found: dict[str, list[Path]] = {}
     for language in setting.languages:
-        if task.languages is not None and language not in task.languages:
-            raise InputError(f"{task.name} has no language {language!r}; it has {', '.join(task.languages)}.")
-        names = [name.format(split=setting.split, pair=setting.pair(language)) for name in task.files]
-        found[language] = [setting.data / name for name in names]
-        for path in found[language]:
-            if not path.is_file():
-                raise InputError(_missing(task, setting, language, path))
+        check_language(task, language)
+        for names in task.files:
+            paths = find_files(setting, task.name, names, language)
+            if not paths:
+                raise InputError(_missing(task, setting, language, names))
+            found.setdefault(language, []).extend(paths)
     return found
 
 
 def read_data(task: Task, files: Mapping[str, list[Path]]) -> dict[str, Any]:
+    """Each language's data.
+
+    Raises:
+        InputError: a file is not in the benchmark's format, or its gold was taken out.
+    """
+    if task.reads_language:
+        return {language: task.read(*paths, language=language) for language, paths in files.items()}
     return {language: task.read(*paths) for language, paths in files.items()}
 
 
-def _missing(task: Task, setting: Setting, language: str, path: Path) -> str:
-    present = _languages_there(task, setting)
-    there = f"there is data for {', '.join(present)}" if present else "there is data for no language"
-    return (
-        f"{task.name} needs {path.name} for language {language!r}, but {setting.data} lacks it; in that folder {there} "
-        f"(split {setting.split!r}, source language {setting.source_language!r}). Change --languages, or add the file."
-    )
-
-
-def _languages_there(task: Task, setting: Setting) -> list[str]:
+def languages_there(task: Task, setting: Setting) -> list[str]:
     """Languages with all the files of the task."""
+    if task.languages is not None:
+        return [language for language in task.languages if is_there(setting, task.name, task.files, language)]
     complete: set[str] | None = None
-    for name in task.files:
-        before, after = name.format(split=setting.split, pair=setting.pair("\0")).split("\0")
-        names = [path.name for path in setting.data.iterdir()]
-        here = {each[len(before) : -len(after)] for each in names if each.startswith(before) and each.endswith(after)}
+    for names in task.files:
+        name = alternatives(names)[0].format(split=setting.split, pair=setting.pair("\0"), language="\0")
+        before, after = name.split("\0")
+        there = [path.name for path in setting.data.iterdir()]
+        here = {each[len(before) : -len(after)] for each in there if each.startswith(before) and each.endswith(after)}
         complete = here if complete is None else complete & here
     return sorted(complete or ())
+
+
+def check_split(task: Task, split: str) -> None:
+    if task.splits and split not in task.splits:
+        raise InputError(f"{task.name} has no split {split!r}; it has {', '.join(task.splits)}.")
+
+
+def check_language(task: Task, language: str) -> None:
+    """`de`, or `en-de` where the file names part a context's language from a question's."""
+    if task.languages is None:
+        return
+    parts = language.split("-") if any("{context}" in name for name in alternatives(task.files[0])) else [language]
+    if len(parts) > 2 or not all(part in task.languages for part in parts):
+        raise InputError(f"{task.name} has no language {language!r}; it has {', '.join(task.languages)}.")
+
+
+def _missing(task: Task, setting: Setting, language: str, names: str | tuple[str, ...]) -> str:
+    present = languages_there(task, setting)
+    there = f"there is data for {', '.join(present)}" if present else "there is data for no language"
+    needed = " or ".join(dict.fromkeys(fill(name, setting, language) for name in alternatives(names)))
+    return (
+        f"{task.name} needs {needed} for language {language!r}, but {setting.data} lacks it; in that folder {there} "
+        f"(split {setting.split!r}, source language {setting.source_language!r}). Change --languages, or add the file."
+    )

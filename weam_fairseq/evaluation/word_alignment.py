@@ -21,6 +21,9 @@ from weam_fairseq.evaluation.readers import read_lines
 
 WordLink = tuple[int, int]
 
+# Share of a published gold file's items that may be no links.
+MOST_LEFT_OUT = 0.01
+
 _ITEM = re.compile(r"([0-9]+)([-p])([0-9]+)")
 
 
@@ -60,16 +63,21 @@ def score_alignments(gold: Sequence[GoldLinks], predictions: Iterable[AbstractSe
     )
 
 
-def score_files(gold: Path, predictions: Path) -> AlignmentScore:
-    """Raises InputError: a line is malformed, the files differ in length, or no gold link is sure."""
-    gold_links, predicted = read_gold(gold), read_predictions(predictions)
+def score_files(gold: Path, predictions: Path) -> tuple[AlignmentScore, list[str]]:
+    """The score, and what of the gold file is no link and was left out.
+
+    Raises:
+        InputError: a line is malformed, the files differ in length, or no gold link is sure.
+    """
+    gold_links, left_out = read_published_gold(gold)
+    predicted = read_predictions(predictions)
     if len(gold_links) != len(predicted):
         raise InputError(
             f"{gold} has {len(gold_links):,} lines but {predictions} has {len(predicted):,}: line k of one must belong "
             "to line k of the other. Give one line of links for each pair, empty where there is none."
         )
     try:
-        return score_alignments(gold_links, predicted)
+        return score_alignments(gold_links, predicted), left_out
     except InputError as error:
         raise InputError(f"{gold}: {error}") from None
 
@@ -82,6 +90,34 @@ def read_gold(path: Path) -> list[GoldLinks]:
         sure = frozenset(link for link, kind in items if kind == "-")
         pairs.append(GoldLinks(sure, sure.union(link for link, _ in items)))
     return pairs
+
+
+def read_published_gold(path: Path) -> tuple[list[GoldLinks], list[str]]:
+    """As `read_gold`, but single items that are no link are left out and returned with their lines.
+
+    Published files hold a few, such as `21--100`; more than 1 in 100 make another format of it.
+
+    Raises:
+        InputError: too many items are no links, with the first of them.
+    """
+    pairs, left_out, items = [], [], 0
+    first_error: InputError | None = None
+    for number, line in enumerate(read_lines(path), start=1):
+        sure: set[WordLink] = set()
+        possible: set[WordLink] = set()
+        for item in line.split():
+            items += 1
+            try:
+                link, kind = _parsed(item, f"{path}:{number}", "i-j (sure) or ipj (possible)", "-p")
+            except InputError as error:
+                first_error = first_error or error
+                left_out.append(f"{path.name}:{number}: {item}")
+            else:
+                (sure if kind == "-" else possible).add(link)
+        pairs.append(GoldLinks(frozenset(sure), frozenset(sure | possible)))
+    if first_error is not None and len(left_out) > items * MOST_LEFT_OUT:
+        raise first_error
+    return pairs, left_out
 
 
 def read_predictions(path: Path) -> list[frozenset[WordLink]]:

@@ -42,7 +42,7 @@ class WordStates(NamedTuple):
     first: np.ndarray
     types: list[str]
     bags: list[Bag]
-    cut: int
+    long: int
 
 
 # (query side, candidate side, queries, candidates) to the place of each query's nearest candidate.
@@ -110,7 +110,7 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
             "links_without_pieces": test_links.without_pieces,
             "possible_links_left_out": sum(pairs[line].possible for line in test.lines),
             "candidates": [len(set(test_links.source_word_idx)), len(set(test_links.target_word_idx))],
-            "sentences_cut": source.cut + target.cut,
+            "sentences_split": source.long + target.long,
         },
         method={
             "pair": setting.pair(language),
@@ -143,7 +143,7 @@ def _word_states(folder: Folder, sentences: list[list[str]], setting: Setting, l
     states = group_states(folder, pieces, groups, setting.batch_size, f"words {language}")
     first = np.cumsum([0] + [len(words) for words in sentences])
     types = [word.lower() for words in sentences for word in words]
-    return WordStates(states.values, states.filled, first, types, bags(pieces, groups), pieces.cut)
+    return WordStates(states.values, states.filled, first, types, bags(pieces, groups), pieces.long)
 
 
 def _half_links(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from weam_fairseq.study import words
 from weam_fairseq.study.examples import exchanged_with
+from weam_fairseq.study.pipe_table import escape_text, pipe_table
 from weam_fairseq.study.run_folder import Run
 from weam_fairseq.study.table import MainTable, data_table, loss_table, main_table
 
@@ -15,7 +15,7 @@ def render_markdown(run: Run) -> str:
     """Title, main table, losses, data, examples and signatures."""
     table = main_table(run)
     parts = [
-        f"# {_escape(run.title)}",
+        f"# {escape_text(run.title)}",
         words.WHAT_THIS_IS,
         "## Scores",
         words.caution(table.trainings),
@@ -26,15 +26,15 @@ def render_markdown(run: Run) -> str:
     ]
     losses = loss_table(run)
     if losses.rows:
-        parts += ["## Losses at the last validation", "Nats per masked piece.", _table(losses.head, losses.rows)]
+        parts += ["## Losses at the last validation", "Nats per masked piece.", pipe_table(losses.head, losses.rows)]
     if run.manifest is not None:
         data = data_table(run.manifest)
-        parts += ["## Training data", _table(data.head, data.rows)]
+        parts += ["## Training data", pipe_table(data.head, data.rows)]
     if run.examples is not None and run.examples.get("examples"):
         parts += ["## What masked pieces were predicted from", _examples(run.examples)]
     parts += [
         "## Signatures",
-        "\n".join(f"- {_escape(score.model)} {score.value:.2f} `{score.signature}`" for score in run.scores),
+        "\n".join(f"- {escape_text(score.model)} {score.value:.2f} `{score.signature}`" for score in run.scores),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -42,7 +42,7 @@ def render_markdown(run: Run) -> str:
 def _main_table(table: MainTable) -> str:
     head = ["model", *(f"{column.group}: {column.language}" for column in table.columns)]
     rows = [[row.name, *(f"**{cell.text}**" if cell.best else cell.text for cell in row.cells)] for row in table.rows]
-    return _table(head, rows, escape=False)
+    return pipe_table(head, rows, escape=False)
 
 
 def _examples(examples: dict[str, Any]) -> str:
@@ -52,16 +52,4 @@ def _examples(examples: dict[str, Any]) -> str:
             language = record[masked["side"]]["language"]
             guesses = [" · ".join(masked[name]) for name in ("own_top", "exchanged_top")]
             rows.append([str(record["pair"]), f"{language}: {masked['piece']}", exchanged_with(masked), *guesses])
-    return _table(["pair", "masked piece", "exchanged with", "from its own state", "after the exchange"], rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], escape: bool = True) -> str:
-    clean = _escape if escape else str
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([clean(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _escape(text: str) -> str:
-    for character in "\\`*_|<[":
-        text = text.replace(character, "\\" + character)
-    return text.replace("\n", " ")
+    return pipe_table(["pair", "masked piece", "exchanged with", "from its own state", "after the exchange"], rows)

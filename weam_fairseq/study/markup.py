@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from weam_fairseq.study.stylesheet import CSS
+
+# The browser itself then refuses whatever would need the network.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def text(value: object) -> str:
@@ -90,6 +95,27 @@ def commands(value: Any) -> str:
 
 def section(anchor: str, title: str, *parts: str) -> str:
     return f'<section id="{anchor}"><h2>{text(title)}</h2>{"".join(parts)}</section>'
+
+
+def figure(svg: str, title: str, remark: str) -> str:
+    """A drawing below its caption; wide ones scroll by themselves."""
+    caption = f"<b>{text(title)}</b> <span>{text(remark)}</span>"
+    return f'<figure><figcaption>{caption}</figcaption><div class="wide">{svg}</div></figure>'
+
+
+def document(title: str, introduction: str, sections: Mapping[str, tuple[str, str]], footer: str) -> str:
+    """A whole page that needs no network: `sections` are titles and HTML by anchor."""
+    links = " ".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, (name, _) in sections.items())
+    body = "".join(section(anchor, name, content) for anchor, (name, content) in sections.items())
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{text(title)}</title><style>{CSS}</style></head><body>"
+        f"<header><h1>{text(title)}</h1>{paragraph(introduction)}<nav>{links}</nav></header>"
+        f"<main>{body}</main>"
+        f"<footer>{text(footer)}</footer></body></html>\n"
+    )
 
 
 def _class(css: str) -> str:

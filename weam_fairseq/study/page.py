@@ -9,7 +9,6 @@ from weam_fairseq.study import markup, words
 from weam_fairseq.study.examples import render_examples
 from weam_fairseq.study.plots import base_panels, draw_panels, has_curves, loss_panels
 from weam_fairseq.study.run_folder import Run
-from weam_fairseq.study.stylesheet import CSS
 from weam_fairseq.study.table import Cell, MainTable, Row, data_table, loss_table, main_table
 
 LOSSES = {
@@ -24,9 +23,6 @@ REMARKS = {
 }
 BASE = "base"
 MADE_BY = ("aligner", "tokenizer")  # the manifest's entries that are shown
-
-# The browser itself then refuses whatever would need the network.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def render_page(run: Run) -> str:
@@ -43,17 +39,7 @@ def render_page(run: Run) -> str:
         "settings": ("Settings", _settings(run)),
         "signatures": ("Signatures", _signatures(run)),
     }
-    links = " ".join(f'<a href="#{anchor}">{markup.text(title)}</a>' for anchor, (title, _) in sections.items())
-    body = "".join(markup.section(anchor, title, content) for anchor, (title, content) in sections.items())
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{markup.text(run.title)}</title><style>{CSS}</style></head><body>"
-        f"<header><h1>{markup.text(run.title)}</h1>{markup.paragraph(words.WHAT_THIS_IS)}<nav>{links}</nav></header>"
-        f"<main>{body}</main>"
-        f"<footer>Written by weam-report {markup.text(__version__)}.</footer></body></html>\n"
-    )
+    return markup.document(run.title, words.WHAT_THIS_IS, sections, f"Written by weam-report {__version__}.")
 
 
 def _scores(run: Run) -> str:
@@ -131,10 +117,10 @@ def _curves(run: Run) -> str:
             panels = loss_panels(continued, run.pairs, part, loss)
             if has_curves(panels):
                 svg = draw_panels(panels, f"{loss}-{part}", markers=part == "valid", y_label="nats per masked piece")
-                parts.append(_figure(svg, f"{name}, {part_name}.", meaning + REMARKS.get((loss, part), "")))
+                parts.append(markup.figure(svg, f"{name}, {part_name}.", meaning + REMARKS.get((loss, part), "")))
     if BASE in run.logs and has_curves(panels := base_panels(run.logs[BASE], run.pairs)):
         svg = draw_panels(panels, "base", markers=False, y_label="nats per masked piece")
-        parts.append(_figure(svg, "The base model (mp_loss).", "Before the others go on from it."))
+        parts.append(markup.figure(svg, "The base model (mp_loss).", "Before the others go on from it."))
     return "".join([*parts, _last_losses(run)])
 
 
@@ -142,11 +128,6 @@ def _last_losses(run: Run) -> str:
     last = loss_table(run)
     caption = "Losses at the last validation, nats per masked piece"
     return markup.table(last.head, last.rows, "unbroken", caption) if last.rows else ""
-
-
-def _figure(svg: str, title: str, remark: str) -> str:
-    caption = f"<b>{markup.text(title)}</b> <span>{markup.text(remark)}</span>"
-    return f'<figure><figcaption>{caption}</figcaption><div class="wide">{svg}</div></figure>'
 
 
 def _data(run: Run) -> str:

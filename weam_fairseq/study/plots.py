@@ -1,54 +1,18 @@
-"""Loss curves as SVG, to stand inside a page.
-
-Colours are Okabe and Ito's, which differ for colour-blind readers; line styles and markers tell the models apart
-in grey print as well.
-"""
+"""Loss curves as SVG, to stand inside a page."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weam_fairseq.errors import InputError
 from weam_fairseq.study.logs import Curve, TrainingLog
+from weam_fairseq.study.looks import look_of
+from weam_fairseq.study.svg import RC, load_matplotlib, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-class Look(NamedTuple):
-    colour: str
-    line: Any
-    marker: str
-
-
-LOOKS = {
-    "base": Look("#000000", "-", "x"),
-    "mlm": Look("#56B4E9", (0, (5, 1.5)), "^"),
-    "tlm": Look("#009E73", "--", "s"),
-    "weam": Look("#D55E00", "-", "o"),
-    "shuffled": Look("#CC79A7", ":", "D"),
-    "identity": Look("#0072B2", "-.", "v"),
-}
-_OTHERS = (Look("#0072B2", "-.", "v"), Look("#E69F00", "-", "P"), Look("#000000", ":", "*"))
-
-_RC: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#777777",
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "svg.fonttype": "path",  # letters as outlines: no font is looked up where the page is opened
-    "svg.hashsalt": "weam",  # the same data give the same bytes
-}
 _PANELS_IN_A_ROW = 3
 
 
@@ -102,16 +66,12 @@ def draw_panels(panels: Sequence[Panel], name: str, markers: bool, y_label: str)
     Raises:
         InputError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError(
-            "The report's curves need matplotlib, which is not installed. Run pip install 'weam-fairseq[report]'."
-        ) from None
+    matplotlib = load_matplotlib()
+    from matplotlib.figure import Figure
+
     columns = min(_PANELS_IN_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         figure = Figure(figsize=(10.4 * columns / _PANELS_IN_A_ROW, 2.45 * rows + 0.35), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
         for axis, panel in zip(axes, panels, strict=False):
@@ -124,7 +84,7 @@ def draw_panels(panels: Sequence[Panel], name: str, markers: bool, y_label: str)
             axis.set_xlabel("updates")
             axis.tick_params(labelbottom=True)
         _add_legend(figure, panels, list(axes))
-        return _to_svg(figure, name)
+        return to_svg(figure, name)
 
 
 def _draw_panel(axis: Axes, panel: Panel, markers: bool) -> None:
@@ -132,7 +92,7 @@ def _draw_panel(axis: Axes, panel: Panel, markers: bool) -> None:
     if not panel.series:
         axis.text(0.5, 0.5, "not logged", transform=axis.transAxes, ha="center", va="center", color="#777777")
     for order, series in enumerate(panel.series):
-        look = _look(series.look)
+        look = look_of(series.look)
         axis.plot(
             series.curve.x,
             series.curve.y,
@@ -155,19 +115,3 @@ def _add_legend(figure: Figure, panels: Sequence[Panel], axes: Sequence[Axes]) -
         figure.legend(
             handles.values(), handles.keys(), loc="outside upper left", ncols=6, frameon=False, handlelength=3.2
         )
-
-
-def _look(name: str) -> Look:
-    return LOOKS.get(name) or _OTHERS[sum(name.encode()) % len(_OTHERS)]
-
-
-def _to_svg(figure: Figure, name: str) -> str:
-    """Without the XML head and metadata, which name addresses on the network, and with ids unique in the page."""
-    file = StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    return re.sub(r"url\(#", f"url(#{name}-", svg)

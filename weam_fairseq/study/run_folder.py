@@ -40,6 +40,11 @@ class Run:
         return list(dict.fromkeys(pair for log in self.logs.values() for pair in log.pairs()))
 
 
+def is_run_folder(path: Path) -> bool:
+    """Whether a run wrote into it more than scores."""
+    return path.is_dir() and any((path / name).exists() for name in ("settings.json", "data-bin", "models"))
+
+
 def read_run(path: Path) -> Run:
     """Reads a run folder.
 
@@ -48,7 +53,8 @@ def read_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise InputError(f"the run folder {path} is not there. Give the folder that the demo or a study wrote.")
-    settings = _read_object(_required(path / "settings.json", "the run writes it when it starts"))
+    started = f"the run writes it when it starts. For a table of scores alone, give {path / 'scores.jsonl'}"
+    settings = _read_object(_required(path / "settings.json", started))
     scores = read_scores(_required(path / "scores.jsonl", "make it with weam-evaluate … --out"))
     if not scores:
         raise InputError(f"{path / 'scores.jsonl'} is empty. Add scores with weam-evaluate … --out.")

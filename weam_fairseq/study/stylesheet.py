@@ -41,7 +41,8 @@ table.main thead th { white-space: nowrap; min-width: 0; }
 table.main .first { border-left: 1px solid var(--rule); padding-left: .9rem; }
 table.main tr.model th { font-weight: 600; }
 td { white-space: nowrap; }
-table.main td b { background: #fdf0e3; color: #8a3700; padding: .05rem .3rem; margin: 0 -.3rem; border-radius: 3px; }
+table.main td b, table.scores td b { background: #fdf0e3; color: #8a3700; padding: .05rem .3rem; margin: 0 -.3rem;
+  border-radius: 3px; }
 table.main tr.after th, table.main tr.after td { border-top: 1px solid var(--ink); }
 table.main tr.bound, table.main tr.difference, table.main tr.size { font-size: .86rem; }
 table.main tr.bound th, table.main tr.bound td { font-style: italic; }
@@ -83,12 +84,16 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
   dl.models { grid-template-columns: 1fr; gap: 0; }
   dl.models dd { margin-bottom: .4rem; }
   th, td { padding: .28rem .5rem; }
+  table.scores th:first-child { position: sticky; left: 0; background: #fff; box-shadow: inset 0 -1px var(--rule);
+    white-space: normal; min-width: 5.5rem; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   nav { display: none; }
   .wide { overflow: visible; }
-  figure, table { break-inside: avoid; }
+  figure, table, tr { break-inside: avoid; }
+  table.scores { break-inside: auto; }
+  h2, h3, figcaption { break-after: avoid; }
   figure .wide > svg { min-width: 0; }
   svg.links { max-width: 100%; height: auto; }
 }

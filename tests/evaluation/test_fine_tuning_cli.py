@@ -1,0 +1,332 @@
+"""weam-evaluate on the tasks that fine-tune: small files in the published formats, a model of two layers."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from weam_fairseq.evaluation import score as weam_score
+from weam_fairseq.evaluation.cli import main
+from weam_fairseq.evaluation.fine_tuning import tune
+from weam_fairseq.evaluation.hf_folder import checkpoint_hash
+from weam_fairseq.evaluation.scores import Score, read_scores
+
+from .benchmark_data import LANGUAGES, QUICK, WRITERS, squad, write_benchmark
+from .conftest import write_lines
+
+
+def _call(task: str, model: Path, data: Path, out: Path, *more: str) -> int:
+    languages = () if "--languages" in more else ("--languages", LANGUAGES[task])
+    return main([task, "--model", str(model), "--data", str(data), *languages, "--out", str(out), *QUICK, *more])
+
+
+def _scores(task: str, model: Path, data: Path, out: Path, *more: str) -> list[Score]:
+    assert _call(task, model, data, out, *more) == 0
+    return read_scores(out)
+
+
+def _fails(capsys: pytest.CaptureFixture[str], message: str, code: int) -> None:
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith("weam-evaluate: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+@pytest.mark.parametrize("task", WRITERS)
+def test_every_task_from_a_folder_to_numbers_that_weam_score_gives_too(
+    task: str, folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_benchmark(task, tmp_path / "data"), tmp_path / "scores.jsonl"
+    scores = _scores(task, folder_path, data, out)
+    assert task in capsys.readouterr().out
+    first = scores[0]
+    assert {score.checkpoint for score in scores} == {checkpoint_hash(folder_path)}
+    assert all(part in first.signature for part in ("|train:", "|select:", "|recipe:lr0.01,ep3,bs8,len32", "|scorer:"))
+
+    predictions = out.parent / first.detail["predictions"]
+    gold = predictions.with_name(predictions.name.replace(".seed1", ".seed1.gold"))
+    arguments = [task, "--gold", str(gold), "--predictions", str(predictions), "--language", LANGUAGES[task]]
+    assert weam_score.main(arguments) == 0
+    apart = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert {score.metric: pytest.approx(score.value, abs=1e-9) for score in scores if score.metric in apart} == {
+        metric: value for metric, value in apart.items() if metric in {score.metric for score in scores}
+    }
+    assert first.metric in apart
+
+    items = [json.loads(line) for line in (out.parent / first.detail["items"]).read_text().splitlines()]
+    assert len(items) == first.n
+    assert first.value == pytest.approx(_from_items(items, first.metric), abs=1e-9)
+
+
+def _from_items(items: list[dict[str, float]], metric: str) -> float:
+    if metric in items[0]:
+        return sum(item[metric] for item in items) / len(items)
+    totals = {name: sum(item[name] for item in items) for name in ("correct", "predicted", "gold")}
+    return 200 * totals["correct"] / max(1, totals["predicted"] + totals["gold"])
+
+
+def test_a_finished_model_is_used_again_and_shared_by_tasks(
+    folder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write_benchmark("xquad", tmp_path), tmp_path / "scores.jsonl"
+    write_benchmark("mlqa", tmp_path)
+    first = _scores("xquad", folder_path, data, out)
+    monkeypatch.setattr(tune, "train", _must_not_run)
+    assert _scores("xquad", folder_path, data, out) == first
+    both = _scores("mlqa", folder_path, data, out, "--languages", "de,en-de")
+    assert len({score.detail["fine_tuned"] for score in both}) == 1
+    assert [score.language for score in both] == ["de", "de", "de", "de", "en-de", "en-de"]
+
+
+def _must_not_run(*_: object) -> None:
+    raise AssertionError("the model is there already")
+
+
+def test_an_interrupted_run_goes_on(folder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_benchmark("xnli", tmp_path / "data")
+    whole = _scores("xnli", folder_path, data, tmp_path / "a" / "scores.jsonl")
+
+    run_update, done = tune.train.__globals__["_update"], 0
+
+    def stop_at_the_fifth(*arguments: object) -> float:
+        nonlocal done
+        done += 1
+        if done == 5:
+            raise KeyboardInterrupt
+        return run_update(*arguments)
+
+    out = tmp_path / "b" / "scores.jsonl"
+    monkeypatch.setitem(tune.train.__globals__, "_update", stop_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        _call("xnli", folder_path, data, out, "--save-every", "2")
+    assert not out.exists()
+    again = _scores("xnli", folder_path, data, out, "--save-every", "2")
+    assert done == 5 + 9 - 4  # 9 updates in all, of which 4 were saved
+    models = [_weights(path, scores) for path, scores in ((tmp_path / "a", whole), (tmp_path / "b", again))]
+    assert models[0] == models[1]
+
+
+def _weights(root: Path, scores: list[Score]) -> bytes:
+    return (root / "fine-tuned" / scores[0].detail["fine_tuned"] / "model.safetensors").read_bytes()
+
+
+def test_seeds_give_runs_of_their_own_and_the_same_ones_again(folder_path: Path, tmp_path: Path) -> None:
+    data = write_benchmark("xnli", tmp_path / "data")
+    scores = _scores("xnli", folder_path, data, tmp_path / "a" / "scores.jsonl", "--seeds", "1,2")
+    assert [score.seed for score in scores] == [1, 2]
+    assert _weights(tmp_path / "a", scores[:1]) != _weights(tmp_path / "a", scores[1:])
+    again = _scores("xnli", folder_path, data, tmp_path / "b" / "scores.jsonl", "--seeds", "2")
+    assert _weights(tmp_path / "b", again) == _weights(tmp_path / "a", scores[1:])
+
+
+@pytest.mark.parametrize("task", ["xnli", "mlqa", "pawsx"])
+def test_translate_train_trains_a_model_for_each_language(task: str, folder_path: Path, tmp_path: Path) -> None:
+    data = write_benchmark(task, tmp_path)
+    scores = _scores(task, folder_path, data, tmp_path / "scores.jsonl", "--train-on", "translate-train")
+    assert ":de:" in scores[0].signature.split("|train:")[1].split("|")[0]
+    if task == "xnli":
+        both = _scores(
+            task, folder_path, data, tmp_path / "scores.jsonl", "--train-on", "translate-train", "--languages", "de,en"
+        )
+        assert len({score.detail["fine_tuned"] for score in both}) == 2
+
+
+def test_xcopa_starts_from_social_iqa_unless_told_otherwise(folder_path: Path, tmp_path: Path) -> None:
+    data, out = write_benchmark("xcopa", tmp_path), tmp_path / "scores.jsonl"
+    assert "|start:multiple-choice-" in _scores("xcopa", folder_path, data, out)[0].signature
+    own = _scores("xcopa", folder_path, data, out, "--train-file", str(data / "xcopa" / "train-en.jsonl"))[-1]
+    assert "|start:pretrained|" in own.signature
+    shutil.rmtree(data / "xcopa" / "siqa")
+    assert _call("xcopa", folder_path, data, out) == 2
+
+
+def test_oracle_stands_apart(folder_path: Path, tmp_path: Path) -> None:
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    plain = _scores("xnli", folder_path, data, out)
+    (score,) = _scores("xnli", folder_path, data, out, "--oracle")
+    assert score.value == plain[0].value
+    assert "oracle" not in plain[0].detail
+    oracle = score.detail["oracle"]
+    assert len(oracle["dev"]) == 3
+    assert oracle["dev"][oracle["epoch"] - 1] == max(oracle["dev"])
+    assert 0 <= oracle["accuracy"] <= 100
+
+
+def test_other_training_data_and_a_part_of_it(folder_path: Path, tmp_path: Path) -> None:
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    files = ("--train-file", str(data / "xnli" / "train-en.tsv"), "--train-file", str(data / "xnli" / "dev-en.tsv"))
+    (score,) = _scores("xnli", folder_path, data, out, *files, "--hold-out", "7", "--train-examples", "40")
+    # 16 premises, each with up to 3 pairs, are held out whole until there are 7
+    held_out = int(score.signature.split("select:held-out")[1].split("|")[0])
+    assert 7 <= held_out <= 9
+    assert score.detail["train_examples"] == 40 - held_out
+    assert "|train:files:en:" in score.signature
+
+
+def test_present_languages_are_measured_and_missing_ones_named(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    assert _call("xnli", folder_path, data, out, "--languages", "all") == 2
+    assert "has no data (split 'test') for ar, bg, el" in capsys.readouterr().err
+    assert [score.language for score in _scores("xnli", folder_path, data, out, "--languages", "present")] == [
+        "de",
+        "en",
+    ]
+    assert "note: xnli: no data (split 'test') for ar, bg, el" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--languages", "ja"), "xnli has no language 'ja'; it has ar, bg"),
+        (("--split", "validation"), "xnli has no split 'validation'; it has test, dev"),
+        (("--seeds", "one"), "--seeds must be numbers such as 1,2,3"),
+        (("--epochs", "0"), "--epochs must be at least 1, but is 0"),
+        (("--learning-rate", "3"), "--learning-rate must be between 0 and 1, but is 3"),
+        (("--max-length", "500"), "--max-length is 500, but the model takes 64 pieces at most"),
+        (("--train-file", "none.tsv"), "--train-file none.tsv is not there"),
+        (("--dev-file", "none.tsv"), "--dev-file none.tsv is not there"),
+        (("--hold-out", "5", "--dev-file", "x"), "--dev-file and --hold-out both say what the epoch is chosen on"),
+        (("--select", "last", "--hold-out", "5"), "--select last chooses no epoch"),
+        (("--hold-out", "24"), "--hold-out 24 cannot be taken from 24 training examples"),
+        (("--train-on", "translate-train", "--train-file", "x"), "give one of the two"),
+    ],
+)
+def test_bad_choices(
+    more: tuple[str, ...], message: str, folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_benchmark("xnli", tmp_path / "data")
+    _fails(capsys, message, _call("xnli", folder_path, data, tmp_path / "scores.jsonl", *more))
+
+
+def test_without_training_or_dev_data(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    (data / "xnli" / "dev-en.tsv").unlink()
+    _fails(capsys, "xnli chooses the epoch on English dev (dev-en.tsv", _call("xnli", folder_path, data, out))
+    assert "select:last" in _scores("xnli", folder_path, data, out, "--select", "last")[0].signature
+    capsys.readouterr()
+    (data / "xnli" / "train-en.tsv").unlink()
+    (data / "xnli" / "multinli.train.en.tsv").unlink()
+    _fails(capsys, "xnli is trained on multinli, of which train-en.tsv", _call("xnli", folder_path, data, out))
+    code = main(["panx", "--model", str(folder_path), "--data", str(data), "--languages", "de", "--work", "w"])
+    _fails(capsys, "panx needs test-de.tsv or de/test or de-test for language 'de'", code)
+
+
+def test_without_a_place_to_keep_things(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_benchmark("xnli", tmp_path / "data")
+    code = main(["xnli", "--model", str(folder_path), "--data", str(data), "--languages", "de"])
+    _fails(capsys, "give --out FILE", code)
+
+
+def test_no_translations_for_this_task(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_benchmark("xquad", tmp_path / "data")
+    code = _call("xquad", folder_path, data, tmp_path / "s.jsonl", "--train-on", "translate-train")
+    _fails(capsys, "xquad has no --train-on translate-train; it has english", code)
+
+
+def test_what_was_trained_on_is_not_measured(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_benchmark("tydiqa", tmp_path / "data"), tmp_path / "scores.jsonl"
+    code = _call("tydiqa", folder_path, data, out, "--split", "train", "--languages", "en")
+    _fails(capsys, "all 4 en examples of tydiqa are in the training data (tydiqa.goldp.en.train.json)", code)
+    xnli = write_benchmark("xnli", tmp_path / "data")
+    dev = str(xnli / "xnli" / "dev-en.tsv")
+    _fails(capsys, "is among the training files", _call("xnli", folder_path, xnli, out, "--train-file", dev))
+
+
+def test_test_data_that_training_saw_is_counted(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    leaked = (data / "xnli" / "test-de.tsv").read_text().splitlines()[:2]
+    write_lines(data / "xnli" / "train-en.tsv", (data / "xnli" / "train-en.tsv").read_text().splitlines() + leaked)
+    assert _scores("xnli", folder_path, data, out)[0].detail["seen_in_training"] == 2
+    assert "de: 2 examples are in the training data, text for text" in capsys.readouterr().err
+
+
+def test_stripped_gold_is_an_error_and_no_chance_figure(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_benchmark("xquad", tmp_path / "data"), tmp_path / "scores.jsonl"
+    (data / "xquad" / "xquad.de.json").write_text(squad("stripped", gold=False))
+    _fails(capsys, "this file came without its gold", _call("xquad", folder_path, data, out))
+
+
+def test_an_encoder_without_all_its_weights_is_refused(
+    make_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    data, model = write_benchmark("xnli", tmp_path / "data"), make_folder()
+    weights = load_file(model / "model.safetensors")
+    gone = "bert.encoder.layer.1.output.dense.weight"
+    save_file(
+        {name: values for name, values in weights.items() if name != gone},
+        model / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    code = _call("xnli", model, data, tmp_path / "scores.jsonl")
+    _fails(capsys, f"the checkpoint lacks 1 weights of its encoder, such as {gone}", code)
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "xlm-roberta"])
+@pytest.mark.parametrize("task", ["xnli", "xquad", "udpos"])
+def test_other_architectures(kind: str, task: str, make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    data = write_benchmark(task, tmp_path / "data")
+    assert len(_scores(task, make_folder(kind=kind), data, tmp_path / "scores.jsonl")) >= 1
+
+
+def test_a_new_pooler_is_said(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_benchmark("xnli", tmp_path / "data")
+    (score,) = _scores("xnli", folder_path, data, tmp_path / "scores.jsonl")
+    assert score.detail["pooler_new"]
+    assert "the folder has no pooler, so its weights were drawn by the seed" in capsys.readouterr().err
+
+
+def test_bf16_trains_as_well(folder_path: Path, tmp_path: Path) -> None:
+    data = write_benchmark("xnli", tmp_path / "data")
+    (score,) = _scores("xnli", folder_path, data, tmp_path / "scores.jsonl", "--precision", "bf16")
+    assert ",bf16|" in score.signature
+
+
+def test_a_diverged_training_is_an_error(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weam_fairseq.evaluation.fine_tuning.heads.classification import Classification
+
+    data = write_benchmark("xnli", tmp_path / "data")
+    loss = Classification.loss
+    monkeypatch.setattr(Classification, "loss", lambda *arguments: loss(*arguments) * float("nan"))
+    _fails(
+        capsys,
+        "the loss is not finite at update 1: training diverged",
+        _call("xnli", folder_path, data, tmp_path / "scores.jsonl"),
+    )
+
+
+def test_predictions_go_where_they_are_told(folder_path: Path, tmp_path: Path) -> None:
+    data = write_benchmark("udpos", tmp_path / "data")
+    (first, _) = _scores("udpos", folder_path, data, tmp_path / "s.jsonl", "--predictions", str(tmp_path / "p"))
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [
+        "udpos.test.de.seed1.gold.tsv",
+        "udpos.test.de.seed1.items.jsonl",
+        "udpos.test.de.seed1.tsv",
+    ]
+    assert first.detail["predictions"] == "p/udpos.test.de.seed1.tsv"
+    assert first.n == 8  # both treebanks
+
+
+def test_transformers_own_pipeline_gives_the_same_labels(folder_path: Path, tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    detail = _scores("xnli", folder_path, data, out)[0].detail
+    classify = pipeline("text-classification", model=str(out.parent / "fine-tuned" / detail["fine_tuned"]))
+    pairs = [line.split("\t") for line in (data / "xnli" / "test-de.tsv").read_text().splitlines()]
+    theirs = [classify({"text": first, "text_pair": second})["label"] for first, second, _ in pairs]
+    assert (out.parent / detail["predictions"]).read_text().split() == theirs

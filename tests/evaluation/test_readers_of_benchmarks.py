@@ -1,0 +1,215 @@
+"""The benchmarks' own file formats: as published, as XTREME's download makes them, and without their gold."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.choice_files import read_choices
+from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, SentencePair, TaggedSentence
+from weam_fairseq.evaluation.fine_tuning.pair_files import read_nli, read_paws
+from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
+from weam_fairseq.evaluation.fine_tuning.tag_files import read_panx, read_udpos
+
+XNLI_HEADER = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tpairID\n"
+
+
+def _file(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("dev-de.tsv", "Es regnet.\tDas Wetter ist nass.\tentailment\n"),
+        (
+            "xnli.dev.tsv",
+            XNLI_HEADER
+            + "en\tneutral\t\t\tIt rains.\tIt is late.\t1\n"
+            + "de\tentailment\t\t\tEs regnet.\tDas Wetter ist nass.\t1\n",
+        ),
+        ("multinli.train.de.tsv", "premise\thypo\tlabel\nEs regnet.\tDas Wetter ist nass.\tentailment\n"),
+        (
+            "SICK.txt",
+            "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
+            "1\tEs regnet.\tDas Wetter ist nass.\t4.5\tENTAILMENT\n",
+        ),
+        (
+            "snli_1.0_train.txt",
+            "gold_label\tsentence1_binary_parse\tsentence1\tsentence2\n"
+            "entailment\t( x )\tEs regnet.\tDas Wetter ist nass.\n",
+        ),
+        (
+            "multinli.jsonl",
+            '{"gold_label": "entailment", "sentence1": "Es regnet.", "sentence2": "Das Wetter ist nass."}\n',
+        ),
+        (
+            "rte1_dev.xml",
+            '<entailment-corpus><pair id="1" value="TRUE" task="IR"><t>Es regnet.</t>'
+            "<h>Das Wetter ist nass.</h></pair></entailment-corpus>",
+        ),
+        (
+            "rte3_dev.xml",
+            '<entailment-corpus><pair id="1" entailment="YES" task="IE"><t>Es regnet.</t>'
+            "<h>Das Wetter ist nass.</h></pair></entailment-corpus>",
+        ),
+    ],
+)
+def test_nli_in_every_layout(tmp_path: Path, name: str, text: str) -> None:
+    pairs = read_nli(_file(tmp_path, name, text), language="de")
+    assert pairs == [SentencePair("Es regnet.", "Das Wetter ist nass.", "entailment")]
+
+
+def test_nli_labels_go_by_name(tmp_path: Path) -> None:
+    mnli = _file(tmp_path, "multinli.train.en.tsv", "premise\thypo\tlabel\na\tb\tcontradictory\nc\td\tneutral\n")
+    rte = _file(tmp_path, "rte.xml", '<c><pair id="1" entailment="NO"><t>e</t><h>f</h></pair></c>')
+    snli = _file(tmp_path, "snli.txt", "gold_label\tsentence1\tsentence2\n-\tg\th\n")
+    assert [pair.label for pair in read_nli(mnli, rte, snli)] == ["contradiction", "neutral", "not_entailment", "-"]
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [
+        (read_nli, "a\tb\tneutral\nc\td\n", r"f\.tsv:2: the line has two sentences and no label: .* without its gold"),
+        (read_nli, "a\tb\tperhaps\n", r"f\.tsv:1: the label must be one of .* but is 'perhaps'"),
+        (read_nli, "a\n", r"f\.tsv:1: the line must hold two sentences and a label, but has 1 columns"),
+        (read_nli, XNLI_HEADER + "fr\tneutral\t\t\ta\tb\t1\n", r"f\.tsv: there is no pair of language 'en'"),
+        (read_nli, XNLI_HEADER + "en\tneutral\n", r"f\.tsv:2: the line has 2 columns, but its header names 7"),
+        (read_paws, "a\tb\n", r"f\.tsv:1: the line has two sentences and no label"),
+        (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 0 or 1, but is '2'"),
+        (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag: this file came without its gold"),
+        (read_panx, "Anton\tNOUN\n", r"f\.tsv:1: the tag must be one of B-LOC, .*, but is 'NOUN'"),
+        (read_udpos, "Anton\n", r"f\.tsv:1: the word has no tag"),
+        (read_udpos, "\n\n", r"f\.tsv holds no sentence"),
+        (read_choices, '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause"}\n', "has no gold label"),
+        (read_choices, '{"premise": "a", "choice1": "b"}\n', r"f\.tsv:1: the question is malformed \(KeyError"),
+        (read_choices, "no json\n", r"f\.tsv:1: the line is no JSON"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(tmp_path: Path, read: Callable[..., Any], text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(_file(tmp_path, "f.tsv", text), language="en")
+
+
+def test_paws_with_and_without_its_header(tmp_path: Path) -> None:
+    published = _file(tmp_path, "dev_2k.tsv", 'id\tsentence1\tsentence2\tlabel\n1\ta "" b\tc\t1\n')
+    xtreme = _file(tmp_path, "dev-de.tsv", 'a "" b\tc\t1\n')
+    assert read_paws(published, language="de") == read_paws(xtreme, language="de") == [SentencePair('a "" b', "c", "1")]
+
+
+def _squad(*questions: tuple[str, str, list[dict[str, Any]]]) -> str:
+    rows = [{"id": name, "question": text, "answers": answers} for name, text, answers in questions]
+    return json.dumps({"version": "1.1", "data": [{"paragraphs": [{"context": "It is red.", "qas": rows}]}]})
+
+
+def test_questions(tmp_path: Path) -> None:
+    answer = {"text": "red", "answer_start": 6}
+    path = _file(tmp_path, "xquad.en.json", _squad(("a", "What?", [answer, {"text": "It", "answer_start": 0}])))
+    (question,) = read_questions(path, language="de")
+    assert (question.id, question.text, question.context) == ("a", "What?", "It is red.")
+    assert question.answers == (Answer("red", 6), Answer("It", 0))
+
+
+@pytest.mark.parametrize("answers", [[], [{"text": "", "answer_start": 0}]])
+def test_questions_without_gold(tmp_path: Path, answers: list[dict[str, Any]]) -> None:
+    path = _file(tmp_path, "f.json", _squad(("a", "What?", answers)))
+    with pytest.raises(InputError, match=r"f\.json: question 'a' has no gold answer: this file came without its gold"):
+        read_questions(path)
+
+
+def test_tydiqa_in_one_file_is_parted_by_the_names_in_its_ids(tmp_path: Path) -> None:
+    answer = [{"text": "red", "answer_start": 6}]
+    path = _file(
+        tmp_path,
+        "tydiqa-goldp-v1.1-train.json",
+        _squad(("english-7-0", "What?", answer), ("swahili-7-0", "Nini?", answer)),
+    )
+    assert [question.text for question in read_questions(path, language="sw")] == ["Nini?"]
+    with pytest.raises(InputError, match="holds no question of language 'ko'"):
+        read_questions(path, language="ko")
+
+
+def test_ids_that_xtreme_repeats_are_told_apart(tmp_path: Path) -> None:
+    answer = [{"text": "red", "answer_start": 6}]
+    path = _file(tmp_path, "f.json", _squad(("0", "A?", answer), ("0", "B?", answer), ("1", "C?", answer)))
+    assert [question.id for question in read_questions(path)] == ["0", "0#2", "1"]
+
+
+def test_panx_as_published_and_as_xtreme_makes_it(tmp_path: Path) -> None:
+    published = _file(tmp_path, "de/dev", "de:Anton\tB-PER\nde::\tO\n\nde:Ulm\tB-LOC\n")
+    xtreme = _file(tmp_path, "dev-de.tsv", "Anton\tB-PER\n:\tO\n\nUlm\tB-LOC\n\n")
+    expected = [TaggedSentence(("Anton", ":"), ("B-PER", "O")), TaggedSentence(("Ulm",), ("B-LOC",))]
+    assert read_panx(published, language="de") == read_panx(xtreme, language="de") == expected
+
+
+def _conllu(*rows: tuple[str, str, str, int]) -> str:
+    return "".join(f"{number}\t{form}\t_\t{tag}\t_\t_\t{head}\t_\t_\t_\n" for number, form, tag, head in rows) + "\n"
+
+
+def test_fused_forms_have_the_tag_of_their_highest_part(tmp_path: Path) -> None:
+    text = "# sent_id = 1\n" + _conllu(
+        ("1", "Er", "PRON", 2),
+        ("2", "geht", "VERB", 0),
+        ("3-4", "zum", "_", 0),
+        ("3", "zu", "ADP", 5),  # depth 2 below `Fluss`
+        ("4", "dem", "DET", 3),  # deeper than `zu`
+        ("5", "Fluss", "NOUN", 2),
+        ("5.1", "geht", "VERB", 2),
+    )
+    (sentence,) = read_udpos(_file(tmp_path, "de_x-ud-test.conllu", text), language="de")
+    assert sentence == TaggedSentence(("Er", "geht", "zum", "Fluss"), ("PRON", "VERB", "ADP", "NOUN"))
+
+
+def test_equally_high_parts_go_by_the_languages_precedence(tmp_path: Path) -> None:
+    parts = _conllu(("1-2", "dele", "_", 0), ("1", "de", "X", 3), ("2", "le", "PRON", 3), ("3", "ya", "ADV", 0))
+    path = _file(tmp_path, "es_x-ud-test.conllu", parts)
+    assert read_udpos(path, language="es")[0].tags == ("PRON", "ADV")
+
+
+def test_conllu_words_lose_their_spaces_and_sentences_without_words_are_left_out(tmp_path: Path) -> None:
+    text = _conllu(("1", "_", "X", 0)) + _conllu(("1", "10 000", "NUM", 0))
+    path = _file(tmp_path, "fr_x-ud-test.conllu", text)
+    assert read_udpos(path, language="fr") == [TaggedSentence(("10000",), ("NUM",))]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1\ta\tNOUN\n", r"test\.conllu:1: a line of CoNLL-U has 10 columns, but this has 3"),
+        (_conllu(("1", "a", "NN", 0)), r"test\.conllu:1: the tag must be one of ADJ, .*, but is 'NN'"),
+    ],
+)
+def test_bad_conllu(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_udpos(_file(tmp_path, "x-ud-test.conllu", row))
+
+
+def _copa(label: int) -> str:
+    return json.dumps(
+        {"premise": "He fell.", "choice1": "Ice.", "choice2": "Sun.", "question": "cause", "label": label}
+    )
+
+
+def test_copa_and_social_iqa(tmp_path: Path) -> None:
+    copa = _file(tmp_path, "val.et.jsonl", _copa(0) + "\n" + _copa(1) + "\n")
+    choices = read_choices(copa, language="et")
+    assert choices[0] == Choice("He fell. What was the cause?", ("Ice.", "Sun."), 0)
+    assert choices[1].label == 1
+    row = {"context": "Al ran.", "question": "Why?", "answerA": "fear", "answerB": "fun", "answerC": "rain"}
+    social = _file(tmp_path, "train.jsonl", json.dumps(row) + "\n")
+    _file(tmp_path, "train-labels.lst", "3\n")
+    assert read_choices(social) == [Choice("Al ran. Why?", ("fear", "fun", "rain"), 2)]
+    inside = _file(tmp_path, "trn.jsonl", json.dumps({**row, "correct": "B"}) + "\n")
+    assert read_choices(inside)[0].label == 1
+
+
+def test_labels_that_are_all_the_same_are_no_gold(tmp_path: Path) -> None:
+    path = _file(tmp_path, "test.et.jsonl", (_copa(0) + "\n") * 10)
+    with pytest.raises(InputError, match="all 10 labels are 0: this file came without its gold"):
+        read_choices(path)

@@ -1,0 +1,77 @@
+"""Where a benchmark's files lie: the published names, and those that XTREME's download scripts make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.language_codes import LASER_CODES
+from weam_fairseq.evaluation.measurement import Setting
+
+# TyDiQA writes its languages out.
+LANGUAGE_NAMES = {
+    "ar": "arabic",
+    "bn": "bengali",
+    "en": "english",
+    "fi": "finnish",
+    "id": "indonesian",
+    "ko": "korean",
+    "ru": "russian",
+    "sw": "swahili",
+    "te": "telugu",
+}
+
+
+def alternatives(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+def fill(name: str, setting: Setting, language: str) -> str:
+    """A file's name. Fields: {language}, {pair}, {split}; {context} and {question}, the parts of a language such as
+    `en-de` (both the language itself otherwise); {name}, the language's English name where TyDiQA has it;
+    {laser}, LASER's code of it.
+    """
+    context, _, question = language.partition("-")
+    return name.format(
+        language=language,
+        pair=setting.pair(language),
+        split=setting.split,
+        context=context,
+        question=question or context,
+        name=LANGUAGE_NAMES.get(language, language),
+        laser=LASER_CODES.get(language, language),
+    )
+
+
+def find_files(setting: Setting, task: str, names: str | tuple[str, ...], language: str) -> list[Path]:
+    """The files of the first alternative that is there; empty if none is.
+
+    Looked for in the data folder's sub-folder of the task's name, in the data folder, and beside it (XTREME keeps
+    SQuAD beside MLQA).
+
+    Raises:
+        InputError: the data folder is not there.
+    """
+    if not setting.data.is_dir():
+        raise InputError(f"the data folder {setting.data} is not there. Give --data the evaluation files' folder.")
+    beside = setting.data.resolve().parent
+    for base in (setting.data / task, setting.data, beside):
+        for name in alternatives(names):
+            if base == beside and "/" not in name:
+                continue  # a bare name beside the folder may be anybody's
+            paths = _matching(base, fill(name, setting, language))
+            if paths:
+                return paths
+    return []
+
+
+def is_there(setting: Setting, task: str, files: Sequence[str | tuple[str, ...]], language: str) -> bool:
+    return all(find_files(setting, task, names, language) for names in files)
+
+
+def _matching(base: Path, name: str) -> list[Path]:
+    if "*" in name:
+        return sorted(path for path in base.glob(name) if path.is_file())
+    path = base / name
+    return [path] if path.is_file() else []

@@ -1,0 +1,85 @@
+"""Readers of multiple choice: XCOPA and COPA (SuperGLUE's JSON lines), and Social IQa to train on.
+
+The prompt is XTREME-R's: COPA's premise with "What was the cause?" or "What was the effect?" behind it, in English
+for every language; Social IQa's context with its question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.examples import Choice
+from weam_fairseq.evaluation.readers import read_lines
+
+
+def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
+    """Reads COPA, XCOPA and Social IQa lines; Social IQa's labels may lie beside, in `train-labels.lst`.
+
+    Raises:
+        InputError: a line is malformed, or a file has lost its gold: no labels, or the same label on every line.
+    """
+    choices = []
+    for path in paths:
+        rows = [_row(line, f"{path}:{number}") for number, line in enumerate(read_lines(path), start=1)]
+        if not rows:
+            raise InputError(f"{path} holds no question.")
+        labels = _labels_beside(path, len(rows))
+        here = [
+            _choice(row, labels[index] if labels else None, f"{path}:{index + 1}") for index, row in enumerate(rows)
+        ]
+        if len(here) > 9 and len({choice.label for choice in here}) == 1:
+            raise InputError(
+                f"{path}: all {len(here)} labels are {here[0].label}: this file came without its gold (XTREME's "
+                "download writes 0 on every line of test files). Get the published file."
+            )
+        choices += here
+    return choices
+
+
+def _row(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: the line is no JSON ({error}).") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: the line must be a JSON object.")
+    return row
+
+
+def _labels_beside(path: Path, count: int) -> list[str] | None:
+    beside = path.with_name(f"{path.stem}-labels.lst")
+    if not beside.is_file():
+        return None
+    labels = [line.strip() for line in read_lines(beside)]
+    if len(labels) != count:
+        raise InputError(f"{beside} has {len(labels):,} labels, but {path} has {count:,} lines.")
+    return labels
+
+
+def _choice(row: Mapping[str, Any], label_beside: str | None, where: str) -> Choice:
+    choices: tuple[str, ...]
+    try:
+        if "premise" in row:
+            prompt, choices = f"{row['premise']} What was the {row['question']}?", (row["choice1"], row["choice2"])
+            label = _number(row.get("label"), first=0)
+        else:
+            prompt = f"{row['context']} {row['question']}"
+            choices = (row["answerA"], row["answerB"], row["answerC"])
+            label = _letter(row["correct"]) if "correct" in row else _number(row.get("label", label_beside), first=1)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{where}: the question is malformed ({type(error).__name__}: {error}).") from None
+    if label is None or not 0 <= label < len(choices):
+        raise InputError(f"{where}: the question has no gold label. Get the published file with its labels.")
+    return Choice(prompt, choices, label)
+
+
+def _number(value: Any, first: int) -> int | None:
+    return None if value in (None, "") else int(value) - first
+
+
+def _letter(value: str) -> int:
+    return "ABC".index(value)

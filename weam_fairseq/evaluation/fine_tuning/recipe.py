@@ -1,0 +1,120 @@
+"""How a model is fine-tuned: the hyper-parameters, and what the user chose about the training data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from weam_fairseq.errors import InputError
+
+PRECISIONS = ("fp32", "bf16")
+SELECTIONS = ("dev", "last")
+TRAIN_ON = ("english", "translate-train")
+
+# A warm-up that is longer than this share of all updates is shortened to it: see Recipe.warmup_of.
+_WARMUP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters.
+
+    AdamW (eps 1e-8, gradients clipped at norm 1), no weight decay on biases and LayerNorm, a linear schedule.
+
+    Attributes:
+        batch_size: examples an update (windows, where texts are split into windows).
+        max_length: pieces of one input, special ones included.
+        doc_stride: pieces by which one window of a long context starts behind the one before; 0 where unused.
+        warmup: updates until the learning rate is reached.
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_size: int = 32
+    max_length: int = 128
+    doc_stride: int = 0
+    warmup: int = 0
+    weight_decay: float = 0.0
+    precision: str = "fp32"
+
+    @property
+    def text(self) -> str:
+        """For the signature."""
+        stride = f",stride{self.doc_stride}" if self.doc_stride else ""
+        return (
+            f"lr{self.learning_rate:g},ep{self.epochs},bs{self.batch_size},len{self.max_length}{stride},"
+            f"warm{self.warmup},wd{self.weight_decay:g},{self.precision}"
+        )
+
+    def warmup_of(self, updates: int) -> int:
+        """The warm-up of a training of so many updates: a tenth of them at most."""
+        return min(self.warmup, int(_WARMUP_SHARE * updates))
+
+    def fitted(self, chosen: dict[str, object], max_pieces: int) -> Recipe:
+        """This recipe with the user's values in place of its own, for a model that takes `max_pieces`.
+
+        The recipe's own length shrinks to what the model takes (the signature shows it).
+
+        Raises:
+            InputError: a value of the user's is out of its range.
+        """
+        unknown = sorted(set(chosen) - set(asdict(self)))
+        assert not unknown, unknown
+        recipe = replace(self, **{"max_length": min(self.max_length, max_pieces), **chosen})  # type: ignore[arg-type]
+        recipe._check(max_pieces)
+        return recipe
+
+    def _check(self, max_pieces: int) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 1, but is {getattr(self, name)}.")
+        for name in ("warmup", "doc_stride", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name.replace('_', '-')} must be 0 or more, but is {getattr(self, name)}.")
+        if not 0 < self.learning_rate < 1:
+            raise InputError(f"--learning-rate must be between 0 and 1, but is {self.learning_rate:g}.")
+        if self.max_length > max_pieces:
+            raise InputError(f"--max-length is {self.max_length}, but the model takes {max_pieces} pieces at most.")
+        if self.max_length < 8:
+            raise InputError(f"--max-length must be at least 8 pieces, but is {self.max_length}.")
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What the user chose.
+
+    Attributes:
+        work: folder for fine-tuned models and predictions.
+        train_on: the task's own English data, or its published translations, a model for each language.
+        train_files: in place of the task's own training data.
+        dev_files: English data that the epoch is chosen on, in place of the task's own.
+        hold_out: so many training examples are set aside, and the epoch is chosen on them.
+        train_examples: so many training examples are drawn; 0 is all.
+        select: `dev` keeps the epoch that is best on English dev, `last` the last; None is `dev` where there is one.
+        oracle: whether to give, in the detail, the figure of the epoch that is best on the target language's dev.
+        values: hyper-parameters in place of the task's own, by name.
+        save_every: updates between two saves of an unfinished training.
+    """
+
+    work: Path
+    train_on: str = "english"
+    train_files: tuple[Path, ...] = ()
+    dev_files: tuple[Path, ...] = ()
+    hold_out: int = 0
+    train_examples: int = 0
+    select: str | None = None
+    oracle: bool = False
+    values: dict[str, object] = field(default_factory=dict)
+    save_every: int = 500
+
+    def check(self) -> None:
+        """Raises InputError: two choices contradict each other."""
+        if self.train_files and self.train_on != "english":
+            raise InputError("--train-file replaces the training data that --train-on chooses: give one of the two.")
+        if self.dev_files and self.hold_out:
+            raise InputError("--dev-file and --hold-out both say what the epoch is chosen on: give one of the two.")
+        if self.select == "last" and (self.dev_files or self.hold_out):
+            raise InputError("--select last chooses no epoch, so leave --dev-file and --hold-out out.")
+        for name in ("hold_out", "train_examples"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name.replace('_', '-')} must be 0 or more, but is {getattr(self, name)}.")

@@ -1,0 +1,125 @@
+"""The folder of one fine-tuning: unfinished, its state; finished, a Hugging Face folder and what made it.
+
+    fine-tuning.json     what the folder's name is the hash of: checkpoint, data, recipe, seed, selection
+    state.pt, epochs/N.safetensors      while it trains (and, for --oracle, afterwards the epochs)
+    config.json, model.safetensors, tokenizer files, finished.json      when it is finished
+    predictions/         what was predicted with it
+
+Every file is written beside and renamed, and finished.json is the last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from weam_fairseq.errors import InputError
+
+_TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
+    *("vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model"),
+)
+
+
+class Store:
+    """One fine-tuning's folder, `<kind>-<hash of what made it>`."""
+
+    def __init__(self, work: Path, kind: str, made_of: Mapping[str, Any], save_every: int = 500) -> None:
+        """`made_of` is all that the weights depend on; `save_every` counts updates."""
+        text = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
+        self.path = work / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.made_of = dict(made_of)
+        self.save_every = save_every
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Two runs that need one model at the same time: the second waits, and finds it finished."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """What training left to say; None while it is not finished."""
+        path = self.path / "finished.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def begin(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write(self.path / "fine-tuning.json", json.dumps(self.made_of, indent=2, ensure_ascii=False) + "\n")
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        import torch
+
+        beside = self.path / "state.pt.part"
+        torch.save(state, beside)
+        beside.replace(self.path / "state.pt")
+
+    def load_state(self) -> dict[str, Any] | None:
+        import pickle
+
+        import torch
+
+        path = self.path / "state.pt"
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path} is damaged ({type(error).__name__}). Remove it to train from the start."
+            ) from None
+
+    def save_epoch(self, epoch: int, weights: Mapping[str, Any], best: int) -> None:
+        """Keeps an epoch's weights; without --oracle only the best so far."""
+        from safetensors.torch import save_file
+
+        if epoch == best or self.keeps_epochs:
+            self._epoch(epoch).parent.mkdir(exist_ok=True)
+            beside = self._epoch(epoch).with_suffix(".part")
+            save_file({name: values.detach().cpu().contiguous().clone() for name, values in weights.items()}, beside)
+            beside.replace(self._epoch(epoch))
+        if not self.keeps_epochs:
+            for path in self.path.glob("epochs/*.safetensors"):
+                if path != self._epoch(best):
+                    path.unlink()
+
+    def load_epoch(self, epoch: int) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        return load_file(self._epoch(epoch))
+
+    @property
+    def keeps_epochs(self) -> bool:
+        return bool(self.made_of.get("keep_epochs"))
+
+    def finish(self, model: Any, source: Path, told: Mapping[str, Any]) -> None:
+        """Writes the Hugging Face folder, then finished.json, and removes what only a restart would need."""
+        model.save_pretrained(self.path)
+        for name in _TOKENIZER_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, self.path / name)
+        _write(self.path / "finished.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        (self.path / "state.pt").unlink(missing_ok=True)
+        if not self.keeps_epochs:
+            shutil.rmtree(self.path / "epochs", ignore_errors=True)
+
+    def _epoch(self, epoch: int) -> Path:
+        return self.path / "epochs" / f"{epoch}.safetensors"
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

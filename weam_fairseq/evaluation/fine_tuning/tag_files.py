@@ -1,0 +1,167 @@
+"""Readers of tagged words: WikiANN (PANX) and Universal Dependencies (UDPOS)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
+from weam_fairseq.evaluation.readers import read_lines
+
+PANX_TAGS = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
+
+# Nivre et al. 2020, the universal parts of speech.
+UPOS_TAGS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+
+# XTREME (ud-conversion-tools): of several highest words in a fused form, the first of this list gives the tag.
+_DEFAULT_PRECEDENCE = (
+    *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ"),
+    *("AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT"),
+)
+_PRECEDENCE: dict[str, tuple[str, ...]] = {
+    "es": ("VERB", "AUX", "PRON", "ADP", "DET"),
+    "fr": ("VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ", "CONJ"),
+    "it": ("VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"),
+}
+
+
+def read_panx(*paths: Path, language: str = "en") -> list[TaggedSentence]:
+    """Reads `word<TAB>tag` lines with blank lines between sentences; a prefix `de:` of every word is taken off.
+
+    Raises:
+        InputError: a line has no tag (a test file without its gold), or one that WikiANN does not have.
+    """
+    return [sentence for path in paths for sentence in _tab_file(path, PANX_TAGS, f"{language}:")]
+
+
+def read_udpos(*paths: Path, language: str = "en") -> list[TaggedSentence]:
+    """Reads `.conllu` files, or the `word<TAB>tag` files that XTREME makes of them.
+
+    A fused form (German *zum*) is one word, as in XTREME: it has the tag of its highest part in the tree. Spaces and
+    U+200C inside words are taken out. A sentence whose words are all missing (`_`) is left out, as in XTREME.
+
+    Raises:
+        InputError: a line is malformed, or a tag is none of the 17 universal ones.
+    """
+    return [
+        sentence
+        for path in paths
+        for sentence in (
+            _conllu_file(path, language) if path.suffix in (".conllu", ".conll") else _tab_file(path, UPOS_TAGS, "")
+        )
+    ]
+
+
+def _tab_file(path: Path, tags: Sequence[str], prefix: str) -> list[TaggedSentence]:
+    sentences = []
+    for block in _blocks(path):
+        rows = [_word_and_tag(line, f"{path}:{number}", tags) for number, line in block]
+        sentences.append(TaggedSentence(*(tuple(column) for column in zip(*rows, strict=True))))
+    if prefix != "" and all(word.startswith(prefix) for sentence in sentences for word in sentence.words):
+        sentences = [
+            TaggedSentence(tuple(word.removeprefix(prefix) for word in sentence.words), sentence.tags)
+            for sentence in sentences
+        ]
+    return sentences
+
+
+def _word_and_tag(line: str, where: str, tags: Sequence[str]) -> tuple[str, str]:
+    cells = line.split("\t")
+    if len(cells) == 1:
+        raise InputError(
+            f"{where}: the word has no tag: this file came without its gold (XTREME's download takes it out of "
+            "test files). Get the published file."
+        )
+    if cells[-1] not in tags:
+        raise InputError(f"{where}: the tag must be one of {', '.join(tags)}, but is {cells[-1]!r}.")
+    return cells[0], cells[-1]
+
+
+def _blocks(path: Path) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines between blank ones."""
+    block: list[tuple[int, str]] = []
+    any_block = False
+    for number, line in enumerate([*read_lines(path), ""], start=1):
+        if line.strip():
+            block.append((number, line))
+        elif block:
+            any_block = True
+            yield block
+            block = []
+    if not any_block:
+        raise InputError(f"{path} holds no sentence.")
+
+
+class _Node(NamedTuple):
+    form: str
+    tag: str
+    head: int
+
+
+def _conllu_file(path: Path, language: str) -> list[TaggedSentence]:
+    sentences = []
+    for block in _blocks(path):
+        nodes, fused = _parse(block, path)
+        if nodes and not all(node.form == "_" for node in nodes.values()):
+            sentences.append(_sentence(nodes, fused, _PRECEDENCE.get(language, _DEFAULT_PRECEDENCE)))
+    if not sentences:
+        raise InputError(f"{path} holds no sentence with its words.")
+    return sentences
+
+
+def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Node], dict[int, tuple[int, str]]]:
+    """The words by number, and the fused forms: first word to (last word, form)."""
+    nodes: dict[int, _Node] = {}
+    fused: dict[int, tuple[int, str]] = {}
+    for number, line in block:
+        if line.startswith("#"):
+            continue
+        cells = line.split("\t")
+        where = f"{path}:{number}"
+        if len(cells) != 10:
+            raise InputError(f"{where}: a line of CoNLL-U has 10 columns, but this has {len(cells)}.")
+        form = cells[1].replace("\u200c", "").replace(" ", "") or "_"
+        if "-" in cells[0]:
+            first, last = cells[0].split("-")
+            fused[int(first)] = (int(last), form)
+        elif "." not in cells[0]:  # `8.1` is an empty node of the enhanced graph, not a word
+            if cells[3] not in UPOS_TAGS and cells[3] != "_":
+                raise InputError(f"{where}: the tag must be one of {', '.join(UPOS_TAGS)}, but is {cells[3]!r}.")
+            nodes[int(cells[0])] = _Node(form, cells[3], int(cells[6]) if cells[6].isdigit() else 0)
+    return nodes, fused
+
+
+def _sentence(nodes: dict[int, _Node], fused: dict[int, tuple[int, str]], precedence: Sequence[str]) -> TaggedSentence:
+    words, tags = [], []
+    number = min(nodes)
+    while number in nodes:
+        if number in fused:
+            last, form = fused[number]
+            words.append(form)
+            tags.append(_fused_tag([each for each in range(number, last + 1) if each in nodes], nodes, precedence))
+            number = last + 1
+        else:
+            words.append(nodes[number].form)
+            tags.append(nodes[number].tag)
+            number += 1
+    return TaggedSentence(tuple(words), tuple("X" if tag == "_" else tag for tag in tags))
+
+
+def _fused_tag(parts: Sequence[int], nodes: dict[int, _Node], precedence: Sequence[str]) -> str:
+    depths = {part: _depth(part, nodes) for part in parts}
+    highest = [part for part in parts if depths[part] == min(depths.values())]
+    ranks = {tag: rank for rank, tag in enumerate(precedence)}
+    return nodes[min(highest, key=lambda part: ranks.get(nodes[part].tag, len(ranks)))].tag
+
+
+def _depth(number: int, nodes: dict[int, _Node]) -> int:
+    seen = {number}
+    while number in nodes and nodes[number].head not in seen and nodes[number].head != 0:
+        number = nodes[number].head
+        seen.add(number)
+    return len(seen)

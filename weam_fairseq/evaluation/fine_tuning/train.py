@@ -1,0 +1,190 @@
+"""The training loop: AdamW, a linear schedule, one evaluation an epoch, and a state that a restart goes on from.
+
+transformers' Trainer would need the package `accelerate` and more configuration than this loop has lines. What comes
+out depends on the seed, the rows and the recipe alone: the head is drawn from the seed, each epoch's order from
+(seed, epoch), and the saved state holds the generators that dropout draws from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.heads.head import Head
+from weam_fairseq.evaluation.fine_tuning.predict import Machine
+from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
+from weam_fairseq.evaluation.fine_tuning.rows import Rows, padded
+from weam_fairseq.evaluation.fine_tuning.store import Store
+
+_MAX_NORM = 1.0
+_ADAM_EPS = 1e-8
+
+# Batches are cut from pieces of the shuffled order of this many batches, sorted by length: little padding, and still
+# another order in every epoch.
+_BATCHES_SORTED_TOGETHER = 32
+
+
+@dataclass
+class Progress:
+    """How far a training is. `dev` holds one figure a finished epoch; `best` counts epochs from 1, 0 is none yet."""
+
+    epoch: int = 0
+    batch: int = 0
+    update: int = 0
+    best: int = 0
+    dev: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+
+
+def train(
+    model: Any,
+    head: Head,
+    rows: Rows,
+    recipe: Recipe,
+    seed: int,
+    machine: Machine,
+    store: Store,
+    evaluate: Callable[[Any], float] | None,
+    label: str,
+) -> Progress:
+    """Trains `model` in place and leaves the chosen epoch's weights in it.
+
+    Args:
+        evaluate: a figure on dev, the higher the better; None keeps the last epoch.
+
+    Raises:
+        InputError: the loss is not finite.
+    """
+    import torch
+
+    optimizer = _optimizer(model, recipe)
+    updates = recipe.epochs * -(-len(rows) // recipe.batch_size)
+    torch.manual_seed(seed)  # for dropout, whatever was drawn before
+    progress = _restore(store, model, optimizer) or Progress()
+    bar = tqdm(
+        total=updates, initial=progress.update, desc=label, unit="update", leave=False, disable=None, smoothing=0.1
+    )
+    while progress.epoch < recipe.epochs:
+        batches = batches_of_epoch(rows, recipe.batch_size, seed, progress.epoch)
+        for units in batches[progress.batch :]:
+            _set_learning_rate(optimizer, recipe, progress.update, updates)
+            progress.loss.append(_update(model, head, rows, units, optimizer, machine, progress.update))
+            progress.batch += 1
+            progress.update += 1
+            bar.update()
+            if progress.update % store.save_every == 0 and progress.batch < len(batches):
+                _save(store, model, optimizer, progress)
+        _end_epoch(model, progress, store, evaluate)
+        _save(store, model, optimizer, progress)
+    bar.close()
+    if evaluate is not None:
+        model.load_state_dict(store.load_epoch(progress.best))
+    model.eval()
+    return progress
+
+
+def batches_of_epoch(rows: Rows, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Every unit once, in an order that follows from the seed and the epoch."""
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
+    order = rng.permutation(len(rows)).tolist()
+    batches = []
+    step = batch_size * _BATCHES_SORTED_TOGETHER
+    for start in range(0, len(order), step):
+        together = sorted(order[start : start + step], key=lambda unit: -rows.length(unit))
+        batches += [together[first : first + batch_size] for first in range(0, len(together), batch_size)]
+    return [batches[number] for number in rng.permutation(len(batches)).tolist()]
+
+
+def learning_rate(recipe: Recipe, update: int, updates: int) -> float:
+    """Linear up to the recipe's rate, linear down to 0 (BERT's schedule, as transformers has it)."""
+    warmup = recipe.warmup_of(updates)
+    if update < warmup:
+        return recipe.learning_rate * update / warmup
+    return recipe.learning_rate * (updates - update) / max(1, updates - warmup)
+
+
+def _update(
+    model: Any, head: Head, rows: Rows, units: Sequence[int], optimizer: Any, machine: Machine, number: int
+) -> float:
+    import torch
+
+    model.train()
+    with machine.autocast():
+        output = model(**padded(rows, units, model, machine.pad_piece, machine.device))
+    loss = head.loss(output, [rows.targets[unit] for unit in units])
+    value = float(loss.detach())
+    if not np.isfinite(value):
+        raise InputError(f"the loss is not finite at update {number + 1:,}: training diverged. Lower --learning-rate.")
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_NORM)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return value
+
+
+def _end_epoch(model: Any, progress: Progress, store: Store, evaluate: Callable[[Any], float] | None) -> None:
+    progress.epoch += 1
+    progress.batch = 0
+    if evaluate is not None:
+        figure = evaluate(model)
+        better = not progress.dev or figure > max(progress.dev)
+        progress.dev.append(figure)
+        if better:
+            progress.best = progress.epoch
+    else:
+        progress.best = progress.epoch
+    if evaluate is not None or store.keeps_epochs:  # the last epoch's weights are in the state
+        store.save_epoch(progress.epoch, model.state_dict(), best=progress.best)
+
+
+def _optimizer(model: Any, recipe: Recipe) -> Any:
+    import torch
+
+    # The biases and LayerNorm, whatever an architecture calls it.
+    plain = {name for name, values in model.named_parameters() if values.dim() < 2}
+    groups = [
+        {
+            "params": [values for name, values in model.named_parameters() if name not in plain],
+            "weight_decay": recipe.weight_decay,
+        },
+        {"params": [values for name, values in model.named_parameters() if name in plain], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=_ADAM_EPS)
+
+
+def _set_learning_rate(optimizer: Any, recipe: Recipe, update: int, updates: int) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, update, updates)
+
+
+def _save(store: Store, model: Any, optimizer: Any, progress: Progress) -> None:
+    import torch
+
+    store.save_state(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "progress": vars(progress),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+    )
+
+
+def _restore(store: Store, model: Any, optimizer: Any) -> Progress | None:
+    import torch
+
+    state = store.load_state()
+    if state is None:
+        return None
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["rng"])
+    if state["cuda_rng"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return Progress(**state["progress"])

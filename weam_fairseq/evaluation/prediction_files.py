@@ -1,0 +1,256 @@
+"""Files of answers and of predictions, as the benchmarks write them, to plain values for the metrics.
+
+Every reader names the file and the line of what it does not understand. Nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.metrics.mining import IdPair
+from weam_fairseq.evaluation.readers import read_lines
+
+
+class Tagged(NamedTuple):
+    """One sentence. `words` is empty where the file holds tags only; `line` is where the sentence begins, from 1."""
+
+    words: list[str]
+    tags: list[str]
+    line: int
+
+
+def read_answers(path: Path) -> dict[str, list[str]]:
+    """SQuAD JSON to the answers of each question.
+
+    Raises:
+        InputError: the file is no SQuAD JSON, an id stands twice, or a question has no answer.
+    """
+    data = _read_json(path)
+    answers: dict[str, list[str]] = {}
+    try:
+        questions = [qa for each in data["data"] for paragraph in each["paragraphs"] for qa in paragraph["qas"]]
+        for qa in questions:
+            if qa["id"] in answers:
+                raise InputError(f"{path}: question {qa['id']!r} stands there twice.")
+            answers[qa["id"]] = [answer["text"] for answer in qa.get("answers", [])]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is no SQuAD JSON ({type(error).__name__}: {error}).") from None
+    without = [question for question, texts in answers.items() if not any(texts)]
+    if without:
+        raise InputError(
+            f"{path}: {len(without):,} of {len(answers):,} questions have no answer, the first is {without[0]!r}. "
+            "Published test files often come without answers; give the file with them."
+        )
+    return answers
+
+
+def read_answer_predictions(path: Path) -> dict[str, str]:
+    """A JSON object, `{id: answer}`."""
+    data = _read_json(path)
+    if not isinstance(data, dict) or not all(isinstance(answer, str) for answer in data.values()):
+        raise InputError(f"{path} must hold one JSON object {{id: answer}} with an answer text for each question.")
+    return data
+
+
+def read_labels(path: Path) -> list[str]:
+    """One label a line; a line may also be a JSON object with a `label` (XCOPA's own files)."""
+    labels = []
+    for number, line in enumerate(read_lines(path), start=1):
+        label = _label(line.strip(), f"{path}:{number}")
+        if not label or "\t" in label:
+            raise InputError(
+                f"{path}:{number}: the line must hold one label, but holds {line!r}. Write one label a line."
+            )
+        labels.append(label)
+    return labels
+
+
+def _label(text: str, where: str) -> str:
+    if not text.startswith("{"):
+        return text
+    try:
+        return str(json.loads(text)["label"])
+    except (json.JSONDecodeError, KeyError) as error:
+        raise InputError(f"{where}: the line is no JSON object with a label ({type(error).__name__}).") from None
+
+
+def read_tagged(path: Path) -> list[Tagged]:
+    """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
+
+    A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. A file that is called
+    `.conllu` is read as CoNLL-U: its syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1)
+    are none.
+    """
+    rows = _conllu_rows if path.name.endswith(".conllu") else _tagged_row
+    sentences: list[Tagged] = []
+    current = Tagged([], [], 1)
+    for number, line in enumerate([*read_lines(path), ""], start=1):
+        if not line.strip():
+            if current.tags:
+                sentences.append(current)
+            current = Tagged([], [], number + 1)
+        elif (row := rows(line, f"{path}:{number}")) is not None:
+            word, tag = row
+            current.tags.append(tag)
+            if word is not None:
+                current.words.append(word)
+            if len(current.words) not in (0, len(current.tags)):
+                raise InputError(f"{path}:{number}: some lines of this sentence hold a word and some do not.")
+    return _without_language(sentences)
+
+
+def _without_language(sentences: list[Tagged]) -> list[Tagged]:
+    """WikiANN writes `de:Berlin`; predictions may leave the language out."""
+    words = [word for sentence in sentences for word in sentence.words]
+    language, colon, _ = words[0].partition(":") if words else ("", "", "")
+    prefix = language + colon
+    if not language or not colon or not all(word.startswith(prefix) for word in words):
+        return sentences
+    return [each._replace(words=[word.removeprefix(prefix) for word in each.words]) for each in sentences]
+
+
+def _tagged_row(line: str, where: str) -> tuple[str | None, str]:
+    parts = [part.strip() for part in line.split("\t")]
+    if len(parts) > 2 or not all(parts):
+        raise InputError(f"{where}: the line must hold a word, one tab and a tag (or a tag alone), but holds {line!r}.")
+    return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
+
+
+def _conllu_rows(line: str, where: str) -> tuple[str, str] | None:
+    if line.startswith("#"):
+        return None
+    columns = line.split("\t")
+    if len(columns) != 10:
+        raise InputError(f"{where}: a CoNLL-U line has 10 columns, but this one has {len(columns)}.")
+    if "-" in columns[0] or "." in columns[0]:
+        return None
+    if columns[3] == "_":
+        raise InputError(f"{where}: the word {columns[1]!r} has no UPOS tag: the file comes without gold.")
+    return columns[1], columns[3]
+
+
+def check_same_words(gold: Sequence[Tagged], predictions: Sequence[Tagged], path: Path) -> None:
+    """Where both files hold words, they must be the same ones.
+
+    Raises:
+        InputError: with the line of the sentence in the file of predictions, `path`.
+    """
+    for expected, found in zip(gold, predictions, strict=False):
+        if expected.words and found.words and expected.words != found.words:
+            pairs = zip([*expected.words, "the end"], [*found.words, "the end"], strict=False)
+            word, other = next((one, two) for one, two in pairs if one != two)
+            raise InputError(
+                f"{path}:{found.line}: the sentence has {other!r} where the gold sentence has {word!r}. "
+                "Predict the words of the gold file, in its order."
+            )
+
+
+def read_indices(path: Path) -> list[str]:
+    """One index a line, from 0, as written without leading zeros."""
+    indices = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip().isascii() or not line.strip().isdigit():
+            raise InputError(f"{path}:{number}: {line!r} is no index. Write one number a line, counted from 0.")
+        indices.append(str(int(line)))
+    return indices
+
+
+def read_gold_indices(path: Path) -> list[str]:
+    """One index a line; or a side of the benchmark's own text, where line k belongs to line k.
+
+    Raises:
+        InputError: the text is sorted, as XTREME's download script leaves it: which line belongs to which is lost.
+    """
+    lines = read_lines(path)
+    if all(line.strip().isascii() and line.strip().isdigit() for line in lines):
+        return read_indices(path)
+    check_not_sorted([line.strip() for line in lines], path)
+    return [str(number) for number in range(len(lines))]
+
+
+def check_not_sorted(lines: Sequence[str], path: Path) -> None:
+    """Raises InputError: more than 10 lines stand in sorted order, as no published file of Tatoeba does."""
+    if len(lines) > 10 and list(lines) == sorted(lines):
+        raise InputError(
+            f"{path} is sorted: XTREME's download script does that to hide which sentences belong together. "
+            "Take the files of LASER (data/tatoeba/v1), where line k belongs to line k, or give the indices as gold."
+        )
+
+
+def read_id_pairs(path: Path) -> set[IdPair]:
+    """`id<TAB>id` lines (BUCC)."""
+    pairs = set()
+    for number, line in enumerate(read_lines(path), start=1):
+        parts = line.strip().split("\t")
+        if len(parts) != 2 or not all(parts):
+            raise InputError(
+                f"{path}:{number}: the line must hold two ids and one tab between them, but holds {line!r}."
+            )
+        pairs.add((parts[0], parts[1]))
+    return pairs
+
+
+def read_rankings(path: Path) -> dict[str, list[str]]:
+    """A JSON object `{query: [candidate, …]}`; or JSON lines with an id and a list each, whatever their names are; or a
+    line a query: candidates between white space, or a JSON list, the query being the line's number, from 0.
+
+    The same forms hold the right candidates of a gold file.
+    """
+    lines = read_lines(path)
+    if not next((line for line in lines if line.strip()), "").lstrip().startswith("{"):
+        return {str(number): _ranking(line, f"{path}:{number + 1}") for number, line in enumerate(lines)}
+    if len([line for line in lines if line.strip()]) == 1 or not _is_json(lines[0]):
+        data = _read_json(path)
+        if all(isinstance(ids, list) for ids in data.values()):
+            return {query: [str(each) for each in ids] for query, ids in data.items()}
+    rankings: dict[str, list[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        query, ids = _record(line, f"{path}:{number}")
+        if query in rankings:
+            raise InputError(f"{path}:{number}: query {query!r} stands there twice.")
+        rankings[query] = ids
+    return rankings
+
+
+def _ranking(line: str, where: str) -> list[str]:
+    """A JSON list, or ids between white space."""
+    if not line.lstrip().startswith("["):
+        return line.split()
+    try:
+        return [str(each) for each in json.loads(line)]
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: the line is no JSON list: {error}.") from None
+
+
+def _record(line: str, where: str) -> tuple[str, list[str]]:
+    try:
+        values = list(json.loads(line).values())
+        (query,) = [value for value in values if isinstance(value, str | int)]
+        (ids,) = [value for value in values if isinstance(value, list)]
+    except (ValueError, AttributeError):
+        raise InputError(
+            f"{where}: must be a JSON object with one id and one list of candidates, or the file one JSON object "
+            "{query: [candidate, …]}."
+        ) from None
+    return str(query), [str(each) for each in ids]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no JSON file: {error}.") from None

@@ -1,0 +1,87 @@
+"""Tatoeba as XTREME scores it: for each English sentence, its translation among all sentences of the language's file.
+
+The files are LASER's (`tatoeba.deu-eng.deu` and `.eng`, up to 1,000 pairs; Artetxe and Schwenk 2019), line k of one
+belonging to line k of the other. A sentence is the mean of its pieces' states at a fixed layer (layers.py), and the
+nearest one is that of the highest cosine. Accuracy counts lines, as XTREME's scorer does: a neighbour with the right
+text on another line is wrong (`duplicates` says how many lines repeat an earlier one).
+
+XTREME's script asks English sentences and looks among the other language's (`similarity_search` indexes the source
+side), so that is `accuracy`; the other direction stands in `detail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
+from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.prediction_files import check_not_sorted
+from weam_fairseq.evaluation.predictions import write_lines
+from weam_fairseq.evaluation.readers import Pair, read_lines
+from weam_fairseq.evaluation.retrieval import nearest, percent
+from weam_fairseq.evaluation.sentence_vectors import sentence_vectors
+
+
+def read_tatoeba(path: Path, english: Path) -> list[Pair]:
+    """The pairs, English as the target.
+
+    Raises:
+        InputError: the files differ in length, a line is empty, or one file is sorted, as XTREME's download leaves it.
+    """
+    sources, targets = ([line.strip() for line in read_lines(each)] for each in (path, english))
+    if len(sources) != len(targets):
+        raise InputError(
+            f"{path} has {len(sources):,} lines but {english} has {len(targets):,}: line k of one must belong to "
+            "line k of the other."
+        )
+    for lines, each in ((sources, path), (targets, english)):
+        if not all(lines):
+            raise InputError(f"{each}:{lines.index('') + 1}: the line is empty. Take LASER's own file.")
+        check_not_sorted(lines, each)
+    if not sources:
+        raise InputError(f"{path} is empty.")
+    return [Pair(*sides) for sides in zip(sources, targets, strict=True)]
+
+
+def measure_tatoeba(folder: Folder, data: Mapping[str, Sequence[Pair]], setting: Setting) -> list[Measurement]:
+    """One measurement a language: accuracy over all sentences of its file."""
+    return [_measure_language(folder, pairs, setting, language) for language, pairs in data.items()]
+
+
+def _measure_language(folder: Folder, pairs: Sequence[Pair], setting: Setting, language: str) -> Measurement:
+    depth = depth_of(folder)
+    layer = fixed_layer(depth)
+    sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    source = sentence_vectors(folder, sources, layer, setting.batch_size, f"tatoeba {language}")
+    target = sentence_vectors(folder, targets, layer, setting.batch_size, f"tatoeba {language} (en)")
+    found = nearest(target.values, source.values)
+    lines = np.arange(len(pairs))
+    into = percent(found == lines)
+    out_of = percent(nearest(source.values, target.values) == lines)
+    write_lines(setting, "tatoeba", language, map(str, found))
+    return Measurement(
+        language=language,
+        split=setting.split,
+        metric="accuracy",
+        value=into,
+        n=len(pairs),
+        detail={
+            "directions": {f"en>{language}": into, f"{language}>en": out_of},
+            "layer": layer,
+            "candidates": len(pairs),
+            "duplicates": [len(sources) - len(set(sources)), len(targets) - len(set(targets))],
+            "sentences_split": source.long + target.long,
+        },
+        method={
+            "lang": language,
+            "split": setting.split,
+            "direction": f"en>{language}",
+            "pool": "mean",
+            "layer": layer_label(layer, depth),
+        },
+    )

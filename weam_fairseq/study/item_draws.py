@@ -1,0 +1,87 @@
+"""Figures of all models on the same drawn items, language by language."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.study.bootstrap import resampled_sums
+from weam_fairseq.study.items import Shares, read_shares
+from weam_fairseq.study.score_files import Entry
+
+Cell = tuple[str, str]  # model, language
+
+
+@dataclass(frozen=True)
+class Draws:
+    """`figures`: by model and language, the mean over seeds in each resample, *Shape:* (R,). `without`: the cells
+    whose items are not there, with the score that lacks them."""
+
+    figures: dict[Cell, np.ndarray]
+    without: dict[Cell, Entry]
+
+    def joined(self, other: Draws) -> Draws:
+        return Draws({**self.figures, **other.figures}, {**self.without, **other.without})
+
+    def averaged(self, name: str, models: Sequence[str], languages: Sequence[str]) -> Draws:
+        """With the mean over languages under `name`, for models that have the items of all of them."""
+        means = {
+            (model, name): np.mean([self.figures[model, language] for language in languages], axis=0)
+            for model in models
+            if all((model, language) in self.figures for language in languages)
+        }
+        return Draws({**self.figures, **means}, self.without)
+
+    def difference(self, model: str, other: str, language: str) -> np.ndarray | None:
+        if (model, language) not in self.figures or (other, language) not in self.figures:
+            return None
+        return self.figures[model, language] - self.figures[other, language]
+
+
+def draw_items(language: str, column: Mapping[str, Sequence[Entry]], resamples: int, seed: int) -> Draws:
+    """Draws the items of one language for every model and seed alike.
+
+    The draw depends on `seed` and the items' ids alone. Languages with the same ids, as in a test set that was
+    translated, are so drawn together, and the interval of their average counts that their items go up and down
+    together; those with other ids are drawn apart. Unlike items that share their numbers lose nothing by it.
+
+    Raises:
+        InputError: a file of items is malformed, or two models' items differ.
+    """
+    shares: dict[str, list[Shares]] = {}
+    without: dict[Cell, Entry] = {}
+    for model, entries in column.items():
+        found = [(entry, read_shares(entry)) for entry in entries]
+        lacking = next((entry for entry, each in found if each is None), None)
+        if lacking is None:
+            shares[model] = [each for _, each in found if each is not None]
+        else:
+            without[model, language] = lacking
+    if not shares:
+        return Draws({}, without)
+    together = [(model, number, each) for model, rows in shares.items() for number, each in enumerate(rows)]
+    ids = together[0][2].ids
+    for model, number, each in together:
+        if each.ids != ids:
+            raise InputError(_unlike(column[together[0][0]][0], column[model][number], ids, each.ids))
+    rng = np.random.default_rng([seed, zlib.crc32("\n".join(ids).encode())])
+    sums = resampled_sums(np.concatenate([each.values for _, _, each in together], axis=1), resamples, rng)
+    figures: dict[str, list[np.ndarray]] = {}
+    start = 0
+    for model, _, each in together:
+        width = each.values.shape[1]
+        figures.setdefault(model, []).append(each.statistic.of(sums[:, start : start + width], len(ids)))
+        start += width
+    return Draws({(model, language): np.mean(rows, axis=0) for model, rows in figures.items()}, without)
+
+
+def _unlike(first: Entry, other: Entry, ids: Sequence[str], others: Sequence[str]) -> str:
+    odd = next(iter(sorted(set(ids) ^ set(others))))
+    return (
+        f"{other.items} has {len(others):,} items and {first.items} {len(ids):,}, and {odd!r} is in one of them alone: "
+        "only the same items can be compared. Evaluate both models on the same files."
+    )

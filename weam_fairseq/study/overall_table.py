@@ -1,0 +1,69 @@
+"""XTREME-R's overall score of each model, as plain rows, where its tasks are among the scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.scores import Score
+from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, TaskAverage, overall_by_model
+from weam_fairseq.study.groups import TRANSLATED, group_scores
+from weam_fairseq.study.score_files import Entry, ScoreSet
+from weam_fairseq.study.table import MISSING
+
+HEAD = ["XTREME-R", "counts by", "languages"]
+
+
+class OverallTable(NamedTuple):
+    """`refused`: why there is no overall score though its tasks are there; empty otherwise."""
+
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+    refused: str = ""
+
+
+def overall_table(scores: ScoreSet) -> OverallTable | None:
+    """The zero-shot averages and their mean; None where no task of XTREME-R is there on its split."""
+    mixed = {model for model in scores.models if scores.mixed(model)}
+    rows = [entry.score if entry.score.model in mixed else _one_model(entry) for entry in _zero_shot(scores)]
+    try:
+        overalls = overall_by_model(rows)
+    except InputError as error:
+        return OverallTable([], [], [], f"There is no overall score of XTREME-R: {error}")
+    overalls = {model: each for model, each in overalls.items() if each.value is not None}
+    if not overalls:
+        return None
+    body = [
+        [task.task, " and ".join(task.metrics), str(len(task.languages)), *_values(overalls, place)]
+        for place, task in enumerate(BENCHMARKS)
+    ]
+    last = ["overall", "mean of the tasks", "", *(_value(each.value, each.partial) for each in overalls.values())]
+    notes = [note for model, each in overalls.items() for task in each.tasks for note in _notes(model, task)]
+    return OverallTable([*HEAD, *overalls], [*body, last], notes)
+
+
+def _zero_shot(scores: ScoreSet) -> list[Entry]:
+    groups = group_scores(scores.entries)
+    return [entry for group, rows in groups.items() if TRANSLATED not in group.trained_on for entry in rows]
+
+
+def _one_model(entry: Entry) -> Score:
+    """The seeds of one model may be trainings, each with its own checkpoint: the mean goes over them."""
+    return replace(entry.score, checkpoint="of all seeds")
+
+
+def _values(overalls: dict[str, Overall], place: int) -> list[str]:
+    return [_value(each.tasks[place].value, bool(each.tasks[place].missing)) for each in overalls.values()]
+
+
+def _value(value: float | None, partial: bool) -> str:
+    return MISSING if value is None else f"{value:.1f}{'*' if partial else ''}"
+
+
+def _notes(model: str, task: TaskAverage) -> list[str]:
+    parts = [f"missing {', '.join(task.missing) if task.languages else 'altogether'}"] if task.missing else []
+    parts += [f"not counted, on another split: {', '.join(task.not_counted)}"] if task.not_counted else []
+    parts += [f"{task.seeds[0]} to {task.seeds[1]} seeds a language"] if task.seeds[0] != task.seeds[1] else []
+    return [f"{model}, {task.task}: {'; '.join(parts)}"] if parts else []
