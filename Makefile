@@ -36,7 +36,7 @@ setup: .venv/ready
 # Idle OpenMP threads sleep: tests start processes that share the cores.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slurm: export OMP_WAIT_POLICY ?= PASSIVE
 test-slurm: setup

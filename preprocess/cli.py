@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--vocab-size", type=_positive, metavar="N", help="pieces of the vocabulary that is trained")
     links = parser.add_argument_group("links")
-    links.add_argument("--aligner", choices=aligners.NAMES, default="fast_align", help=_ALIGNER_HELP)
+    links.add_argument("--aligner", choices=aligners.NAMES, default="eflomal", help=_ALIGNER_HELP)
     links.add_argument(
         "--symmetrize",
         choices=aligners.SYMMETRIZATIONS,
@@ -153,7 +153,10 @@ _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
 _RETRIES_HELP = "how often a Slurm task that failed or was killed is tried again (default 2)"
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
 _TOKENIZER_HELP = "a Hugging Face tokenizer folder, a tokenizer.json, or a WordPiece vocab.txt (taken as cased)"
-_ALIGNER_HELP = "default fast_align; hmm and encoder give their links probabilities, precomputed those of its file"
+_ALIGNER_HELP = (
+    "default eflomal, which has the fewest errors (docs/aligners.md); fast_align takes a fourth of its time or less; "
+    "hmm and encoder give their links probabilities, precomputed those of its file"
+)
 _LINKS_HELP = (
     "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
     "link's probability p, one for each line of the input; repeatable"

@@ -65,7 +65,7 @@ class Options:
     tokenizer: Path | None = None
     train_tokenizer: str | None = None
     vocab_size: int = 0
-    aligner: str = "fast_align"
+    aligner: str = "eflomal"
     aligner_models: dict[str, Path] = field(default_factory=dict)
     save_aligner: Path | None = None
     aligner_implementation: str = "auto"
