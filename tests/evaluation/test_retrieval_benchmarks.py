@@ -22,7 +22,7 @@ from weam_fairseq.evaluation.encoder_alignment import GoldPair, GoldSet, measure
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool
 from weam_fairseq.evaluation.layers import fixed_layer
-from weam_fairseq.evaluation.measurement import Setting
+from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.retrieval_benchmarks import TASKS
 from weam_fairseq.evaluation.tatoeba import measure_tatoeba, read_tatoeba
 from weam_fairseq.evaluation.word_alignment import GoldLinks
@@ -40,6 +40,13 @@ BY_NAME = {task.name: task for task in TASKS}
 @pytest.fixture
 def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path, ("de",), split="test", batch_size=3, predictions=tmp_path / "predictions")
+
+
+def items_of(found: Measurement) -> list[dict[str, float]]:
+    """Each item's share, with its id left out."""
+    rows = [json.loads(line) for line in Path(found.detail["items"]).read_text().splitlines()]
+    assert len({row.pop("id") for row in rows}) == len(rows)
+    return rows
 
 
 def scored(capsys: pytest.CaptureFixture[str], task: str, gold: Path, predictions: Path) -> dict[str, float]:
@@ -68,6 +75,7 @@ def test_tatoeba(
     assert (
         scored(capsys, "tatoeba", english, tmp_path / "predictions" / "tatoeba.test.de.txt")["accuracy"] == found.value
     )
+    assert np.mean([row["accuracy"] for row in items_of(found)]) == found.value
     assert found.detail["directions"]["en>de"] == found.value
     assert found.detail["layer"] == 1
     assert found.method == {"lang": "de", "split": "test", "direction": "en>de", "pool": "mean", "layer": "1of2"}
@@ -103,6 +111,7 @@ def test_lareqa(folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest
     assert {query: ids[0] for query, ids in rankings.items()} == {"q1_de": "de_1_0", "q2_de": "de_1_1"}
     assert all(len(set(ids)) == 20 for ids in rankings.values())
     assert scored(capsys, "lareqa", tmp_path, written)["map@20"] == found.value
+    assert np.mean([row["map@20"] for row in items_of(found)]) == pytest.approx(found.value, abs=1e-9)
     right = {"q1_de": "_0", "q2_de": "_1"}  # the first or the second sentence of every language
     by_hand = []
     for query, ids in rankings.items():
@@ -166,6 +175,8 @@ def test_word_alignment_of_equal_sentences_is_the_identity(
     assert set(found.detail) >= {"itermax", "softmax", "precision", "recall"}
     written = tmp_path / "predictions" / "word-alignment.test.de.txt"
     assert written.read_text().splitlines() == identity
+    words = [4, 7, 1]
+    assert items_of(found) == [{"in_sure": n, "in_possible": n, "predicted": n, "sure": n} for n in words]
     assert scored(capsys, "word-alignment", gold, written) == {"aer": 0.0, "precision": 100.0, "recall": 100.0}
 
 

@@ -20,9 +20,15 @@ from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.link_extraction import EXTRACTIONS, Extraction, word_links
 from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.predictions import write_lines
+from weam_fairseq.evaluation.predictions import write_items, write_lines
 from weam_fairseq.evaluation.readers import read_lines
-from weam_fairseq.evaluation.word_alignment import GoldLinks, WordLink, read_published_gold, score_alignments
+from weam_fairseq.evaluation.word_alignment import (
+    GoldLinks,
+    WordLink,
+    alignment_shares,
+    read_published_gold,
+    score_alignments,
+)
 
 # Pairs whose states are held at once, at every layer.
 CHUNK = 64
@@ -103,6 +109,7 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
     score = score_alignments(gold, links[method, layer])
     lines = (" ".join(f"{i}-{j}" for i, j in sorted(found)) for found in links[method, layer])
     write_lines(setting, "word-alignment", language, lines)
+    items = write_items(setting, "word-alignment", language, alignment_shares(gold, links[method, layer]))
     return Measurement(
         language=language if "-" in language else setting.pair(language),
         split=setting.split,
@@ -120,6 +127,7 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
             "first_left_out": next(iter(gold_set.left_out), None),
             "links_outside": gold_set.outside,
             "sentences_split": split,
+            **items,
         },
         method={
             "pair": language if "-" in language else setting.pair(language),

@@ -15,8 +15,8 @@ from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.lareqa_files import Pool
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision
-from weam_fairseq.evaluation.predictions import write_rankings
+from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
+from weam_fairseq.evaluation.predictions import write_items, write_rankings
 from weam_fairseq.evaluation.retrieval import percent, ranked
 from weam_fairseq.evaluation.sentence_vectors import SentenceVectors, sentence_vectors
 
@@ -43,6 +43,7 @@ def _measure_language(
     }
     right = {question.id: pool.right[question.key] for question in questions}
     write_rankings(setting, "lareqa", language, rankings)
+    items = write_items(setting, "lareqa", language, shares(right, rankings))
     own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
     return Measurement(
         language=language,
@@ -57,6 +58,7 @@ def _measure_language(
             # How much the model prefers the question's own language: a pool of equal languages would give 100 / 11.
             "own_language_in_ranking": percent(own),
             "sentences_split": candidates.long + queries.long,
+            **items,
         },
         method={
             "lang": language,

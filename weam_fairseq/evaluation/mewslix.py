@@ -13,9 +13,9 @@ from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision
+from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
 from weam_fairseq.evaluation.mewslix_files import Entity, Mention, Mewslix
-from weam_fairseq.evaluation.predictions import write_rankings
+from weam_fairseq.evaluation.predictions import write_items, write_rankings
 from weam_fairseq.evaluation.retrieval import ranked
 from weam_fairseq.evaluation.sentence_vectors import SentenceVectors, sentence_vectors
 
@@ -58,17 +58,20 @@ def _measure_language(
         mention.id: [entities[place].id for place in row]
         for mention, row in zip(mentions, ranked(queries.values, candidates.values, CUT), strict=True)
     }
+    right = {mention.id: [mention.entity] for mention in mentions}
     write_rankings(setting, "mewslix", language, rankings)
+    items = write_items(setting, "mewslix", language, shares(right, rankings))
     return Measurement(
         language=language,
         split=setting.split,
         metric=f"map@{CUT}",
-        value=mean_average_precision({mention.id: [mention.entity] for mention in mentions}, rankings),
+        value=mean_average_precision(right, rankings),
         n=len(mentions),
         detail={
             "layer": layer,
             "candidates": len(entities),
             "sentences_split": candidates.long + queries.long,
+            **items,
         },
         method={
             "lang": language,

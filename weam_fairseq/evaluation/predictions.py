@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 from weam_fairseq.evaluation.measurement import Setting
 
@@ -19,8 +19,20 @@ def write_rankings(setting: Setting, task: str, language: str, rankings: Mapping
     _write(setting, f"{task}.{setting.split}.{language}.json", json.dumps(rankings, ensure_ascii=False) + "\n")
 
 
+def write_items(setting: Setting, task: str, language: str, items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Writes each item's share in the score, `{task}.{split}.{language}.items.jsonl`, if predictions were asked for.
+
+    Differences between models are tested over them (weam-report). Returns where they are, for a score's detail.
+    """
+    if setting.predictions is None:
+        return {}
+    name = f"{task}.{setting.split}.{language}.items.jsonl"
+    _write(setting, name, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
+    return {"items": str(setting.predictions / name)}
+
+
 def _write(setting: Setting, name: str, text: str) -> None:
-    folder: Path | None = getattr(setting, "predictions", None)
+    folder = setting.predictions
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.prediction_files import check_not_sorted
-from weam_fairseq.evaluation.predictions import write_lines
+from weam_fairseq.evaluation.predictions import write_items, write_lines
 from weam_fairseq.evaluation.readers import Pair, read_lines
 from weam_fairseq.evaluation.retrieval import nearest, percent
 from weam_fairseq.evaluation.sentence_vectors import sentence_vectors
@@ -64,6 +64,8 @@ def _measure_language(folder: Folder, pairs: Sequence[Pair], setting: Setting, l
     into = percent(found == lines)
     out_of = percent(nearest(source.values, target.values) == lines)
     write_lines(setting, "tatoeba", language, map(str, found))
+    hits = zip(lines.tolist(), (found == lines).tolist(), strict=True)
+    items = write_items(setting, "tatoeba", language, ({"id": line, "accuracy": 100.0 * hit} for line, hit in hits))
     return Measurement(
         language=language,
         split=setting.split,
@@ -76,6 +78,7 @@ def _measure_language(folder: Folder, pairs: Sequence[Pair], setting: Setting, l
             "candidates": len(pairs),
             "duplicates": [len(sources) - len(set(sources)), len(targets) - len(set(targets))],
             "sentences_split": source.long + target.long,
+            **items,
         },
         method={
             "lang": language,

@@ -11,7 +11,7 @@ With A the predicted links, S the sure ones and P the sure and possible ones, ov
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +61,20 @@ def score_alignments(gold: Sequence[GoldLinks], predictions: Iterable[AbstractSe
         precision=100.0 * in_possible / predicted if predicted else 0.0,
         recall=100.0 * in_sure / sure,
     )
+
+
+def alignment_shares(
+    gold: Sequence[GoldLinks], predictions: Iterable[AbstractSet[WordLink]]
+) -> Iterator[dict[str, int]]:
+    """The counts of each pair, whose sums over pairs give the figures."""
+    for number, (pair, links) in enumerate(zip(gold, predictions, strict=True)):
+        yield {
+            "id": number,
+            "in_sure": len(links & pair.sure),
+            "in_possible": len(links & pair.possible),
+            "predicted": len(links),
+            "sure": len(pair.sure),
+        }
 
 
 def score_files(gold: Path, predictions: Path) -> tuple[AlignmentScore, list[str]]:

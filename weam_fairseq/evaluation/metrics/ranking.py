@@ -7,7 +7,7 @@ With one right answer this is the reciprocal rank, so Mewsli-X's MRR@20 is the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from weam_fairseq.errors import InputError
 
@@ -42,6 +42,14 @@ def mean_average_precision(
     return (
         100.0 * sum(average_precision(right, rankings.get(query, ()), k) for query, right in gold.items()) / len(gold)
     )
+
+
+def shares(
+    gold: Mapping[str, Collection[str]], rankings: Mapping[str, Sequence[str]], k: int = CUT
+) -> Iterator[dict[str, str | float]]:
+    """Each query's own AP@k, 0–100: the figure is their mean."""
+    for query, right in gold.items():
+        yield {"id": query, f"map@{k}": 100.0 * average_precision(right, rankings[query], k)}
 
 
 def average_precision(right: Collection[str], ranking: Sequence[str], k: int = CUT) -> float:
