@@ -169,7 +169,7 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             [0],
             ["--aligner-model", "MODELS", "--aligner", "hmm"],
-            "a model of fast_align (sil-thot), but the aligner is hmm",
+            "a model of eflomal (sil-thot), but the aligner is hmm",
         ),
         (
             [0],
@@ -177,7 +177,7 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
             "A model is applied by what trained it",
         ),
         ([0], ["--aligner", "hmm", "--aligner-implementation", "program"], "The aligner hmm has no program"),
-        ([0], ["--aligner-implementation", "program"], "The program fast_align must be on the PATH"),
+        ([0], ["--aligner-implementation", "program"], "The program eflomal-align must be on the PATH"),
         ([0], ["--aligner-implementation", "program", "--aligner", "eflomal"], "eflomal-align must be on the PATH"),
         ([0], ["--save-aligner", "MODELS"], "MODELS/en-de is there already"),
         ([0], ["--save-aligner", "new", "--aligner-model", "MODELS"], "with --aligner-model nothing is trained"),
@@ -190,7 +190,7 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             [0],
             ["--encoder-layer", "3"],
-            "The options --encoder-… need --aligner encoder, but the aligner is fast_align",
+            "The options --encoder-… need --aligner encoder, but the aligner is eflomal",
         ),
         ([0], ["--encoder-bf16"], "The options --encoder-… need --aligner encoder"),
     ],
@@ -221,7 +221,7 @@ def test_models_of_two_aligners_do_not_make_one_data_bin(
     two_pairs: tuple[list[str], Path, dict[str, bytes]], trained: Callable[[str], Trained], tmp_path: Path
 ) -> None:
     folders = {"en-de": trained("hmm").models / "en-de", "en-zh": two_pairs[1] / "en-zh"}
-    with pytest.raises(InputError, match=r"must be of one aligner, but .* is of hmm .* is of fast_align"):
+    with pytest.raises(InputError, match=r"must be of one aligner, but .* is of hmm .* is of eflomal"):
         aligner_models.recipes("hmm", ["en-de", "en-zh"], folders, 1, None, "auto")
 
 
@@ -339,6 +339,6 @@ def test_a_model_that_does_not_say_its_pair_is_taken_with_a_warning(
     shutil.copytree(two_pairs[1] / "en-de", tmp_path / "model")
     card = tmp_path / "model" / "aligner.json"
     card.write_text(card.read_text().replace('"pair": "en-de",', '"pair": null,'))
-    found = aligner_models.recipes("fast_align", ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None, "auto")
-    assert found["fr-it"].build().name == "fast_align (sil-thot)"
+    found = aligner_models.recipes("eflomal", ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None, "auto")
+    assert found["fr-it"].build().name == "eflomal (sil-thot)"
     assert "does not say its languages; it is taken for one of fr-it" in caplog.text
