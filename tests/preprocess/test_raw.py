@@ -146,7 +146,10 @@ def test_a_name_that_promises_another_format(tmp_path: Path, suffix: str) -> Non
 
 
 NOT_TEXT = [
-    (gzip.compress(b"a\tb\n", mtime=0), r"must hold UTF-8 text, but holds gzip data\. Give it a name that ends in \.gz"),
+    (
+        gzip.compress(b"a\tb\n", mtime=0),
+        r"must hold UTF-8 text, but holds gzip data\. Give it a name that ends in \.gz",
+    ),
     (lzma.compress(b"a\tb\n"), r"holds xz data\. Give it a name that ends in \.xz"),
     (b"\x28\xb5\x2f\xfd\x00", r"holds Zstandard data\. Give it a name that ends in \.zst"),
     (b"PK\x03\x04", r"holds a zip archive\. Unpack it"),
