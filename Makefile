@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_DIR ?= runs/demo
 
-.PHONY: setup test test-slurm demo demo-short lint format clean help
+.PHONY: setup test test-slurm demo demo-short bench lint format clean help
 
 help:
 	@echo 'make setup       .venv with the pinned versions of requirements.lock'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-slurm  the tests on a real Slurm of one node, which they start (Debian: slurm-wlm, munge)'
 	@echo 'make demo        the main job on real text: runs/demo/report.html'
 	@echo 'make demo-short  the same code with few updates: runs/demo-short'
+	@echo 'make bench       how fast training is, beside fairseq and Hugging Face: a table (runs/training.jsonl; DATA=folder)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make format      ruff, mending what it can'
 	@echo 'make clean       removes .venv and caches; runs/ stays'
@@ -47,6 +48,10 @@ demo: setup
 
 demo-short: setup
 	$(BIN)/python scripts/demo.py --run-dir runs/demo-short --short
+
+bench: export OMP_WAIT_POLICY ?= PASSIVE
+bench: setup
+	$(BIN)/python benchmarks/training $(if $(DATA),--data $(DATA))
 
 lint: setup
 	$(BIN)/python -m ruff check .

@@ -27,6 +27,8 @@ PURE = [
     "word_exchange",
     "masking",
     "losses",
+    "projected_loss",
+    "one_buffer",
     "layout",
     "batch",
     "encoder",

@@ -13,7 +13,7 @@ from omegaconf import II
 
 from .batch import Batch
 from .errors import InputError
-from .losses import predict, split_predictions, targets_to_project
+from .losses import split_predictions
 from .word_exchange import Exchange
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -57,13 +57,12 @@ class WeamCriterion(FairseqCriterion):
         exchange = sample["net_input"].get("exchange")
         linked = target.new_empty(0) if exchange is None else Exchange(*exchange).linked
         with torch.autocast(target.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            output = model(**sample["net_input"])
-        both = predict(output.logits, targets_to_project(target, output.again))
+            output = model(**sample["net_input"], target=target, cp_weight=self.cp_weight)
+        loss, both = output.weighed
         mp, cp = split_predictions(both, output.again, len(target))
-        loss = mp.nll.sum() if exchange is None else mp.nll.sum() + self.cp_weight * cp.nll.sum()
 
         def per_pair(values: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(len(self.pairs), device=pair.device).index_add(0, pair, values.detach().float())
+            return torch.zeros(len(self.pairs), device=pair.device).index_add(0, pair, values.float())
 
         ones = torch.ones_like(mp.nll)
         is_linked = torch.zeros_like(ones).index_fill(0, linked, 1.0)

@@ -22,6 +22,7 @@ from .errors import InputError
 from .indexed_file import IndexedFile
 from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 from .masking import UNIFORMS, mask_pieces, unit_starts
+from .one_buffer import OneBuffer
 from .randomness import PairRandom, Stream
 from .sampling import draw, drawn_per_epoch
 from .word_exchange import (
@@ -356,7 +357,7 @@ class WordExchangeDataset(FairseqDataset):
             "ntokens": int((layout.tokens != self.vocabulary.pad).sum()),
         }
         validate(batch, len(self.vocabulary))
-        return batch
+        return OneBuffer(batch)
 
     def _draw(self, samples: list[Pair], stream: Stream, shape: list[tuple[int, ...]]) -> list[np.ndarray]:
         random = PairRandom(self.seed)

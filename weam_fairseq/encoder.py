@@ -12,6 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .losses import Weighed, predict_and_weigh
 
 # transformers' names.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -103,7 +106,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.attention_dropout = config.attention_dropout
 
-    def forward(self, states: Tensor, attended: Tensor) -> Tensor:
+    def forward(self, states: Tensor, attended: Tensor | None) -> Tensor:
         split = (*states.shape[:2], self.heads, -1)
         query, key, value = (
             projection(states).view(split).transpose(1, 2) for projection in (self.query, self.key, self.value)
@@ -135,7 +138,7 @@ class Layer(nn.Module):
         self.attention = Attention(config)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, states: Tensor, attended: Tensor) -> Tensor:
+    def forward(self, states: Tensor, attended: Tensor | None) -> Tensor:
         return self.feed_forward(self.attention(states, attended))
 
 
@@ -150,9 +153,17 @@ class Head(nn.Module):
         self.decoder = nn.Linear(config.width, config.vocabulary, bias=False) if config.untied_head else None
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
 
+    def transform(self, rows: Tensor) -> Tensor:
+        """(M, D) -> (M, D), what is projected."""
+        transformed: Tensor = self.norm(self.activation(self.dense(rows)))
+        return transformed
+
+    def projection(self, word_embeddings: Tensor) -> Tensor:
+        """(V, D)."""
+        return word_embeddings if self.decoder is None else self.decoder.weight
+
     def forward(self, rows: Tensor, word_embeddings: Tensor) -> Tensor:
-        projection = word_embeddings if self.decoder is None else self.decoder.weight
-        return F.linear(self.norm(self.activation(self.dense(rows))), projection, self.bias)
+        return F.linear(self.transform(rows), self.projection(word_embeddings), self.bias)
 
 
 class Encoder(nn.Module):
@@ -160,11 +171,14 @@ class Encoder(nn.Module):
 
     Args:
         cp_head: build a second head, for the cross-lingual prediction.
+        recompute: keep only what goes into each layer, and compute the layer again on the way back (activation
+            checkpointing, Chen et al. 2016): a third more work for the memory of one layer.
     """
 
-    def __init__(self, config: EncoderConfig, *, cp_head: bool = False) -> None:
+    def __init__(self, config: EncoderConfig, *, cp_head: bool = False, recompute: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.recompute = recompute
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.head = Head(config)
@@ -172,17 +186,30 @@ class Encoder(nn.Module):
         self.apply(_initialise)
 
     def forward(self, tokens: Tensor, segments: Tensor, positions: Tensor) -> Tensor:
-        attended = tokens.ne(self.config.pad)[:, None, None, :]
+        is_piece = tokens.ne(self.config.pad)
+        # Without a mask there is nothing to add to the scores, and GPUs have a faster kernel.
+        attended = None if bool(is_piece.all()) else is_piece[:, None, None, :]
         states: Tensor = self.embeddings(tokens, segments, positions)
         for layer in self.layers:
-            states = layer(states, attended)
+            if self.recompute and torch.is_grad_enabled():
+                states = checkpoint(layer, states, attended, use_reentrant=False)
+            else:
+                states = layer(states, attended)
         return states
 
     def logits(self, rows: Tensor, *, cross_lingual: bool = False) -> Tensor:
         """(M, D) -> (M, V). cross_lingual: by the second head where there is one."""
-        head = self.cp_head if cross_lingual and self.cp_head is not None else self.head
-        projected: Tensor = head(rows, self.embeddings.word.weight)
+        projected: Tensor = self._head(cross_lingual)(rows, self.embeddings.word.weight)
         return projected
+
+    def predict(self, rows: Tensor, targets: Tensor, weights: Tensor, *, cross_lingual: bool = False) -> Weighed:
+        """(M, D) -> the loss of M predictions, without all of their logits at once; as `losses.predict_and_weigh`."""
+        head = self._head(cross_lingual)
+        projection = head.projection(self.embeddings.word.weight)
+        return predict_and_weigh(head.transform(rows), projection, head.bias, targets, weights)
+
+    def _head(self, cross_lingual: bool) -> Head:
+        return self.cp_head if cross_lingual and self.cp_head is not None else self.head
 
 
 def _initialise(module: nn.Module) -> None:

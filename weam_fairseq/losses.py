@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .projected_loss import ProjectedCrossEntropy
+
 
 class Predictions(NamedTuple):
     """One prediction task over the N masked rows.
@@ -22,6 +24,13 @@ class Predictions(NamedTuple):
 
     nll: Tensor
     hit: Tensor
+
+
+class Weighed(NamedTuple):
+    """`loss` () with gradients: the weighted sum; `predictions` over all rows, without."""
+
+    loss: Tensor
+    predictions: Predictions
 
 
 def rows_to_project(own: Tensor, received: Tensor) -> Tensor:
@@ -35,9 +44,41 @@ def predict(logits: Tensor, targets: Tensor) -> Predictions:
     return Predictions(nll, logits.argmax(dim=-1) == targets)
 
 
+def predict_and_weigh(rows: Tensor, projection: Tensor, bias: Tensor, targets: Tensor, weights: Tensor) -> Weighed:
+    """The loss of M projected rows, Σ weight · nll, and its predictions; no gradient flows through the latter.
+
+    Args:
+        rows: (M, D).
+        projection: (V, D); bias: (V,).
+        targets: (M,).
+        weights: (M,) float32, of each prediction in the loss.
+    """
+    device = rows.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
+    if dtype == torch.float16:
+        # Its gradients vanish unless the loss was scaled before, which is known only on the way back.
+        predictions = predict(F.linear(rows, projection, bias), targets)
+        loss = (weights * predictions.nll).sum()
+        return Weighed(loss, Predictions(predictions.nll.detach(), predictions.hit))
+    loss, nll, hit = ProjectedCrossEntropy.apply(rows, projection, bias, targets, weights, dtype)
+    return Weighed(loss, Predictions(nll, hit))
+
+
 def targets_to_project(targets: Tensor, again: Tensor) -> Tensor:
     """(N,) targets of the masked rows and (L,) those that are predicted again -> (N + L,)."""
     return torch.cat([targets, targets.index_select(0, again)])
+
+
+def weights_in_the_loss(again: Tensor, rows: int, cp_weight: float) -> Tensor:
+    """(N + L,) what each projected row counts in L_mp + λ · L_cp, both sums.
+
+    Args:
+        again: (L,) which of the N rows are predicted again; the others' only prediction counts for both losses.
+        rows: N.
+        cp_weight: λ.
+    """
+    own = torch.full((rows,), 1 + cp_weight, device=again.device).index_fill(0, again, 1.0)
+    return torch.cat([own, own.new_full((len(again),), cp_weight)])
 
 
 def split_predictions(both: Predictions, again: Tensor, rows: int) -> tuple[Predictions, Predictions]:

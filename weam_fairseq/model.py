@@ -10,7 +10,13 @@ from torch import Tensor
 from .architectures import ARCHITECTURES, Size, fill_in
 from .encoder import ACTIVATIONS, Encoder, EncoderConfig
 from .errors import InputError
-from .losses import rows_to_project
+from .losses import (
+    Predictions,
+    Weighed,
+    rows_to_project,
+    targets_to_project,
+    weights_in_the_loss,
+)
 from .word_exchange import Exchange, exchange_rows
 
 logger = logging.getLogger(__name__)
@@ -26,11 +32,13 @@ class Output(NamedTuple):
         logits: (N + L, V) over the N masked rows, then over the L of them that are predicted again, from what they
             received; None where no rows were asked for.
         again: (L,) which of the masked rows those are: the linked ones, or all where L_cp has a head of its own.
+        weighed: with targets, in the place of logits: L_mp + λ · L_cp, and the predictions of the same N + L rows.
     """
 
     states: Tensor
     logits: Tensor | None
     again: Tensor
+    weighed: Weighed | None = None
 
 
 @register_model("weam")
@@ -42,6 +50,7 @@ class WeamModel(BaseFairseqModel):
         tokenizer_ids: (pieces,) tokenizer id of each fairseq id.
         pieces_sha256, behaviour_sha256: hexadecimal digests of the tokenizer (preprocess/README.md).
         cp_head: give L_cp a head of its own.
+        recompute: as Encoder takes it.
     """
 
     tokenizer_ids: Tensor
@@ -57,9 +66,10 @@ class WeamModel(BaseFairseqModel):
         behaviour_sha256: str,
         *,
         cp_head: bool = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(config, cp_head=cp_head)
+        self.encoder = Encoder(config, cp_head=cp_head, recompute=recompute)
         # Recorded beside the weights that depend on them: which piece each row of the embeddings is for, and the
         # digests of the tokenizer, as bytes.
         self.register_buffer("tokenizer_ids", tokenizer_ids)
@@ -98,6 +108,11 @@ class WeamModel(BaseFairseqModel):
             help="rows of the word embeddings, where a published model has more than its tokenizer has pieces "
             "(0: as many as pieces)",
         )
+        parser.add_argument(
+            "--checkpoint-activations",
+            action="store_true",
+            help="keep no activations inside a layer and compute them again: less memory, a third more time",
+        )
         parser.add_argument("--dropout", type=float, default=0.1, metavar="P", help="chance to drop a state")
         parser.add_argument(
             "--attention-dropout", type=float, default=0.1, metavar="P", help="chance to drop an attention weight"
@@ -126,6 +141,7 @@ class WeamModel(BaseFairseqModel):
             vocabulary.behaviour_sha256,
             # tlm and mlm have no second loss: a head without gradient would only be moved by weight decay.
             cp_head=task.policy.cp_head == "own" and task.policy.objective not in ("tlm", "mlm"),
+            recompute=getattr(args, "checkpoint_activations", False),
         )
 
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -185,6 +201,8 @@ class WeamModel(BaseFairseqModel):
         positions: Tensor,
         masked_rows: Tensor | None = None,
         exchange: Exchange | None = None,
+        target: Tensor | None = None,
+        cp_weight: float = 1.0,
     ) -> Output:
         """Encodes, exchanges, and projects only the rows that a loss needs.
 
@@ -192,6 +210,8 @@ class WeamModel(BaseFairseqModel):
             tokens, segments, positions: (B, T).
             masked_rows: (N,) rows of the flattened batch to predict; None: no logits.
             exchange: edges into the masked rows; None: no second prediction.
+            target: (N,) the pieces to predict: gives losses in the place of logits, which are never all there at once.
+            cp_weight: λ, of the second prediction in the loss.
         """
         states = self.encoder(tokens, segments, positions)
         nothing = tokens.new_empty(0)
@@ -200,15 +220,33 @@ class WeamModel(BaseFairseqModel):
         flat = states.flatten(0, 1)
         own = flat.index_select(0, masked_rows)
         if exchange is None:
-            return Output(states, self.encoder.logits(own), nothing)
+            return self._output(states, own, nothing, target, 0.0)
         exchange = Exchange(*exchange)  # fairseq moves batches to a device as plain tuples
         received = exchange_rows(flat, exchange)
         if self.encoder.cp_head is None:
-            return Output(states, self.encoder.logits(rows_to_project(own, received)), exchange.linked)
+            return self._output(states, rows_to_project(own, received), exchange.linked, target, cp_weight)
         # Two heads see an unlinked row differently: nothing is shared.
         exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
-        logits = torch.cat([self.encoder.logits(own), self.encoder.logits(exchanged, cross_lingual=True)])
-        return Output(states, logits, torch.arange(len(own), device=own.device))
+        return self._output_of_two_heads(states, own, exchanged, target, cp_weight)
+
+    def _output(self, states: Tensor, rows: Tensor, again: Tensor, target: Tensor | None, cp_weight: float) -> Output:
+        if target is None:
+            return Output(states, self.encoder.logits(rows), again)
+        weights = weights_in_the_loss(again, len(target), cp_weight)
+        return Output(states, None, again, self.encoder.predict(rows, targets_to_project(target, again), weights))
+
+    def _output_of_two_heads(
+        self, states: Tensor, own: Tensor, exchanged: Tensor, target: Tensor | None, cp_weight: float
+    ) -> Output:
+        every = torch.arange(len(own), device=own.device)
+        if target is None:
+            logits = torch.cat([self.encoder.logits(own), self.encoder.logits(exchanged, cross_lingual=True)])
+            return Output(states, logits, every)
+        weights = torch.ones(len(own), device=own.device)
+        mp = self.encoder.predict(own, target, weights)
+        cp = self.encoder.predict(exchanged, target, cp_weight * weights, cross_lingual=True)
+        both = Predictions(*(torch.cat(columns) for columns in zip(mp.predictions, cp.predictions, strict=True)))
+        return Output(states, None, every, Weighed(mp.loss + cp.loss, both))
 
     def max_positions(self) -> int:
         return self.encoder.config.longest

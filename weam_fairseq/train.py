@@ -13,14 +13,15 @@ import traceback
 import warnings
 from argparse import Namespace
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from . import distributed
+from . import distributed, preemption
 from .architectures import ARCHITECTURES
 from .arguments import is_given, suggest, take, value_of
 from .config import read_config
 from .distributed import Peers, Place
 from .errors import InputError
+from .large_pages import take_large_pages
 from .threads import wait_without_spinning
 
 PROG = "weam-train"
@@ -49,6 +50,9 @@ example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --l
 
 Several processes, one for each GPU, or on CPUs where there is none: torchrun --nproc_per_node 2 $(which {PROG}) ...,
 or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train itself would divide by their number.
+
+On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
+after SIGTERM); the same command goes on from there.
 """
 
 
@@ -69,9 +73,11 @@ class Start(NamedTuple):
 def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     wait_without_spinning()
+    take_large_pages()
     if "-h" in arguments or "--help" in arguments:
         show_help()
         return
+    preemption.watch()
     peers: Peers | None = None
     try:
         if not _has_fairseq():
@@ -96,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     if peers is not None:
         peers.leave()
     if args is not None:
-        _end(0)
+        _end(preemption.WATCH.status)
 
 
 def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Namespace | None:
@@ -318,11 +324,24 @@ def _train(args: Namespace) -> None:
     """What fairseq_cli.train.cli_main does with parsed options."""
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.distributed import utils as distributed_utils
-    from fairseq_cli.train import main as train
 
-    distributed_utils.call_main(convert_namespace_to_omegaconf(args), train)
+    cfg = convert_namespace_to_omegaconf(args)
+    distributed_utils.call_main(cfg, train_until_told)
     if distributed_utils.dist.is_initialized():
         distributed_utils.dist.destroy_process_group()
+    elif cfg.distributed_training.distributed_world_size > 1:
+        # fairseq has started one process for each GPU; this one has handed on what it heard.
+        preemption.WATCH.stopped = preemption.WATCH.told is not None
+
+
+def train_until_told(cfg: Any) -> None:
+    """fairseq_cli.train.main that a signal stops in time; also in processes that fairseq has started itself."""
+    import fairseq_cli.train as fairseq_train
+    from fairseq.checkpoint_utils import save_checkpoint
+
+    preemption.watch()
+    fairseq_train.validate_and_save = preemption.stop_when_told(fairseq_train.validate_and_save, save_checkpoint)
+    fairseq_train.main(cfg)
 
 
 def show_help() -> None:

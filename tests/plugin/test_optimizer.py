@@ -88,3 +88,47 @@ def test_flattened_parameters_are_refused() -> None:
     with pytest.raises(InputError, match="add --fp16-no-flatten-grads"):
         decay_groups([flat])
     assert not build(small_model()).supports_flat_params
+
+
+def test_the_fused_kernel_makes_the_updates_of_fairseqs_adam() -> None:
+    """A large epsilon, so that the two places where it could be added would tell."""
+    from fairseq.optim.adam import Adam
+
+    ours, theirs = small_model(), small_model()
+    fused = build(ours, weight_decay=0.5, adam_eps=0.1)
+    plain = Adam(decay_groups(theirs.parameters()), lr=0.1, betas=(0.9, 0.999), eps=0.1, weight_decay=0.5)
+    for seed in range(5):
+        for model, optimizer in ((ours, fused), (theirs, plain)):
+            torch.manual_seed(seed)
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+    assert fused.param_groups[0]["eps"] == 0.1
+
+
+def test_the_state_of_fairseqs_adam_is_taken_over() -> None:
+    """Checkpoints of before the fused kernel."""
+    from fairseq.optim.adam import Adam
+
+    def step(optimizer: object, model: nn.Module, seed: int) -> None:
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+
+    ours, theirs = small_model(), small_model()
+    before = Adam(decay_groups(ours.parameters()), lr=0.1, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01)
+    whole = Adam(decay_groups(theirs.parameters()), lr=0.1, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01)
+    for seed in (1, 2):
+        step(before, ours, seed)
+        step(whole, theirs, seed)
+    again = build(ours)
+    again.load_state_dict(before.state_dict(), {})
+    for seed in (3, 4):
+        step(again, ours, seed)
+        step(whole, theirs, seed)
+    assert [group["weight_decay"] for group in again.param_groups] == [0.01, 0.0]
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,86 @@
+"""benchmarks/training with shapes of a second: what CI runs of it. No time is judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "benchmarks" / "training"
+sys.path[:0] = [str(BENCH), str(ROOT / "tests" / "plugin")]
+
+from figures import table  # noqa: E402
+from hand_made_data_bin import random_examples, write_data_bin  # noqa: E402
+from shapes import WORKLOADS, operations  # noqa: E402
+from texts import evenly, full_rows, open_text  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pairs = {pair: {"train": random_examples(90, seed)} for seed, pair in enumerate(["en-de", "en-es"])}
+    return write_data_bin(tmp_path_factory.mktemp("data") / "bin", pairs)
+
+
+def test_the_smoke_run_measures_all_contestants_and_goes_on_where_it_stopped(data_bin: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    command = [sys.executable, str(BENCH), "--smoke", "--data-bins", str(data_bin), "--threads", "1"]
+    command += ["--results", str(results), "--scratch", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    told = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert told.returncode == 0, told.stderr
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    full = [row for row in rows if row["part"] == "full"]
+    assert [row["contestant"] for row in full] == ["weam", "tlm", "fairseq", "hf"] * 2
+    assert all(row["pieces"] == row["grid"] == 4 * 64 for row in full), "full rows have no padding"
+    assert len({row["masked"] for row in full if row["round"] == 0}) == 1, "the same tensors for every contestant"
+    assert all(0 < row["linked"] <= row["masked"] for row in full if row["contestant"] == "weam")
+    # New weights: every piece of the vocabulary is about as likely.
+    for row in full:
+        losses = 2 if row["contestant"] == "weam" else 1
+        assert row["loss"] == pytest.approx(losses * np.log(2000), rel=0.1), row
+    assert "| 1. two losses against one of ours | smoke fp32 |" in told.stdout
+    assert "| 3. pieces/s, full rows | smoke fp32 |" in told.stdout
+
+    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert again.stdout == told.stdout
+    assert len(results.read_text().splitlines()) == len(rows)
+
+
+def test_full_rows_are_real_pairs_end_to_end_with_links_inside(data_bin: Path) -> None:
+    data = open_text([data_bin], one_segment=False).data
+    for pairs in full_rows(data, rows=3, length=40, batches=2):
+        for pair in pairs:
+            assert len(pair.source) + len(pair.target) + data.vocabulary.pair.special_count() == 40
+            assert len(pair.links) > 5
+            assert (pair.links < [len(pair.source), len(pair.target)]).all()
+            # random_examples translates a piece as itself + 15; fairseq ids keep that distance here.
+            assert (pair.target[pair.links[:, 1]] == pair.source[pair.links[:, 0]] + 15).all()
+            assert (np.diff(pair.source_words) >= 0).all()
+
+
+def test_batches_that_stand_for_an_epoch_are_spread_over_its_sizes() -> None:
+    sizes = np.random.default_rng(1).permutation(100)
+    assert evenly(list(sizes), sizes, 4) == [12, 37, 62, 87]
+
+
+def test_operations_of_one_update_by_hand() -> None:
+    """One layer: 12 D² weights and two products of T × D per piece; the head D² + D V per row; three times for all."""
+    shape = WORKLOADS["smoke"]._replace(layers=1, width=8, feed_forward=32, vocabulary=100, length=16)
+    assert operations(shape, pieces=16, projected=5) == 3 * (16 * (2 * 12 * 64 + 4 * 16 * 8) + 5 * 2 * (64 + 800))
+
+
+def test_a_ratio_is_of_the_same_round_and_the_bound_of_figure_1_is_printed() -> None:
+    common = {"part": "full", "workload": "A", "precision": "fp32", "device": "cpu", "parameters": 1, "threads": 1}
+    common |= {"torch": "2", "python": "3", "machine": "m", "pieces": 100, "masked": 30, "grid": 100}
+    rows = []
+    for round_, (weam, tlm) in enumerate([(3.0, 2.0), (6.0, 4.0), (9.0, 6.0)]):
+        rows.append({**common, "contestant": "weam", "round": round_, "seconds": weam, "linked": 15})
+        rows.append({**common, "contestant": "tlm", "round": round_, "seconds": tlm, "linked": 15, "head_seconds": 2.0})
+    line = next(line for line in table(rows) if line.startswith("| 1. "))
+    assert "| 1.50 (1.50–1.50) | ≤ 1.31 = 1.05 × (1 + 0.50 · 0.50) |" in line

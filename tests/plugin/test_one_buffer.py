@@ -1,0 +1,37 @@
+"""A batch that a data worker sends is the batch that the trainer gets."""
+
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+from test_dataset import dataset
+
+from weam_fairseq.dataset import Policy
+from weam_fairseq.one_buffer import OneBuffer
+
+
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in leaves(item, f"{name}.{key}").items()}
+    if isinstance(value, tuple):
+        return {k: v for key, item in value._asdict().items() for k, v in leaves(item, f"{name}.{key}").items()}
+    return {name: value}
+
+
+def test_nothing_changes_on_the_way_and_no_file_is_sent(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    batch = data.collater([data[i] for i in (0, 5, 61)])
+    assert isinstance(batch, OneBuffer)
+    message = bytes(ForkingPickler.dumps(batch))
+    assert b"rebuild_storage" not in message, "torch's way through shared memory"
+    received = ForkingPickler.loads(message)
+    sent, found = leaves(batch), leaves(received)
+    assert type(received["net_input"]["exchange"]) is type(batch["net_input"]["exchange"])
+    assert sent.keys() == found.keys()
+    assert sum(isinstance(value, torch.Tensor) for value in sent.values()) == 12
+    for name, value in sent.items():
+        assert type(found[name]) is type(value), name
+        same = torch.equal(found[name], value) if isinstance(value, torch.Tensor) else found[name] == value
+        assert same, name

@@ -1,0 +1,118 @@
+"""weam-train is told to go: it leaves a checkpoint in time, and goes on as if nothing had been."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_training import TORCHRUN, arguments, curve, train, weights
+
+from weam_fairseq import checkpoints
+from weam_fairseq.preemption import AGAIN, TERMINATED, Watch, stop_when_told
+
+TOLD = str(Path(__file__).with_name("told_to_stop.py"))
+UPDATES = 16  # one epoch has 12
+
+
+def run(data_bin: Path, save_dir: Path, program: tuple[str, ...] = (), **kwargs: Any) -> subprocess.CompletedProcess:
+    words = arguments(data_bin, save_dir, UPDATES, "--save-interval-updates", "100")
+    return train(words, **({"program": program} if program else {}), start_new_session=True, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_data_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[int, str], dict]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run(small_data_bin, folder)
+    assert done.returncode == 0, done.stderr
+    return curve(done.stdout), weights(folder / "checkpoint_last.pt")
+
+
+# Within an epoch, and at its end.
+@pytest.mark.parametrize(("name", "update", "status"), [("SIGUSR2", 7, AGAIN), ("SIGTERM", 12, TERMINATED)])
+def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(
+    small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict], name: str, update: int, status: int
+) -> None:
+    stopped = run(small_data_bin, tmp_path, (sys.executable, TOLD, name, str(update), "0"))
+    assert stopped.returncode == status, stopped.stderr
+    assert f"told to stop ({name}): checkpoint_last.pt holds {update} updates" in stopped.stdout
+    assert list(curve(stopped.stdout)) == list(range(1, update + 1))
+    assert " | valid | " not in stopped.stdout  # it would take time that is not there
+    assert checkpoints.glance(tmp_path / "checkpoint_last.pt").updates == update
+    again = run(small_data_bin, tmp_path)
+    assert again.returncode == 0, again.stderr
+    losses, trained = undisturbed
+    assert curve(stopped.stdout) | curve(again.stdout) == losses
+    ours = weights(tmp_path / "checkpoint_last.pt")
+    assert all(torch.equal(ours[key], trained[key]) for key in trained)
+
+
+def test_at_the_last_update_the_run_ends_as_always(
+    small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict]
+) -> None:
+    done = run(small_data_bin, tmp_path, (sys.executable, TOLD, "SIGUSR1", str(UPDATES), "0"))
+    assert done.returncode == 0, done.stderr
+    assert curve(done.stdout) == undisturbed[0]
+    assert " | valid | " in done.stdout
+
+
+def test_several_processes_stop_after_the_same_update(small_data_bin: Path, tmp_path: Path) -> None:
+    """One of them is told; a checkpoint of which the others know nothing would be worth nothing."""
+    program = (*TORCHRUN[:-1], TOLD, "SIGUSR2", "only3", "1")
+    stopped = run(small_data_bin, tmp_path / "a", program)
+    assert "told to stop" in stopped.stdout, stopped.stderr
+    assert f"exitcode  : {AGAIN}" in stopped.stderr
+    assert checkpoints.glance(tmp_path / "a" / "checkpoint_last.pt").updates == 3
+    again, whole = run(small_data_bin, tmp_path / "a", TORCHRUN), run(small_data_bin, tmp_path / "b", TORCHRUN)
+    assert curve(stopped.stdout) | curve(again.stdout) == curve(whole.stdout)
+    assert next(iter(curve(again.stdout))) == 4
+
+
+class Trainer:
+    data_parallel_world_size = 1
+    data_parallel_rank = 0
+
+    def get_num_updates(self) -> int:
+        return 5
+
+
+def test_a_run_that_may_not_save_is_not_stopped() -> None:
+    """It would start from nothing again and again."""
+    from argparse import Namespace
+
+    heard = Watch()
+    heard.training = True
+    heard.hear(signal.SIGUSR1)
+    saved: list[object] = []
+    stopping = stop_when_told(lambda *_: ([0.5], False), lambda *_: saved.append(_), heard)
+    cfg = Namespace(
+        checkpoint=Namespace(no_save=True, no_last_checkpoints=False), optimization=Namespace(max_update=9, max_epoch=0)
+    )
+    epoch = Namespace(epoch=1)
+    assert stopping(cfg, Trainer(), None, epoch, ["valid"], False) == ([0.5], False)
+    assert heard.status == 0
+    assert not saved
+    cfg.checkpoint.no_save = False
+    assert stopping(cfg, Trainer(), None, epoch, ["valid"], False) == ([None], True)
+    assert heard.status == AGAIN
+    assert len(saved) == 1
+
+
+def test_who_asks_for_another_start_gets_it() -> None:
+    """At a job's end Slurm says USR2, and TERM if that took too long."""
+    heard = Watch()
+    heard.training = heard.stopped = True
+    heard.hear(signal.SIGTERM)
+    assert heard.status == TERMINATED
+    heard.hear(signal.SIGUSR2)
+    assert heard.status == AGAIN
+    assert heard.told == "SIGTERM"
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGUSR2", AGAIN), ("SIGTERM", TERMINATED)])
+def test_before_the_first_update_nothing_is_waited_for(name: str, status: int) -> None:
+    code = "import os, signal, time; from weam_fairseq import preemption; preemption.watch(); "
+    code += f"os.kill(os.getpid(), signal.{name}); time.sleep(60)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == status
