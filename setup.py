@@ -77,6 +77,7 @@ setup(
             "weam-score=weam_fairseq.evaluation.score:main",
             "weam-evaluate=weam_fairseq.evaluation.cli:main",
             "weam-report=weam_fairseq.study.report:main",
+            "weam-launch=weam_fairseq.launch.cli:main",
         ]
     },
 )

@@ -1,0 +1,174 @@
+"""weam-launch without Slurm: what a run folder holds, how jobs end, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.launch import cli
+from weam_fairseq.launch.job import local_command
+from weam_fairseq.launch.record import Launch, RunFolder, environment
+from weam_fairseq.launch.submit import slurm_parameters, start, state, wait
+
+
+def launch(code: str, folder: Path) -> Launch:
+    return Launch(command=[sys.executable, "-c", code], directory=str(folder))
+
+
+def finished(run: Path) -> tuple[str, int | None]:
+    found = wait(run, poll=0.05, patience=0.5)
+    return found.word, found.status
+
+
+def until(there: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not there.exists():
+        assert time.monotonic() < deadline, f"no {there}"
+        time.sleep(0.02)
+
+
+def test_a_job_leaves_what_it_was_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "secret-7531")
+    run = tmp_path / "run"
+    code = "import os, sys; print(os.getcwd()); print('wrong', file=sys.stderr)"
+    job = start(run, launch(code, tmp_path))
+    assert finished(run) == ("done", 0)
+    logs = run / "launch" / "logs"
+    assert (logs / f"{job.id}_0_log.out").read_text().split() == [str(tmp_path)]
+    assert (logs / f"{job.id}_0_log.err").read_text() == "wrong\n"
+    assert RunFolder(run).read() == (launch(code, tmp_path), [job])
+    told = json.loads((run / "launch" / "environment.json").read_text())
+    assert {"torch", "numpy"} <= told["versions"].keys()
+    assert told == environment()
+    assert not [file for file in run.rglob("*") if file.is_file() and "secret-7531" in file.read_text()]
+
+
+def test_a_failed_job_starts_again_with_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, mended = tmp_path / "run", tmp_path / "mended"
+    code = f"import pathlib, sys; sys.exit(0 if pathlib.Path({str(mended)!r}).exists() else 3)"
+    assert cli.main(["--run-dir", str(run), "--wait", "--", sys.executable, "-c", code]) == 3
+    assert "has failed with exit code 3" in capsys.readouterr().out
+    mended.touch()
+    assert cli.main(["--run-dir", str(run), "--again", "--wait"]) == 0
+    assert cli.main(["--run-dir", str(run), "--status"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("is done.")
+    assert len(RunFolder(run).read()[1]) == 2
+
+
+def test_a_job_that_is_killed_is_not_called_done(tmp_path: Path) -> None:
+    run, ready = tmp_path / "run", tmp_path / "ready"
+    job = start(run, launch(f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(99)", tmp_path))
+    until(ready)
+    assert state(run).word == "running"
+    with pytest.raises(InputError, match=f"must have no job, but job {job.id} is running"):
+        start(run, launch("", tmp_path))
+    os.killpg(int(job.id), signal.SIGKILL)
+    assert finished(run) == ("gone", None)
+
+
+def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
+    """As weam-train does: told to stop, it ends with 75."""
+    run, ready = tmp_path / "run", tmp_path / "ready"
+    code = "import pathlib, signal, sys, time; signal.signal(signal.SIGUSR2, lambda *_: sys.exit(75)); "
+    job = start(run, launch(f"{code}pathlib.Path({str(ready)!r}).touch(); time.sleep(99)", tmp_path))
+    until(ready)
+    os.kill(int(job.id), signal.SIGUSR2)
+    assert finished(run) == ("stopped", 75)
+
+
+def test_what_a_signal_ended_has_the_shells_exit_code(tmp_path: Path) -> None:
+    start(tmp_path, launch("import os; os.kill(os.getpid(), 9)", tmp_path))
+    assert finished(tmp_path) == ("failed", 137)
+
+
+def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--run-dir", str(tmp_path), "--wait", "--", sys.executable, "-c"]
+    assert cli.main([*words, "pass"]) == 0
+    assert cli.main([*words, "1"]) == 2
+    assert "must be for one command, but holds another one" in capsys.readouterr().err
+    assert cli.main([*words, "pass"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--status"], "must be there, but is not: start a job first"),
+        (["--again"], "must be there, but is not: start a job first"),
+        (["--status", "--", "true"], "leave out the command"),
+        ([], "A command must follow --"),
+        (["--", "no-such-program"], "no-such-program must be a program"),
+        (["--nodes", "2", "--", "true"], "--nodes must be 1 with --cluster local, but is 2"),
+        (["--gpus-per-node", "2", "--", "weam-evaluate"], "weam-evaluate must run as one process"),
+        (["--time", "soon", "--", "true"], "--time must be minutes or D-HH:MM:SS, but is soon"),
+        (["--cluster-option", "account", "--", "true"], "--cluster-option must be NAME=VALUE, but is account"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert cli.main(["--run-dir", str(tmp_path), *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "launch" / "launch.json").exists()
+
+
+def test_slurm_without_submitit_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(InputError, match=r"pip install 'weam-fairseq\[slurm\]'"):
+        start(tmp_path, Launch(command=["true"], directory=str(tmp_path), cluster="slurm"))
+    with pytest.raises(InputError, match="must have had a job"):
+        state(tmp_path)
+
+
+def new(run: Path, *words: str) -> Launch:
+    place = words.index("--")
+    options = cli._parser().parse_args(["--run-dir", str(run), *words[:place]])
+    return cli._new(options, list(words[place + 1 :]))
+
+
+def test_a_training_reads_the_config_as_it_was_and_saves_into_the_run(tmp_path: Path) -> None:
+    config, run = tmp_path / "small.yaml", tmp_path / "run"
+    config.write_text("lr: 0.1\n")
+    found = new(run, "--", "weam-train", "bin", "--config", str(config), "--seed", "2").command
+    config.write_text("lr: 0.2\n")
+    copy = run / "launch" / "small.yaml"
+    assert found[1:] == ["bin", "--seed", "2", "--config", str(copy), "--save-dir", str(run / "checkpoints")]
+    assert copy.read_text() == "lr: 0.1\n"
+    config.write_text("save_dir: elsewhere\n")
+    assert "--save-dir" not in new(run, "--", "weam-train", "bin", "--config", str(config)).command
+    assert new(run, "--", "weam-train", "bin", "--save-dir=there").command[1:] == ["bin", "--save-dir=there"]
+    assert Path(found[0]) == Path(sys.executable).with_name("weam-train")
+
+
+def test_one_process_for_each_gpu_unless_said(tmp_path: Path) -> None:
+    many = ("--cluster", "slurm", "--nodes", "2", "--gpus-per-node", "8")
+    assert new(tmp_path, *many, "--", "weam-train", "bin").tasks_per_node == 8
+    assert new(tmp_path, *many, "--tasks-per-node", "1", "--", "weam-train", "bin").tasks_per_node == 1
+    assert new(tmp_path, "--gpus-per-node", "8", "--", "weam-train", "bin").tasks_per_node == 1
+    here = new(tmp_path, "--tasks-per-node", "2", "--", "weam-train", "bin")
+    assert "torch.distributed.run" in local_command(here)
+    assert local_command(here)[-len(here.command) :] == here.command
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("1:30", 2), ("2:00:00", 120), ("1-0", 1440), ("1-2:3", 1563), ("1-2:3:4", 1564), ("0:0:1", 1)],
+)
+def test_times_in_slurms_notations(text: str, expected: int) -> None:
+    assert cli.minutes(text) == expected
+
+
+def test_a_parameter_of_slurm_alone_may_leave_out_its_prefix() -> None:
+    given = {"account": "lab", "mem_gb": 4, "slurm_qos": "low"}
+    assert slurm_parameters(given) == {"slurm_account": "lab", "mem_gb": 4, "slurm_qos": "low"}
+
+
+def test_the_command_has_help() -> None:
+    told = subprocess.run([sys.executable, "-m", "weam_fairseq.launch", "--help"], capture_output=True, text=True)
+    assert told.returncode == 0
+    assert "example:" in told.stdout

@@ -1,0 +1,221 @@
+"""weam-launch: a command as a job, on this machine or on Slurm, with what it was in its run folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from weam_fairseq.arguments import take, value_of
+from weam_fairseq.config import read_config
+from weam_fairseq.errors import InputError
+from weam_fairseq.launch.record import Launch, RunFolder
+from weam_fairseq.launch.submit import State, start, state, wait
+
+PROG = "weam-launch"
+TRAIN = "weam-train"
+EXAMPLE = """example:
+  weam-launch --run-dir runs/weam -- weam-train data-bin --config weam_small.yaml
+  weam-launch --cluster slurm --nodes 2 --gpus-per-node 8 --cpus-per-task 8 --time 24:00:00 --partition gpu \\
+              --run-dir runs/weam -- weam-train data-bin --config weam_small.yaml
+  weam-launch --run-dir runs/weam --status
+  weam-launch --run-dir runs/weam --again     starts a job that has failed or was killed, as it was
+
+A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is queued again and goes on. What a
+killed node had not saved is lost: at most --save-interval-updates.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0; that of the job with --wait; 2 after one sentence on stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    ours, command = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    options = parser.parse_args(ours)
+    try:
+        return _run(options, command)
+    except InputError as error:
+        print(f"{PROG}: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace, command: list[str]) -> int:
+    if options.status or options.again:
+        if command:
+            raise InputError("--status and --again are about the job that is there: leave out the command after --.")
+        if options.status and not options.wait:
+            print(_sentence(options.run_dir, state(options.run_dir)))
+            return 0
+    if not options.status:
+        launch = RunFolder(options.run_dir).read()[0] if options.again else _new(options, command)
+        job = start(options.run_dir, launch)
+        print(f"{PROG}: job {job.id} ({job.kind}); logs in {RunFolder(options.run_dir).logs}", flush=True)
+    if not options.wait:
+        return 0
+    found = wait(options.run_dir)
+    print(_sentence(options.run_dir, found))
+    return 1 if found.status is None else found.status
+
+
+def _sentence(run_dir: Path, found: State) -> str:
+    logs = RunFolder(run_dir).logs
+    ends = {
+        "stopped": "was stopped by a signal and left its checkpoint: go on with --again",
+        "gone": f"was killed and has left no exit code: start it again with --again (logs in {logs})",
+        "failed": f"has failed with exit code {found.status}: see {logs}, mend the cause, start it again with --again",
+    }
+    return f"{PROG}: job {found.job} {ends.get(found.word, f'is {found.word}')}."
+
+
+def _new(options: argparse.Namespace, command: list[str]) -> Launch:
+    """The job that the options describe; its config file is copied into the run folder.
+
+    Raises:
+        InputError: no command, or a program that is not there; several processes for another command than weam-train;
+            another command in the same folder.
+    """
+    if not command:
+        raise InputError(f"A command must follow --, but there is none: {PROG} --run-dir RUN -- weam-train DATA_BIN …")
+    per_node = options.tasks_per_node or max(options.gpus_per_node, 1)
+    other = Path(command[0]).name.startswith("weam-") and Path(command[0]).name != TRAIN
+    if other and options.nodes * per_node > 1:
+        raise InputError(
+            f"{Path(command[0]).name} must run as one process, but --nodes, --gpus-per-node and --tasks-per-node ask "
+            f"for {options.nodes * per_node}: leave them out or give --tasks-per-node 1."
+        )
+    if options.cluster == "local" and options.nodes > 1:
+        raise InputError(f"--nodes must be 1 with --cluster local, but is {options.nodes}: give --cluster slurm.")
+    if options.cluster == "local" and not options.tasks_per_node:
+        per_node = 1  # weam-train itself starts one process for each GPU
+    parameters = {"partition": options.partition} if options.partition else {}
+    launch = Launch(
+        command=[_program(command[0]), *_complete(command, options.run_dir)],
+        directory=os.getcwd(),
+        cluster=options.cluster,
+        nodes=options.nodes,
+        tasks_per_node=per_node,
+        gpus_per_node=options.gpus_per_node,
+        cpus_per_task=options.cpus_per_task,
+        minutes=minutes(options.time),
+        grace=options.grace,
+        parameters={**parameters, **dict(map(_named, options.cluster_option))},
+        name=options.name or Path(options.run_dir).absolute().name,
+    )
+    run = RunFolder(options.run_dir)
+    if run.exists() and (there := run.read()[0].command) != launch.command:
+        raise InputError(
+            f"{options.run_dir} must be for one command, but holds another one ({shlex.join(there)}): give another "
+            "--run-dir."
+        )
+    return launch
+
+
+def _program(name: str) -> str:
+    """Beside this Python first, so that a job uses the same installation."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise InputError(f"{name} must be a program, but is not on the PATH.")
+    return os.path.abspath(found)
+
+
+def _complete(command: list[str], run_dir: Path) -> list[str]:
+    """The command's arguments; of weam-train, with the run folder's copy of --config, and with a --save-dir there."""
+    arguments = command[1:]
+    if Path(command[0]).name != TRAIN:
+        return arguments
+    rest, config = take(arguments, "--config")
+    given = arguments
+    if config is not None:
+        given = [*arguments, *read_config(Path(config), arguments)]
+        run = RunFolder(run_dir)
+        run.path.mkdir(parents=True, exist_ok=True)
+        copy = run.path / Path(config).name
+        if copy.absolute() != Path(config).absolute():
+            run.keep(copy.name, Path(config).read_text(encoding="utf-8"))
+        arguments = [*rest, "--config", str(copy)]
+    if value_of(given, "--save-dir") is None:
+        arguments = [*arguments, "--save-dir", str(run_dir.absolute() / "checkpoints")]
+    return arguments
+
+
+def minutes(text: str) -> int:
+    """Slurm's notations of a time: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; rounded up."""
+    if not (found := re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)):
+        raise InputError(f"--time must be minutes or D-HH:MM:SS, but is {text}.")
+    days, *rest = found.groups()
+    numbers = [int(part) for part in rest if part is not None]
+    if days is not None:
+        hours, minute, second = [*numbers, 0, 0][:3]
+    elif len(numbers) == 3:
+        hours, minute, second = numbers
+    else:
+        hours, minute, second = 0, *[*numbers, 0][:2]
+    total = int(days or 0) * 1440 + hours * 60 + minute + (second > 0) + second // 61
+    if total < 1:
+        raise InputError(f"--time must be a minute or more, but is {text}.")
+    return total
+
+
+def _named(text: str) -> tuple[str, str | int]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"--cluster-option must be NAME=VALUE, but is {text}.")
+    return name, int(value) if re.fullmatch("[0-9]+", value) else value
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        usage="%(prog)s --run-dir RUN [options] -- COMMAND …",
+        description="Runs weam-train, weam-preprocess, weam-evaluate or any other command as a job, on this machine or "
+        "on Slurm.\nRUN/launch holds the command, its config, the git revision, versions and logs.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run-dir", metavar="RUN", type=Path, required=True, help="folder of the run")
+    what = parser.add_argument_group("about the job")
+    only = what.add_mutually_exclusive_group()
+    only.add_argument("--status", action="store_true", help="say how the run's last job is")
+    only.add_argument("--again", action="store_true", help="start the run's job again, as it was")
+    what.add_argument("--wait", action="store_true", help="return when the job has ended, with its exit code")
+    where = parser.add_argument_group("where it runs")
+    where.add_argument(
+        "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
+    )
+    where.add_argument("--nodes", metavar="N", type=_positive, default=1, help="machines (default: 1)")
+    where.add_argument("--gpus-per-node", metavar="N", type=int, default=0, help="GPUs of each (default: 0)")
+    where.add_argument(
+        "--tasks-per-node", metavar="N", type=int, default=0, help="processes on each (default: one for each GPU)"
+    )
+    where.add_argument("--cpus-per-task", metavar="N", type=_positive, default=1, help="of a process (default: 1)")
+    where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS after which Slurm ends it (default: 60)")
+    where.add_argument(
+        "--grace", metavar="SECONDS", type=_positive, default=120, help="before that, time to save (default: 120)"
+    )
+    where.add_argument("--partition", help="Slurm's partition")
+    where.add_argument("--name", help="of the job (default: the run folder's)")
+    where.add_argument(
+        "--cluster-option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any other parameter of sbatch, such as account=lab or mem_gb=64; repeatable",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

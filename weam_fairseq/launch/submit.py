@@ -1,0 +1,190 @@
+"""Starts a job, by submitit on Slurm or as a process of this machine, and says how it is.
+
+Nothing here depends on Slurm's accounting (sacct): a job has ended when squeue no longer shows it, and what it left in
+its run folder says how.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weam_fairseq.errors import InputError
+from weam_fairseq.launch.job import Job
+from weam_fairseq.launch.record import Launch, RunFolder, Submitted
+from weam_fairseq.preemption import AGAIN, TERMINATED
+
+# Seconds: between two looks, and what a shared folder may take to show what a job wrote.
+POLL, PATIENCE = 2.0, 30.0
+# After the first of several processes has ended, the others get so many seconds.
+SRUN_WAIT = 120
+
+
+class State(NamedTuple):
+    """How a job is.
+
+    Attributes:
+        word: queued, running, done, failed, stopped (by a signal, with a checkpoint) or gone (it was killed).
+        job: Slurm's id or that of the process.
+        status: its exit code; None: it has left none.
+    """
+
+    word: str
+    job: str
+    status: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.word not in ("queued", "running")
+
+
+def start(run_dir: Path, launch: Launch) -> Submitted:
+    """Starts the job; its folder says the rest.
+
+    Raises:
+        InputError: a job of the folder is there already; submitit or Slurm is not; Slurm refuses the job.
+    """
+    run = RunFolder(run_dir)
+    before: list[Submitted] = []
+    if run.exists():
+        before = run.read()[1]
+        found = state(run_dir)
+        if not found.is_over:
+            raise InputError(f"{run_dir} must have no job, but job {found.job} is {found.word}: wait for it or end it.")
+    run.begin()
+    run.write(launch, before)
+    job = _to_slurm(run, run_dir, launch) if launch.cluster == "slurm" else _here(run, run_dir)
+    run.write(launch, [*before, job])
+    return job
+
+
+def state(run_dir: Path) -> State:
+    """How the last job of a folder is. Raises InputError where there is none."""
+    run = RunFolder(run_dir)
+    jobs = run.read()[1]
+    if not jobs:
+        raise InputError(f"{run_dir} must have had a job, but its submission failed: start it with --again.")
+    job = jobs[-1]
+    alive = _in_slurm(job.id) if job.kind == "slurm" else _alive(job.id, run_dir)
+    if alive is not None:
+        return State(alive, job.id)
+    status = run.ended(job.id)
+    words = {None: "gone", 0: "done", AGAIN: "stopped", TERMINATED: "stopped"}
+    return State(words.get(status, "failed"), job.id, status)
+
+
+def wait(run_dir: Path, poll: float = POLL, patience: float = PATIENCE) -> State:
+    """Waits for the end of the last job of a folder.
+
+    A job that is neither there nor has left its end behind is given `patience`: it may just begin, or its machine's
+    files may come late.
+    """
+    gone_at = None
+    while True:
+        found = state(run_dir)
+        if found.is_over and found.word != "gone":
+            return found
+        now = time.monotonic()
+        gone_at = None if found.word != "gone" else now if gone_at is None else gone_at
+        if gone_at is not None and now - gone_at >= patience:
+            return found
+        time.sleep(poll)
+
+
+def _to_slurm(run: RunFolder, run_dir: Path, launch: Launch) -> Submitted:
+    executor = _executor(run, launch)
+    try:
+        job = executor.submit(Job(str(run_dir.absolute())))
+    except Exception as error:  # submitit's own for what sbatch said
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise InputError(f"Slurm must take the job, but does not: {last}") from None
+    shutil.copyfile(job.paths.submission_file, run.path / "submit.sh")
+    return Submitted("slurm", str(job.job_id))
+
+
+def _executor(run: RunFolder, launch: Launch) -> Any:
+    try:
+        import submitit
+    except ImportError:
+        raise InputError(
+            "--cluster slurm needs submitit, but it is not installed: pip install 'weam-fairseq[slurm]'"
+        ) from None
+    for program in ("sbatch", "srun", "squeue", "scontrol"):
+        if shutil.which(program) is None:
+            raise InputError(
+                f"--cluster slurm needs Slurm's {program} on the PATH, but it is not there: run it where jobs can be "
+                "submitted."
+            )
+    given = {
+        "name": launch.name,
+        "timeout_min": launch.minutes,
+        "nodes": launch.nodes,
+        "tasks_per_node": launch.tasks_per_node,
+        "cpus_per_task": launch.cpus_per_task,
+        "slurm_signal_delay_s": launch.grace,
+        "slurm_srun_args": [f"--wait={SRUN_WAIT}"],
+        # From Slurm 22.05 on srun does not take it from the job.
+        "slurm_setup": ["export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"],
+        "slurm_additional_parameters": {"requeue": True},
+        **({"gpus_per_node": launch.gpus_per_node} if launch.gpus_per_node else {}),
+        **slurm_parameters(launch.parameters),
+    }
+    executor = submitit.AutoExecutor(run.logs, cluster="slurm")
+    try:
+        executor.update_parameters(**given)
+    except (AssertionError, NameError, TypeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"--cluster-option must be a parameter of submitit, but is not: {first}") from None
+    return executor
+
+
+def slurm_parameters(named: dict[str, str | int]) -> dict[str, str | int]:
+    """submitit's names; one of Slurm's alone may leave out its `slurm_`."""
+    shared = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node"}
+    return {
+        name if name in shared or name.startswith("slurm_") else f"slurm_{name}": value for name, value in named.items()
+    }
+
+
+def _here(run: RunFolder, run_dir: Path) -> Submitted:
+    command = [sys.executable, "-u", "-m", "weam_fairseq.launch.job", str(run_dir.absolute())]
+    run.keep("submit.sh", f"#!/bin/sh\n{shlex.join(command)}\n")
+    with (run.logs / "out.part").open("wb") as out, (run.logs / "err.part").open("wb") as err:
+        # A session of its own: it outlives the terminal, and Ctrl-C there is not for it.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+    job = str(process.pid)
+    for name in ("out", "err"):
+        (run.logs / f"{name}.part").replace(run.logs / f"{job}_0_log.{name}")
+    return Submitted("local", job)
+
+
+def _in_slurm(job: str) -> str | None:
+    """queued, running, or None: Slurm does not show the job."""
+    command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format=%i %T"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise InputError(f"squeue must tell how job {job} is, but cannot be run: {error}") from None
+    if told.returncode != 0:  # the controller is away for a while: nothing is known
+        return "running"
+    states = dict(line.split(maxsplit=1) for line in told.stdout.splitlines() if line.strip())
+    found = states.get(job)
+    if found is None:
+        return None
+    return "queued" if found.startswith(("PENDING", "CONFIGURING", "REQUEUE")) else "running"
+
+
+def _alive(job: str, run_dir: Path) -> str | None:
+    """running, or None. The number may be another process's by now, or that of one which nobody has waited for."""
+    try:
+        words = Path(f"/proc/{job}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return "running" if os.fsencode(run_dir.absolute()) in words else None
