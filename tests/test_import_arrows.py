@@ -109,7 +109,8 @@ def test_transformers_is_imported_inside_functions() -> None:
         "weam-show",
         "weam-score",
         "weam-evaluate",
-        "weam-report", "weam-launch",
+        "weam-report",
+        "weam-launch",
     ],
 )
 def test_help_needs_neither_fairseq_nor_transformers(command: str, tmp_path: Path) -> None:
