@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from tqdm import tqdm
 from . import aligners, binarize
 from .aligners import models
 from .aligners.base import Aligner, WordPair, aligner_line
+from .aligners.directions import DirectionalAligner, directions_of, temporary_folder
+from .aligners.link_files import Lines, Outputs, cut, read_joined
 from .aligners.precomputed import PrecomputedLinks
 from .prepare import read_prepared, read_sentences
 from .spans import SpanArrays
@@ -112,11 +114,43 @@ def _align_whole(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) ->
     if isinstance(aligner, PrecomputedLinks):
         aligner.line_idxs = _line_idxs(how, kept)
     words = _write_all_words(how, chunks, pool)
-    aligned = aligner.align_file(words, how.symmetrize)
-    for number, first in kept.items():
-        binarize.save_links(how.work, how.pair, number, [next(aligned) for _ in range(int(first.sum()))])
-    assert next(aligned, None) is None, "one item of links for each pair"
+    sizes = [int(first.sum()) for first in kept.values()]
+    if isinstance(aligner, DirectionalAligner):
+        _align_directions(how, chunks, sizes, aligner, words, pool)
+    else:
+        aligned = aligner.align_file(words, how.symmetrize)
+        for number, size in zip(chunks, sizes, strict=True):
+            binarize.save_links(how.work, how.pair, number, [next(aligned) for _ in range(size)])
+        assert next(aligned, None) is None, "one item of links for each pair"
     words.unlink()
+
+
+def _align_directions(
+    how: Alignment, chunks: range, sizes: Sequence[int], aligner: DirectionalAligner, words: Path, pool: Pool
+) -> None:
+    """The programs see all pairs at once; what they wrote is read and joined chunk by chunk, side by side."""
+    with temporary_folder(words) as folder:
+        outputs = aligner.run(words, Path(folder), directions_of(how.symmetrize))
+        parts = zip(chunks, cut(outputs, words, sizes), strict=True)
+        jobs = (_Joining(how, number, outputs, words, lines, aligner.posteriors) for number, lines in parts)
+        run: Callable[..., Iterable[int]] = map if pool.elsewhere else pool.map
+        for _ in _shown(how, "links", chunks, run(_join, jobs)):
+            pass
+
+
+class _Joining(NamedTuple):
+    how: Alignment
+    number: int
+    outputs: Outputs
+    words: Path
+    lines: Lines
+    posteriors: bool
+
+
+def _join(job: _Joining) -> int:
+    aligned = list(read_joined(job.outputs, job.words, job.lines, job.how.symmetrize, job.posteriors))
+    binarize.save_links(job.how.work, job.how.pair, job.number, aligned)
+    return job.number
 
 
 def _write_all_words(how: Alignment, chunks: range, pool: Pool) -> Path:

@@ -14,6 +14,7 @@ from .cleaning import Rules
 from .cluster import ClusterOptions, parse_parameters
 from .errors import InputError
 from .inputs import parse_pair_files
+from .options import Options
 from .words import KINDS
 
 _EXAMPLE = """\
@@ -183,14 +184,14 @@ def _natural(text: str) -> int:
     return 0 if text == "0" else _positive(text)
 
 
-def _options(arguments: argparse.Namespace) -> pipeline.Options:
+def _options(arguments: argparse.Namespace) -> Options:
     """Plain values go on from here."""
     if arguments.train_tokenizer and not arguments.vocab_size:
         raise InputError("--train-tokenizer needs --vocab-size N, the number of pieces.")
     if arguments.tokenizer and arguments.vocab_size:
         raise InputError("--vocab-size belongs to --train-tokenizer; --tokenizer has the size that it has.")
     pairs = tuple(parse_pair_files(arguments.pair))
-    return pipeline.Options(
+    return Options(
         pairs=pairs,
         destdir=arguments.destdir,
         tokenizer=arguments.tokenizer,

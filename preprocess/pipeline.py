@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,96 +32,24 @@ from . import (
 )
 from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from .binarize import PARTS, SPLITS, Binarization
-from .cleaning import Rules, clean
-from .cluster import Cluster, ClusterOptions
+from .cleaning import clean
+from .cluster import Cluster
 from .corpus import DUPLICATE, InputFile
+from .description import describe_aligner, describe_options, describe_pair, fingerprint
 from .dropped import Account
 from .duplicates import first_occurrences, keys
 from .errors import InputError
 from .excluded import read_excluded
 from .given_words import GivenWords
 from .inputs import PairFiles
+from .options import Options, check_links, languages_of
 from .pieces import PieceTokenizer
 from .prepare import Preparation, is_prepared, prepare, read_account, read_prepared, read_sentences
 from .raw import RawReader
+from .report import MadeBy, PairReport, Report
 from .words import segmenter
 from .work import Work, written
 from .workers import Pool, Workers
-
-# Lines of a chunk: large enough that starting one costs nothing, small enough that a kill loses little.
-CHUNK = 20_000
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `weam-preprocess` was asked to do. Exactly one of `tokenizer` and `train_tokenizer` is given.
-
-    aligner_models: the folder of every pair's model, by its name, or none; of the encoder, the same for all.
-    cluster: where chunks are made; None is here, in `workers` processes.
-    """
-
-    pairs: tuple[PairFiles, ...]
-    destdir: Path
-    tokenizer: Path | None = None
-    train_tokenizer: str | None = None
-    vocab_size: int = 0
-    aligner: str = "eflomal"
-    aligner_models: dict[str, Path] = field(default_factory=dict)
-    save_aligner: Path | None = None
-    aligner_implementation: str = "auto"
-    encoder: aligners.EncoderOptions | None = None
-    symmetrize: str = "intersect"
-    links: dict[str, Path] = field(default_factory=dict)
-    words: dict[str, str] = field(default_factory=dict)
-    given_words: dict[str, Path] = field(default_factory=dict)
-    max_pieces: int = 128
-    rules: Rules = field(default_factory=Rules)
-    valid_size: int = 0
-    exclude: tuple[Path, ...] = ()
-    seed: int = 1
-    overwrite: bool = False
-    resume: bool = False
-    workers: int = 1
-    cluster: ClusterOptions | None = None
-    explain: int | None = None
-    chunk: int = CHUNK
-
-
-class MadeBy(NamedTuple):
-    """What aligned a pair: the names that the manifest gives, and the folder of its model, if it has one."""
-
-    name: str
-    version: str
-    model: Path | None
-    card: dict[str, Any] | None
-
-
-class PairReport(NamedTuple):
-    """Counts of one language pair, train and valid together; shares are of pieces, both as (source, target).
-
-    `files` are those of each part; `probabilities` says whether the links have them.
-    """
-
-    pair: PairFiles
-    files: list[tuple[InputFile, ...]]
-    account: Account
-    train: int
-    valid: int
-    word_links: int
-    piece_links: int
-    linked_pieces: tuple[float, float]
-    pieces_per_word: tuple[float, float]
-    probabilities: bool
-    made_by: MadeBy
-
-
-class Report(NamedTuple):
-    pairs: list[PairReport]
-    aligner: str
-    probabilities: bool
-    vocab_size: int
-    seconds: dict[str, float]
-    explained: list[str]
 
 
 class _Stages:
@@ -148,17 +76,17 @@ class _Prepared(NamedTuple):
 def run(options: Options) -> Report:
     """Makes `options.destdir`. Raises InputError for the user's data and flags; then nothing is left behind."""
     destination.check(options.destdir, options.overwrite)
-    _check_links(options)
+    check_links(options)
     recipes = _recipes(options)
     for pair in options.pairs:
-        for language in _languages([pair]) if pair.name not in options.given_words else []:
+        for language in languages_of([pair]) if pair.name not in options.given_words else []:
             segmenter(language, options.words.get(language))  # a missing package is said before any work
     stages = _Stages()
     with (
         destination.whole_or_nothing(options.destdir, resume=options.resume) as folder,
         _pool(options, folder / "cluster") as pool,
     ):
-        work = Work(folder / "work", _fingerprint(options, recipes))
+        work = Work(folder / "work", fingerprint(options, recipes))
         with stages("read"):
             excluded = read_excluded(options.exclude, options.rules)
         with stages("tokenizer"):
@@ -193,16 +121,16 @@ def run(options: Options) -> Report:
             ]
         probabilities = any(report.probabilities for report in reports)
         with stages("write"):
-            dictionaries = [folder / f"dict.{lang}.txt" for lang in _languages(options.pairs)]
+            dictionaries = [folder / f"dict.{lang}.txt" for lang in languages_of(options.pairs)]
             for file in dictionaries:
                 databin.write_dictionary(space, file)
             dropped.write(folder / dropped.FILE, ((r.pair.name, r.files, r.account) for r in reports))
         content = {
-            "pairs": {report.pair.name: _describe_pair(report, options) for report in reports},
+            "pairs": {report.pair.name: describe_pair(report, options) for report in reports},
             "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
-            "aligner": _describe_aligner(options, reports, probabilities),
-            "options": _describe_options(options),
+            "aligner": describe_aligner(options, reports, probabilities),
+            "options": describe_options(options),
             "versions": manifest.versions(),
             "seed": options.seed,
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
@@ -219,54 +147,6 @@ def run(options: Options) -> Report:
 
 def _pool(options: Options, folder: Path) -> Workers | Cluster:
     return Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder)
-
-
-def _fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[str, Any]:
-    """What the parts of a run depend on. Files by size and time, which a resumed run can tell without reading them."""
-
-    def seen(path: Path) -> list[Any]:
-        if not path.exists():
-            return [str(path), None]
-        stat = path.stat()
-        return [str(path), stat.st_size, stat.st_mtime_ns]
-
-    files = [path for pair in options.pairs for part in pair.parts for path in part]
-    files += [*options.exclude, *options.links.values(), *options.given_words.values()]
-    files += [path for path in (options.tokenizer,) if path is not None]
-    plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
-    free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "encoder"}
-    built = {name: align.built(recipe) for name, recipe in recipes.items()}
-    return {
-        "options": {name: value for name, value in plain.items() if name not in free},
-        "rules": asdict(options.rules),
-        "words": options.words,
-        "given_words": {name: str(file) for name, file in options.given_words.items()},
-        # A version names the very model or program.
-        "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
-        "save_aligner": options.save_aligner is not None,
-        "encoder": asdict(options.encoder) if options.encoder else None,
-        "pairs": [[pair.name, [[str(path) for path in part] for part in pair.parts]] for pair in options.pairs],
-        "files": [seen(path) for path in files],
-        "versions": manifest.versions(),
-    }
-
-
-def _check_links(options: Options) -> None:
-    names = [pair.name for pair in options.pairs]
-    if options.links and options.aligner != "precomputed":
-        raise InputError(f"--links needs --aligner precomputed, but the aligner is {options.aligner}.")
-    for option, given in (("--links", options.links), ("--given-words", options.given_words)):
-        for name in given:
-            if name not in names:
-                raise InputError(f"{option} {name}: there is no such --pair; the pairs are {', '.join(names)}.")
-    if options.aligner == "precomputed":
-        for name in names:
-            if name not in options.links:
-                raise InputError(f"--aligner precomputed needs the links of {name}: add --links {name}=FILE.")
-
-
-def _languages(pairs: Iterable[PairFiles]) -> list[str]:
-    return sorted({lang for pair in pairs for lang in (pair.source_lang, pair.target_lang)})
 
 
 class _Sentences:
@@ -505,69 +385,3 @@ def _merge(options: Options, pair: PairFiles, chunks: range, space: databin.IdSp
                 values = 1 + max(int(flat.max(initial=0)) for flat, _ in parts())
             databin.write_part(folder, f"{split}.{names[part]}", parts(), values)
     return has_probabilities
-
-
-def _describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
-    pair, account = report.pair, report.account
-    languages = (pair.source_lang, pair.target_lang)
-    return {
-        "inputs": [[file._asdict() for file in part] for part in report.files],
-        "read": account.read,
-        "dropped": dict(sorted(account.dropped.items())),
-        "repaired": dict(sorted(account.repaired.items())),
-        "noted": dict(sorted(account.noted.items())),
-        "train": report.train,
-        "valid": report.valid,
-        "word_links": report.word_links,
-        "piece_links": report.piece_links,
-        "linked_pieces": {lang: round(x, 4) for lang, x in zip(languages, report.linked_pieces, strict=True)},
-        "pieces_per_word": {lang: round(x, 4) for lang, x in zip(languages, report.pieces_per_word, strict=True)},
-        "words": {lang: _name_of_words(options, pair, lang) for lang in languages},
-    }
-
-
-def _name_of_words(options: Options, pair: PairFiles, lang: str) -> str:
-    return "given" if pair.name in options.given_words else segmenter(lang, options.words.get(lang)).name
-
-
-def _describe_aligner(options: Options, reports: list[PairReport], probabilities: bool) -> dict[str, Any]:
-    given = options.aligner == "precomputed"
-    made_by = {report.pair.name: report.made_by for report in reports}
-    cards = {name: by.card for name, by in made_by.items() if by.card is not None}
-    # Each pair has a model of its own, and so has a version of its own; links files have their hashes under "options".
-    versions = [by.card["version"] if by.card else by.version for by in made_by.values()]
-    return {
-        "name": reports[-1].made_by.name,
-        "version": ", ".join(dict.fromkeys(versions)),
-        **({"models": cards} if cards else {}),
-        "symmetrize": "as given" if given else options.symmetrize,
-        "probabilities": probabilities,
-    }
-
-
-def _describe_files(files: dict[str, Path]) -> dict[str, dict[str, str]]:
-    return {name: {"file": file.name, "sha256": manifest.sha256(file)} for name, file in sorted(files.items())}
-
-
-def _describe_options(options: Options) -> dict[str, Any]:
-    """Names of files, never their folders: the same run elsewhere gives the same manifest."""
-    return {
-        "pairs": [f"{p.name}={','.join(file.name for file in part)}" for p in options.pairs for part in p.parts],
-        "tokenizer": options.tokenizer.name if options.tokenizer else None,
-        "train_tokenizer": options.train_tokenizer,
-        "vocab_size": options.vocab_size or None,
-        "aligner": options.aligner,
-        "aligner_models": {name: folder.name for name, folder in sorted(options.aligner_models.items())},
-        "save_aligner": options.save_aligner is not None,
-        "aligner_implementation": options.aligner_implementation,
-        "encoder": asdict(options.encoder) if options.encoder else None,
-        "symmetrize": options.symmetrize,
-        "links": _describe_files(options.links),
-        "given_words": _describe_files(options.given_words),
-        "words": options.words,
-        "max_pieces": options.max_pieces,
-        "rules": asdict(options.rules),
-        "valid_size": options.valid_size,
-        "exclude": [{"file": file.name, "sha256": manifest.sha256(file)} for file in options.exclude],
-        "seed": options.seed,
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .pipeline import PairReport, Report
+from .report import PairReport, Report
 
 _HEAD = ("pair", "read", "kept", "train", "valid", "word links", "piece links", "linked pieces", "pieces per word")
 

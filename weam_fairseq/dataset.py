@@ -7,10 +7,8 @@ N sentence pairs in the data set. An epoch may hold a sentence pair several time
 sees are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,177 +16,21 @@ from fairseq.data import FairseqDataset
 
 from .batch import Batch, validate
 from .databin import Vocabulary
-from .errors import InputError
-from .indexed_file import IndexedFile
 from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 from .masking import UNIFORMS, mask_pieces, unit_starts
 from .one_buffer import OneBuffer
+from .policy import OBJECTIVES, Policy
 from .randomness import PairRandom, Stream
 from .sampling import draw, drawn_per_epoch
+from .split import Pair, Split, read_pairs
 from .word_exchange import (
     Exchange,
-    LinkPolicy,
     choose_links,
     edges_between,
     edges_into,
     next_in_circle,
     number_words,
 )
-
-OBJECTIVES = ("weam", "tlm", "mlm", "identity", "shuffled")
-CERTAIN = 10_000  # a link probability of 1, as data-bins write it
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Everything of the method that is chosen in training and not in preprocessing; plain values."""
-
-    objective: str = "weam"
-    mask_prob: float = 0.3
-    mask_replace: str = "bert"
-    mask_unit: str = "piece"
-    links: LinkPolicy = field(default_factory=LinkPolicy)
-    one_segment: bool = False
-    reset_positions: bool = False
-    shuffle_order: bool = False
-    sampling_temperature: float = 1.0
-    cp_head: str = "shared"  # of the model; named here so that checkpoints and logs tell the whole method
-
-    def plain(self) -> dict[str, Any]:
-        """Values that a checkpoint can hold; `Policy.of` reads them."""
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "links": self.links._asdict()}
-
-    @classmethod
-    def of(cls, plain: dict[str, Any]) -> "Policy":
-        """What `plain` wrote; an option that an older checkpoint does not name has its default, which was the rule."""
-        return cls(**{**plain, "links": LinkPolicy(**plain["links"])})
-
-
-class Split(NamedTuple):
-    """One language pair of one split: files with the same number of items.
-
-    probabilities: of each piece link, in parts per 10,000; None when they are not wanted.
-    """
-
-    name: str
-    source: IndexedFile
-    target: IndexedFile
-    links: IndexedFile
-    source_words: IndexedFile
-    target_words: IndexedFile
-    probabilities: IndexedFile | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One sentence pair as it stands in the data-bin; arrays are 1-D int64, links (L, 2).
-
-    index: the virtual one.
-    link_weights: (L,) the probability of each link in parts per 10,000; 1 everywhere when they are not wanted.
-    """
-
-    index: int
-    language_pair: int
-    source: np.ndarray
-    target: np.ndarray
-    links: np.ndarray
-    source_words: np.ndarray
-    target_words: np.ndarray
-    link_weights: np.ndarray
-
-
-def check_probabilities(manifest: dict[str, Any], data_bin: Path, policy: LinkPolicy) -> None:
-    """Raises InputError when a policy wants link probabilities that a data-bin does not hold."""
-    if policy.weighted and not manifest["aligner"].get("probabilities", False):
-        raise InputError(
-            f"--one-to-many weighted must have the probability of each link, but {data_bin} was aligned by "
-            f"{manifest['aligner']['name']}, which gave none. Make the data-bin with --aligner hmm, or with --aligner "
-            "precomputed and links written as i-j:p."
-        )
-
-
-def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) -> Split:
-    """Opens the parts of one pair.
-
-    Args:
-        data_bin: folder.
-        split: train or valid.
-        pair: as en-de.
-        weighted: open the link probabilities too.
-
-    Raises:
-        InputError: a part is missing or empty, or the parts do not have the same number of items.
-    """
-    source, target = pair.split("-")
-    if split == "valid" and not _exists(data_bin / f"{split}.{pair}.{source}"):
-        raise InputError(
-            f"{data_bin} must hold a validation split of {pair}, but does not. Make it with weam-preprocess "
-            "--valid-size N, or train with --disable-validation."
-        )
-    names = {
-        "source": f"{split}.{pair}.{source}",
-        "target": f"{split}.{pair}.{target}",
-        "links": f"{split}.align.{pair}",
-        "source_words": f"{split}.words.{pair}.{source}",
-        "target_words": f"{split}.words.{pair}.{target}",
-    }
-    if weighted:
-        names["probabilities"] = f"{split}.probs.{pair}"
-    parts = {part: _open(data_bin / name) for part, name in names.items()}
-    counts = {names[part]: len(opened) for part, opened in parts.items()}
-    if len(set(counts.values())) != 1:
-        found = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"All parts of {pair} in {data_bin} must have the same number of items, but: {found}.")
-    if weighted and not np.array_equal(2 * parts["probabilities"].sizes, parts["links"].sizes):
-        raise InputError(
-            f"{names['probabilities']} in {data_bin} must hold one probability for each link of {names['links']}, but "
-            "holds more or fewer for some pairs. Run weam-preprocess again."
-        )
-    return Split(pair, **parts)
-
-
-def _exists(prefix: Path) -> bool:
-    return all(Path(f"{prefix}.{suffix}").is_file() for suffix in ("bin", "idx"))
-
-
-def _open(prefix: Path) -> IndexedFile:
-    if not _exists(prefix):
-        raise InputError(
-            f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair "
-            "cannot be trained on. Run weam-preprocess again."
-        )
-    if not Path(f"{prefix}.bin").stat().st_size:  # which cannot be mapped into memory
-        raise InputError(
-            f"{prefix}.bin must hold something, but is empty. Leave its pair out with --pairs, or run weam-preprocess "
-            "on more sentence pairs."
-        )
-    return IndexedFile(prefix)
-
-
-def _items(ragged: Ragged) -> Iterator[np.ndarray]:
-    """The sequences one by one, as views."""
-    ends = np.cumsum(ragged.sizes).tolist()
-    return (ragged.flat[end - size : end] for end, size in zip(ends, ragged.sizes.tolist(), strict=True))
-
-
-def _check_links(name: str, inside: np.ndarray, source: Ragged, target: Ragged, links: Ragged) -> None:
-    owner = links.owner()
-    outside = np.flatnonzero((links.flat[:, 0] >= source.sizes[owner]) | (links.flat[:, 1] >= target.sizes[owner]))
-    if len(outside):
-        pair = owner[outside[0]]
-        raise InputError(
-            f"Every link must lie inside its sentences, but a link of {name} pair {inside[pair]} points outside "
-            f"({source.sizes[pair]} and {target.sizes[pair]} pieces). Run weam-preprocess again."
-        )
-
-
-def _check_weights(name: str, inside: np.ndarray, weights: Ragged) -> None:
-    wrong = np.flatnonzero((weights.flat < 1) | (weights.flat > CERTAIN))
-    if len(wrong):
-        raise InputError(
-            f"Every link probability must lie in 1..{CERTAIN:,} (parts per {CERTAIN:,}), but one of {name} pair "
-            f"{inside[weights.owner()[wrong[0]]]} is {weights.flat[wrong[0]]:,}. Run weam-preprocess again."
-        )
 
 
 class WordExchangeDataset(FairseqDataset):
@@ -244,24 +86,11 @@ class WordExchangeDataset(FairseqDataset):
         for number in np.unique(which).tolist():
             places = np.flatnonzero(which == number)
             inside = index[places] - (int(self._ends[number - 1]) if number else 0)
-            for place, pair in zip(places.tolist(), self._read(number, inside, virtual[places]), strict=True):
+            for place, pair in zip(
+                places.tolist(), read_pairs(self.splits[number], number, inside, virtual[places]), strict=True
+            ):
                 found[place] = pair
         return [pair for pair in found if pair is not None]
-
-    def _read(self, number: int, inside: np.ndarray, virtual: np.ndarray) -> Iterator[Pair]:
-        """Pairs of one language pair, by their places in it."""
-        split = self.splits[number]
-        parts = (split.source, split.target, split.links, split.source_words, split.target_words)
-        source, target, flat_links, source_words, target_words = (part.take(inside) for part in parts)
-        links = Ragged(flat_links.flat.reshape(-1, 2), flat_links.sizes // 2)
-        weights = Ragged(np.ones(len(links.flat), dtype=np.int64), links.sizes)
-        if split.probabilities is not None:
-            weights = split.probabilities.take(inside)
-        _check_links(split.name, inside, source, target, links)
-        _check_weights(split.name, inside, weights)
-        columns = (source, target, links, source_words, target_words, weights)
-        for index, *arrays in zip(virtual.tolist(), *(_items(column) for column in columns), strict=True):
-            yield Pair(index, number, *arrays)
 
     def size(self, virtual_index: int) -> int:
         return int(self.sizes[virtual_index % len(self)])

@@ -13,7 +13,8 @@ import numpy as np
 from .errors import InputError
 
 if TYPE_CHECKING:
-    from .dataset import Pair, WordExchangeDataset
+    from .dataset import WordExchangeDataset
+    from .split import Pair
 
 PROG = "weam-show"
 TOP = 3
@@ -74,9 +75,11 @@ def explain(
 
     from .convert.to_hf import read
     from .databin import read_manifest, read_vocabulary
+    from .policy import Policy, check_probabilities
+    from .split import open_split
 
     try:
-        from .dataset import Policy, WordExchangeDataset, check_probabilities, open_split
+        from .dataset import WordExchangeDataset
     except ModuleNotFoundError as error:
         raise InputError(f"Reading a data-bin needs fairseq ({error}). See README, Installing by hand.") from error
 

@@ -13,8 +13,10 @@ from fairseq.utils import split_paths
 from omegaconf import II, MISSING
 
 from .databin import Vocabulary, read_manifest, read_vocabulary
-from .dataset import OBJECTIVES, Policy, WordExchangeDataset, check_probabilities, open_split
+from .dataset import WordExchangeDataset
 from .errors import InputError
+from .policy import OBJECTIVES, Policy, check_probabilities
+from .split import open_split
 from .word_exchange import LinkPolicy
 
 logger = logging.getLogger(__name__)

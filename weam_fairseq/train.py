@@ -13,22 +13,17 @@ import traceback
 import warnings
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from . import distributed, preemption
 from .architectures import ARCHITECTURES
-from .arguments import is_given, suggest, take, value_of
-from .config import read_config
 from .distributed import Peers, Place
 from .errors import InputError
 from .large_pages import take_large_pages
+from .start import PROG, Start, load_fairseq, parse, prepare, with_total
 from .threads import wait_without_spinning
 
-PROG = "weam-train"
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
-DEFAULTS = {"--task": "weam", "--criterion": "weam"}
-# What --restore-file brings along, and what is left out with it.
-RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
 EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
 
 Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
@@ -54,20 +49,6 @@ or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train
 On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
 after SIGTERM); the same command goes on from there.
 """
-
-
-class Start(NamedTuple):
-    """What a run begins with.
-
-    Attributes:
-        arguments: those of fairseq-train, complete but for the place among several processes.
-        checkpoint: what fairseq will load; None: new weights.
-        over: there is nothing to train.
-    """
-
-    arguments: list[str]
-    checkpoint: str | None
-    over: bool = False
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -116,7 +97,7 @@ def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Na
     start = prepare(arguments)
     args = None if start.over else parse(start.arguments, place)
     if args is not None:
-        start = _with_total(start, args)
+        start = with_total(start, args)
     if peers is not None:
         peers.tell(start)
     return args
@@ -137,7 +118,7 @@ def _hear_start(peers: Peers) -> Start:
         InputError: the checkpoint is not there for this process.
     """
     warnings.simplefilter("ignore")  # of Python, about code: the same as rank 0's
-    _load_fairseq()  # while rank 0 prepares
+    load_fairseq()  # while rank 0 prepares
     logging.getLogger().setLevel(logging.WARNING)  # as fairseq does once the processes have met
     told = peers.hear()
     if told is None:  # rank 0 has said why
@@ -150,174 +131,6 @@ def _hear_start(peers: Peers) -> Start:
             f"{peers.place.rank}: put --save-dir on a disk that they share."
         )
     return start
-
-
-def prepare(arguments: list[str]) -> Start:
-    """The command line of fairseq-train: config file, defaults, and what follows from the checkpoints that are there.
-
-    Says what it does to checkpoints, and what it takes from them.
-
-    Raises:
-        InputError: the config file is not there or is not a mapping; the architecture is unknown; a checkpoint that is
-            named is not there, cut short, or holds more than tensors and plain values.
-    """
-    arguments = complete(arguments)
-    folder = Path(value_of(arguments, "--save-dir") or "checkpoints")
-    arguments, checkpoint = find_checkpoint(arguments, folder)
-    over = False
-    if checkpoint is not None:
-        arguments, over = _follow(arguments, checkpoint, folder)
-    arch = _arch(arguments)
-    if arch not in ARCHITECTURES and not over:
-        found = "is not given." if arch is None else f"is {arch}.{suggest(arch, ARCHITECTURES)}"
-        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
-    return Start(arguments, None if checkpoint is None else str(checkpoint), over)
-
-
-def complete(arguments: list[str]) -> list[str]:
-    """The config file's options, then the given ones, then our defaults.
-
-    Raises:
-        InputError: the config file is not there or is not a mapping.
-    """
-    arguments, config = take(arguments, "--config")
-    if config is not None:
-        # The data-bin stays first: after an option that is unknown, argparse would take the option's value for it.
-        first = 0 if not arguments or arguments[0].startswith("-") else 1
-        arguments = [*arguments[:first], *read_config(Path(config), arguments), *arguments[first:]]
-    for option, value in DEFAULTS.items():
-        if value_of(arguments, option) is None:
-            arguments += [option, value]
-    # Not resolved: fairseq compares it with the package's own path, which may go through a link.
-    arguments += ["--user-dir", os.path.dirname(os.path.abspath(__file__))]
-    # Else rank 0 sends the others what it has read, in a form that torch refuses to load weights-only.
-    return [*arguments, "--load-checkpoint-on-all-dp-ranks"]
-
-
-def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path | None]:
-    """Which checkpoint the run starts from, as fairseq will find it; mends one that was cut short.
-
-    fairseq would load --restore-file again at every restart. Here a run goes on from its own checkpoint_last.pt once
-    there is one.
-
-    Args:
-        arguments: complete.
-        folder: --save-dir.
-
-    Returns:
-        the arguments, without --restore-file where it is not used; the checkpoint, None for new weights.
-
-    Raises:
-        InputError: both --restore-file and --finetune-from-model are given, or the one that is needed is not there.
-    """
-    from . import checkpoints
-
-    rest, restore = take(arguments, "--restore-file")
-    restore = None if restore == checkpoints.LAST else restore  # fairseq's default: the one in the folder
-    finetune = value_of(arguments, "--finetune-from-model")
-    if restore is not None and finetune is not None:
-        raise InputError(
-            "--restore-file and --finetune-from-model must not both be given, but are: the first goes on with what its "
-            "optimizer has seen, the second starts anew from its weights."
-        )
-    first = restore or finetune
-    mended = checkpoints.mend_last(folder, "anew" if first is None else f"from {first}")
-    if mended is not None:
-        _say(mended)
-    last = folder / checkpoints.LAST
-    if last.is_file():
-        if restore is None or os.path.realpath(restore) == os.path.realpath(last):
-            return arguments, last
-        _say(
-            f"{last} is there: the run goes on from it, and --restore-file {restore} is not used (to start from that "
-            "again, name another --save-dir)."
-        )
-        return [argument for argument in rest if argument not in RESETS], last
-    if first is None:
-        return arguments, None
-    if not Path(first).is_file():
-        option = "--restore-file" if restore is not None else "--finetune-from-model"
-        raise InputError(f"{option} must name a checkpoint, but {first} does not exist.")
-    return arguments, Path(first)
-
-
-def _follow(arguments: list[str], checkpoint: Path, folder: Path) -> tuple[list[str], bool]:
-    """Takes from a checkpoint what the command line leaves open, its shape; and whether updates are left to make."""
-    from . import checkpoints
-
-    seen = checkpoints.glance(checkpoint)
-    limit = value_of(arguments, "--max-update")
-    resumed = checkpoint == folder / checkpoints.LAST
-    if resumed and limit is not None and limit.isdecimal() and seen.updates >= int(limit) > 0:
-        # fairseq would add one update before it looked at the limit.
-        sentence = f"{checkpoint} has {seen.updates:,} updates, and --max-update is {int(limit):,}"
-        _say(f"{sentence}: there is nothing to train.")
-        return arguments, True
-    if _arch(arguments) is None and seen.model is not None:
-        shape = shape_of(seen.model, arguments)
-        _say(f"the model has the shape of {checkpoint}: {' '.join(shape)}")
-        arguments = [*arguments, *shape]
-    return arguments, False
-
-
-def shape_of(model: Namespace, given: list[str]) -> list[str]:
-    """--arch and the model's options, as a checkpoint holds them, but for those that the command line gives."""
-    _load_fairseq()
-    from .model import WeamModel
-
-    parser = argparse.ArgumentParser(add_help=False)
-    WeamModel.add_args(parser)
-    words = ["--arch", str(model.arch)]
-    for action in parser._actions:
-        option, value = action.option_strings[0], getattr(model, action.dest, None)
-        if value is None or is_given(given, option):
-            continue
-        if action.nargs == 0:
-            words += [option] if value else []
-        else:
-            words += [option, str(value)]
-    return words
-
-
-def parse(arguments: list[str], place: Place | None) -> Namespace:
-    """fairseq's own parser, with the place among several processes filled in, and with an error that suggests.
-
-    Raises:
-        InputError: an option is unknown or has a wrong value; more processes than GPUs.
-    """
-    _load_fairseq()
-    import torch
-    from fairseq import options
-
-    if place is not None:
-        gpus = 0 if is_given(arguments, "--cpu") else torch.cuda.device_count()
-        arguments = [*arguments, *distributed.options(place, arguments, gpus)]
-    sys.argv = [PROG, *arguments]  # fairseq looks for --user-dir here
-    parser = options.get_training_parser()
-
-    def error(message: str) -> NoReturn:
-        unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
-        hints = "".join(suggest(word, parser._option_string_actions) for word in unknown)
-        raise InputError(f"{message}.{hints}")
-
-    parser.error = error
-    try:
-        args: Namespace = options.parse_args_and_arch(parser, input_args=arguments)
-    except SyntaxError as wrong:  # of a list of numbers, which fairseq reads as Python does
-        raise InputError(f"Every value must be of its option's kind, but one is {str(wrong.text).strip()}.") from wrong
-    return args
-
-
-def _with_total(start: Start, args: Namespace) -> Start:
-    """Fills in how many updates the schedule spans, where the command line leaves it open."""
-    from . import schedule
-
-    if not schedule.lacks_total(args):
-        return start
-    total, sentence = schedule.total_updates(args)
-    _say(sentence)
-    args.total_num_update = float(total)
-    return start._replace(arguments=[*start.arguments, "--total-num-update", str(total)])
 
 
 def _train(args: Namespace) -> None:
@@ -364,23 +177,10 @@ def show_help() -> None:
     print("Optimiser, schedule, batches, checkpoints and logs: fairseq-train --help")
 
 
-def _arch(arguments: list[str]) -> str | None:
-    return value_of(arguments, "--arch") or value_of(arguments, "-a")
-
-
 def _has_fairseq() -> bool:
     from importlib.util import find_spec
 
     return find_spec("fairseq") is not None
-
-
-def _load_fairseq() -> None:
-    # First its command, which sets up logging: whoever does that first wins.
-    import fairseq_cli.train  # noqa: F401
-
-    from . import register
-
-    register()
 
 
 def _fail_together(cause: InputError | None, peers: Peers) -> NoReturn:
@@ -419,10 +219,6 @@ def _user_error(error: BaseException | None) -> InputError | None:
 def _last_line(error: BaseException) -> str:
     # torch hands on an error of a process that it has started with that one's traceback as the text.
     return (str(error).strip().splitlines() or [""])[-1]
-
-
-def _say(sentence: str) -> None:
-    print(f"{PROG}: {sentence}", flush=True)
 
 
 def _say_error(error: InputError) -> None:

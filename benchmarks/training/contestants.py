@@ -11,6 +11,7 @@ Each is given the ids of the data-bins, so that none of them tokenises.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ PAIRS_USED = 20_000
 MAX_PIECES = 128
 
 
-class Contestant:
+class Contestant(ABC):
     """Holds a model, its optimizer and its batches.
 
     Args:
@@ -54,21 +55,21 @@ class Contestant:
         self.batches = {form: [_on(batch, self.device) for batch in some] for form, some in self.batches.items()}
         self.build()
 
-    def build(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def build(self) -> None: ...
 
-    def from_full(self) -> list[Batch]:
-        raise NotImplementedError
+    @abstractmethod
+    def from_full(self) -> list[Batch]: ...
 
-    def as_used(self, count: int) -> list[Batch]:
-        raise NotImplementedError
+    @abstractmethod
+    def as_used(self, count: int) -> list[Batch]: ...
 
-    def parameters(self) -> list[torch.nn.Parameter]:
-        raise NotImplementedError
+    @abstractmethod
+    def parameters(self) -> list[torch.nn.Parameter]: ...
 
+    @abstractmethod
     def update(self, objective: str, form: str, number: int, precision: str) -> float:
         """One whole update; returns its loss per predicted row, in nats."""
-        raise NotImplementedError
 
     def told(self, form: str, number: int) -> dict[str, int]:
         """Real pieces, masked rows, linked masked rows, places of the grid."""

@@ -8,7 +8,9 @@ from shapes import MASK_PROB
 
 from weam_fairseq.batch import Batch
 from weam_fairseq.databin import read_manifest, read_vocabulary
-from weam_fairseq.dataset import Pair, Policy, WordExchangeDataset, open_split
+from weam_fairseq.dataset import WordExchangeDataset
+from weam_fairseq.policy import Policy
+from weam_fairseq.split import Pair, open_split
 
 
 class Text(NamedTuple):

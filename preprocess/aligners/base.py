@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -67,7 +68,7 @@ class Aligner(Protocol):
         ...
 
 
-class FileAligner:
+class FileAligner(ABC):
     """`align` for aligners that have `align_file`."""
 
     name: str
@@ -79,8 +80,8 @@ class FileAligner:
     def line(self, pair: WordPair) -> str:
         return aligner_line(pair)
 
-    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
-        raise NotImplementedError
+    @abstractmethod
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]: ...
 
     def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
         """Raises InputError for a side without words."""
@@ -142,12 +143,13 @@ def read_words(words: Path) -> Iterator[WordPair]:
             yield source.split(" "), target.split(" ")
 
 
-def read_sizes(words: Path) -> Iterator[tuple[int, int]]:
-    """How many words the pairs of such a file have, without taking them apart."""
-    with words.open(encoding="utf-8", newline="\n") as stream:
+def read_sizes(words: Path, start: int = 0) -> Iterator[tuple[int, int]]:
+    """How many words the pairs of such a file have, without taking them apart; `start`: the first one's byte."""
+    with words.open("rb") as stream:
+        stream.seek(start)
         for line in stream:
-            source, target = line.split(" ||| ")
-            yield source.count(" ") + 1, target.count(" ") + 1
+            source, target = line.split(b" ||| ")
+            yield source.count(b" ") + 1, target.count(b" ") + 1
 
 
 def count_lines(file: Path) -> int:

@@ -14,29 +14,19 @@ same in every run.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import tempfile
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
 from ..errors import InputError
-from .base import Aligned, FileAligner, Link, count_lines, read_sizes
-from .symmetrize import symmetrize as join
-
-_ITEM = re.compile(r"([0-9]+)-([0-9]+)(?::([0-9.eE+-]+))?")
-
-
-class DirectedLinks(NamedTuple):
-    """One direction of one pair. `posteriors` holds every cell that the aligner told one for; empty if it has none."""
-
-    links: list[Link]
-    posteriors: dict[Link, float]
+from .base import Aligned, FileAligner
+from .link_files import DirectedLinks, Outputs, as_it_is, cut, read_directions, read_joined
 
 
 class Finished(NamedTuple):
@@ -51,73 +41,49 @@ class DirectionalAligner(FileAligner):
 
     posteriors = False
 
-    def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
-        """For each line the links of the forward direction (every target word has at most one source word) and,
-        unless `count` is 1, of the reverse one.
+    @abstractmethod
+    def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
+        """Runs the forward direction (every target word has at most one source word) and, unless `count` is 1, the
+        reverse one; `folder` takes their files.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         """Trains both directions on `words` and writes them into `folder`; what else must be known is returned."""
-        raise NotImplementedError
+
+    def directions(self, words: Path) -> Iterator[tuple[DirectedLinks, ...]]:
+        """For each line the links of both directions."""
+        with temporary_folder(words) as folder:
+            outputs = self.run(words, Path(folder))
+            [lines] = cut(outputs, words)
+            for _, directed in read_directions(outputs, words, lines):
+                yield directed
 
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
-        lines = self.directions(words, 1 if symmetrize == "forward" else 2)
-        for (source, target), directed in zip(read_sizes(words), lines, strict=True):
-            links = join(source, target, directed[0].links, directed[-1].links, symmetrize)
-            yield Aligned(links, [mean_posterior(link, directed) for link in links] if self.posteriors else None)
+        with temporary_folder(words) as folder:
+            outputs = self.run(words, Path(folder), directions_of(symmetrize))
+            [lines] = cut(outputs, words)
+            yield from read_joined(outputs, words, lines, symmetrize, self.posteriors)
 
 
-# The smallest posterior that is told: a data-bin has no smaller probability either.
-SMALLEST_POSTERIOR = 1e-4
-
-
-def mean_posterior(link: Link, directed: Sequence[DirectedLinks]) -> float:
-    """Over the directions, whether or not each of them found the link."""
-    return sum(direction.posteriors.get(link, SMALLEST_POSTERIOR) for direction in directed) / len(directed)
-
-
-def parse_links(text: str) -> list[tuple[Link, float | None]]:
-    """Reads `0-0 1-2`, and with probabilities in (0, 1] `0-0:0.93 1-2:0.4`. Raises ValueError for anything else."""
-    links: list[tuple[Link, float | None]] = []
-    for item in text.split():
-        match = _ITEM.fullmatch(item)
-        if match is None:
-            raise ValueError(item)
-        source, target, probability = match.groups()
-        links.append(((int(source), int(target)), None if probability is None else _probability(probability, item)))
-    return links
-
-
-def _probability(text: str, item: str) -> float:
-    try:
-        probability = float(text)
-    except ValueError:
-        raise ValueError(item) from None
-    if not 0 < probability <= 1:
-        raise ValueError(item)
-    return probability
-
-
-def _as_it_is(line: str) -> str:
-    return line
+def directions_of(symmetrize: str) -> int:
+    """How many directions have to be run."""
+    return 1 if symmetrize == "forward" else 2
 
 
 def run_directions(
     name: str,
     commands: Sequence[Sequence[str]],
-    words: Path,
+    folder: Path,
     passes: int,
-    links_of: Callable[[str], str] = _as_it_is,
-) -> Iterator[tuple[DirectedLinks, ...]]:
-    """Runs a command for each direction, and gives for each line of `words` the links of every direction.
+    links_of: Callable[[str], str] = as_it_is,
+) -> Outputs:
+    """Runs a command for each direction.
 
     `passes` is how many ITERATION lines each command writes, for the bar (0: none is shown); `links_of` finds the links
     in a line.
     """
-    with temporary_folder(words) as folder:
-        done = run_together(name, commands, Path(folder), passes)
-        yield from read_directions(name, [each.out for each in done], words, links_of)
+    return Outputs(name, [each.out for each in run_together(name, commands, folder, passes)], links_of)
 
 
 def temporary_folder(words: Path) -> tempfile.TemporaryDirectory[str]:
@@ -135,72 +101,6 @@ def run_together(name: str, commands: Sequence[Sequence[str]], folder: Path, pas
         finally:
             for run in runs:
                 run.stop()
-
-
-def read_directions(
-    name: str, files: Sequence[Path], words: Path, links_of: Callable[[str], str] = _as_it_is
-) -> Iterator[tuple[DirectedLinks, ...]]:
-    """Reads one file of links for each direction. Raises InputError when a file has not one line for each pair."""
-    pairs = count_lines(words)
-    for file in files:
-        if (lines := count_lines(file)) != pairs:
-            raise InputError(
-                f"{name} must give one line of links for each of {pairs:,} pairs, "
-                f"but gave {lines:,} lines. Try --aligner with another one."
-            )
-    with ExitStack() as stack:
-        streams = [stack.enter_context(file.open(encoding="utf-8", errors="replace", newline="\n")) for file in files]
-        together = zip(read_sizes(words), zip(*streams, strict=True), strict=True)
-        for number, (sizes, texts) in enumerate(together, start=1):
-            yield tuple(_read_links(name, number, links_of(text.removesuffix("\n")), sizes) for text in texts)
-
-
-def _read_links(name: str, number: int, line: str, sizes: tuple[int, int]) -> DirectedLinks:
-    links = _plain(line, sizes)
-    return _checked(name, number, line, sizes) if links is None else DirectedLinks(links, {})
-
-
-class _Items(dict[str, Link]):
-    """`3-4` -> (3, 4), worked out once: a text has millions of items, few of them different. KeyError for others."""
-
-    def __missing__(self, item: str) -> Link:
-        match = _ITEM.fullmatch(item)
-        if match is None or match[3] is not None:
-            raise KeyError(item)
-        link = int(match[1]), int(match[2])
-        if max(link) < _OFTEN:
-            self[item] = link
-        return link
-
-
-_OFTEN = 200  # words of a sentence that are met often enough to remember their items
-_items = _Items()
-
-
-def _plain(text: str, sizes: tuple[int, int]) -> list[Link] | None:
-    """The links of a line that holds nothing else, all of them inside the pair; None for any other line."""
-    try:
-        links = [_items[item] for item in text.split()]
-    except KeyError:
-        return None
-    if links and (max(links)[0] >= sizes[0] or max(link[1] for link in links) >= sizes[1]):
-        return None
-    return links
-
-
-def _checked(name: str, number: int, line: str, sizes: tuple[int, int]) -> DirectedLinks:
-    found, _, others = line.partition("\t")
-    try:
-        links, cells = parse_links(found), parse_links(others)
-    except ValueError as error:
-        raise InputError(
-            f"{name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93."
-        ) from None
-    told = links + cells
-    if any(i >= sizes[0] or j >= sizes[1] for (i, j), _ in told):
-        raise InputError(f"{name} gave a link outside pair {number:,}: {found!r}.")
-    posteriors = {cell: probability for cell, probability in told if probability is not None}
-    return DirectedLinks([link for link, _ in links], posteriors)
 
 
 class _Run:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .directions import DirectedLinks, DirectionalAligner, read_directions, run_together, temporary_folder
+from .directions import DirectionalAligner, run_together, temporary_folder
+from .link_files import Outputs
 from .models import Card
 
 log = logging.getLogger(__name__)
@@ -42,10 +42,8 @@ class EflomalProgram(DirectionalAligner):
         self._card = card
         self.version = card.applied_version if card else _version()
 
-    def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
-        with temporary_folder(words) as temporary:
-            files = self._run(words, Path(temporary), count)
-            yield from read_directions(self.name, files, words)
+    def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
+        return Outputs(self.name, self._run(words, folder, count))
 
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         if self._make_priors is None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Link
-from .directions import SMALLEST_POSTERIOR
+from .link_files import SMALLEST_POSTERIOR
 from .symmetrize import symmetrize as join
 
 Floats = NDArray[np.float32]

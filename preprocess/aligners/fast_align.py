@@ -15,12 +15,12 @@ import hashlib
 import math
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .directions import DirectedLinks, DirectionalAligner, Finished, run_directions, run_together, temporary_folder
+from .directions import DirectionalAligner, Finished, run_directions, run_together, temporary_folder
+from .link_files import Outputs
 from .models import Card
 
 _ITERATIONS = 5  # fast_align's own default
@@ -55,13 +55,13 @@ class FastAlignProgram(DirectionalAligner):
         version = "sha256:" + hashlib.sha256(Path(program).read_bytes()).hexdigest()[:16]
         self.version = card.applied_version if card else version
 
-    def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
+    def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
         command = [self._program, "-i", str(words)]
         if self._card is None:
             train = [[*command, *_TRAIN, *flags] for flags in _FLAGS[:count]]
-            return run_directions(self.name, train, words, _ITERATIONS)
+            return run_directions(self.name, train, folder, _ITERATIONS)
         apply = [[*command, *self._model(self._card, name), *flags] for name, flags in zip(_NAMES, _FLAGS, strict=True)]
-        return run_directions(self.name, apply[:count], words, 0, _links_of)
+        return run_directions(self.name, apply[:count], folder, 0, _links_of)
 
     def _model(self, card: Card, name: str) -> list[str]:
         told = card.details[name]

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..raw import RawReader
 from .base import Aligned, FileAligner, Link, WordPair, read_words
-from .directions import parse_links
+from .link_files import parse_links
 
 _CHUNK = 10_000  # lines that are held at once
 

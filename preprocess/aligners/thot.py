@@ -22,14 +22,13 @@ import numpy as np
 
 from .base import Link, WordPair, count_lines, read_words
 from .directions import (
-    SMALLEST_POSTERIOR,
-    DirectedLinks,
     DirectionalAligner,
     run_directions,
     run_together,
     temporary_folder,
 )
 from .forward_backward import Floats
+from .link_files import SMALLEST_POSTERIOR, Outputs
 from .models import Card
 from .thot_posteriors import hmm_posteriors
 
@@ -53,18 +52,17 @@ class ThotAligner(DirectionalAligner):
         self.by_pair = card is not None
         self._model, self._seed, self._card = model, seed, card
 
-    def directions(self, words: Path, count: int = 2) -> Iterator[tuple[DirectedLinks, ...]]:
+    def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
         pairs = count_lines(words)
         passes = -(-pairs // _CHUNK)
         if self._card is None:
-            return run_directions(
-                self.name, self._commands(words)[:count], words, passes + _training_passes(self._model, pairs)
-            )
+            passes += _training_passes(self._model, pairs)
+            return run_directions(self.name, self._commands(words)[:count], folder, passes)
         commands = [
             [*command, "--load", str(self._card.folder / name)]
             for command, name in zip(self._commands(words)[:count], _NAMES, strict=False)
         ]
-        return run_directions(self.name, commands, words, passes if pairs > _SHORT else 0)
+        return run_directions(self.name, commands, folder, passes if pairs > _SHORT else 0)
 
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         commands = [

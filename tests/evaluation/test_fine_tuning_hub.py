@@ -9,10 +9,11 @@ import pytest
 
 from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation import hub
+from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.fine_tuning.examples import Choice, SentencePair, TaggedSentence
 from weam_fairseq.evaluation.scores import read_scores
-from weam_fairseq.evaluation.tasks import find_task
+from weam_fairseq.evaluation.tasks import TASKS
 
 from .benchmark_data import NLI, PLACES, QUICK
 from .conftest import write_lines
@@ -40,7 +41,7 @@ def test_a_row_comes_back_from_the_reader(task: str, tmp_path: Path) -> None:
     source = hub.SOURCES[task]
     path = tmp_path / source.file.format(split="test", language="de")
     path.write_text(source.text([row, row], lambda column: NAMES[column]), encoding="utf-8")
-    assert find_task(task).read(path, language="de") == [example, example]
+    assert find_by_name(TASKS, task).read(path, language="de") == [example, example]
 
 
 @pytest.mark.parametrize("task", ["mlqa", "xquad", "tydiqa"])
@@ -48,13 +49,13 @@ def test_questions_come_back_from_the_reader(task: str, tmp_path: Path) -> None:
     row = {"id": "swahili-1-0", "question": "b", "context": "c d", "answers": {"text": ["d"], "answer_start": [2]}}
     path = tmp_path / "f.json"
     path.write_text(hub.SOURCES[task].text([row], lambda column: []), encoding="utf-8")
-    (question,) = find_task(task).read(path, language="sw")
+    (question,) = find_by_name(TASKS, task).read(path, language="sw")
     assert (question.text, question.context, question.answers) == ("b", "c d", (("d", 2),))
 
 
 @pytest.mark.parametrize("task", hub.SOURCES)
 def test_the_files_have_names_that_the_task_finds(task: str) -> None:
-    names = find_task(task).files[0]
+    names = find_by_name(TASKS, task).files[0]
     shown = [name.replace("{context}", "{language}").replace("{question}", "{language}") for name in names]
     assert hub.SOURCES[task].file in shown
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from weam_fairseq.config import read_config
 from weam_fairseq.errors import InputError
-from weam_fairseq.train import complete, parse, prepare
+from weam_fairseq.start import complete, parse, prepare
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml"))
 

@@ -10,10 +10,11 @@ from fairseq.logging import metrics
 from test_dataset import PAIRS, dataset
 
 from weam_fairseq.criterion import WeamCriterion
-from weam_fairseq.dataset import Policy, WordExchangeDataset
+from weam_fairseq.dataset import WordExchangeDataset
 from weam_fairseq.encoder import EncoderConfig
 from weam_fairseq.errors import InputError
 from weam_fairseq.model import WeamModel
+from weam_fairseq.policy import Policy
 
 SHAPE = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
 

@@ -14,7 +14,8 @@ from run_training import BIN, ENVIRONMENT, TORCHRUN, WEAM_TRAIN, said, train, up
 
 from weam_fairseq.distributed import FIRST_PORT, PORTS, Place, find_place, options
 from weam_fairseq.errors import InputError
-from weam_fairseq.train import Start, _hear_start, _user_error
+from weam_fairseq.start import Start
+from weam_fairseq.train import _hear_start, _user_error
 
 TORCHRUN_SAYS = {
     "RANK": "3",
@@ -242,7 +243,7 @@ def linked_rows(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[tuple
     from fairseq import tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-    from weam_fairseq.train import parse, prepare
+    from weam_fairseq.start import parse, prepare
 
     monkeypatch.setattr("sys.argv", ["weam-train"])
     cfg = convert_namespace_to_omegaconf(parse(prepare(words).arguments, None))

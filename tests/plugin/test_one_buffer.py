@@ -8,8 +8,8 @@ import torch
 import torch.multiprocessing
 from test_dataset import dataset
 
-from weam_fairseq.dataset import Policy
 from weam_fairseq.one_buffer import OneBuffer
+from weam_fairseq.policy import Policy
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from run_training import arguments, curve, error_of, said, train, weights
 
 from weam_fairseq import checkpoints
 from weam_fairseq.errors import InputError
-from weam_fairseq.train import prepare
+from weam_fairseq.start import prepare
 
 
 class Malicious:

@@ -10,7 +10,7 @@ from hand_made_data_bin import random_examples, write_data_bin
 
 from weam_fairseq import checkpoints, schedule
 from weam_fairseq.errors import InputError
-from weam_fairseq.train import parse, prepare
+from weam_fairseq.start import parse, prepare
 
 # Data-bin, options -> parsed options
 Parsed = Callable[[Path | str, str], Namespace]

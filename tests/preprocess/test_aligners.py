@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from weam_preprocess import aligners
 from weam_preprocess.aligners import base, thot
-from weam_preprocess.aligners.directions import parse_links
+from weam_preprocess.aligners.link_files import parse_links
 from weam_preprocess.aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from weam_preprocess.aligners.symmetrize import symmetrize
 from weam_preprocess.errors import InputError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.tag_files import read_udpos
 from weam_fairseq.evaluation.lareqa_files import read_right_candidates
@@ -313,7 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the scores. Returns the exit code: 0, or 2 after one sentence on stderr."""
     try:
         options = _parser().parse_args(argv)
-        task = find_task(options.task)
+        task = find_by_name(TASKS, options.task)
         request = Request(options.gold, options.predictions, options.language, options.missing_as_zero)
         result = score(task, request)
     except (InputError, OSError) as error:
@@ -338,20 +338,6 @@ def score(task: ScoringTask, request: Request) -> Result:
         raise InputError(f"{request.predictions} against {request.gold}: {error}") from None
     assert tuple(result.scores) == task.metrics
     return result
-
-
-def find_task(name: str) -> ScoringTask:
-    """The row called `name`.
-
-    Raises:
-        InputError: there is none; the sentence names the closest, or all.
-    """
-    by_name = {task.name: task for task in TASKS}
-    if name in by_name:
-        return by_name[name]
-    close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
-    hint = f"Did you mean {close[0]!r}?" if close else f"The tasks are {', '.join(by_name)}."
-    raise InputError(f"there is no task {name!r}. {hint}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,20 +54,6 @@ TASKS = (
     *fine_tuned_benchmarks.TASKS,
     *retrieval_benchmarks.TASKS,
 )
-
-
-def find_task(name: str) -> Task:
-    """The row called `name`.
-
-    Raises:
-        InputError: there is none; the sentence names the closest, or all.
-    """
-    by_name = {task.name: task for task in TASKS}
-    if name in by_name:
-        return by_name[name]
-    close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
-    hint = f"Did you mean {close[0]!r}?" if close else f"The tasks are {', '.join(by_name)}."
-    raise InputError(f"there is no task {name!r}. {hint}")
 
 
 def data_files(task: Task, setting: Setting) -> dict[str, list[Path]]:

@@ -1,0 +1,103 @@
+"""What weam-evaluate prints: the scores as a table, and what was cut, left out or made up on the way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weam_fairseq.evaluation.scores import Score
+
+# What to say of counts that a task leaves in a score's detail.
+_REMARKS = {
+    "sentences_cut": "sentences were longer than the model takes and were cut",
+    "sentences_split": "sentences were longer than the model takes and were read in parts",
+    "repeated_left_out": "sentences stand there more than once and were left out",
+    "links_left_out": "entries of the gold file are no links",
+    "links_outside": "gold links point outside their sentences and can be hit by none",
+    "links_without_pieces": "links were left out because a word of theirs has no pieces",
+    "sentences_without_masks": "sentences had no piece to mask",
+    "pairs_cut": "pairs were longer than --max-length and were cut",
+    "choices_cut": "choices with their prompt were longer than --max-length and were cut",
+    "questions_cut": "questions were longer than 64 pieces (or half of --max-length) and were cut",
+    "empty_answers": "questions got an empty answer",
+    "words_without_pieces": "words have no pieces and went in as the unknown piece",
+    "words_too_long": "words alone are longer than --max-length and went in as the unknown piece",
+    "ids_repeated": "questions have an id that others have too (it goes on with # and a number)",
+    "same_answer": "examples all got the same answer: the model has learnt nothing that shows here",
+    "seen_in_training": "examples are in the training data, text for text",
+}
+_TRAINING_REMARKS = {
+    "pairs_cut": "training pairs were longer than --max-length and were cut",
+    "pairs_without_label": "training pairs have no label that the task knows and were left out",
+    "answers_not_in_context": "training answers are not in their context at their place and were left out",
+    "questions_cut": "training questions were longer than 64 pieces (or half of --max-length) and were cut",
+    "words_without_pieces": "training words have no pieces and went in as the unknown piece",
+    "words_too_long": "training words alone are longer than --max-length and went in as the unknown piece",
+}
+
+
+def format_table(scores: Sequence[Score]) -> str:
+    """The scores as aligned columns."""
+    rows = [("task", "model", "language", "seed", "metric", "value", "n", "beside it")]
+    rows += [
+        (
+            score.task,
+            score.model,
+            score.language,
+            str(score.seed),
+            score.metric,
+            f"{score.value:.1f}",
+            f"{score.n:,}",
+            _remark(score.detail),
+        )
+        for score in scores
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _remark(detail: Mapping[str, Any]) -> str:
+    parts = []
+    if "directions" in detail:
+        parts += [f"{name} {value:.1f}" for name, value in detail["directions"].items()]
+    for name, text in (
+        ("precision", "precision {:.1f}"),
+        ("recall", "recall {:.1f}"),
+        ("unigram_bound", "unigram bound {:.1f}"),
+        ("layer", "layer {}"),
+        ("shared_pieces", "shared pieces alone {:.1f}"),
+    ):
+        if name in detail:
+            parts.append(text.format(detail[name]))
+    if "fine_tuned" in detail:
+        dev = (
+            f" of {len(detail['dev'])}, dev {detail['dev'][detail['epoch'] - 1]:.1f}" if detail["dev"] else ", the last"
+        )
+        parts.append(f"epoch {detail['epoch']}{dev}")
+    if "oracle" in detail:
+        parts.append(f"target-dev oracle: epoch {detail['oracle']['epoch']}")
+    return ", ".join(parts)
+
+
+def print_warnings(scores: Sequence[Score]) -> None:
+    said = set()
+    for score in scores:
+        counts = {**score.detail, **score.detail.get("notes", {})}
+        trained = score.detail.get("training_notes", {})
+        notes = [
+            *((score.language, counts.get(name), meaning) for name, meaning in _REMARKS.items()),
+            *((score.task, trained.get(name), meaning) for name, meaning in _TRAINING_REMARKS.items()),
+        ]
+        for where, count, meaning in notes:
+            note = f"{where}: {count:,} {meaning}." if count else ""
+            if note and (score.task, note) not in said:
+                said.add((score.task, note))
+                print(f"weam-evaluate: note: {note}", file=sys.stderr)
+        if score.detail.get("pooler_new") and (score.task, "pooler") not in said:
+            said.add((score.task, "pooler"))
+            print(
+                f"weam-evaluate: note: {score.task}: the folder has no pooler, so its weights were drawn by the seed.",
+                file=sys.stderr,
+            )
