@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,12 +24,13 @@ from tqdm import tqdm
 
 from . import aligners, binarize
 from .aligners import models
-from .aligners.base import Aligner, WordPair, aligner_line
+from .aligners.base import Aligner
 from .aligners.directions import DirectionalAligner, directions_of, temporary_folder
 from .aligners.link_files import Lines, Outputs, cut, read_joined
 from .aligners.precomputed import PrecomputedLinks
-from .prepare import read_prepared, read_sentences
-from .spans import SpanArrays
+from .aligners.token_lines import token_lines
+from .prepare import SIDES, read_prepared, read_sentences
+from .spans import select_spans
 from .work import Work, load_arrays, written
 from .workers import Pool
 
@@ -89,7 +90,7 @@ def _align_chunk(job: tuple[Alignment, int]) -> int:
     how, number = job
     assert how.recipe is not None
     aligner = built(how.recipe)
-    lines = list(_word_lines(how, number, aligner.line))
+    lines = _word_lines(how, number, aligner.cased)
     aligned: list[aligners.Aligned] = []
     if lines:
         words = how.work.part(how.pair, "chunk", number, ".txt")
@@ -172,7 +173,7 @@ def _write_all_words(how: Alignment, chunks: range, pool: Pool) -> Path:
 def _write_words(job: tuple[Alignment, int]) -> int:
     # What every aligner that needs all pairs takes.
     how, number = job
-    _write_lines(how.work.part(how.pair, "words", number, ".txt"), _word_lines(how, number, aligner_line))
+    _write_lines(how.work.part(how.pair, "words", number, ".txt"), _word_lines(how, number, cased=False))
     return number
 
 
@@ -181,23 +182,18 @@ def _write_lines(file: Path, lines: Iterable[str]) -> None:
         stream.writelines(line + "\n" for line in lines)
 
 
-def _word_lines(how: Alignment, number: int, line: Callable[[WordPair], str]) -> Iterator[str]:
-    """The kept pairs of a chunk as the aligner sees them."""
+def _word_lines(how: Alignment, number: int, cased: bool) -> list[str]:
+    """The kept pairs of a chunk as an aligner sees them."""
     first = _first(how, number)
-    spans = read_prepared(how.work, how.pair, number).words
-    cut = {side: _by_sentence(spans[side]) for side in spans}
-    for place, (source, target) in enumerate(read_sentences(how.work, how.pair, number)):
-        source_words, target_words = next(cut["source"]), next(cut["target"])
-        if first[place]:
-            yield line(([source[a:b] for a, b in source_words], [target[a:b] for a, b in target_words]))
-
-
-def _by_sentence(spans: SpanArrays) -> Iterator[list[tuple[int, int]]]:
-    starts, ends = spans.starts.tolist(), spans.ends.tolist()
-    at = 0
-    for size in spans.sizes.tolist():
-        yield list(zip(starts[at : at + size], ends[at : at + size], strict=True))
-        at += size
+    words = read_prepared(how.work, how.pair, number).words
+    pairs = [pair for pair, kept in zip(read_sentences(how.work, how.pair, number), first, strict=True) if kept]
+    if not pairs:
+        return []
+    sides = (
+        token_lines(sentences, select_spans(words[side], first), cased)
+        for side, sentences in zip(SIDES, zip(*pairs, strict=True), strict=True)
+    )
+    return [f"{source} ||| {target}" for source, target in zip(*sides, strict=True)]
 
 
 def _first(how: Alignment, number: int) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
@@ -65,4 +66,6 @@ class Workers:
 
 
 def _begin() -> None:
+    # Nothing here leaves cycles behind, and looking for them goes through all sentences: a tenth of the time.
+    gc.disable()
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING)

@@ -14,7 +14,9 @@ from ..errors import InputError
 Link = tuple[int, int]
 WordPair = tuple[list[str], list[str]]
 
-_NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+
+SEPARATOR = "|||"  # of the sides of a line
 
 SYMMETRIZATIONS = ("intersect", "grow-diag", "grow-diag-final-and", "union", "forward")
 
@@ -43,6 +45,7 @@ class Aligner(Protocol):
     by_pair: the links of a pair depend on that pair alone, so that a text can be aligned in parts, in any order.
     own_cores: it takes all cores, or the GPU, by itself: several of it on one machine gain nothing.
     cut: sentences of the last file that were cut, words behind the cut having no links.
+    cased: it is given words as they are, not lower-cased.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Aligner(Protocol):
     by_pair: bool
     own_cores: bool
     cut: int
+    cased: bool
 
     def line(self, pair: WordPair) -> str:
         """A pair as a line (without its end) of the file that `align_file` takes. Neither side may be empty."""
@@ -76,9 +80,10 @@ class FileAligner(ABC):
     by_pair = False
     own_cores = False
     cut = 0
+    cased = False
 
     def line(self, pair: WordPair) -> str:
-        return aligner_line(pair)
+        return " ||| ".join(one_side(words, self.cased) for words in pair)
 
     @abstractmethod
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]: ...
@@ -110,18 +115,15 @@ def gather(items: Iterable[Aligned]) -> Alignments:
 
 def aligner_line(pair: WordPair) -> str:
     """A pair as aligners that count words see it: lower-cased, which is the usual practice."""
-    source, target = pair
-    return cased_line(([word.lower() for word in source], [word.lower() for word in target]))
+    return " ||| ".join(one_side(words, cased=False) for words in pair)
 
 
-def cased_line(pair: WordPair) -> str:
-    return " ||| ".join(map(_tokens, pair))
-
-
-def _tokens(words: list[str]) -> str:
+def one_side(words: Sequence[str], cased: bool) -> str:
+    """Words as tokens with spaces between, lower-cased unless `cased`."""
+    words = words if cased else [word.lower() for word in words]
     joined = " ".join(words)
     # Nearly always nothing has to be replaced, which one look at the whole side tells.
-    if not all(words) or "|||" in joined or _NOT_IN_A_TOKEN.search("".join(words)) is not None:
+    if not all(words) or SEPARATOR in joined or NOT_IN_A_TOKEN.search("".join(words)) is not None:
         return " ".join(map(_token, words))
     return joined
 
@@ -131,8 +133,8 @@ def _token(word: str) -> str:
 
     White space and control characters would split the token; `|||` is what separates the sides of a line.
     """
-    text = _NOT_IN_A_TOKEN.sub("_", word)
-    return "_" if text in ("", "|||") else text
+    text = NOT_IN_A_TOKEN.sub("_", word)
+    return "_" if text in ("", SEPARATOR) else text
 
 
 def read_words(words: Path) -> Iterator[WordPair]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ..errors import InputError
-from .base import Aligned, Alignments, FileAligner, WordPair, cased_line, count_lines, read_words
+from .base import Aligned, Alignments, FileAligner, WordPair, count_lines, read_words
 from .encoder_links import METHODS, EncoderOptions, Floats, piece_links, word_links
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class EncoderAligner(FileAligner):
 
     by_pair = True
     own_cores = True
+    cased = True
 
     def __init__(self, folder: Path, options: EncoderOptions) -> None:
         if options.method not in METHODS:
@@ -68,9 +69,6 @@ class EncoderAligner(FileAligner):
         how = f"{threshold}{', bf16' if options.bf16 else ''}{f', {options.device}' if options.device else ''}"
         self.name = f"encoder ({options.method}, layer {self._layer}{how})"
         self.version = f"sha256:{_hash(folder)}"
-
-    def line(self, pair: WordPair) -> str:
-        return cased_line(pair)
 
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
         self.cut = 0

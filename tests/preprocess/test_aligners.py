@@ -188,7 +188,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
 def test_lines_hold_one_token_a_word() -> None:
     pair = (["A\u3000B", "|||", ""], ["\x85", "x|||y"])
     assert base.aligner_line(pair) == "a_b _ _ ||| _ x|||y"
-    assert base.cased_line(pair) == "A_B _ _ ||| _ x|||y"
+    assert [base.one_side(words, cased=True) for words in pair] == ["A_B _ _", "_ x|||y"]
 
 
 def test_eflomals_schedule_is_run_to_its_end(words: Path, capfd: pytest.CaptureFixture[str]) -> None:
