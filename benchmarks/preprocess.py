@@ -22,6 +22,7 @@ import lzma
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -216,12 +217,15 @@ class Chain:
 
     def _binarize(self) -> None:
         source, target = PAIR.split("-")
+        shutil.rmtree(self._folder / "data-bin", ignore_errors=True)  # fairseq writes over no dictionary
         command = [
             *(str(BIN / "fairseq-preprocess"), "--source-lang", source, "--target-lang", target, "--joined-dictionary"),
             *("--trainpref", str(self._folder / "raw.pieces"), "--destdir", str(self._folder / "data-bin")),
             *("--workers", str(WORKERS)),
         ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment())
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment())
+        if done.returncode:
+            raise SystemExit(f"fairseq-preprocess ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
 
 
 def _environment() -> dict[str, str]:
@@ -275,8 +279,6 @@ def _held(pid: int) -> int:
 
 def _inside(words: Path, told: Path, command: Sequence[str]) -> int:
     """weam-preprocess in this process; the aligner's commands, their time and a copy of their words are kept."""
-    import shutil
-
     from weam_preprocess import cli
     from weam_preprocess.aligners import directions
 
