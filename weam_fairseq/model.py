@@ -8,7 +8,7 @@ from fairseq.models import BaseFairseqModel, register_model, register_model_arch
 from torch import Tensor
 
 from .architectures import ARCHITECTURES, Size, fill_in
-from .encoder import ACTIVATIONS, Encoder, EncoderConfig
+from .encoder import ACTIVATIONS, Encoded, Encoder, EncoderConfig
 from .errors import InputError
 from .losses import (
     Predictions,
@@ -213,40 +213,42 @@ class WeamModel(BaseFairseqModel):
             target: (N,) the pieces to predict: gives losses in the place of logits, which are never all there at once.
             cp_weight: λ, of the second prediction in the loss.
         """
-        states = self.encoder(tokens, segments, positions)
+        encoded = self.encoder.encode(tokens, segments, positions)
+        states = encoded.states
         nothing = tokens.new_empty(0)
         if masked_rows is None:
             return Output(states, None, nothing)
         flat = states.flatten(0, 1)
         own = flat.index_select(0, masked_rows)
         if exchange is None:
-            return self._output(states, own, nothing, target, 0.0)
+            return self._output(encoded, own, nothing, target, 0.0)
         exchange = Exchange(*exchange)  # fairseq moves batches to a device as plain tuples
         received = exchange_rows(flat, exchange)
         if self.encoder.cp_head is None:
-            return self._output(states, rows_to_project(own, received), exchange.linked, target, cp_weight)
+            return self._output(encoded, rows_to_project(own, received), exchange.linked, target, cp_weight)
         # Two heads see an unlinked row differently: nothing is shared.
         exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
-        return self._output_of_two_heads(states, own, exchanged, target, cp_weight)
+        return self._output_of_two_heads(encoded, own, exchanged, target, cp_weight)
 
-    def _output(self, states: Tensor, rows: Tensor, again: Tensor, target: Tensor | None, cp_weight: float) -> Output:
+    def _output(self, encoded: Encoded, rows: Tensor, again: Tensor, target: Tensor | None, cp_weight: float) -> Output:
         if target is None:
-            return Output(states, self.encoder.logits(rows), again)
+            return Output(encoded.states, self.encoder.logits(rows), again)
         weights = weights_in_the_loss(again, len(target), cp_weight)
-        return Output(states, None, again, self.encoder.predict(rows, targets_to_project(target, again), weights))
+        predicted = self.encoder.predict(rows, encoded.words, targets_to_project(target, again), weights)
+        return Output(encoded.states, None, again, predicted)
 
     def _output_of_two_heads(
-        self, states: Tensor, own: Tensor, exchanged: Tensor, target: Tensor | None, cp_weight: float
+        self, encoded: Encoded, own: Tensor, exchanged: Tensor, target: Tensor | None, cp_weight: float
     ) -> Output:
         every = torch.arange(len(own), device=own.device)
         if target is None:
             logits = torch.cat([self.encoder.logits(own), self.encoder.logits(exchanged, cross_lingual=True)])
-            return Output(states, logits, every)
+            return Output(encoded.states, logits, every)
         weights = torch.ones(len(own), device=own.device)
-        mp = self.encoder.predict(own, target, weights)
-        cp = self.encoder.predict(exchanged, target, cp_weight * weights, cross_lingual=True)
+        mp = self.encoder.predict(own, encoded.words, target, weights)
+        cp = self.encoder.predict(exchanged, encoded.words, target, cp_weight * weights, cross_lingual=True)
         both = Predictions(*(torch.cat(columns) for columns in zip(mp.predictions, cp.predictions, strict=True)))
-        return Output(states, None, every, Weighed(mp.loss + cp.loss, both))
+        return Output(encoded.states, None, every, Weighed(mp.loss + cp.loss, both))
 
     def max_positions(self) -> int:
         return self.encoder.config.longest
