@@ -78,6 +78,7 @@ setup(
             "weam-evaluate=weam_fairseq.evaluation.cli:main",
             "weam-report=weam_fairseq.study.report:main",
             "weam-launch=weam_fairseq.launch.cli:main",
+            "weam-study=weam_fairseq.study.grid.cli:main",
         ]
     },
 )

@@ -1,10 +1,11 @@
-"""weam-report: a run folder, or any scores, to one page, `report.html`, and its tables, `report.md`."""
+"""weam-report: a run, a study, or any scores, to one page, `report.html`, and its tables, `report.md`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from weam_fairseq.errors import InputError
@@ -18,23 +19,32 @@ from weam_fairseq.study.score_files import read_score_files
 from weam_fairseq.study.score_markdown import render_score_markdown
 from weam_fairseq.study.score_page import render_score_page
 from weam_fairseq.study.score_table import format_cells, summary_gains, summary_table
+from weam_fairseq.study.study_content import gather, plot_sources
+from weam_fairseq.study.study_folder import is_study_folder, read_study
+from weam_fairseq.study.study_markdown import render_study_markdown
+from weam_fairseq.study.study_page import render_study_page
+from weam_fairseq.study.study_tables import summary_table as study_summary
 from weam_fairseq.study.table import format_text, main_table
 from weam_fairseq.study.words import caution
 
 EXAMPLE = """example:
   weam-report runs/demo
+  weam-report runs/study
   weam-report results/scores.jsonl more/scores.jsonl --baseline tlm --out results/report
 """
 
 LEAST_RESAMPLES = 1000
-PAGE = "report.html"
+PAGE, TABLES, PLOTS = "report.html", "report.md", "plots.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report. Returns the exit code: 0, or 2 after one sentence on stderr."""
     options = _parser().parse_args(argv)
     try:
-        text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
+        if len(options.paths) == 1 and is_study_folder(options.paths[0]):
+            text = _report_study(options)
+        else:
+            text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
     except (InputError, OSError) as error:
         print(f"weam-report: error: {error}", file=sys.stderr)
         return 2
@@ -51,38 +61,70 @@ def _of_scores(options: argparse.Namespace) -> bool:
 
 def _report_run(path: Path) -> str:
     run = read_run(path)
-    _write(run.path, render_page(run), render_markdown(run))
+    _write(run.path, {PAGE: render_page(run), TABLES: render_markdown(run)})
     table = main_table(run)
     return f"{format_text(table)}\n\n{caution(table.trainings)}\nThe whole report: {run.path / PAGE}"
 
 
+def _report_study(options: argparse.Namespace) -> str:
+    _check_draws(options)
+    study = read_study(options.paths[0])
+    objectives = list(dict.fromkeys(cell.objective for cell in study.cells))
+    if options.baseline and options.baseline not in objectives:
+        raise InputError(
+            f"--baseline {options.baseline!r} is no objective of the study's finished cells. For a study it must be "
+            f"one: {', '.join(objectives)}."
+        )
+    study = replace(study, baseline=options.baseline or study.baseline)
+    content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
+    files = {
+        PAGE: render_study_page(content),
+        TABLES: render_study_markdown(content),
+        PLOTS: plot_sources(content),
+    }
+    out = options.out or study.path
+    _write(out, files)
+    table = study_summary(content.tasks, content.places)
+    return "\n\n".join([format_cells(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
+
+
 def _report_scores(options: argparse.Namespace) -> str:
-    if options.resamples < LEAST_RESAMPLES:
-        raise InputError(f"--resamples must be at least {LEAST_RESAMPLES:,}, but is {options.resamples:,}.")
-    if options.draw_seed < 0:
-        raise InputError(f"--draw-seed must be 0 or more, but is {options.draw_seed}.")
+    _check_draws(options)
     scores = read_score_files(options.paths)
     out = options.out or scores.files[0].parent
-    if options.out is None and is_run_folder(out):
-        raise InputError(f"{out} is a run's folder and {PAGE} in it the run's own. Give --out FOLDER for this report.")
-    metrics = [part.strip() for text in options.metric for part in text.split(",") if part.strip()]
-    comparison = compare(scores, options.baseline, metrics, options.resamples, options.draw_seed)
+    for kind, is_one in (("run", is_run_folder), ("study", is_study_folder)):
+        if options.out is None and is_one(out):
+            raise InputError(
+                f"{out} is a {kind}'s folder and {PAGE} in it the {kind}'s own. Give --out FOLDER for this report."
+            )
+    comparison = compare(scores, options.baseline, _metrics(options), options.resamples, options.draw_seed)
     for model in scores.models:
         if scores.mixed(model):
             print(f"weam-report: note: {model}: {comparison.checkpoints[model]}.", file=sys.stderr)
     overall = overall_table(scores)
     title = options.title or f"Scores of {', '.join(scores.models)}"
     page = render_score_page(title, comparison, overall, scores)
-    out.mkdir(parents=True, exist_ok=True)
-    _write(out, page, render_score_markdown(title, comparison, overall, scores))
+    _write(out, {PAGE: page, TABLES: render_score_markdown(title, comparison, overall, scores)})
     tables = [summary_table(comparison)]
     tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
     return "\n\n".join([*map(format_cells, tables), f"The whole report: {out / PAGE}"])
 
 
-def _write(folder: Path, page: str, tables: str) -> None:
+def _check_draws(options: argparse.Namespace) -> None:
+    if options.resamples < LEAST_RESAMPLES:
+        raise InputError(f"--resamples must be at least {LEAST_RESAMPLES:,}, but is {options.resamples:,}.")
+    if options.draw_seed < 0:
+        raise InputError(f"--draw-seed must be 0 or more, but is {options.draw_seed}.")
+
+
+def _metrics(options: argparse.Namespace) -> list[str]:
+    return [part.strip() for text in options.metric for part in text.split(",") if part.strip()]
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
     """Beside, then renamed: a reader never meets half a page."""
-    for name, content in ((PAGE, page), ("report.md", tables)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
         beside = folder / f"{name}.part"
         beside.write_text(content, encoding="utf-8", newline="\n")
         beside.replace(folder / name)
@@ -92,24 +134,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weam-report",
         description="Writes report.html (one page, opens without network) and report.md, and prints the main table:\n"
-        "of a run's folder, or of any scores, with differences to a baseline and their 95 % intervals.",
+        "of a run's folder, of a study's (plots.json as well), or of any scores, with differences to a baseline and\n"
+        "their 95 % intervals.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "paths",
-        metavar="RUN_DIR_OR_SCORES",
+        metavar="FOLDER_OR_SCORES",
         type=Path,
         nargs="+",
-        help="a run's folder (settings.json and scores.jsonl), or one or more files of scores or folders with them",
+        help="a run's folder (settings.json and scores.jsonl), a study's folder (study.json, cells.jsonl and "
+        "scores.jsonl), or one or more files of scores or folders with them",
     )
-    group = parser.add_argument_group("for scores")
-    group.add_argument("--baseline", metavar="MODEL", help="what models are compared with (default: tlm, or the first)")
+    group = parser.add_argument_group("for scores and studies")
+    group.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="what models are compared with (default: tlm, or the first); for a study, an objective (default: its own)",
+    )
     group.add_argument("--out", metavar="FOLDER", type=Path, help="where the report goes (default: beside the scores)")
     group.add_argument(
         "--metric", metavar="NAME", action="append", default=[], help="show this metric only; repeatable (default: all)"
     )
-    group.add_argument("--title", help="the page's title (default: the models' names)")
+    group.add_argument("--title", help="the page's title (default: the study's, or the models' names)")
     group.add_argument(
         "--resamples",
         metavar="N",
