@@ -30,6 +30,7 @@ PURE = [
     "losses",
     "projected_loss",
     "one_buffer",
+    "data_worker",
     "layout",
     "batch",
     "encoder",

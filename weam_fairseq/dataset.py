@@ -15,6 +15,7 @@ import torch
 from fairseq.data import FairseqDataset
 
 from .batch import Batch, validate
+from .data_worker import end_with_trainer
 from .databin import Vocabulary
 from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 from .masking import UNIFORMS, mask_pieces, unit_starts
@@ -79,6 +80,7 @@ class WordExchangeDataset(FairseqDataset):
 
     def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
         """The pairs of a batch, read together: what torch's data loader asks for."""
+        end_with_trainer()
         virtual = np.asarray(virtual_indices, dtype=np.int64)
         index = virtual % len(self)
         which = np.searchsorted(self._ends, index, side="right")

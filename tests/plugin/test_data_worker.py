@@ -1,0 +1,48 @@
+"""No data worker outlives its trainer, whatever it has sent that nobody reads."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hand_made_data_bin import random_examples, write_data_bin
+
+TRAINER = """
+import os, sys
+from torch.multiprocessing import active_children
+from torch.utils.data import DataLoader
+from weam_fairseq.task import WeamTask, WeamTaskConfig
+
+task = WeamTask.setup_task(WeamTaskConfig(data=sys.argv[1], seed=1))
+task.load_dataset("train")
+data = task.dataset("train")
+batches = [list(range(len(data)))] * 50  # each larger than a pipe holds
+loader = iter(DataLoader(data, batch_sampler=batches, collate_fn=data.collater, num_workers=1, prefetch_factor=8))
+next(loader)
+(worker,) = active_children()
+print(worker.pid, flush=True)
+sys.stdin.readline()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_worker_ends_with_its_trainer(tmp_path: Path, killed: bool) -> None:
+    data_bin = write_data_bin(tmp_path / "bin", {"en-de": {"train": random_examples(2000, 1)}})
+    command = [sys.executable, "-c", TRAINER, str(data_bin)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as trainer:
+        assert trainer.stdout is not None
+        worker = Path("/proc", trainer.stdout.readline().strip())
+        time.sleep(2)  # until the pipe is full
+        assert worker.name.isdigit()
+        assert worker.exists()
+        if killed:
+            trainer.kill()
+        else:
+            trainer.communicate("go\n")
+    deadline = time.monotonic() + 60
+    while worker.exists() and worker.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < deadline, f"process {os.path.basename(worker)} has outlived its trainer"
+        time.sleep(0.2)
