@@ -15,7 +15,8 @@ from weam_fairseq.errors import InputError
 from weam_fairseq.start import complete, parse, prepare
 
 # Those of weam-train; studies have a test of their own (tests/study/grid).
-SHIPPED = sorted((Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml"))
+CONFIGS = (Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml")
+SHIPPED = sorted(config for config in CONFIGS if not config.stem.startswith("study_"))  # those are weam-study's
 CONFIGS = [path for path in SHIPPED if not path.stem.startswith("study_")]
 
 
