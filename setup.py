@@ -79,7 +79,6 @@ setup(
             "weam-report=weam_fairseq.study.report:main",
             "weam-launch=weam_fairseq.launch.cli:main",
             "weam-study=weam_fairseq.study.grid.cli:main",
-            "weam-study=weam_fairseq.study.grid.cli:main",
         ]
     },
 )

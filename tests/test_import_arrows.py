@@ -115,6 +115,7 @@ def test_transformers_is_imported_inside_functions() -> None:
         "weam-evaluate",
         "weam-report",
         "weam-launch",
+        "weam-study",
     ],
 )
 def test_help_needs_neither_fairseq_nor_transformers(command: str, tmp_path: Path) -> None:

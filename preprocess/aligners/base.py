@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -145,7 +145,7 @@ def read_words(words: Path) -> Iterator[WordPair]:
             yield source.split(" "), target.split(" ")
 
 
-def read_sizes(words: Path, start: int = 0) -> Iterator[tuple[int, int]]:
+def read_sizes(words: Path, start: int = 0) -> Generator[tuple[int, int], None, None]:
     """How many words the pairs of such a file have, without taking them apart; `start`: the first one's byte."""
     with words.open("rb") as stream:
         stream.seek(start)

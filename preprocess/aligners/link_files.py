@@ -47,11 +47,12 @@ class Lines(NamedTuple):
     """Lines that stand together in the file of words and in those of links.
 
     first: the number of the first one, from 0.
+    size: how many there are.
     starts: for each file the byte that they start at, words first.
     """
 
     first: int
-    count: int
+    size: int
     starts: tuple[int, ...]
 
 
@@ -128,7 +129,7 @@ def read_directions(
             for file, start in zip(outputs.files, lines.starts[1:], strict=True)
         ]
         sizes = stack.enter_context(closing(read_sizes(words, lines.starts[0])))
-        together = islice(zip(sizes, zip(*streams, strict=True), strict=True), lines.count)
+        together = islice(zip(sizes, zip(*streams, strict=True), strict=True), lines.size)
         for number, (of_pair, texts) in enumerate(together, start=lines.first + 1):
             found = (outputs.links_of(text.removesuffix("\n")) for text in texts)
             yield of_pair, tuple(_read_links(outputs.name, number, text, of_pair) for text in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weam_fairseq.preemption import AGAIN, TERMINATED
 from weam_fairseq.study.grid.durations import duration
 from weam_fairseq.study.grid.forecast import Forecast, forecast, gpu_hours, measure, pieces_of
 from weam_fairseq.study.grid.plan import Cell, Plan
@@ -123,18 +124,19 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
 
 
 def _state(plan: Plan, cell: Cell) -> str:
-    """done, running, failed, `2 of 4 steps`, or to do."""
+    """done, running, stopped, failed, `2 of 4 steps`, or to do."""
     steps = plan.needed([cell])
     folders = [StepFolder(plan.place.study / step.id) for step in steps]
     done = [_is_done(plan, step) for step in steps]
     if all(done):
         return "done"
     begun = any(_is_done(plan, plan.steps[own]) for own in cell.steps)
-    failed = [step for step, folder in zip(steps, folders, strict=True) if folder.failed() is not None]
+    ended = [(step, told["status"]) for step, folder in zip(steps, folders, strict=True) if (told := folder.failed())]
     running = [step for step, folder in zip(steps, folders, strict=True) if folder.is_running()]
     parts = [f"{sum(done)} of {len(steps)} steps"] if begun else []
     parts += [f"running: {step.kind}" for step in running[:1]]
-    parts += [f"failed: {step.about}" for step in failed[:1] if step not in running]
+    bad = [("stopped" if status in (AGAIN, TERMINATED) else "failed", step) for step, status in ended]
+    parts += [f"{word}: {step.about}" for word, step in bad[:1] if step not in running]
     return ", ".join(parts) or "to do"
 
 
