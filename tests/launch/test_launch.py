@@ -61,6 +61,15 @@ def test_a_failed_job_starts_again_with_one_command(tmp_path: Path, capsys: pyte
     assert len(RunFolder(run).read()[1]) == 2
 
 
+def test_a_job_that_was_refused_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    RunFolder(run).begin()
+    RunFolder(run).write(launch("print('here')", tmp_path), [])  # what a refusal by Slurm leaves
+    assert cli.main(["--run-dir", str(run), "--status"]) == 2
+    assert "its submission failed: start it with --again" in capsys.readouterr().err
+    assert cli.main(["--run-dir", str(run), "--again", "--wait"]) == 0
+
+
 def test_a_job_that_is_killed_is_not_called_done(tmp_path: Path) -> None:
     run, ready = tmp_path / "run", tmp_path / "ready"
     job = start(run, launch(f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(99)", tmp_path))

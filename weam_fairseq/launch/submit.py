@@ -55,8 +55,8 @@ def start(run_dir: Path, launch: Launch) -> Submitted:
     before: list[Submitted] = []
     if run.exists():
         before = run.read()[1]
-        found = state(run_dir)
-        if not found.is_over:
+        found = state(run_dir) if before else None  # a submission that was refused has left no job
+        if found is not None and not found.is_over:
             raise InputError(f"{run_dir} must have no job, but job {found.job} is {found.word}: wait for it or end it.")
     run.begin()
     run.write(launch, before)
