@@ -30,3 +30,11 @@ def is_given(arguments: list[str], option: str) -> bool:
 def suggest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else ""
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up, for argparse. Raises ValueError for anything else."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number

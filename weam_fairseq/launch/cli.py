@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from weam_fairseq.arguments import take, value_of
+from weam_fairseq.arguments import positive, take, value_of
 from weam_fairseq.config import read_config
 from weam_fairseq.errors import InputError
 from weam_fairseq.launch.record import Launch, RunFolder
@@ -169,13 +169,6 @@ def _named(text: str) -> tuple[str, str | int]:
     return name, int(value) if re.fullmatch("[0-9]+", value) else value
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
@@ -195,15 +188,15 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
     )
-    where.add_argument("--nodes", metavar="N", type=_positive, default=1, help="machines (default: 1)")
+    where.add_argument("--nodes", metavar="N", type=positive, default=1, help="machines (default: 1)")
     where.add_argument("--gpus-per-node", metavar="N", type=int, default=0, help="GPUs of each (default: 0)")
     where.add_argument(
         "--tasks-per-node", metavar="N", type=int, default=0, help="processes on each (default: one for each GPU)"
     )
-    where.add_argument("--cpus-per-task", metavar="N", type=_positive, default=1, help="of a process (default: 1)")
+    where.add_argument("--cpus-per-task", metavar="N", type=positive, default=1, help="of a process (default: 1)")
     where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS after which Slurm ends it (default: 60)")
     where.add_argument(
-        "--grace", metavar="SECONDS", type=_positive, default=120, help="before that, time to save (default: 120)"
+        "--grace", metavar="SECONDS", type=positive, default=120, help="before that, time to save (default: 120)"
     )
     where.add_argument("--partition", help="Slurm's partition")
     where.add_argument("--name", help="of the job (default: the run folder's)")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from weam_fairseq.arguments import positive
 from weam_fairseq.errors import InputError
 from weam_fairseq.study.grid.checks import check_inputs
 from weam_fairseq.study.grid.config import read_config
@@ -124,13 +125,6 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
@@ -154,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
     )
     parser.add_argument(
-        "--jobs", metavar="N", type=_positive, help=f"steps at once (default: 1; with Slurm {JOBS_ON_SLURM})"
+        "--jobs", metavar="N", type=positive, help=f"steps at once (default: 1; with Slurm {JOBS_ON_SLURM})"
     )
     parser.add_argument(
         "--only",
