@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 # Memory for a part of the logits, and columns of a block: docs/performance.md has the times with others.
-PART_BYTES = {"cpu": 128 << 20, "cuda": 512 << 20}
-BLOCK_COLUMNS = {"cpu": 2048, "cuda": 1 << 30}
+PART_BYTES = {"cpu": 256 << 20, "cuda": 512 << 20}
+BLOCK_COLUMNS = {"cpu": 8192, "cuda": 1 << 30}
 
 
 class ProjectedCrossEntropy(torch.autograd.Function):
@@ -95,6 +95,10 @@ class _Head:
         self._blocks = [slice(start, min(start + width, vocabulary)) for start in range(0, vocabulary, width)]
         # One buffer for all parts: memory that is new to a process costs as much as what is computed in it.
         self._buffer = rows.new_empty(self._at_once * vocabulary)
+        # Where half precision is multiplied, the block at hand in float32.
+        self._exact = self._buffer[:0] if _exact(rows.dtype) == rows.dtype else rows.new_empty(
+            self._at_once * width, dtype=_exact(rows.dtype)
+        )
 
     def parts(self) -> Iterator[slice]:
         for start in range(0, len(self._rows), self._at_once or 1):
@@ -107,7 +111,9 @@ class _Head:
         of_target = rows.new_zeros(len(rows), 1, dtype=_exact(rows.dtype))
         for block, stored in self._stored(len(rows)):
             logits = torch.addmm(self._bias[block], rows, self._projection[block].t(), out=stored)
-            exact = logits.to(of_target.dtype)
+            exact = logits
+            if self._exact.numel():
+                exact = self._exact[: logits.numel()].view_as(logits).copy_(logits)
             inside = (at >= block.start) & (at < block.stop)
             place = (at - block.start).clamp(0, exact.size(1) - 1)
             of_target = torch.where(inside, exact.gather(1, place), of_target)

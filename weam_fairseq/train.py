@@ -19,7 +19,7 @@ from . import distributed, preemption
 from .architectures import ARCHITECTURES
 from .distributed import Peers, Place
 from .errors import InputError
-from .large_pages import take_large_pages
+from .memory import keep_memory
 from .start import PROG, Start, load_fairseq, parse, prepare, with_total
 from .threads import wait_without_spinning
 
@@ -54,7 +54,7 @@ after SIGTERM); the same command goes on from there.
 def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     wait_without_spinning()
-    take_large_pages()
+    keep_memory()
     if "-h" in arguments or "--help" in arguments:
         show_help()
         return

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 PAIRS = ("en-de", "en-es", "en-zh")
-LINES = 30_000  # of each pair
+LINES = 20_000  # of each pair
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -47,7 +47,7 @@ class Bench:
         self._runners = [r for r in RUNNERS if r.contestant in options.contestants.split(",")]
 
     def full(self) -> None:
-        """One untimed update of each, then `--rounds` of each in turn, and the head alone after each of tlm's."""
+        """Two untimed updates of each, then `--rounds` of each in turn, and the head alone after each of tlm's."""
         for workload in self._workloads(self._options.workloads):
             precisions = [p for p in self._precisions() if not self._is_there("full", workload, p)]
             if not precisions:
@@ -57,7 +57,7 @@ class Bench:
                     self._full(workload, workers, precision)
 
     def _full(self, workload: Workload, workers: dict[str, Worker], precision: str) -> None:
-        rounds = range(-1, self._options.rounds)
+        rounds = range(-2, self._options.rounds)  # the first ones of a process take new memory from the system
         for number in tqdm(rounds, desc=f"{workload.name} full {precision}", unit="round"):
             for row, contestant, objective in self._runners:
                 worker = workers[contestant]
@@ -87,9 +87,9 @@ class Bench:
                                 self._add("used", workload, precision, row, workers[contestant], round=number, **told)
 
     def memory(self) -> None:
-        """Peak of the second update of a process that does nothing else."""
+        """Peak of the second update of a process that does nothing else, in the first of the precisions."""
         for workload in self._workloads(self._options.memory_workloads):
-            for precision in self._precisions():
+            for precision in self._precisions()[:1]:
                 for row, contestant, objective in self._runners:
                     key = {"part": "memory", "workload": workload.name, "precision": precision, "contestant": row}
                     if self._results.has(**key):

@@ -69,9 +69,9 @@ def serve(contestant: str, told: str) -> int:
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
     options = json.loads(told)
     if contestant == "ours":  # as weam-train does
-        from weam_fairseq.large_pages import take_large_pages
+        from weam_fairseq.memory import keep_memory
 
-        take_large_pages()
+        keep_memory()
     import torch
 
     if options["threads"]:
