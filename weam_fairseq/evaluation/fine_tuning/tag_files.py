@@ -46,7 +46,8 @@ def read_udpos(*paths: Path, language: str = "en") -> list[TaggedSentence]:
     U+200C inside words are taken out. A sentence whose words are all missing (`_`) is left out, as in XTREME.
 
     Raises:
-        InputError: a line is malformed, or a tag is none of the 17 universal ones.
+        InputError: a line is malformed, a word has no tag (a file without its gold), or one that is none of the 17
+            universal ones.
     """
     return [
         sentence
@@ -130,7 +131,12 @@ def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Nod
             first, last = cells[0].split("-")
             fused[int(first)] = (int(last), form)
         elif "." not in cells[0]:  # `8.1` is an empty node of the enhanced graph, not a word
-            if cells[3] not in UPOS_TAGS and cells[3] != "_":
+            if cells[3] == "_":
+                raise InputError(
+                    f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _): this file came without its "
+                    "gold, as files of shared tasks do. Get the published file."
+                )
+            if cells[3] not in UPOS_TAGS:
                 raise InputError(f"{where}: the tag must be one of {', '.join(UPOS_TAGS)}, but is {cells[3]!r}.")
             nodes[int(cells[0])] = _Node(form, cells[3], int(cells[6]) if cells[6].isdigit() else 0)
     return nodes, fused
@@ -149,7 +155,7 @@ def _sentence(nodes: dict[int, _Node], fused: dict[int, tuple[int, str]], preced
             words.append(nodes[number].form)
             tags.append(nodes[number].tag)
             number += 1
-    return TaggedSentence(tuple(words), tuple("X" if tag == "_" else tag for tag in tags))
+    return TaggedSentence(tuple(words), tuple(tags))
 
 
 def _fused_tag(parts: Sequence[int], nodes: dict[int, _Node], precedence: Sequence[str]) -> str:
