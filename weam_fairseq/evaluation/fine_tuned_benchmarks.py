@@ -116,6 +116,14 @@ _PAWSX = Benchmark(
     ),
 )
 
+
+
+def _siqa(published: str, xtreme: str) -> Alternatives:
+    """Social IQa as it is published now, and as XTREME downloads it (version 1.4, answers inside)."""
+    names = (f"socialiqa-train-dev/{published}", f"socialIQa_v1.4_{xtreme}.jsonl")
+    return tuple(folder + name for name in names for folder in ("siqa/", ""))
+
+
 _XCOPA_FILES = (
     "{split}-{language}.jsonl",
     "data/{language}/{split}.{language}.jsonl",
@@ -130,15 +138,15 @@ _XCOPA = Benchmark(
     score_dev=score_choices,
     training=Training(
         name="copa",
-        files={"english": ("train-en.jsonl", "COPA/train.jsonl")},
-        dev=("val-en.jsonl", "COPA/val.jsonl"),
+        files={"english": ("train-en.jsonl", "train.en.jsonl", "COPA/train.jsonl")},
+        dev=("val-en.jsonl", "val.en.jsonl", "COPA/val.jsonl"),
         target_dev=_with_split(_XCOPA_FILES, "val"),
         recipe=_PAIRS,
         source=f"{_XTREME_R} (train_xcopa.sh)",
         before=Training(
             name="social-iqa",
-            files={"english": ("siqa/socialiqa-train-dev/train.jsonl", "socialiqa-train-dev/train.jsonl")},
-            dev=("siqa/socialiqa-train-dev/dev.jsonl", "socialiqa-train-dev/dev.jsonl"),
+            files={"english": _siqa("train.jsonl", "trn")},
+            dev=_siqa("dev.jsonl", "dev"),
             target_dev=(),
             recipe=_PAIRS,
             source=f"{_XTREME_R} (train_xcopa.sh)",

@@ -17,16 +17,24 @@ from weam_fairseq.evaluation.word_similarity import measure_word_similarity
 
 # A gold set goes by its pair, or, given as a language, by the file's own name: `--languages en-fr,ro-en`.
 _ALIGNMENT_NAMES = ("{split}.{pair}", "{pair}.{split}", "{pair}", "{language}.{split}", "{language}")
+_ALIGNMENT_SETS = (
+    "github.com/neulab/awesome-align, README (de-en, en-fr, ro-en, ja-en, zh-en); github.com/SapienzaNLP/XL-WA (en-es, "
+    "en-ru and others); web.eecs.umich.edu/~mihalcea/wpt05 (en-hi)"
+)
 _ALIGNMENT_FILES = tuple(tuple(f"{name}.{suffix}" for name in _ALIGNMENT_NAMES) for suffix in ("src-tgt", "gold"))
 
 
 def _bucc_files(split: str, published: str) -> tuple[tuple[str, ...], ...]:
-    """Source, English and gold, as XTREME's download names them, or as BUCC does, beside each other or in a folder."""
+    """Source, English and gold, as XTREME's download names them (in `bucc2018`), or as BUCC does, beside each other or
+    in a folder.
+    """
     return tuple(
         (
             f"{{language}}-en.{split}.{side}",
+            f"bucc2018/{{language}}-en.{split}.{side}",
             f"{{language}}-en.{published}.{side}",
             f"{{language}}-en/{{language}}-en.{published}.{side}",
+            f"bucc2018/{{language}}-en/{{language}}-en.{published}.{side}",
         )
         for side in ("{language}", "en", "gold")
     )
@@ -101,6 +109,7 @@ TASKS: tuple[Task, ...] = (
         metric="aer",
         needs_head=False,
         citation="Och & Ney 2003 (AER); Jalili Sabet et al. 2020 (argmax)",
+        published=_ALIGNMENT_SETS,
     ),
     Task(
         name="word-similarity",
@@ -112,5 +121,7 @@ TASKS: tuple[Task, ...] = (
         metric="auc",
         needs_head=False,
         citation="Yang et al. 2021 (WEAM)",
+        published=_ALIGNMENT_SETS,
+        uses_seed=True,
     ),
 )
