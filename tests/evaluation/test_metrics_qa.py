@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from weam_fairseq.errors import InputError
+from weam_fairseq.evaluation import score as weam_score
 from weam_fairseq.evaluation.metrics.mlqa import LANGUAGES, mlqa_scores
 from weam_fairseq.evaluation.metrics.mlqa import normalize as normalize_mlqa
 from weam_fairseq.evaluation.metrics.squad import normalize as normalize_squad
@@ -83,18 +85,47 @@ GOLDEN = [f"mlqa-{language}" for language in LANGUAGES] + [
 ]
 
 
+# Predictions with the results of mlqa_evaluation_v1.py and of SQuAD v1.1's evaluate script. They are not part of the
+# repository: WEAM_TEST_DATA names the folder that holds golden_scores.
+DATA = Path(os.environ.get("WEAM_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+needs_golden = pytest.mark.skipif(
+    not (DATA / "golden_scores").is_dir(), reason=f"no {DATA / 'golden_scores'}: set WEAM_TEST_DATA"
+)
+
+
+def golden(name: str) -> list[dict[str, Any]]:
+    items = json.loads((DATA / "golden_scores" / f"{name}.json").read_bytes())["items"]
+    assert len(items) == 120
+    return items
+
+
+@needs_golden
+@pytest.mark.parametrize("name", GOLDEN)
+def test_weam_score_is_equal_to_the_official_scorers(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = golden(name)
+    kind, language = name.split("-")
+    qas = [{"id": each["id"], "answers": [{"text": text} for text in each["gold"]]} for each in items]
+    gold, predictions = tmp_path / "gold.json", tmp_path / "predictions.json"
+    gold.write_text(json.dumps({"data": [{"paragraphs": [{"context": "", "qas": qas}]}]}), encoding="utf-8")
+    predictions.write_text(json.dumps({each["id"]: each["prediction"] for each in items}), encoding="utf-8")
+    task = "mlqa" if kind == "mlqa" else "xquad"
+    files = ["--gold", str(gold), "--predictions", str(predictions), "--language", language]
+    assert weam_score.main([task, *files]) == 0
+    expected = {metric: 100 * sum(each[metric] for each in items) / 120 for metric in ("exact_match", "f1")}
+    assert json.loads(capsys.readouterr().out) == pytest.approx(expected, rel=0, abs=1e-9)
+
+
+@needs_golden
 @pytest.mark.parametrize("name", GOLDEN)
 def test_equal_to_the_official_scorers(name: str) -> None:
-    """Predictions with the results of mlqa_evaluation_v1.py and of SQuAD v1.1's evaluate script."""
-    if "WEAM_TEST_DATA" not in os.environ:
-        pytest.skip("needs WEAM_TEST_DATA, the folder with golden_scores")
-    items = json.loads((Path(os.environ["WEAM_TEST_DATA"]) / "golden_scores" / f"{name}.json").read_bytes())["items"]
-    assert len(items) == 120
+    items = golden(name)
     gold, predictions = {each["id"]: each["gold"] for each in items}, {each["id"]: each["prediction"] for each in items}
     metric, language = name.split("-")
-    score = mlqa_scores(gold, predictions, language) if metric == "mlqa" else squad_scores(gold, predictions)
+    found = mlqa_scores(gold, predictions, language) if metric == "mlqa" else squad_scores(gold, predictions)
     for each in items:
         expected = (100 * each["exact_match"], 100 * each["f1"])
-        assert score.per_question[each["id"]] == pytest.approx(expected, rel=0, abs=1e-9)
-    assert score.f1 == pytest.approx(100 * sum(each["f1"] for each in items) / 120, rel=0, abs=1e-9)
-    assert score.exact_match == pytest.approx(100 * sum(each["exact_match"] for each in items) / 120, rel=0, abs=1e-9)
+        assert found.per_question[each["id"]] == pytest.approx(expected, rel=0, abs=1e-9)
+    assert found.f1 == pytest.approx(100 * sum(each["f1"] for each in items) / 120, rel=0, abs=1e-9)
+    assert found.exact_match == pytest.approx(100 * sum(each["exact_match"] for each in items) / 120, rel=0, abs=1e-9)
