@@ -11,6 +11,7 @@ import pytest
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.hf_folder import checkpoint_hash
 from weam_fairseq.evaluation.scores import read_scores
+from weam_fairseq.evaluation.tasks import TASKS
 
 # The tasks whose data are pairs under any name; the benchmarks have tests of their own.
 PAIR_TASKS = ("sentence-retrieval", "word-retrieval", "masked-pieces")
@@ -41,6 +42,18 @@ def test_default_name_is_the_folder_and_no_file_is_written_unasked(
     assert _call("sentence-retrieval", folder_path, data_dir) == 0
     assert folder_path.name in capsys.readouterr().out
     assert sorted(data_dir.iterdir()) == before
+
+
+@pytest.mark.parametrize("task", PAIR_TASKS)
+def test_bf16_is_in_the_signature_and_near(task: str, folder_path: Path, data_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.jsonl"
+    assert _call(task, folder_path, data_dir, "--out", str(out)) == 0
+    exact = read_scores(out)
+    assert _call(task, folder_path, data_dir, "--out", str(out), "--precision", "bf16") == 0
+    rounded = read_scores(out)
+    assert not any("|precision:" in score.signature for score in exact)
+    assert all("|precision:bf16|" in score.signature for score in rounded)
+    assert [score.n for score in rounded] == [score.n for score in exact]
 
 
 def _fails(capsys: pytest.CaptureFixture[str], message: str, code: int) -> None:
@@ -130,6 +143,9 @@ def test_gold_link_outside_its_sentence(folder_path: Path, data_dir: Path, capsy
         (["--languages", "de,en"], "which is the source language"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--seed", "-1"], "--seed must be 0 or more"),
+        (["--epochs", "3", "--oracle"], "--oracle, --epochs would change nothing: masked-pieces is measured as"),
+        (["--train-file", "x.tsv"], "--train-file would change nothing"),
+        (["--train-on", "translate-train"], "--train-on would change nothing"),
     ],
 )
 def test_bad_options(
@@ -143,6 +159,10 @@ def test_cut_sentences_are_said(
 ) -> None:
     assert _call("sentence-retrieval", make_folder(max_positions=6), data_dir) == 0
     assert "en-de: 16 sentences were longer than the model takes and were read in parts" in capsys.readouterr().err
+
+
+def test_every_task_says_whom_to_cite_and_where_its_data_is_published() -> None:
+    assert [task.name for task in TASKS if not task.published or not task.citation] == []
 
 
 def test_help_needs_neither_torch_nor_transformers_nor_fairseq() -> None:

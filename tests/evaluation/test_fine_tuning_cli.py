@@ -143,6 +143,20 @@ def test_xcopa_starts_from_social_iqa_unless_told_otherwise(folder_path: Path, t
     assert _call("xcopa", folder_path, data, out) == 2
 
 
+def test_lines_that_another_recipe_replaces_are_said(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    _scores("xnli", folder_path, data, out)
+    _scores("xnli", folder_path, data, out)
+    assert "replaced" not in capsys.readouterr().err
+    assert len(_scores("xnli", folder_path, data, out, "--epochs", "1", "--select", "last")) == 1
+    said = capsys.readouterr().err
+    assert f"1 older lines of xnli (de accuracy) of {folder_path.name}, seed 1, were replaced: " in said
+    assert "recipe was lr0.01,ep3,bs8,len32,warm0,wd0,fp32, is lr0.01,ep1," in said
+    assert "select was dev:" in said
+
+
 def test_oracle_stands_apart(folder_path: Path, tmp_path: Path) -> None:
     data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
     plain = _scores("xnli", folder_path, data, out)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ ROWS: dict[str, tuple[dict[str, Any], Any]] = {
 def test_a_row_comes_back_from_the_reader(task: str, tmp_path: Path) -> None:
     row, example = ROWS[task]
     source = hub.SOURCES[task]
-    path = tmp_path / source.file.format(split="test", language="de")
+    path = tmp_path / f"test-de{Path(source.file).suffix}"
     path.write_text(source.text([row, row], lambda column: NAMES[column]), encoding="utf-8")
     assert find_by_name(TASKS, task).read(path, language="de") == [example, example]
 
@@ -55,9 +56,7 @@ def test_questions_come_back_from_the_reader(task: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", hub.SOURCES)
 def test_the_files_have_names_that_the_task_finds(task: str) -> None:
-    names = find_by_name(TASKS, task).files[0]
-    shown = [name.replace("{context}", "{language}").replace("{question}", "{language}") for name in names]
-    assert hub.SOURCES[task].file in shown
+    assert hub.SOURCES[task].file in find_by_name(TASKS, task).files[0]
 
 
 def test_from_a_local_folder_through_the_library(folder_path: Path, tmp_path: Path) -> None:
@@ -97,5 +96,84 @@ def test_without_the_library(
     words = ["--model", str(folder_path), "--data", "hub:", "--languages", "de", "--out", str(tmp_path / "s.jsonl")]
     assert main(["xnli", *words]) == 2
     assert "--data hub: needs the package datasets: pip install datasets" in capsys.readouterr().err
-    with pytest.raises(InputError, match="udpos cannot be read from the Hub; these can: xnli, pawsx"):
-        hub.folder_of("udpos", "hub:", ["de"], "test", tmp_path)
+
+
+@pytest.mark.parametrize("task", ["udpos", "tatoeba"])
+def test_a_task_that_the_hub_does_not_serve_is_said_first(
+    task: str, folder_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is asked of --out, which such a task would not need."""
+    assert main([task, "--model", str(folder_path), "--data", "hub:", "--languages", "de"]) == 2
+    assert f"{task} cannot be read from the Hub; these can: xnli, pawsx" in capsys.readouterr().err
+
+
+class FakeHub:
+    """`datasets` with one question for every data set; what was asked of it stands in `asked`."""
+
+    __spec__ = ModuleSpec("datasets", None)  # transformers looks for it
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+
+    def load_dataset(self, name: str, config: str, split: str) -> list[dict[str, Any]]:
+        self.asked.append((name, config, split))
+        texts = {"question": "what was left open", "context": f"{name} {config} {split}: the door"}
+        answers = {"text": ["the door"], "answer_start": [len(texts["context"]) - 8]}
+        return [{"id": f"{split}{number}", **texts, "answers": answers} for number in range(2)]
+
+
+@pytest.fixture
+def fake_hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    fake = FakeHub()
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    return fake
+
+
+def test_squad_comes_along_for_the_tasks_that_are_trained_on_it(
+    folder_path: Path, tmp_path: Path, fake_hub: FakeHub
+) -> None:
+    out = tmp_path / "scores.jsonl"
+    words = ["--model", str(folder_path), "--data", "hub:", "--out", str(out), *QUICK]
+    assert main(["mlqa", *words, "--languages", "de,en-de"]) == 0
+    squad = [("rajpurkar/squad", "plain_text", split) for split in ("train", "validation")]
+    tests = [("facebook/mlqa", config, "test") for config in ("mlqa.de.de", "mlqa.en.de")]
+    assert fake_hub.asked == tests + squad
+    assert [score.language for score in read_scores(out)] == ["de", "de", "en-de", "en-de"]
+    assert main(["mlqa", *words, "--languages", "de"]) == 0
+    assert len(fake_hub.asked) == 4  # all is there
+
+
+def test_nothing_is_asked_for_that_the_users_files_stand_for(tmp_path: Path, fake_hub: FakeHub) -> None:
+    hub.folder_of("xquad", "hub:", ["de"], "test", (), tmp_path)
+    hub.folder_of("xquad", "hub:other/xquad", ["de"], "test", ("dev",), tmp_path)
+    assert fake_hub.asked == [
+        ("google/xquad", "xquad.de", "validation"),
+        ("other/xquad", "xquad.de", "validation"),
+        ("rajpurkar/squad", "plain_text", "validation"),
+    ]
+
+
+def test_xcopa_has_no_training_data_there_which_is_said_before_anything_is_loaded(
+    folder_path: Path, tmp_path: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", str(folder_path), "--data", "hub:", "--languages", "et", "--out", str(tmp_path / "s.jsonl")]
+    assert main(["xcopa", *words]) == 2
+    assert "xcopa on the Hub comes without the English data that it is trained on: also" in capsys.readouterr().err
+    assert fake_hub.asked == []
+
+
+def test_a_data_set_that_is_a_program_is_refused_in_one_sentence(
+    tmp_path: Path, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Dataset scripts are no longer supported, but found mlqa.py\nmore")
+
+    monkeypatch.setattr(fake_hub, "load_dataset", refuse)
+    sentence = r"no test data of facebook/mlqa, configuration mlqa\.de\.de: Dataset scripts .* mlqa\.py\. Give"
+    with pytest.raises(InputError, match=sentence):
+        hub.folder_of("mlqa", "hub:", ["de"], "test", (), tmp_path)
+
+
+def test_rows_without_gold_are_refused() -> None:
+    with pytest.raises(InputError, match="label -1: this split comes without its gold"):
+        hub.SOURCES["xnli"].text([{"premise": "a", "hypothesis": "b", "label": -1}], lambda column: NAMES[column])

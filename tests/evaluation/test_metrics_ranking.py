@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from weam_fairseq.errors import InputError
-from weam_fairseq.evaluation.metrics.mining import best_threshold, mining_f1
+from weam_fairseq.evaluation.metrics import mining
+from weam_fairseq.evaluation.metrics.mining import best_threshold, mining_f1, mining_shares
 from weam_fairseq.evaluation.metrics.ranking import average_precision, mean_average_precision
 
 
@@ -54,5 +55,16 @@ def test_the_threshold_stands_between_the_last_pair_taken_and_the_next() -> None
     tied = {("a", "1"): 1.0, ("x", "9"): 1.0, ("b", "2"): 0.5}
     assert best_threshold(tied, [("a", "1")]) == pytest.approx(0.75)
     assert best_threshold({("a", "1"): 1.0}, [("a", "1")]) == 1.0
-    with pytest.raises(InputError, match="none of the scored pairs"):
-        best_threshold(scored, [("q", "q")])
+    assert best_threshold(scored, [("q", "q")]) is None
+
+
+def test_mining_shares_sum_to_f1(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold = {("a", "1"), ("b", "2"), ("z", "9")}  # z stands twice in the text, and so is not among what was mined
+    found = [("a", "1"), ("b", "9"), ("c", "3")]
+    rows = [tuple(row.values()) for row in mining_shares(["a", "b", "c", "d"], gold, found)]
+    assert rows == [(0, 1, 1, 1), (1, 0, 1, 1), (2, 0, 1, 0), (3, 0, 0, 0), (4, 0, 0, 1)]
+    assert mining_f1(gold, found).f1 == pytest.approx(200 * 1 / (3 + 3))
+    monkeypatch.setattr(mining, "MOST_ITEMS", 2)  # then three sentences make an item
+    assert [tuple(row.values()) for row in mining_shares(["a", "b", "c", "d"], gold, found)] == [
+        *((0, 1, 3, 2), (1, 0, 0, 1)),
+    ]

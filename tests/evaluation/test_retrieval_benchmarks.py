@@ -23,7 +23,9 @@ from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool
 from weam_fairseq.evaluation.layers import fixed_layer
 from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.printed import print_warnings
 from weam_fairseq.evaluation.retrieval_benchmarks import TASKS
+from weam_fairseq.evaluation.scores import make_score
 from weam_fairseq.evaluation.tatoeba import measure_tatoeba, read_tatoeba
 from weam_fairseq.evaluation.word_alignment import GoldLinks
 from weam_fairseq.evaluation.word_similarity import (
@@ -151,6 +153,24 @@ def test_bucc_takes_its_threshold_from_dev(
     assert on_dev["f1"] > 0.0
     assert (found.value, found.n) == (pytest.approx(on_test["f1"]), 3)
     assert on_test["precision"] == pytest.approx(found.detail["precision"])
+    items = items_of(found)
+    correct, predicted, wanted = (sum(row[name] for row in items) for name in ("correct", "predicted", "gold"))
+    assert (len(items), wanted) == (6, 3)
+    assert found.value == pytest.approx(200 * correct / (predicted + wanted))
+
+
+def test_bucc_without_a_right_pair_on_dev_is_measured_and_said(
+    folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The only gold pair of dev is one that no model finds: its sentence stands twice, and so is left out.
+    source = "de-1\tthe town\nde-2\tthe town\nde-3\topen\n"
+    files = {"dev.de": source, "dev.en": "en-1\tthe town\nen-2\topen\n", "dev.gold": "de-1\ten-1\n"}
+    data = read_bucc(*bucc(tmp_path, **files))
+    french, german = BY_NAME["bucc"].measure(folder, {"fr": data, "de": data}, setting)
+    assert (german.detail["threshold"], german.detail["dev_f1"], german.detail["dev_pairs_wrong"]) == (None, 0.0, 1)
+    assert german.value == french.value
+    print_warnings([make_score(german, task="bucc", model="m", checkpoint="c", data="d", seed=1, versions={})])
+    assert "de: 1 pairs were mined from dev and none is right, so that no threshold could" in capsys.readouterr().err
 
 
 def words(text: str) -> list[str]:
@@ -208,6 +228,17 @@ def test_word_similarity_of_equal_sentences(folder: Folder, setting: Setting) ->
     assert found.detail["linked"] == pytest.approx([100.0] * 3, abs=1e-3)
     assert all(random < 100 for random in found.detail["random"])
     assert found.detail["above_same_sentence"] == [100.0] * 3
+    assert found.detail["links_without_neighbour"] == 0
+
+
+def test_word_similarity_without_another_word_in_any_sentence_has_null_and_no_nan(
+    folder: Folder, setting: Setting
+) -> None:
+    pairs = [GoldPair([one], [other], links((0, 0))) for one, other in (("town", "töwn"), ("open", "öpen"))]
+    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, [], 0)}, setting)
+    assert found.detail["same_sentence"] == found.detail["above_same_sentence"] == [None] * 3
+    assert found.detail["links_without_neighbour"] == 2
+    json.dumps(found.detail, allow_nan=False)
 
 
 def test_what_is_drawn_for_word_similarity() -> None:

@@ -1,6 +1,7 @@
 """The scores file: signatures, replacement, and what an interruption leaves."""
 
 import json
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation.measurement import Measurement
-from weam_fairseq.evaluation.scores import Score, make_score, read_scores, write_scores
+from weam_fairseq.evaluation.scores import Score, make_score, measured_otherwise, read_scores, write_scores
 
 
 def _score(value: float = 50.0, language: str = "en-de", model: str = "weam", seed: int = 1) -> Score:
@@ -37,6 +38,27 @@ def test_written_scores_read_back_and_older_ones_are_replaced(tmp_path: Path) ->
     write_scores(file, [_score(30), _score(40, seed=2), _score(50, model="tlm")])
     assert [score.value for score in read_scores(file)] == [20, 30, 40, 50]
     assert [path.name for path in file.parent.iterdir()] == ["scores.jsonl"]
+
+
+def test_replaced_lines_come_back_with_what_differs(tmp_path: Path) -> None:
+    file = tmp_path / "scores.jsonl"
+    old = _score(10)
+    assert write_scores(file, [old]) == []
+    other = replace(old, signature=old.signature.replace("layer:dev-best", "layer:8of12").replace("2.13.0", "2.14.0"))
+    assert write_scores(file, [other]) == [old]
+    assert measured_otherwise(old, other) == {"layer": ("dev-best", "8of12")}
+    assert measured_otherwise(old, old) == {}
+
+
+@pytest.mark.parametrize(
+    "score", [replace(_score(), value=float("nan")), replace(_score(), detail={"layers": [1.0, float("inf")]})]
+)
+def test_a_number_that_is_none_is_not_written(tmp_path: Path, score: Score) -> None:
+    file = tmp_path / "scores.jsonl"
+    write_scores(file, [_score(10)])
+    with pytest.raises(InputError, match="sentence-retrieval en-de accuracy@1 of weam: a number .* is not finite"):
+        write_scores(file, [_score(20, "en-zh"), score])
+    assert [each.value for each in read_scores(file)] == [10]
 
 
 @pytest.mark.parametrize("line", ['{"task": "x"', '{"task": "x"}', "[1]"])

@@ -1,7 +1,9 @@
 """BUCC: find the translated sentences of two collections (F1). The threshold is chosen on dev, F1 is that of test.
 
 Sentences are the mean of their pieces' states at a fixed layer (layers.py); pairs are mined with a margin (mining.py).
-XTREME takes what BUCC calls sample data as dev and its training data as test, and so does this.
+XTREME takes what BUCC calls sample data as dev and its training data as test, and so does this. Where no pair mined
+from dev is right, every threshold is as good: then all pairs mined from test are taken, as XTREME does, and that is
+counted.
 """
 
 from __future__ import annotations
@@ -12,19 +14,15 @@ from weam_fairseq.evaluation.bucc_files import Bucc, BuccSplit, Collection
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.metrics.mining import IdPair, best_threshold, mining_f1
+from weam_fairseq.evaluation.metrics.mining import IdPair, best_threshold, mining_f1, mining_shares
 from weam_fairseq.evaluation.mining import mine
-from weam_fairseq.evaluation.predictions import write_lines
+from weam_fairseq.evaluation.predictions import write_items, write_lines
 from weam_fairseq.evaluation.retrieval import unit_rows
 from weam_fairseq.evaluation.sentence_vectors import SentenceVectors, sentence_vectors
 
 
 def measure_bucc(folder: Folder, data: Mapping[str, Bucc], setting: Setting) -> list[Measurement]:
-    """One measurement a language.
-
-    Raises:
-        InputError: no pair that was mined from dev is right, so that no threshold can be chosen.
-    """
+    """One measurement a language."""
     return [_measure_language(folder, each, setting, language) for language, each in data.items()]
 
 
@@ -34,9 +32,10 @@ def _measure_language(folder: Folder, data: Bucc, setting: Setting, language: st
     dev, _ = _scored_pairs(folder, data.dev, layer, setting, f"bucc {language} dev")
     threshold = best_threshold(dev, data.dev.gold)
     scored, split = _scored_pairs(folder, data.test, layer, setting, f"bucc {language} test")
-    taken = [pair for pair, score in scored.items() if score >= threshold]
+    taken = _above(scored, threshold)
     result = mining_f1(data.test.gold, taken)
     write_lines(setting, "bucc", language, ("\t".join(pair) for pair in taken), "tsv")
+    items = write_items(setting, "bucc", language, mining_shares(data.test.source.ids, data.test.gold, taken))
     return Measurement(
         language=language,
         split=setting.split,
@@ -47,11 +46,13 @@ def _measure_language(folder: Folder, data: Bucc, setting: Setting, language: st
             "precision": result.precision,
             "recall": result.recall,
             "threshold": threshold,
-            "dev_f1": mining_f1(data.dev.gold, [pair for pair, score in dev.items() if score >= threshold]).f1,
+            "dev_f1": mining_f1(data.dev.gold, _above(dev, threshold)).f1,
+            "dev_pairs_wrong": len(dev) if threshold is None else 0,
             "layer": layer,
             "sentences": [len(data.test.source.ids), len(data.test.english.ids)],
             "repeated_left_out": data.test.source.repeated + data.test.english.repeated,
             "sentences_split": split,
+            **items,
         },
         method={
             "lang": language,
@@ -62,6 +63,10 @@ def _measure_language(folder: Folder, data: Bucc, setting: Setting, language: st
             "threshold": "dev",
         },
     )
+
+
+def _above(scored: Mapping[IdPair, float], threshold: float | None) -> list[IdPair]:
+    return [pair for pair, score in scored.items() if threshold is None or score >= threshold]
 
 
 def _scored_pairs(

@@ -12,11 +12,12 @@ from pathlib import Path
 from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
-from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser
-from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning
+from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options
+from weam_fairseq.evaluation.data_files import has_split
+from weam_fairseq.evaluation.fine_tuning.recipe import PRECISIONS, FineTuning
 from weam_fairseq.evaluation.hf_folder import hash_files, load_folder, open_folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.printed import format_table, print_warnings
+from weam_fairseq.evaluation.printed import format_table, print_replaced, print_warnings
 from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, write_scores
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import (
@@ -24,6 +25,7 @@ from weam_fairseq.evaluation.tasks import (
     check_language,
     check_split,
     data_files,
+    languages_of,
     languages_there,
     read_data,
 )
@@ -45,11 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     try:
         tasks = [find_by_name(TASKS, name) for name in dict.fromkeys(options.task)]
+        _check_used(tasks, options)
         for task in tasks:
             for seed in _seeds(options, task):
                 new = evaluate(task, options, seed)
                 if options.out is not None:
-                    write_scores(options.out, new)  # at once: the next fine-tuning may take hours
+                    old = write_scores(options.out, new)  # at once: the next fine-tuning may take hours
+                    print_replaced(options.out, old, new)
                 scores += new
     except (InputError, OSError) as error:
         print(f"weam-evaluate: error: {error}", file=sys.stderr)
@@ -60,8 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _check_used(tasks: Sequence[Task], options: argparse.Namespace) -> None:
+    if any(task.training is not None for task in tasks):
+        return
+    given = training_options(options)
+    if given:
+        names = ", ".join(task.name for task in tasks)
+        raise InputError(
+            f"{', '.join(given)} would change nothing: {names} is measured as the model is, without training. Leave it "
+            "out, or name a task that fine-tunes."
+        )
+
+
 def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Score]:
     """Reads the data first, so that a mistake in it shows before a model is loaded."""
+    from_hub = str(options.data).startswith(hub.PREFIX)
+    if from_hub:
+        hub.check_served(task.name)
     setting = Setting(
         data=options.data,
         languages=(),
@@ -69,19 +88,24 @@ def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Sco
         split=options.split or (task.splits[0] if task.splits else _DEFAULT_SPLIT),
         seed=seed,
         batch_size=DEFAULT_BATCH if options.batch_size is None else options.batch_size,
-        predictions=options.predictions,
+        predictions=_predictions(task, options),
         fine_tuning=_fine_tuning(options) if task.training is not None else None,
     )
-    setting = _from_hub(task, setting, options) if str(options.data).startswith(hub.PREFIX) else setting
+    setting = _from_hub(task, setting, options.languages) if from_hub else setting
     setting = replace(setting, languages=_languages(task, options.languages, setting))
     _check(task, setting)
     files = data_files(task, setting)
+    if not task.splits and options.split is None:
+        without = frozenset(language for language, paths in files.items() if not has_split(setting, paths))
+        setting = replace(setting, without_split=without)
     data = read_data(task, files)
     if task.training is None:
-        folder = load_folder(options.model, options.device, task.needs_head)
+        folder = load_folder(options.model, options.device, task.needs_head, options.precision or PRECISIONS[0])
     else:
         folder = open_folder(options.model, options.device)
     measurements = task.measure(folder, data, setting)
+    if folder.precision != PRECISIONS[0]:  # of encoding; a recipe says its own
+        measurements = [replace(each, method={**each.method, "precision": folder.precision}) for each in measurements]
     hashes = {language: hash_files(list(dict.fromkeys(paths))) for language, paths in files.items()}
     # Some tasks name their figures by the pair; one of the source language comes from all files.
     hashes |= {setting.pair(language): found for language, found in hashes.items()}
@@ -91,7 +115,7 @@ def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Sco
         make_score(
             _with_relative_paths(measurement, options.out),
             task=task.name,
-            model=options.name or options.model.resolve().name,
+            model=_model_name(options),
             checkpoint=folder.checkpoint,
             data=hashes[measurement.language],
             seed=setting.seed,
@@ -109,6 +133,17 @@ def _seeds(options: argparse.Namespace, task: Task) -> list[int]:
     if not seeds or min(seeds) < 0:
         raise InputError(f"--seed must be 0 or more, and --seeds such numbers, but is {options.seeds!r}.")
     return seeds if task.uses_seed else seeds[:1]
+
+
+def _predictions(task: Task, options: argparse.Namespace) -> Path | None:
+    """Beside --out, a folder for each model; what is fine-tuned keeps them with the fine-tuned model (None)."""
+    if options.predictions is not None or options.out is None or task.training is not None:
+        return options.predictions
+    return options.out.parent / "predictions" / _model_name(options).replace("/", "--")
+
+
+def _model_name(options: argparse.Namespace) -> str:
+    return options.name or options.model.resolve().name
 
 
 def _fine_tuning(options: argparse.Namespace) -> FineTuning:
@@ -135,32 +170,39 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
     )
 
 
-def _from_hub(task: Task, setting: Setting, options: argparse.Namespace) -> Setting:
-    """The same with the folder into which the Hub's rows were written."""
-    text = options.languages
-    chosen = list(task.languages or ()) if text == "all" else [part.strip() for part in text.split(",") if part.strip()]
+def _from_hub(task: Task, setting: Setting, text: str) -> Setting:
+    """The same with the folder into which the Hub's rows of these languages were written."""
+    chosen = list(task.languages or ()) if text in ("all", "present") else _named(text)
     check_split(task, setting.split)
     for language in chosen:
         check_language(task, language)
-    work = _fine_tuning(options).work
-    return replace(setting, data=hub.folder_of(task.name, str(options.data), chosen, setting.split, work))
+    choice = setting.fine_tuning
+    assert choice is not None, "all that the Hub serves is fine-tuned"
+    folder = hub.folder_of(task.name, str(setting.data), chosen, setting.split, choice.english, choice.work)
+    return replace(setting, data=folder)
+
+
+def _named(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _languages(task: Task, text: str, setting: Setting) -> tuple[str, ...]:
     """`all` is every language of the benchmark, `present` each that has files; the missing ones are named."""
     if text not in ("all", "present"):
-        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+        return tuple(dict.fromkeys(_named(text)))
     if not setting.data.is_dir():
         raise InputError(f"the data folder {setting.data} is not there. Give --data the evaluation files' folder.")
     there = languages_there(task, setting)
-    missing = [language for language in task.languages or () if language not in there]
+    missing = [language for language in languages_of(task, setting) if language not in there]
     if missing and text == "all":
         have = f"There is for {','.join(there)}: give these, or `present`." if there else "There is for none."
         raise InputError(
             f"{task.name}: {setting.data} has no data (split {setting.split!r}) for {', '.join(missing)}. {have}"
         )
     if not there:
-        raise InputError(f"{task.name}: {setting.data} has data (split {setting.split!r}) for no language.")
+        raise InputError(
+            f"{task.name}: {setting.data} has data (split {setting.split!r}) for no language. Change --split or --data."
+        )
     if missing:
         print(
             f"weam-evaluate: note: {task.name}: no data (split {setting.split!r}) for {', '.join(missing)}.",

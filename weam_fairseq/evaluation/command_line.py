@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.data_files import alternatives
 from weam_fairseq.evaluation.fine_tuning.recipe import PRECISIONS, SELECTIONS, TRAIN_ON
 from weam_fairseq.evaluation.task import Task, Training
@@ -21,6 +22,8 @@ EXAMPLE = """example:
 """
 
 DEFAULT_BATCH = 64
+
+_TRAINING_GROUP = "tasks that fine-tune (defaults: see the task)"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,7 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         type=Path,
         required=True,
-        help="the evaluation files, or all tasks' folders",
+        help="the evaluation files, or all tasks' folders; or hub:NAME, the benchmark under that name on the Hugging "
+        f"Face Hub (hub: alone: its usual name), for {', '.join(hub.SOURCES)} (needs the package datasets)",
     )
     parser.add_argument(
         "--languages",
@@ -47,7 +51,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="target languages; `all`: every language of the task, `present`: each that has data",
     )
     parser.add_argument("--source-language", default="en", help="the other side of every pair (default: en)")
-    parser.add_argument("--split", help="part of the data, as in the files' names (default: the task's first; heldout)")
+    parser.add_argument(
+        "--split",
+        help="part of the data, as in the files' names (default: the task's first; heldout, or - for gold sets whose "
+        "names hold no split)",
+    )
     parser.add_argument(
         *("--seeds", "--seed"),
         metavar="1,2,3",
@@ -62,10 +70,24 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="FILE", type=Path, help="JSON lines file to add the scores to")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default: cpu)")
     parser.add_argument(
-        "--predictions", metavar="DIR", type=Path, help="folder for predictions (default: in the fine-tuned folder)"
+        *("--predictions",),
+        metavar="DIR",
+        type=Path,
+        help="folder for predictions, of this model only (default: in the fine-tuned folder, or `predictions/NAME` "
+        "beside --out)",
     )
-    _add_fine_tuning(parser.add_argument_group("tasks that fine-tune (defaults: see the task)"))
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of training and of encoding; bf16 is by autocast (default: fp32)"
+    )
+    _add_fine_tuning(parser.add_argument_group(_TRAINING_GROUP))
     return parser
+
+
+def training_options(options: argparse.Namespace) -> list[str]:
+    """Those of the options that were given and that only tasks that fine-tune have a use for."""
+    (group,) = (group for group in make_parser()._action_groups if group.title == _TRAINING_GROUP)
+    given = [action for action in group._group_actions if getattr(options, action.dest) != action.default]
+    return [action.option_strings[0] for action in given]
 
 
 def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
@@ -107,7 +129,6 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--doc-stride", type=int, metavar="PIECES", help="between the starts of a context's windows")
     group.add_argument("--warmup", type=int, metavar="UPDATES", help="a tenth of all updates at most")
     group.add_argument("--weight-decay", type=float, help="not of biases and LayerNorm")
-    group.add_argument("--precision", choices=PRECISIONS, help="default: fp32")
     group.add_argument(
         "--save-every", metavar="UPDATES", type=int, default=500, help="an interrupted run goes on from there"
     )

@@ -23,6 +23,10 @@ LANGUAGE_NAMES = {
 }
 
 
+# Stands for a language that is not known yet.
+_ANY = "\0"
+
+
 def alternatives(names: str | tuple[str, ...]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else names
 
@@ -64,6 +68,31 @@ def find_files(setting: Setting, task: str, names: str | tuple[str, ...], langua
             if paths:
                 return paths
     return []
+
+
+def languages_in_names(setting: Setting, task: str, names: str | tuple[str, ...]) -> list[str]:
+    """What stands for the language in the names of the files that are there, for tasks of any language.
+
+    A name goes by the first alternative that it fits: `en-fr.gold` is the pair with `fr`, `ro-en.gold` the language
+    `ro-en`. A dot parts a language from a split, so no language has one.
+    """
+    found = set()
+    for base in (setting.data / task, setting.data):
+        for path in base.iterdir() if base.is_dir() else ():
+            found.add(next((each for name in alternatives(names) if (each := _language_in(path, name, setting))), ""))
+    return sorted(found - {""})
+
+
+def _language_in(path: Path, name: str, setting: Setting) -> str:
+    """Empty where the file's name does not fit."""
+    before, after = fill(name, setting, _ANY).split(_ANY)
+    middle = path.name[len(before) : len(path.name) - len(after)]
+    return middle if path.name == before + middle + after and "." not in middle else ""
+
+
+def has_split(setting: Setting, paths: Sequence[Path]) -> bool:
+    """Whether the files' names say which split they are."""
+    return all(setting.split in path.name.split(".") for path in paths)
 
 
 def is_there(setting: Setting, task: str, files: Sequence[str | tuple[str, ...]], language: str) -> bool:

@@ -155,7 +155,7 @@ def group_states(
     sizes = np.array([len(group) for row in groups for group in row], dtype=np.float32)
     rows = windows(pieces, folder.max_pieces)
     sums: np.ndarray | None = None
-    with torch.inference_mode():
+    with torch.inference_mode(), folder.autocast():
         for indices in _progress(_by_length([len(row) for row in rows], batch_size), label):
             batch = [rows[index] for index in indices]
             # The base model only: the vocabulary projection is the costliest product and is not needed here.

@@ -112,7 +112,7 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
     items = write_items(setting, "word-alignment", language, alignment_shares(gold, links[method, layer]))
     return Measurement(
         language=language if "-" in language else setting.pair(language),
-        split=setting.split,
+        split=setting.split_of(language),
         metric="aer",
         value=score.aer,
         n=sum(len(each.sure) for each in gold),
@@ -131,7 +131,7 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
         },
         method={
             "pair": language if "-" in language else setting.pair(language),
-            "split": setting.split,
+            "split": setting.split_of(language),
             "links": f"{method}-pieces",
             "layer": layer_label(layer, depth),
         },

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
 @dataclass(frozen=True)
 class Folder:
-    """A loaded model. `max_pieces` is the longest input in pieces, special ones included."""
+    """A loaded model. `max_pieces` is the longest input in pieces, special ones included; `precision`: of states."""
 
     path: Path
     model: Any
@@ -30,6 +31,7 @@ class Folder:
     checkpoint: str
     device: str
     max_pieces: int
+    precision: str = "fp32"
 
     @property
     def input_names(self) -> list[str]:
@@ -37,8 +39,13 @@ class Folder:
         accepted = inspect.signature(self.model.base_model.forward).parameters
         return [name for name in self.tokenizer.model_input_names if name in accepted]
 
+    def autocast(self) -> AbstractContextManager[Any]:
+        import torch
 
-def load_folder(path: Path, device: str = "cpu", needs_head: bool = True) -> Folder:
+        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precision: str = "fp32") -> Folder:
     """Loads `path` with AutoModelForMaskedLM and AutoTokenizer.
 
     Raises:
@@ -54,6 +61,7 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True) -> Fol
         checkpoint=checkpoint_hash(path),
         device=device,
         max_pieces=_max_pieces(model.config, tokenizer),
+        precision=precision,
     )
 
 

@@ -2,13 +2,13 @@
 
 The rows go into a folder first and are read from there like any other data: one way through the code, a hash over the
 very bytes that were scored, and no network the second time. It needs the package `datasets`; NAME may also be a
-local folder that `datasets.load_dataset` takes.
+local folder that `datasets.load_dataset` takes. MLQA and XQuAD are trained on SQuAD, which is fetched too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +24,11 @@ class Source(NamedTuple):
 
     Attributes:
         usual: the name that it usually has there.
-        config: the configuration of a language, with {language}.
+        config: the configuration of a language, with {language}, or {context} and {question} (see data_files.fill).
         splits: our split to the Hub's.
-        file: our file's name, with {split} and {language}.
+        file: our file's name, with {split} and the same fields.
         text: (rows, names of a column's classes) to the file's text.
-        english: splits that training and selection need.
+        english: splits of the English data that training and selection need, where they are kept with the benchmark.
     """
 
     usual: str
@@ -44,7 +44,13 @@ Names = Callable[[str], Sequence[str]]
 
 def _nli(rows: Iterable[Row], names: Names) -> str:
     labels = names("label")
-    return _lines(f"{_cell(row['premise'])}\t{_cell(row['hypothesis'])}\t{labels[row['label']]}" for row in rows)
+    return _lines(f"{_cell(row['premise'])}\t{_cell(row['hypothesis'])}\t{_named(labels, row)}" for row in rows)
+
+
+def _named(labels: Sequence[str], row: Row) -> str:
+    if row["label"] < 0:
+        raise InputError("the Hub's rows have the label -1: this split comes without its gold. Give another one.")
+    return labels[row["label"]]
 
 
 def _paws(rows: Iterable[Row], names: Names) -> str:
@@ -99,8 +105,8 @@ SOURCES = {
         *("{split}-{language}.jsonl", _choices, ()),
     ),
     "mlqa": Source(
-        *("facebook/mlqa", "mlqa.{language}.{language}", {"dev": "validation", "test": "test"}),
-        *("{split}/{split}-context-{language}-question-{language}.json", _questions, ()),
+        *("facebook/mlqa", "mlqa.{context}.{question}", {"dev": "validation", "test": "test"}),
+        *("{split}/{split}-context-{context}-question-{question}.json", _questions, ()),
     ),
     "xquad": Source(
         *("google/xquad", "xquad.{language}", {"test": "validation"}),
@@ -115,27 +121,55 @@ SOURCES = {
         *("{split}-{language}.tsv", _entities, _TRAIN_AND_DEV),
     ),
 }
+_SQUAD = Source(
+    *("rajpurkar/squad", "plain_text", {"train": "train", "dev": "validation"}),
+    *("squad/{split}-v1.1.json", _questions, _TRAIN_AND_DEV),
+)
+# Tasks whose English training data is kept elsewhere.
+_TRAINED_ON = {"mlqa": _SQUAD, "xquad": _SQUAD}
 
 
-def folder_of(task: str, data: str, languages: Sequence[str], split: str, work: Path) -> Path:
+def check_served(task: str) -> None:
+    """Raises InputError: the task has no place on the Hub."""
+    if task not in SOURCES:
+        raise InputError(f"{task} cannot be read from the Hub; these can: {', '.join(SOURCES)}. Give --data a folder.")
+
+
+def folder_of(
+    task: str, data: str, languages: Sequence[str], split: str, english: Collection[str], work: Path
+) -> Path:
     """The folder with the files of these languages and of English training, downloaded where they are not there yet.
 
     Args:
         data: `hub:NAME`, or `hub:` for the benchmark's usual name.
+        english: which of `train` and `dev` training and selection need; the user's own files may stand for either.
 
     Raises:
-        InputError: the task has no place on the Hub, `datasets` is not installed, or the Hub has no such data.
+        InputError: the task has no place on the Hub, or its training data none; `datasets` is not installed, or the Hub
+            has no such data.
     """
-    if task not in SOURCES:
-        raise InputError(f"{task} cannot be read from the Hub; these can: {', '.join(SOURCES)}. Give --data a folder.")
+    check_served(task)
     source = SOURCES[task]
+    training = _TRAINED_ON.get(task, source)
+    if english and not training.english:
+        raise InputError(
+            f"{task} on the Hub comes without the English data that it is trained on: also give --train-file FILE, and "
+            "--dev-file FILE, --hold-out N or --select last."
+        )
     name = data.removeprefix(PREFIX) or source.usual
     folder = work / "hub" / task / name.strip("/").replace("/", "--")
-    for each, language in [*((split, language) for language in languages), *((each, "en") for each in source.english)]:
-        path = folder / source.file.format(split=each, language=language)
-        if not path.is_file():
-            _write(path, _download(source, name, each, language))
+    for language in languages:
+        _fetch(source, name, folder, split, language)
+    for each in training.english:
+        if each in english:
+            _fetch(training, name if training is source else training.usual, folder, each, "en")
     return folder
+
+
+def _fetch(source: Source, name: str, folder: Path, split: str, language: str) -> None:
+    path = folder / _filled(source.file, split, language)
+    if not path.is_file():
+        _write(path, _download(source, name, split, language))
 
 
 def _download(source: Source, name: str, split: str, language: str) -> str:
@@ -145,13 +179,21 @@ def _download(source: Source, name: str, split: str, language: str) -> str:
         raise InputError(
             "--data hub: needs the package datasets: pip install datasets. Or give --data a folder."
         ) from None
-    config = source.config.format(language=language)
+    config = _filled(source.config, split, language)
     try:
         rows = datasets.load_dataset(name, config, split=source.splits[split])
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, RuntimeError) as error:  # RuntimeError: a data set that is a program
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"the Hub gives no {split} data of {name}, configuration {config}: {lines[0]}") from None
+        raise InputError(
+            f"the Hub gives no {split} data of {name}, configuration {config}: {lines[0].rstrip('.')}. Give "
+            "--data hub:NAME with another name, or a folder."
+        ) from None
     return source.text(rows, lambda column: _class_names(rows, column))
+
+
+def _filled(text: str, split: str, language: str) -> str:
+    context, _, question = language.partition("-")
+    return text.format(split=split, language=language, context=context, question=question or context)
 
 
 def _class_names(rows: Any, column: str) -> Sequence[str]:

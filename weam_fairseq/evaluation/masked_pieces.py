@@ -129,7 +129,7 @@ def _ranks(folder: Folder, masked: Masked, batch_size: int, label: str) -> np.nd
     import torch
 
     ranks = []
-    with torch.inference_mode():
+    with torch.inference_mode(), folder.autocast():
         batches: Any = tqdm(
             batches_by_length(masked.pieces, batch_size), desc=label, unit="batch", leave=False, disable=None
         )

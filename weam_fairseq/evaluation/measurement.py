@@ -8,6 +8,9 @@ from typing import Any
 
 from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning
 
+# In place of a split's name.
+WHOLE = "-"
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -16,7 +19,8 @@ class Setting:
     Attributes:
         split: the part of the data that is measured, as it stands in the files' names.
         batch_size: sentences encoded at once.
-        predictions: folder for predictions in the benchmark's own format; None is the task's default.
+        predictions: folder for predictions in the benchmark's own format; None is the fine-tuned folder, or nowhere.
+        without_split: languages whose files name no split, where the user named none either.
         fine_tuning: choices for tasks that fine-tune.
     """
 
@@ -28,9 +32,19 @@ class Setting:
     batch_size: int = 64
     predictions: Path | None = None
     fine_tuning: FineTuning | None = None
+    without_split: frozenset[str] = frozenset()
 
     def pair(self, language: str) -> str:
         return f"{self.source_language}-{language}"
+
+    def split_of(self, language: str) -> str:
+        """What a score says of the split: `-` for a set that is published whole."""
+        return WHOLE if language in self.without_split else self.split
+
+    def stem(self, task: str, language: str) -> str:
+        """How the names of a task's files of predictions begin."""
+        parts = (task, self.split_of(language), language)
+        return ".".join(part for part in parts if part != WHOLE)
 
 
 @dataclass(frozen=True)

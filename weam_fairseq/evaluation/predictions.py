@@ -11,12 +11,12 @@ from weam_fairseq.evaluation.measurement import Setting
 
 def write_lines(setting: Setting, task: str, language: str, lines: Iterable[str], suffix: str = "txt") -> None:
     """Writes `{task}.{split}.{language}.{suffix}`, if predictions were asked for."""
-    _write(setting, f"{task}.{setting.split}.{language}.{suffix}", "".join(f"{line}\n" for line in lines))
+    _write(setting, f"{setting.stem(task, language)}.{suffix}", "".join(f"{line}\n" for line in lines))
 
 
 def write_rankings(setting: Setting, task: str, language: str, rankings: Mapping[str, Sequence[str]]) -> None:
     """Writes `{task}.{split}.{language}.json`, `{query: [candidate, …]}`, if predictions were asked for."""
-    _write(setting, f"{task}.{setting.split}.{language}.json", json.dumps(rankings, ensure_ascii=False) + "\n")
+    _write(setting, f"{setting.stem(task, language)}.json", json.dumps(rankings, ensure_ascii=False) + "\n")
 
 
 def write_items(setting: Setting, task: str, language: str, items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -26,7 +26,7 @@ def write_items(setting: Setting, task: str, language: str, items: Iterable[Mapp
     """
     if setting.predictions is None:
         return {}
-    name = f"{task}.{setting.split}.{language}.items.jsonl"
+    name = f"{setting.stem(task, language)}.items.jsonl"
     _write(setting, name, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
     return {"items": str(setting.predictions / name)}
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from weam_fairseq.evaluation.scores import Score
+from weam_fairseq.evaluation.scores import Score, measured_otherwise
 
 # What to say of counts that a task leaves in a score's detail.
 _REMARKS = {
     "sentences_cut": "sentences were longer than the model takes and were cut",
     "sentences_split": "sentences were longer than the model takes and were read in parts",
     "repeated_left_out": "sentences stand there more than once and were left out",
+    "dev_pairs_wrong": "pairs were mined from dev and none is right, so that no threshold could be chosen and all "
+    "pairs mined from test were taken",
     "links_left_out": "entries of the gold file are no links",
     "links_outside": "gold links point outside their sentences and can be hit by none",
     "links_without_pieces": "links were left out because a word of theirs has no pieces",
+    "links_without_neighbour": "links have no other word in their sentence to be compared with",
     "sentences_without_masks": "sentences had no piece to mask",
     "pairs_cut": "pairs were longer than --max-length and were cut",
     "choices_cut": "choices with their prompt were longer than --max-length and were cut",
@@ -79,6 +83,24 @@ def _remark(detail: Mapping[str, Any]) -> str:
     if "oracle" in detail:
         parts.append(f"target-dev oracle: epoch {detail['oracle']['epoch']}")
     return ", ".join(parts)
+
+
+def print_replaced(path: Path, old: Sequence[Score], new: Sequence[Score]) -> None:
+    """Says which lines of the scores file went for ones that were measured in another way, once for each difference."""
+    by_key = {score.key: score for score in new}
+    said: dict[tuple[str, int, str], list[str]] = {}
+    for score in old:
+        parts = measured_otherwise(score, by_key[score.key])
+        told = "; ".join(f"{name} was {was or 'none'}, is {now or 'none'}" for name, (was, now) in parts.items())
+        if told:
+            said.setdefault((score.model, score.seed, told), []).append(f"{score.language} {score.metric}")
+    for (model, seed, told), figures in said.items():
+        print(
+            f"weam-evaluate: note: {path}: {len(figures)} older lines of {new[0].task} ({figures[0]}"
+            f"{', …' if len(figures) > 1 else ''}) of {model}, seed {seed}, were replaced: {told}. Give another --name "
+            "or --out to keep both.",
+            file=sys.stderr,
+        )
 
 
 def print_warnings(scores: Sequence[Score]) -> None:

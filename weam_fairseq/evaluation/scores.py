@@ -20,6 +20,8 @@ from weam_fairseq import __version__
 from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation.measurement import Measurement
 
+_VERSIONS = ("v", "transformers", "torch")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -117,23 +119,53 @@ def read_scores(path: Path) -> list[Score]:
     return scores
 
 
-def write_scores(path: Path, scores: Sequence[Score]) -> None:
+def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
     """Adds `scores` to the file, in place of older lines with the same key, all of them or none.
 
     The file is written beside and renamed, under a lock on its folder: an interruption leaves the old file, and two
     evaluations that end together lose nothing.
+
+    Returns:
+        The older lines that went.
+
+    Raises:
+        InputError: a number is not finite, which JSON does not have.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         new = {score.key for score in scores}
-        kept = [score for score in read_scores(path) if score.key not in new] if path.exists() else []
+        old = read_scores(path) if path.exists() else []
+        kept = [json.dumps(asdict(score), ensure_ascii=False) + "\n" for score in old if score.key not in new]
+        lines = [*kept, *map(_line, scores)]
         beside = path.with_name(path.name + ".part")
         with beside.open("w", encoding="utf-8", newline="\n") as file:
-            for score in [*kept, *scores]:
-                file.write(json.dumps(asdict(score), ensure_ascii=False) + "\n")
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    return [score for score in old if score.key in new]
+
+
+def measured_otherwise(old: Score, new: Score) -> dict[str, tuple[str, str]]:
+    """The parts of the signatures that differ, each as it was and as it is; versions of programs are none."""
+    was, now = _parts(old), _parts(new)
+    names = [name for name in {**was, **now} if name not in _VERSIONS]
+    return {name: (was.get(name, ""), now.get(name, "")) for name in names if was.get(name) != now.get(name)}
+
+
+def _parts(score: Score) -> dict[str, str]:
+    pairs = (part.partition(":") for part in score.signature.split("|")[1:])
+    return {name: value for name, _, value in pairs}
+
+
+def _line(score: Score) -> str:
+    try:
+        return json.dumps(asdict(score), ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise InputError(
+            f"{score.task} {score.language} {score.metric} of {score.model}: a number of the score or of its detail is "
+            "not finite, so the score was not written. Look for a training that diverged."
+        ) from None
 
 
 @contextmanager

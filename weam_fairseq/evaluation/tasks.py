@@ -8,13 +8,15 @@ from typing import Any
 
 from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation import fine_tuned_benchmarks, retrieval_benchmarks
-from weam_fairseq.evaluation.data_files import alternatives, fill, find_files, is_there
+from weam_fairseq.evaluation.data_files import alternatives, fill, find_files, is_there, languages_in_names
 from weam_fairseq.evaluation.masked_pieces import measure_masked_pieces
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.readers import read_linked_pairs, read_pairs
 from weam_fairseq.evaluation.sentence_retrieval import measure_sentence_retrieval
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.word_retrieval import measure_word_retrieval
+
+_ANY_PAIRS = "pairs of your own: this is no published set"
 
 TASKS = (
     Task(
@@ -27,6 +29,7 @@ TASKS = (
         metric="accuracy@1",
         needs_head=False,
         citation="Artetxe & Schwenk 2019 (Tatoeba); Hu et al. 2020 (XTREME)",
+        published=_ANY_PAIRS,
     ),
     Task(
         name="word-retrieval",
@@ -38,6 +41,7 @@ TASKS = (
         metric="precision@1",
         needs_head=False,
         citation="Cao, Kitaev & Klein 2020 (contextual word retrieval)",
+        published=_ANY_PAIRS,
     ),
     Task(
         name="masked-pieces",
@@ -49,6 +53,7 @@ TASKS = (
         metric="accuracy@5",
         needs_head=True,
         citation="Devlin et al. 2019 (masked language model)",
+        published=_ANY_PAIRS,
         uses_seed=True,
     ),
     *fine_tuned_benchmarks.TASKS,
@@ -87,16 +92,15 @@ def read_data(task: Task, files: Mapping[str, list[Path]]) -> dict[str, Any]:
 
 def languages_there(task: Task, setting: Setting) -> list[str]:
     """Languages with all the files of the task."""
+    every = languages_of(task, setting)
+    return [language for language in every if is_there(setting, task.name, task.files, language)]
+
+
+def languages_of(task: Task, setting: Setting) -> list[str]:
+    """The benchmark's languages; where it takes any, those with the first of its files."""
     if task.languages is not None:
-        return [language for language in task.languages if is_there(setting, task.name, task.files, language)]
-    complete: set[str] | None = None
-    for names in task.files:
-        name = alternatives(names)[0].format(split=setting.split, pair=setting.pair("\0"), language="\0")
-        before, after = name.split("\0")
-        there = [path.name for path in setting.data.iterdir()]
-        here = {each[len(before) : -len(after)] for each in there if each.startswith(before) and each.endswith(after)}
-        complete = here if complete is None else complete & here
-    return sorted(complete or ())
+        return list(task.languages)
+    return languages_in_names(setting, task.name, task.files[0])
 
 
 def check_split(task: Task, split: str) -> None:

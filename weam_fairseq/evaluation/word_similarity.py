@@ -40,13 +40,16 @@ class Compared(NamedTuple):
 
 
 class LayerSimilarity(NamedTuple):
-    """Mean cosines × 100, and how often (0–100) a linked pair is nearer than a pair of the other kind."""
+    """Mean cosines × 100, and how often (0–100) a linked pair is nearer than a pair of the other kind.
+
+    What would be a mean over no word of the same sentence is None.
+    """
 
     linked: float
     random: float
-    same_sentence: float
+    same_sentence: float | None
     above_random: float
-    above_same_sentence: float
+    above_same_sentence: float | None
 
 
 def measure_word_similarity(folder: Folder, data: Mapping[str, GoldSet], setting: Setting) -> list[Measurement]:
@@ -68,7 +71,7 @@ def _measure_pairs(folder: Folder, pairs: Sequence[GoldPair], setting: Setting, 
     by_layer = [similarity(*states, compared) for states in zip(source, target, strict=True)]
     return Measurement(
         language=name,
-        split=setting.split,
+        split=setting.split_of(language),
         metric="auc",
         value=by_layer[layer].above_random,
         n=len(compared.source),
@@ -76,11 +79,12 @@ def _measure_pairs(folder: Folder, pairs: Sequence[GoldPair], setting: Setting, 
             "layer": layer,
             **{field: [each[column] for each in by_layer] for column, field in enumerate(LayerSimilarity._fields)},
             "links_without_pieces": left_out,
+            "links_without_neighbour": int((compared.neighbour < 0).sum()),
             "sentences_split": source_long + target_long,
         },
         method={
             "pair": name,
-            "split": setting.split,
+            "split": setting.split_of(language),
             "links": "sure-without-copies",
             "pool": "mean",
             "layer": layer_label(layer, depth),
@@ -148,9 +152,9 @@ def similarity(source: np.ndarray, target: np.ndarray, compared: Compared) -> La
     return LayerSimilarity(
         linked=100.0 * float(linked.mean()),
         random=100.0 * float(drawn.mean()),
-        same_sentence=100.0 * float(beside.mean()) if has.any() else float("nan"),
+        same_sentence=100.0 * float(beside.mean()) if has.any() else None,
         above_random=area_under_curve(linked, drawn),
-        above_same_sentence=area_under_curve(linked[has], beside) if has.any() else float("nan"),
+        above_same_sentence=area_under_curve(linked[has], beside) if has.any() else None,
     )
 
 

@@ -107,6 +107,13 @@ class FineTuning:
     values: dict[str, object] = field(default_factory=dict)
     save_every: int = 500
 
+    @property
+    def english(self) -> tuple[str, ...]:
+        """What is needed of the task's own English data; the user's files stand for the rest."""
+        train = () if self.train_files else ("train",)
+        dev = () if self.dev_files or self.hold_out or self.select == "last" else ("dev",)
+        return train + dev
+
     def check(self) -> None:
         """Raises InputError: two choices contradict each other."""
         if self.train_files and self.train_on != "english":

@@ -64,7 +64,7 @@ def training_files(task: str, training: Training, setting: Setting, language: st
     if choice.train_on not in training.files:
         raise InputError(
             f"{task} has no --train-on {choice.train_on}; it has {', '.join(training.files)}. "
-            "Published translations exist for xnli and mlqa only."
+            "Published translations are read for xnli, pawsx and mlqa."
         )
     wanted = "en" if choice.train_on == "english" else language.split("-")[0]
     names = training.files["english" if wanted == "en" else choice.train_on]
