@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.errors import InputError
-from weam_fairseq.evaluation import score
+from weam_fairseq.evaluation import score, tasks
 
 
 def weam_score(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -200,6 +200,16 @@ def test_gold_that_is_none(run, task: str, gold: str, sentence: str) -> None:  #
 def test_every_mistake_names_a_file(run) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=r"predictions against .*gold: there are 1 gold labels but 2"):
         run("xnli", "a\n", "a\nb\n")
+
+
+@pytest.mark.parametrize("task", score.FROM_STATES)
+def test_a_task_without_predictions_is_said_to_be_one(run, task: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=f"{task} has no predictions to score: .* Give weam-evaluate {task} the model"):
+        run(task, "x\n", "x\n")
+
+
+def test_every_task_of_weam_evaluate_is_scored_or_has_nothing_to_score() -> None:
+    assert {task.name for task in tasks.TASKS} == {task.name for task in score.TASKS} | set(score.FROM_STATES)
 
 
 def test_every_task_of_the_table_is_described() -> None:

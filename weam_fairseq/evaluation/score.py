@@ -302,6 +302,9 @@ TASKS = (
     ),
 )
 
+# weam-evaluate's other tasks: their figures come from a model's states, and no file of answers would give them.
+FROM_STATES = ("sentence-retrieval", "word-retrieval", "masked-pieces", "word-similarity")
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -313,6 +316,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the scores. Returns the exit code: 0, or 2 after one sentence on stderr."""
     try:
         options = _parser().parse_args(argv)
+        if options.task in FROM_STATES:
+            raise InputError(
+                f"{options.task} has no predictions to score: its figure comes from a model's states. Give "
+                f"weam-evaluate {options.task} the model."
+            )
         task = find_by_name(TASKS, options.task)
         request = Request(options.gold, options.predictions, options.language, options.missing_as_zero)
         result = score(task, request)
@@ -344,7 +352,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="weam-score",
         description="Scores predictions in a benchmark's own format, without a model. Every number is 0–100.",
-        epilog="tasks:\n" + "\n".join(_describe(task) for task in TASKS) + "\n\n" + EXAMPLE,
+        epilog="tasks:\n"
+        + "\n".join(_describe(task) for task in TASKS)
+        + f"\n\nThere is nothing to score for {', '.join(FROM_STATES)}:\n"
+        + "weam-evaluate takes them from a model's states.\n\n"
+        + EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
