@@ -71,7 +71,10 @@ class PieceTokenizer:
         self.ids = sorted(set(self._rust.get_vocab(with_added_tokens=True).values()))
         self.single, self.pair = self._template("a"), self._template("a", "a")
         if "B" not in self.pair.ids or self.pair.special_pieces == 0:
-            raise InputError(f"{folder} holds a tokenizer that adds no special pieces to a pair of sentences.")
+            raise InputError(
+                f"{folder} must hold a tokenizer that adds special pieces to a pair of sentences, but this one adds "
+                "none. Name another --tokenizer, or train one with --train-tokenizer."
+            )
 
     def pieces_sha256(self) -> str:
         """Hexadecimal digest of the pieces in the order of their ids."""
@@ -96,11 +99,14 @@ class PieceTokenizer:
         missing = [name for name, value in found.items() if value is None]
         if missing:
             raise InputError(
-                f"{folder} holds a tokenizer without the special pieces {', '.join(missing)}; "
-                "a masked language model needs cls, pad, sep, unk and mask."
+                f"{folder} holds a tokenizer without the special pieces {', '.join(missing)}; a masked language model "
+                "needs cls, pad, sep, unk and mask. Add them to the tokenizer, or train one with --train-tokenizer."
             )
         if len(set(found.values())) < len(found):
-            raise InputError(f"{folder} holds a tokenizer whose special pieces share ids: {found}.")
+            raise InputError(
+                f"{folder} must hold a tokenizer whose special pieces have an id each, but they share ids: {found}. "
+                "Give each its own, or train a tokenizer with --train-tokenizer."
+            )
         return {name: int(value) for name, value in found.items() if value is not None}
 
     def _template(self, *sentences: str) -> Template:

@@ -48,7 +48,11 @@ class FastAlignProgram(DirectionalAligner):
     def __init__(self, card: Card | None = None) -> None:
         program = shutil.which("fast_align")
         if program is None:
-            raise InputError(f"The program fast_align{' of this model' if card else ''} must be on the PATH.")
+            raise InputError(
+                f"The program fast_align{' of this model' if card else ''} must be on the PATH, but is not. Install it "
+                f"(github.com/clab/fast_align), or {'train a model' if card else 'align'} with sil-thot's: "
+                "--aligner-implementation sil-thot."
+            )
         self._program, self._card = program, card
         self.by_pair = card is not None
         # The program does not tell its version.
