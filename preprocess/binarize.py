@@ -19,18 +19,19 @@ SPLITS = ("train", "valid")
 # What a data-bin holds of each pair; probs only where the aligner has probabilities.
 PARTS = ("source", "target", "align", "probs", "words.source", "words.target")
 COUNTS = (
-    *("pairs", "word_links", "piece_links"),
+    *("pairs", "word_links", "piece_links", "unlinked", "too_long"),
     *(f"{what}.{side}" for what in ("pieces", "words", "linked") for side in SIDES),
 )
 
 
 @dataclass(frozen=True)
 class Binarization:
-    """What a worker must know."""
+    """What a worker must know. `max_words`: of a side; the aligner gives longer pairs no links."""
 
     work: Work
     pair: str
     space: IdSpace
+    max_words: int | None = None
 
 
 def save_kept(work: Work, pair: str, number: int, first: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
@@ -85,6 +86,9 @@ def binarize(job: tuple[Binarization, int]) -> int:
             arrays[f"{split}.{part}.sizes"] = sizes[chosen].astype(np.int32)
     owner = np.repeat(np.arange(len(linked.link_sizes)), linked.link_sizes)
     counts = {"pairs": int(first.sum()), "word_links": len(found["links"]), "piece_links": len(linked.links)}
+    counts["unlinked"] = int((found["sizes"] == 0).sum())
+    longest = np.maximum(words["source"].sizes, words["target"].sizes)
+    counts["too_long"] = 0 if how.max_words is None else int((longest > how.max_words).sum())
     for column, side in enumerate(SIDES):
         counts[f"pieces.{side}"], counts[f"words.{side}"] = int(pieces[side].sizes.sum()), int(words[side].sizes.sum())
         counts[f"linked.{side}"] = len(np.unique(owner * (1 << 32) + linked.links[:, column]))

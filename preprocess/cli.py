@@ -14,7 +14,7 @@ from .cleaning import Rules
 from .cluster import ClusterOptions, parse_parameters
 from .errors import InputError
 from .inputs import parse_pair_files
-from .options import Options
+from .options import TOKENIZER_SAMPLE, Options
 from .words import KINDS
 
 _EXAMPLE = """\
@@ -37,13 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
-        print(table.render(pipeline.run(_options(_parser().parse_args(argv)))))
+        report = pipeline.run(_options(_parser().parse_args(argv)))
     except InputError as error:
         print(f"weam-preprocess: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"weam-preprocess: {error}. What is done is kept: mend that, and go on with --resume.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("weam-preprocess: interrupted; no data-bin was written.", file=sys.stderr)
+        print("weam-preprocess: interrupted; no data-bin was written. --resume goes on.", file=sys.stderr)
         return 130
+    print(table.render(report))
     return 0
 
 
@@ -85,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--train-tokenizer", choices=tokenizer_folder.TRAINED, help="train one on all pairs; needs --vocab-size"
     )
     parser.add_argument("--vocab-size", type=_positive, metavar="N", help="pieces of the vocabulary that is trained")
+    parser.add_argument("--tokenizer-sample", type=_positive, metavar="N", help=_SAMPLE_HELP)
     links = parser.add_argument_group("links")
     links.add_argument("--aligner", choices=aligners.NAMES, default="eflomal", help=_ALIGNER_HELP)
     links.add_argument(
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--cluster-retries", type=_natural, metavar="N", help=_RETRIES_HELP)
     parser.add_argument("--resume", action="store_true", help="go on with what an interrupted run left behind")
     parser.add_argument("--explain", type=_positive, metavar="N", help="show what became of line N of each pair")
-    parser.add_argument("--seed", type=_natural, default=1, help="for the held-out draw and eflomal (default 1)")
+    parser.add_argument("--seed", type=_natural, default=1, help=_SEED_HELP)
     return parser
 
 
@@ -153,10 +158,18 @@ _PARAMETER_HELP = "for submitit's update_parameters, such as partition=cpu, time
 _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
 _RETRIES_HELP = "how often a Slurm task that failed or was killed is tried again (default 2)"
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
-_TOKENIZER_HELP = "a Hugging Face tokenizer folder, a tokenizer.json, or a WordPiece vocab.txt (taken as cased)"
+_TOKENIZER_HELP = (
+    "a Hugging Face tokenizer folder, a tokenizer.json, a WordPiece vocab.txt (taken as cased) or a SentencePiece "
+    ".model"
+)
+_SAMPLE_HELP = (
+    "sentences that bpe and unigram are trained on, drawn by --seed where there are more (default "
+    f"{TOKENIZER_SAMPLE:,}; all of them are held in memory); wordpiece reads all"
+)
+_SEED_HELP = "for the held-out draw, eflomal and --tokenizer-sample (default 1)"
 _ALIGNER_HELP = (
-    "default eflomal, which has the fewest errors (docs/aligners.md); fast_align takes a fourth of its time or less; "
-    "hmm and encoder give their links probabilities, precomputed those of its file"
+    "default eflomal, which has the fewest errors (docs/aligners.md); fast_align takes about a third of its time or "
+    "less, the program a sixth or less; hmm and encoder give their links probabilities, precomputed those of its file"
 )
 _LINKS_HELP = (
     "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
@@ -190,6 +203,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise InputError("--train-tokenizer needs --vocab-size N, the number of pieces.")
     if arguments.tokenizer and arguments.vocab_size:
         raise InputError("--vocab-size belongs to --train-tokenizer; --tokenizer has the size that it has.")
+    if arguments.tokenizer_sample and arguments.train_tokenizer not in tokenizer_folder.SAMPLED:
+        raise InputError(
+            f"--tokenizer-sample is for --train-tokenizer {' and '.join(tokenizer_folder.SAMPLED)}. Leave it out: no "
+            "other tokenizer needs all sentences in memory."
+        )
     pairs = tuple(parse_pair_files(arguments.pair))
     return Options(
         pairs=pairs,
@@ -197,6 +215,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         tokenizer=arguments.tokenizer,
         train_tokenizer=arguments.train_tokenizer,
         vocab_size=arguments.vocab_size or 0,
+        tokenizer_sample=arguments.tokenizer_sample or TOKENIZER_SAMPLE,
         aligner=arguments.aligner,
         symmetrize=arguments.symmetrize,
         aligner_models=parse_models(arguments.aligner_model, arguments.aligner, [pair.name for pair in pairs]),

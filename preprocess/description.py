@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import align, aligners, manifest
+from . import align, aligners, language_id, manifest, tokenizer_folder
 from .inputs import PairFiles
-from .options import Options
+from .options import Options, languages_of
 from .report import PairReport
 from .words import segmenter
 
@@ -32,15 +32,31 @@ def fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[s
         "options": {name: value for name, value in plain.items() if name not in free},
         "rules": asdict(options.rules),
         "words": options.words,
+        # A segmenter's name has its version; which one a language gets depends on what is installed.
+        "segmenters": {lang: segmenter(lang, options.words.get(lang)).name for lang in _cut_here(options)},
         "given_words": {name: str(file) for name, file in options.given_words.items()},
+        "links": {name: str(file) for name, file in options.links.items()},
         # A version names the very model or program.
         "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
         "save_aligner": options.save_aligner is not None,
         "encoder": asdict(options.encoder) if options.encoder else None,
         "pairs": [[pair.name, [[str(path) for path in part] for part in pair.parts]] for pair in options.pairs],
         "files": [seen(path) for path in files],
-        "versions": manifest.versions(),
+        "versions": versions(options),
     }
+
+
+def _cut_here(options: Options) -> list[str]:
+    """The languages that need a segmenter."""
+    return languages_of(pair for pair in options.pairs if pair.name not in options.given_words)
+
+
+def versions(options: Options) -> dict[str, str]:
+    """Of what the run uses. Segmenters and aligners tell theirs elsewhere."""
+    more = [language_id.PACKAGE] if options.rules.min_language_score is not None else []
+    if options.train_tokenizer in tokenizer_folder.SAMPLED:
+        more.append("sentencepiece")
+    return manifest.versions(*more)
 
 
 def describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
@@ -92,6 +108,7 @@ def describe_options(options: Options) -> dict[str, Any]:
         "tokenizer": options.tokenizer.name if options.tokenizer else None,
         "train_tokenizer": options.train_tokenizer,
         "vocab_size": options.vocab_size or None,
+        "tokenizer_sample": options.tokenizer_sample if options.train_tokenizer in tokenizer_folder.SAMPLED else None,
         "aligner": options.aligner,
         "aligner_models": {name: folder.name for name, folder in sorted(options.aligner_models.items())},
         "save_aligner": options.save_aligner is not None,

@@ -1,4 +1,4 @@
-"""Whole or nothing: a data-bin is written beside its place, as `DATA_BIN.incomplete`, and renamed when it is done."""
+"""Whole or nothing: a folder is written beside its place, as `FOLDER.incomplete`, and renamed when it is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import manifest
+from . import lock, manifest
 from .errors import InputError, Unfinished
 
 log = logging.getLogger(__name__)
@@ -25,25 +25,55 @@ def check(destdir: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def whole_or_nothing(destdir: Path, *, resume: bool = False) -> Iterator[Path]:
-    """Gives the folder to write into. It takes the place of `destdir` only when the block ends without an error.
-
-    resume: what an interrupted run left behind is gone on with, and what an error leaves is kept. What `Unfinished`
-    leaves is always kept.
+def whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """Gives the folder to write into. It takes the place of `folder` only when the block ends without an error; an
+    error leaves nothing.
     """
-    incomplete = _beside(destdir, ".incomplete")
-    if incomplete.exists() and not resume:
-        log.warning("Removing %s, which an interrupted run left behind (--resume goes on with it).", incomplete)
+    incomplete = _beside(folder, ".incomplete")
+    if incomplete.exists():  # of a run that was killed
         shutil.rmtree(incomplete)
-    incomplete.mkdir(parents=True, exist_ok=True)
+    incomplete.mkdir(parents=True)
     try:
         yield incomplete
-    except Exception as error:
-        # An error is said in full, so nothing of it needs to stay; a kill leaves the folder, with its telling name.
-        if not resume and not isinstance(error, Unfinished):
-            shutil.rmtree(incomplete)
+    except Exception:
+        shutil.rmtree(incomplete)
         raise
-    _put_in_place(incomplete, destdir)
+    _put_in_place(incomplete, folder)
+
+
+@contextmanager
+def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
+    """The same for a data-bin, of which what is done may be gone on with.
+
+    Only a plain InputError leaves nothing, and not even that with `resume`: it is said in full, and is no fault of the
+    machine. What a kill, a full disk or an error of ours leaves is kept, and removed by the next run without `resume`.
+
+    Raises InputError where another run is at work in the folder.
+    """
+    incomplete = _beside(destdir, ".incomplete")
+    incomplete.mkdir(parents=True, exist_ok=True)
+    with lock.alone(incomplete):
+        if not resume:
+            _clear(incomplete)
+        try:
+            yield incomplete
+        except InputError as error:
+            if not resume and not isinstance(error, Unfinished):
+                shutil.rmtree(incomplete)
+            raise
+        (incomplete / lock.FILE).unlink()
+        _put_in_place(incomplete, destdir)
+
+
+def _clear(incomplete: Path) -> None:
+    left = [path for path in incomplete.iterdir() if path.name != lock.FILE]
+    if left:
+        log.warning("Removing %s, which an interrupted run left behind (--resume goes on with it).", incomplete)
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _put_in_place(incomplete: Path, destdir: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .cleaning import Rules, mend, strict_lines
+from .work import written
 
 
 def read_excluded(paths: Sequence[Path], rules: Rules) -> frozenset[str]:
@@ -19,3 +21,13 @@ def read_excluded(paths: Sequence[Path], rules: Rules) -> frozenset[str]:
     for text in strict_lines(paths):
         excluded.update(mend(side, rules, Counter()).strip() for side in (text, *text.split("\t")))
     return frozenset(excluded - {""})
+
+
+def write_excluded(excluded: Iterable[str], file: Path) -> None:
+    """For workers, who read it once each."""
+    with written(file) as beside:
+        beside.write_text(json.dumps(sorted(excluded), ensure_ascii=False), encoding="utf-8")
+
+
+def read_written(file: Path) -> frozenset[str]:
+    return frozenset(json.loads(file.read_text(encoding="utf-8")))

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from .cleaning import Rules, clean
 from .corpus import DUPLICATE
+from .given_words import GivenWords
 from .inputs import PairFiles
 from .pieces import PieceTokenizer
-from .prepare import SIDES, read_prepared, read_sentences
+from .prepare import SIDES, Preparation, read_prepared, read_sentences, why_dropped
 from .projection import project_batch
 from .raw import RawReader
 from .spans import select, select_spans, unpack
 from .work import Work, load_arrays
 
+_LINES = 1_000  # that are held at once
+
 
 def render(
-    work: Work,
-    pair: PairFiles,
-    chunks: Sequence[int],
-    line: int,
-    tokenizer: PieceTokenizer,
-    rules: Rules,
-    excluded: Collection[str],
+    how: Preparation, pair: PairFiles, chunks: Sequence[int], line: int, tokenizer: PieceTokenizer, given: Path | None
 ) -> str:
-    """What became of an input line, counted from 1 through all files of the pair; words, links, pieces, piece links."""
+    """What became of an input line, counted from 1 through all files of the pair; words, links, pieces, piece links.
+
+    given: the file of the pair's given words, if it has one.
+    """
+    work = how.work
     for number in chunks:
         prepared = read_prepared(work, pair.name, number)
         place = int(np.searchsorted(prepared.line_idx, line - 1))
@@ -38,7 +38,7 @@ def render(
         if not first[place]:
             return f"{pair.name} line {line:,} was dropped: {DUPLICATE}\n  {texts[0]}\n  {texts[1]}"
         return _explained(work, pair, number, place, line, texts, tokenizer)
-    return _dropped(pair, line, rules, excluded)
+    return _dropped(how, pair, line, given)
 
 
 def _explained(
@@ -83,15 +83,18 @@ def _numbered(items: Sequence[str]) -> str:
     return "  ".join(f"{number}:{item}" for number, item in enumerate(items))
 
 
-def _dropped(pair: PairFiles, line: int, rules: Rules, excluded: Collection[str]) -> str:
-    for chunk in RawReader(pair.parts, 1_000):
+def _dropped(how: Preparation, pair: PairFiles, line: int, given: Path | None) -> str:
+    """The line alone goes through the stage that dropped it, which says why."""
+    words = GivenWords(given) if given is not None else None
+    for chunk in RawReader(pair.parts, _LINES):
+        of_words = words.take(chunk.size) if words is not None else None
         place = line - 1 - chunk.first_line_idx
         if 0 <= place < chunk.size:
-            sides = tuple([side[place]] for side in chunk.sides)
             alone = chunk._replace(
-                first_line_idx=line - 1, first_part_line_idx=chunk.first_part_line_idx + place, sides=sides
+                first_line_idx=line - 1,
+                first_part_line_idx=chunk.first_part_line_idx + place,
+                sides=tuple([side[place]] for side in chunk.sides),
+                given_words=[of_words[place]] if of_words is not None else None,
             )
-            account = clean(alone, rules, excluded).account
-            reasons = account.dropped or Counter(["its pieces (none, a special one, or over --max-pieces)"])
-            return f"{pair.name} line {line:,} was dropped: {', '.join(reasons)}"
+            return f"{pair.name} line {line:,} was dropped: {why_dropped(how, alone)}"
     return f"{pair.name} has no line {line:,}"

@@ -10,16 +10,24 @@ their own language, and 97 to 100 % for English (English ones: 99.6 % for German
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from .cleaning import Rules, Scorer
 from .errors import InputError
 
+PACKAGE = "py3langid"
 _PY3LANGID_CODES = {"nb": "no"}
 
 
-def scorer(lang: str) -> Callable[[str], float]:
+def scorers(rules: Rules, languages: tuple[str, str]) -> tuple[Scorer, Scorer] | None:
+    """Of the two languages of a pair; None where the rules ask for no score. Raises InputError as `scorer` does."""
+    if rules.min_language_score is None:
+        return None
+    return scorer(languages[0]), scorer(languages[1])
+
+
+def scorer(lang: str) -> Scorer:
     """Of a language code such as `de` or `zh_Hans`: gives the language's probability over that of the likeliest one.
 
     So 1 when no language is likelier. Raises InputError when the package is missing or does not know the language.

@@ -53,8 +53,10 @@ def _describe_template(template: Template) -> dict[str, Any]:
     return {"ids": template.ids, "segments": template.segments}
 
 
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: _version(*dists) for name, dists in _PACKAGES.items()}}
+def versions(*more: str) -> dict[str, str]:
+    """Of what every run uses, and of the distributions that this one uses besides."""
+    packages = {**_PACKAGES, **{name: (name,) for name in more}}
+    return {"python": platform.python_version(), **{name: _version(*dists) for name, dists in packages.items()}}
 
 
 def _version(*distributions: str) -> str:

@@ -15,6 +15,9 @@ from .inputs import PairFiles
 # Lines of a chunk: large enough that starting one costs nothing, small enough that a kill loses little.
 CHUNK = 20_000
 
+# Sentences that a tokenizer is trained on which must hold them all.
+TOKENIZER_SAMPLE = 5_000_000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -29,6 +32,7 @@ class Options:
     tokenizer: Path | None = None
     train_tokenizer: str | None = None
     vocab_size: int = 0
+    tokenizer_sample: int = TOKENIZER_SAMPLE
     aligner: str = "eflomal"
     aligner_models: dict[str, Path] = field(default_factory=dict)
     save_aligner: Path | None = None

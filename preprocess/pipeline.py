@@ -6,9 +6,11 @@ a file (work.py), so that a run can go on after a kill, and the result does not 
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,24 +34,27 @@ from . import (
 )
 from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from .binarize import PARTS, SPLITS, Binarization
-from .cleaning import clean
 from .cluster import Cluster
 from .corpus import DUPLICATE, InputFile
-from .description import describe_aligner, describe_options, describe_pair, fingerprint
+from .description import describe_aligner, describe_options, describe_pair, fingerprint, versions
 from .dropped import Account
 from .duplicates import first_occurrences, keys
 from .errors import InputError
-from .excluded import read_excluded
+from .excluded import read_excluded, write_excluded
 from .given_words import GivenWords
 from .inputs import PairFiles
+from .language_id import scorers
 from .options import Options, check_links, languages_of
 from .pieces import PieceTokenizer
 from .prepare import Preparation, is_prepared, prepare, read_account, read_prepared, read_sentences
 from .raw import RawReader
 from .report import MadeBy, PairReport, Report
+from .tokenizer_text import Sentences
 from .words import segmenter
 from .work import Work, written
 from .workers import Pool, Workers
+
+log = logging.getLogger(__name__)
 
 
 class _Stages:
@@ -66,24 +71,28 @@ class _Stages:
 
 
 class _Prepared(NamedTuple):
-    """One pair after the first stage: how many chunks, its files, what became of its lines."""
+    """One pair after the first stage: how it was done, how many chunks, its files, what became of its lines."""
 
+    how: Preparation
     chunks: range
     files: list[tuple[InputFile, ...]]
     account: Account
 
 
 def run(options: Options) -> Report:
-    """Makes `options.destdir`. Raises InputError for the user's data and flags; then nothing is left behind."""
+    """Makes `options.destdir`.
+
+    Raises:
+        InputError: the user's data or flags are wrong; nothing is left behind.
+        Unfinished: the machine failed; what is done is kept, and `resume` goes on with it. As after an OSError.
+    """
     destination.check(options.destdir, options.overwrite)
     check_links(options)
     recipes = _recipes(options)
-    for pair in options.pairs:
-        for language in languages_of([pair]) if pair.name not in options.given_words else []:
-            segmenter(language, options.words.get(language))  # a missing package is said before any work
+    _check_packages(options)
     stages = _Stages()
     with (
-        destination.whole_or_nothing(options.destdir, resume=options.resume) as folder,
+        destination.resumable(options.destdir, resume=options.resume) as folder,
         _pool(options, folder / "cluster") as pool,
     ):
         work = Work(folder / "work", fingerprint(options, recipes))
@@ -95,7 +104,8 @@ def run(options: Options) -> Report:
         prepared = {}
         for pair in options.pairs:
             with stages("words and pieces"):
-                prepared[pair.name] = _prepare(options, pair, excluded, tokenizer, work, pool)
+                how = _preparation(options, pair, excluded, tokenizer, work)
+                prepared[pair.name] = _prepare(options, how, pair, pool)
         given = _given_links(options, {name: sum(p[0].lines for p in found.files) for name, found in prepared.items()})
         reports = [
             _finish_pair(
@@ -111,14 +121,6 @@ def run(options: Options) -> Report:
             )
             for pair in options.pairs
         ]
-        explained = []
-        if options.explain is not None:
-            explained = [
-                explain.render(
-                    work, pair, prepared[pair.name].chunks, options.explain, tokenizer, options.rules, excluded
-                )
-                for pair in options.pairs
-            ]
         probabilities = any(report.probabilities for report in reports)
         with stages("write"):
             dictionaries = [folder / f"dict.{lang}.txt" for lang in languages_of(options.pairs)]
@@ -131,7 +133,7 @@ def run(options: Options) -> Report:
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
             "aligner": describe_aligner(options, reports, probabilities),
             "options": describe_options(options),
-            "versions": manifest.versions(),
+            "versions": versions(options),
             "seed": options.seed,
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
         }
@@ -140,8 +142,11 @@ def run(options: Options) -> Report:
                 assert report.made_by.model is not None
                 aligner_models.save(report.made_by.model, options.save_aligner / report.pair.name)
         manifest.write(folder, content)
-        shutil.rmtree(work.folder)
         shutil.rmtree(folder / "cluster", ignore_errors=True)
+        if options.explain is None:
+            shutil.rmtree(work.folder)
+    # The data-bin is in its place, whatever becomes of this.
+    explained = [] if options.explain is None else _explain(options, options.explain, prepared, tokenizer, work)
     return Report(reports, reports[-1].made_by.name, probabilities, space.size, stages.seconds, explained)
 
 
@@ -149,28 +154,12 @@ def _pool(options: Options, folder: Path) -> Workers | Cluster:
     return Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder)
 
 
-class _Sentences:
-    """All sentences of all pairs, duplicates and dropped ones left out; can be gone through several times."""
-
-    def __init__(self, options: Options, excluded: Collection[str]) -> None:
-        self._options, self._excluded = options, excluded
-        self._first = {
-            pair.name: first_occurrences([keys(pairs) for pairs in self._cleaned(pair)]) for pair in options.pairs
-        }
-
-    def __len__(self) -> int:
-        return 2 * sum(int(mask.sum()) for masks in self._first.values() for mask in masks)
-
-    def __iter__(self) -> Iterator[str]:
-        for pair in self._options.pairs:
-            for kept, first in zip(self._cleaned(pair), self._first[pair.name], strict=True):
-                for item, is_first in zip(kept, first, strict=True):
-                    if is_first:
-                        yield from (item.source, item.target)
-
-    def _cleaned(self, pair: PairFiles) -> Iterator[list[Any]]:
-        for chunk in RawReader(pair.parts, self._options.chunk):
-            yield clean(chunk, self._options.rules, self._excluded).pairs
+def _check_packages(options: Options) -> None:
+    """Raises InputError: a missing package, or a language that it does not know, is said before any work."""
+    for pair in options.pairs:
+        scorers(options.rules, (pair.source_lang, pair.target_lang))
+        for language in languages_of([pair]) if pair.name not in options.given_words else []:
+            segmenter(language, options.words.get(language))
 
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:
@@ -179,31 +168,48 @@ def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -
             if options.tokenizer is not None:
                 tokenizer_folder.make(options.tokenizer, beside)
             else:
-                assert options.train_tokenizer is not None
-                sentences = _Sentences(options, excluded)
-                tokenizer_folder.train_tokenizer(options.train_tokenizer, sentences, options.vocab_size, beside)
+                _train_tokenizer(options, excluded, beside)
     return PieceTokenizer(folder)
 
 
-def _prepare(
-    options: Options, pair: PairFiles, excluded: frozenset[str], tokenizer: PieceTokenizer, work: Work, pool: Pool
-) -> _Prepared:
-    encoder = work.folder / "tokenizer.json"
-    if not encoder.is_file():
-        with written(encoder) as beside:
-            beside.write_text(tokenizer.to_json(), encoding="utf-8")
+def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> None:
+    kind = options.train_tokenizer
+    assert kind is not None
+    most = options.tokenizer_sample if kind in tokenizer_folder.SAMPLED else None
+    sentences = Sentences(options.pairs, options.chunk, options.rules, excluded, most, options.seed)
+    if len(sentences) < sentences.total:
+        log.warning(
+            "The tokenizer is trained on %s of %s sentences (--tokenizer-sample).",
+            f"{len(sentences):,}",
+            f"{sentences.total:,}",
+        )
+    tokenizer_folder.train_tokenizer(kind, sentences, options.vocab_size, folder)
+
+
+def _preparation(
+    options: Options, pair: PairFiles, excluded: frozenset[str], tokenizer: PieceTokenizer, work: Work
+) -> Preparation:
+    """What workers must know of a pair; what is large is written for them."""
     how = Preparation(
         work,
         pair.name,
         (pair.source_lang, pair.target_lang),
-        encoder,
         tokenizer.reserved_ids,
         tokenizer.pair.special_pieces,
         options.max_pieces,
         options.rules,
-        excluded,
         options.words,
     )
+    if not how.tokenizer.is_file():
+        with written(how.tokenizer) as beside:
+            beside.write_text(tokenizer.to_json(), encoding="utf-8")
+    if not how.excluded.is_file():
+        write_excluded(excluded, how.excluded)
+    return how
+
+
+def _prepare(options: Options, how: Preparation, pair: PairFiles, pool: Pool) -> _Prepared:
+    work = how.work
     reader = RawReader(pair.parts, options.chunk)
     words = GivenWords(options.given_words[pair.name]) if pair.name in options.given_words else None
     count = 0
@@ -225,12 +231,15 @@ def _prepare(
     account = dropped.merge(read_account(work, pair.name, number) for number in chunks)
     if not account.kept:
         raise _nothing_kept(pair, account)
-    return _Prepared(chunks, reader.parts, account)
+    return _Prepared(how, chunks, reader.parts, account)
 
 
 def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in account.dropped.items())
-    return InputError(f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}).")
+    return InputError(
+        f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}). See that --pair names the right "
+        "files and languages, or loosen the rule (weam-preprocess --help: cleaning, --max-pieces)."
+    )
 
 
 def _recipes(options: Options) -> dict[str, aligners.Recipe]:
@@ -283,7 +292,7 @@ def _finish_pair(
         _mark_kept(options, pair, prepared, work)
     made_by = _align(options, pair, prepared, given, work, pool, stages)
     with stages("project"):
-        how = Binarization(work, pair.name, space)
+        how = Binarization(work, pair.name, space, made_by.max_words)
         todo = [n for n in prepared.chunks if not work.part(pair.name, "binarized", n).is_file()]
         with tqdm(total=len(todo), desc=f"project ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
             for _ in pool.map(binarize.binarize, ((how, number) for number in todo)):
@@ -291,6 +300,7 @@ def _finish_pair(
     with stages("write"):
         probabilities = _merge(options, pair, prepared.chunks, space, folder, work)
     counts = binarize.read_counts(work, pair.name, prepared.chunks)
+    prepared.account.noted.update(_noted(counts, made_by))
     return PairReport(
         pair,
         prepared.files,
@@ -304,6 +314,14 @@ def _finish_pair(
         probabilities,
         made_by,
     )
+
+
+def _noted(counts: dict[str, int], made_by: MadeBy) -> Counter[str]:
+    """Kept pairs without links, and those that the aligner does not take."""
+    noted = Counter({"no word link": counts["unlinked"]})
+    if made_by.max_words is not None:
+        noted[f"over {made_by.max_words:,} words, which the aligner leaves without links"] = counts["too_long"]
+    return +noted  # without zeros
 
 
 def _mark_kept(options: Options, pair: PairFiles, prepared: _Prepared, work: Work) -> None:
@@ -355,7 +373,29 @@ def _align(
         aligner = align.built(how.recipe)
         align.align(how, prepared.chunks, aligner, pool)
         prepared.account.noted.update(align.read_noted(work, pair.name, prepared.chunks))
-    return MadeBy(aligner.name, aligner.version, how.recipe.model, aligner_models.describe(how.recipe))
+    card = aligner_models.describe(how.recipe)
+    return MadeBy(aligner.name, aligner.version, how.recipe.model, card, aligner.max_words)
+
+
+def _explain(
+    options: Options, line: int, prepared: dict[str, _Prepared], tokenizer: PieceTokenizer, work: Work
+) -> list[str]:
+    """From the parts of the run, which have moved with the data-bin and are then removed."""
+    work.folder = options.destdir / work.folder.name
+    try:
+        return [
+            explain.render(
+                prepared[pair.name].how,
+                pair,
+                prepared[pair.name].chunks,
+                line,
+                tokenizer,
+                options.given_words.get(pair.name),
+            )
+            for pair in options.pairs
+        ]
+    finally:
+        shutil.rmtree(work.folder)
 
 
 def _merge(options: Options, pair: PairFiles, chunks: range, space: databin.IdSpace, folder: Path, work: Work) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import dropped
-from .cleaning import Rules, Scorer, clean
+from .cleaning import Rules, clean
 from .corpus import SentencePair
 from .dropped import Account, Example
 from .duplicates import keys
+from .excluded import read_written
 from .given_words import NOT_THERE, WordSpans, find_words
+from .language_id import scorers
 from .piece_encoder import PieceArrays, PieceEncoder
 from .raw import RawChunk
 from .spans import SpanArrays, pack, select, select_spans
@@ -34,19 +36,36 @@ SIDES = ("source", "target")
 class Preparation:
     """What a worker must know. `words`: language -> kind of segmenter, where the user chose one.
 
-    tokenizer: its tokenizer.json; reserved_ids: pieces that no sentence may hold; special_pieces: how many a pair gets.
+    reserved_ids: pieces that no sentence may hold; special_pieces: how many a pair gets. What is large stands in two
+    files of `work`: the tokenizer's tokenizer.json, and the sentences that are excluded.
     """
 
     work: Work
     pair: str
     languages: tuple[str, str]
-    tokenizer: Path
     reserved_ids: frozenset[int]
     special_pieces: int
     max_pieces: int
     rules: Rules
-    excluded: frozenset[str]
     words: dict[str, str]
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.work.folder / "tokenizer.json"
+
+    @property
+    def excluded(self) -> Path:
+        return self.work.folder / "excluded.json"
+
+
+class _Chosen(NamedTuple):
+    """The pairs that cleaning leaves, the pieces of each side, which pairs are usable, and the given words of those."""
+
+    pairs: list[SentencePair]
+    pieces: list[PieceArrays]
+    usable: NDArray[np.bool_]
+    given: list[WordSpans] | None
+    account: Account
 
 
 class Prepared(NamedTuple):
@@ -70,24 +89,16 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
         the chunk's number.
     """
     how, chunk = job
-    tokenizer = _encoder(how.tokenizer, how.tokenizer.stat().st_mtime_ns)
-    cleaned = clean(chunk, how.rules, how.excluded, _scorers(how))
-    account = cleaned.account
-    sides = ([pair.source for pair in cleaned.pairs], [pair.target for pair in cleaned.pairs])
-    encoded = [tokenizer.encode_arrays(side) for side in sides]
-    usable = np.ones(len(cleaned.pairs), dtype=bool)
-    for reason, is_so in _reasons_to_drop(how, encoded):
-        for place in np.flatnonzero(is_so & usable):
-            pair = cleaned.pairs[place]
-            account.drop(reason, pair.line_idx, pair.source, pair.target)
-        usable &= ~is_so
-    given = _given_words(chunk, cleaned.pairs, usable, account)
-    kept = [pair for pair, is_usable in zip(cleaned.pairs, usable, strict=True) if is_usable]
+    pairs, encoded, usable, given, account = _choose(how, chunk)
+    kept = [pair for pair, is_usable in zip(pairs, usable, strict=True) if is_usable]
     arrays = {"line_idx": np.array([pair.line_idx for pair in kept], dtype=np.int64), "keys": keys(kept)}
     texts = ([pair.source for pair in kept], [pair.target for pair in kept])
     for name, language, sentences, pieces in zip(SIDES, how.languages, texts, encoded, strict=True):
         arrays[f"{name}.ids"] = select(pieces.ids, pieces.spans.sizes, usable).astype(np.int32)
-        words = pack(getattr(words, name) for words in given) if given else _words(how, language, sentences, account)
+        if given is None:
+            words = _words(how, language, sentences, account)
+        else:
+            words = pack(getattr(of_pair, name) for of_pair in given)
         for what, found in (("pieces", select_spans(pieces.spans, usable)), ("words", words)):
             arrays |= {f"{name}.{what}.{field}": value.astype(np.int32) for field, value in found._asdict().items()}
     save_arrays(how.work.part(how.pair, "prepared", chunk.number), arrays)
@@ -97,6 +108,27 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
     with written(how.work.part(how.pair, "account", chunk.number, ".json")) as beside:
         beside.write_text(json.dumps(vars(account), ensure_ascii=False), encoding="utf-8")
     return chunk.number
+
+
+def why_dropped(how: Preparation, chunk: RawChunk) -> str:
+    """The reason for which `prepare` drops the one line of a chunk."""
+    [reason] = _choose(how, chunk).account.dropped
+    return reason
+
+
+def _choose(how: Preparation, chunk: RawChunk) -> _Chosen:
+    excluded = _excluded(how.excluded, how.excluded.stat().st_mtime_ns)
+    pairs, account = clean(chunk, how.rules, excluded, scorers(how.rules, how.languages))
+    tokenizer = _encoder(how.tokenizer, how.tokenizer.stat().st_mtime_ns)
+    sides = ([pair.source for pair in pairs], [pair.target for pair in pairs])
+    pieces = [tokenizer.encode_arrays(side) for side in sides]
+    usable = np.ones(len(pairs), dtype=bool)
+    for reason, is_so in _reasons_to_drop(how, pieces):
+        for place in np.flatnonzero(is_so & usable):
+            pair = pairs[place]
+            account.drop(reason, pair.line_idx, pair.source, pair.target)
+        usable &= ~is_so
+    return _Chosen(pairs, pieces, usable, _given_words(chunk, pairs, usable, account), account)
 
 
 def _words(how: Preparation, language: str, sentences: Sequence[str], account: Account) -> SpanArrays:
@@ -110,11 +142,13 @@ def _words(how: Preparation, language: str, sentences: Sequence[str], account: A
 
 def _given_words(
     chunk: RawChunk, pairs: Sequence[SentencePair], usable: NDArray[np.bool_], account: Account
-) -> list[WordSpans]:
-    """The given words of the usable pairs; pairs whose words are not their own are no longer usable."""
-    found: list[WordSpans] = []
+) -> list[WordSpans] | None:
+    """The given words of the usable pairs; pairs whose words are not their own are no longer usable. None where no
+    words are given.
+    """
     if chunk.given_words is None:
-        return found
+        return None
+    found: list[WordSpans] = []
     for place in np.flatnonzero(usable).tolist():
         pair = pairs[place]
         words = find_words(chunk.given_words[pair.line_idx - chunk.first_line_idx], pair.source, pair.target)
@@ -180,9 +214,7 @@ def _encoder(file: Path, written: int) -> PieceEncoder:
     return PieceEncoder(file.read_text(encoding="utf-8"))
 
 
-def _scorers(how: Preparation) -> tuple[Scorer, Scorer] | None:
-    if how.rules.min_language_score is None:
-        return None
-    from .language_id import scorer
-
-    return scorer(how.languages[0]), scorer(how.languages[1])
+@lru_cache(1)
+def _excluded(file: Path, written: int) -> frozenset[str]:
+    """Likewise."""
+    return read_written(file)

@@ -11,12 +11,16 @@ from .inputs import PairFiles
 
 
 class MadeBy(NamedTuple):
-    """What aligned a pair: the names that the manifest gives, and the folder of its model, if it has one."""
+    """What aligned a pair: the names that the manifest gives, and the folder of its model, if it has one.
+
+    max_words: a pair with a side of more words got no links; None where there is no such limit.
+    """
 
     name: str
     version: str
     model: Path | None
     card: dict[str, Any] | None
+    max_words: int | None = None
 
 
 class PairReport(NamedTuple):

@@ -19,6 +19,7 @@ from .pieces import open_auto_tokenizer
 SPECIAL_PIECES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _SENTENCEPIECE_NAMES = sentencepiece_model.SPECIAL_PIECES
 TRAINED = ("wordpiece", "bpe", "unigram")
+SAMPLED = ("bpe", "unigram")  # SentencePiece's trainer holds all sentences that it is given
 
 # Everything that AutoTokenizer may read. Saving through transformers would change bytes, so the files are copied.
 _TOKENIZER_FILES = (
@@ -232,7 +233,8 @@ def _trained_sentencepiece(kind: str, sentences: Iterable[str], vocab_size: int,
             pad_id=1,
             eos_id=2,
             unk_id=3,
-            # No sampling, no sentence left out for its length (bytes), and sums in one order on every machine.
+            # No sampling (tokenizer_text.py has done it), no sentence left out for its length (bytes), and sums in one
+            # order on every machine.
             input_sentence_size=0,
             shuffle_input_sentence=False,
             max_sentence_length=1 << 24,

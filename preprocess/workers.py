@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar
+
+from .errors import Unfinished
 
 # What every worker needs, imported once for all of them.
 _IMPORTED = [f"weam_preprocess.{name}" for name in ("align", "binarize", "prepare")] + ["sacremoses", "tokenizers"]
@@ -50,13 +55,27 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in any order. Only a few items are taken ahead, so they may be large and many."""
+        """Results in any order. Only a few items are taken ahead, so they may be large and many.
+
+        Raises Unfinished when a worker is killed.
+        """
         if self._pool is None:
             yield from map(function, items)
             return
+        try:
+            yield from self._map(self._pool, function, items)
+        except BrokenProcessPool as error:
+            raise Unfinished(
+                "A worker process was killed before its work was done, as happens when memory runs out. What is done "
+                "is kept: go on with --resume, and with fewer --workers if memory is short."
+            ) from error
+
+    def _map(
+        self, pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
         waiting: set[Future[Any]] = set()
         for item in items:
-            waiting.add(self._pool.submit(function, item))
+            waiting.add(pool.submit(function, item))
             if len(waiting) > 2 * self.count:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -69,3 +88,12 @@ def _begin() -> None:
     # Nothing here leaves cycles behind, and looking for them goes through all sentences: a tenth of the time.
     gc.disable()
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed ends no workers, and they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -44,6 +44,7 @@ class Aligner(Protocol):
 
     by_pair: the links of a pair depend on that pair alone, so that a text can be aligned in parts, in any order.
     own_cores: it takes all cores, or the GPU, by itself: several of it on one machine gain nothing.
+    max_words: a pair with a side of more words gets no links; None where there is no such limit.
     cut: sentences of the last file that were cut, words behind the cut having no links.
     cased: it is given words as they are, not lower-cased.
     """
@@ -52,6 +53,7 @@ class Aligner(Protocol):
     version: str
     by_pair: bool
     own_cores: bool
+    max_words: int | None
     cut: int
     cased: bool
 
@@ -79,6 +81,7 @@ class FileAligner(ABC):
     version: str
     by_pair = False
     own_cores = False
+    max_words: int | None = None
     cut = 0
     cased = False
 

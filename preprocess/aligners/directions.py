@@ -24,7 +24,7 @@ from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..errors import Unfinished
 from .base import Aligned, FileAligner
 from .link_files import DirectedLinks, Outputs, as_it_is, cut, read_directions, read_joined
 
@@ -92,7 +92,7 @@ def temporary_folder(words: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def run_together(name: str, commands: Sequence[Sequence[str]], folder: Path, passes: int) -> list[Finished]:
-    """Runs the commands at once and waits. Raises InputError, and stops the others, when one of them fails."""
+    """Runs the commands at once and waits. Raises Unfinished, and stops the others, when one of them fails."""
     total, hidden = passes * len(commands), None if passes else True
     with tqdm(total=total, desc=f"align ({name})", unit="pass", leave=False, disable=hidden) as bar:
         runs = [_Run(name, command, folder / f"out.{number}", bar) for number, command in enumerate(commands)]
@@ -124,12 +124,16 @@ class _Run:
                 self._said.append(line.decode("utf-8", "replace").strip())
 
     def finish(self) -> Finished:
-        """Waits for the process. Raises InputError when it failed."""
+        """Waits for the process. Raises Unfinished when it failed: its input is ours, so the machine is to blame."""
         code = self._process.wait()
         self._listener.join()
         if code != 0:
-            last_words = self._said[-1] if self._said else "it said nothing"
-            raise InputError(f"{self._name} ended with exit code {code}: {last_words}.")
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            last_words = self._said[-1].rstrip(".") if self._said else "it said nothing"
+            raise Unfinished(
+                f"{self._name} {how}: {last_words}. See that there is memory and room on the disk, and go on with "
+                "--resume."
+            )
         return Finished(self._out, self._said)
 
     def stop(self) -> None:

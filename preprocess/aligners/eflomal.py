@@ -31,14 +31,17 @@ def on_path() -> bool:
 
 
 class EflomalProgram(DirectionalAligner):
-    """Pairs with a side of more than 1,023 words get no links, which is a limit of eflomal."""
-
     name = "eflomal (program)"
+    max_words = 1_023  # a limit of eflomal
 
     def __init__(self, card: Card | None = None) -> None:
         self._align, self._make_priors = shutil.which("eflomal-align"), shutil.which("eflomal-makepriors")
         if self._align is None:
-            raise InputError(f"The program eflomal-align{' of this model' if card else ''} must be on the PATH.")
+            raise InputError(
+                f"The program eflomal-align{' of this model' if card else ''} must be on the PATH, but is not. Install "
+                f"it (pip install eflomal), or {'train a model' if card else 'align'} with sil-thot's: "
+                "--aligner-implementation sil-thot."
+            )
         self._card = card
         self.version = card.applied_version if card else _version()
 
@@ -47,7 +50,10 @@ class EflomalProgram(DirectionalAligner):
 
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         if self._make_priors is None:
-            raise InputError("The program eflomal-makepriors must be on the PATH beside eflomal-align.")
+            raise InputError(
+                "The program eflomal-makepriors must be on the PATH beside eflomal-align, but is not. Install all of "
+                "eflomal (pip install eflomal), or leave --save-aligner out."
+            )
         with temporary_folder(words) as temporary:
             forward, reverse = self._run(words, Path(temporary), 2)
             command = [self._make_priors, "-i", str(words), "-f", str(forward), "-r", str(reverse)]

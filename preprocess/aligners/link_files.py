@@ -14,7 +14,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, Unfinished
 from .base import Aligned, Link, count_lines, read_sizes
 from .symmetrize import symmetrize as join
 
@@ -91,14 +91,14 @@ def cut(outputs: Outputs, words: Path, sizes: Sequence[int] | None = None) -> li
     """Where parts of `sizes` pairs start in each file, so that they can be read side by side; None: one part.
 
     Raises:
-        InputError: a file has not one line for each pair.
+        Unfinished: a file has not one line for each pair.
     """
     pairs = count_lines(words)
     for file in outputs.files:
         if (lines := count_lines(file)) != pairs:
-            raise InputError(
-                f"{outputs.name} must give one line of links for each of {pairs:,} pairs, "
-                f"but gave {lines:,} lines. Try --aligner with another one."
+            raise Unfinished(
+                f"{outputs.name} must give one line of links for each of {pairs:,} pairs, but gave {lines:,} lines. "
+                "See that there is room on the disk and go on with --resume, or try --aligner with another one."
             )
     sizes = [pairs] if sizes is None else sizes
     assert sum(sizes) == pairs, "the parts must hold all pairs"
@@ -187,10 +187,11 @@ def _checked(name: str, number: int, line: str, sizes: tuple[int, int]) -> Direc
         links, cells = parse_links(found), parse_links(others)
     except ValueError as error:
         raise InputError(
-            f"{name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93."
+            f"{name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93. Try --aligner with "
+            "another one."
         ) from None
     told = links + cells
     if any(i >= sizes[0] or j >= sizes[1] for (i, j), _ in told):
-        raise InputError(f"{name} gave a link outside pair {number:,}: {found!r}.")
+        raise InputError(f"{name} gave a link outside pair {number:,}: {found!r}. Try --aligner with another one.")
     posteriors = {cell: probability for cell, probability in told if probability is not None}
     return DirectedLinks([link for link, _ in links], posteriors)

@@ -33,6 +33,7 @@ from .models import Card
 from .thot_posteriors import hmm_posteriors
 
 _EM_ITERATIONS = 5
+_MAX_WORDS = {"fast_align": 1_024, "eflomal": 1_024, "hmm": 200}  # limits of thot
 _CHUNK = 5_000  # pairs whose links are held at once
 _SHORT = 20_000  # pairs; a model is applied to so many without a bar, since who has more files shows one over files
 _NAMES = ("forward", "reverse")
@@ -40,15 +41,13 @@ _FLAGS: tuple[list[str], ...] = ([], ["-r"])
 
 
 class ThotAligner(DirectionalAligner):
-    """`model` is one of fast_align, eflomal, hmm. hmm alone has probabilities. With `card`, its model is applied.
-
-    Pairs with a side of more than 1,024 words (hmm: 200) get no links, which is a limit of thot.
-    """
+    """`model` is one of fast_align, eflomal, hmm. hmm alone has probabilities. With `card`, its model is applied."""
 
     def __init__(self, model: str, seed: int = 1, card: Card | None = None) -> None:
         self.name = f"{model} (sil-thot)"
         self.version = card.applied_version if card else version("sil-thot")
         self.posteriors = model == "hmm"
+        self.max_words = _MAX_WORDS[model]
         self.by_pair = card is not None
         self._model, self._seed, self._card = model, seed, card
 

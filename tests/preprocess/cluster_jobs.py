@@ -1,4 +1,4 @@
-"""What tasks of test_cluster.py run: a task is another process, which imports it from here."""
+"""What tasks of test_cluster.py and workers of test_kills.py run: other processes, which import it from here."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def bad_data(number: int) -> int:
 
 def prepare_the_first_two(job: tuple[Preparation, RawChunk]) -> int:
     return prepare(job) if job[1].number < 2 else always_fails(job[1].number)
+
+
+def prepare_but_one_is_killed(job: tuple[Preparation, RawChunk]) -> int:
+    """At chunk 2, kills its own process; but only the first time."""
+    killed = job[0].work.folder / "killed"
+    if job[1].number == 2 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare(job)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from weam_preprocess import cli
+from small_runs import options
+from weam_preprocess import cli, pipeline
 from weam_preprocess.given_words import find_words
+from weam_preprocess.inputs import parse_pair_files
 
 TEXT = [("It's raining, John's.", "Es regnet, Herr X."), ("Good bye!", "Auf Wiedersehen!"), ("one two", "eins zwei")]
 WORDS = ["It 's raining , John&apos;s . ||| Es regnet , Herr X .", "Good bye ! ||| Auf Wiedersehen !"]
@@ -39,6 +42,17 @@ def test_links_over_given_words_reach_their_pieces(tmp_path: Path, capsys: pytes
     assert manifest["pairs"]["en-de"]["word_links"] == 6
     assert manifest["options"]["given_words"]["en-de"]["file"] == "words"
     assert "one two" in (tmp_path / "bin" / "dropped.tsv").read_text(encoding="utf-8")
+
+
+def test_no_segmenter_is_opened_for_given_words(tmp_path: Path) -> None:
+    """Not even for a chunk in which no pair is kept: the language may have no segmenter here."""
+    write(tmp_path, ["x ||| x", *WORDS[1:]])
+    pairs = tuple(parse_pair_files([f"en-xx={tmp_path / 'en-de.tsv'}"]))
+    given = {"en-xx": tmp_path / "words"}
+    asked = options(tmp_path / "en-de.tsv", tmp_path / "bin", given_words=given, words={"xx": "none"}, valid_size=0)
+    links = {"en-xx": tmp_path / "links"}
+    report = pipeline.run(replace(asked, pairs=pairs, aligner="precomputed", links=links, chunk=1))
+    assert (report.pairs[0].train, report.pairs[0].account.dropped.total()) == (1, 2)
 
 
 @pytest.mark.parametrize(("words", "found"), [(WORDS[:2], "2 lines, but the input has more"), (WORDS * 2, "has 3")])

@@ -1,0 +1,197 @@
+"""What is killed, or has no room, leaves what it has done; --resume goes on with it and does nothing twice."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cluster_jobs
+import pytest
+from small_runs import contents, corpus, options
+from weam_preprocess import cli, databin, destination, pipeline
+from weam_preprocess.errors import InputError, Unfinished
+from weam_preprocess.workers import Workers
+
+# Small chunks, so that some are done and some are not when the kill comes; the command itself has no option for it.
+RUN = """
+import sys, time
+from pathlib import Path
+from small_runs import options
+from weam_preprocess import pipeline
+
+class Slow(pipeline.RawReader):
+    def __iter__(self):
+        for chunk in super().__iter__():
+            time.sleep(0.05)
+            yield chunk
+
+if __name__ == "__main__":
+    pipeline.RawReader = Slow
+    pipeline.run(options(Path(sys.argv[1]), Path(sys.argv[2]), chunk=20, workers=2))
+"""
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    folder = tmp_path_factory.mktemp("plain")
+    tsv = corpus(folder)
+    pipeline.run(options(tsv, folder / "bin"))
+    return tsv, contents(folder / "bin")
+
+
+def finished(destdir: Path) -> dict[Path, int]:
+    """The chunks whose first stage is done, and when it was."""
+    work = destdir.with_name(f"{destdir.name}.incomplete") / "work" / "en-de"
+    return {path: path.stat().st_mtime_ns for path in work.glob("account.*.json")}
+
+
+def gone_on_with(asked: pipeline.Options, patch: pytest.MonkeyPatch) -> list[Path]:
+    """Finished chunks that --resume has done again."""
+    before, again = finished(asked.destdir), []
+    merge = pipeline._merge
+
+    def seen(*arguments: object) -> bool:
+        again.extend(path for path, time in finished(asked.destdir).items() if before.get(path, time) != time)
+        return merge(*arguments)  # type: ignore[arg-type]
+
+    patch.setattr(pipeline, "_merge", seen)
+    pipeline.run(replace(asked, resume=True))
+    return again
+
+
+def descendants(pid: int) -> Iterator[int]:
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(child)
+        yield from descendants(int(child))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_run_goes_on(
+    plain: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "run_in_small_chunks.py"
+    script.write_text(RUN)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, str(script), str(plain[0]), str(tmp_path / "bin")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    deadline = time.monotonic() + 60
+    while len(finished(tmp_path / "bin")) < 3 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.002)
+    workers = list(descendants(process.pid))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert workers
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [pid for pid in workers if alive(pid)] == []
+    assert 3 <= len(finished(tmp_path / "bin")) < 16
+    assert not (tmp_path / "bin").exists()
+    assert gone_on_with(options(plain[0], tmp_path / "bin", chunk=20, workers=2), monkeypatch) == []
+    assert contents(tmp_path / "bin") == plain[1]
+    assert not (tmp_path / "bin.incomplete").exists()
+
+
+def test_a_killed_worker_is_told(tmp_path: Path) -> None:
+    with Workers(2) as pool, pytest.raises(Unfinished, match=r"worker process was killed .* go on with --resume"):
+        list(pool.map(cluster_jobs.killed_once, [(tmp_path, number) for number in range(20)]))
+
+
+def test_what_a_killed_worker_leaves_is_gone_on_with(
+    plain: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(plain[0], tmp_path / "bin", chunk=20, workers=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "prepare", cluster_jobs.prepare_but_one_is_killed)
+        with pytest.raises(Unfinished, match="worker process was killed"):
+            pipeline.run(asked)
+    assert finished(tmp_path / "bin")
+    assert gone_on_with(asked, monkeypatch) == []
+    assert contents(tmp_path / "bin") == plain[1]
+
+
+@pytest.mark.parametrize(
+    ("death", "said"), [("kill -9 $$", "was killed by signal 9: it said nothing."), ("echo No space >&2; exit 1", "No")]
+)
+def test_what_a_killed_aligner_leaves_is_gone_on_with(
+    death: str,
+    said: str,
+    plain: tuple[Path, dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program, once = tmp_path / "fast_align", tmp_path / "once"
+    program.write_text(f'#!/bin/sh\nif [ ! -e {once} ]; then touch {once}; {death}; fi\nsed "s/.*/0-0/" "$2"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
+    words += ["--aligner", "fast_align", "--destdir", str(tmp_path / "bin")]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert f"fast_align (program) {said}" in error or f"ended with exit code 1: {said}" in error
+    assert "go on with --resume." in error
+    done = finished(tmp_path / "bin")
+    assert done
+    assert not (tmp_path / "bin").exists()
+    assert cli.main([*words, "--resume"]) == 0
+    assert (tmp_path / "bin" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("bug", [OSError(errno.ENOSPC, "No space left on device", "x.bin"), RuntimeError("a bug")])
+def test_only_a_mistake_of_the_user_leaves_nothing(
+    bug: Exception,
+    plain: tuple[Path, dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
+    words += ["--valid-size", "20", "--aligner", "hmm", "--destdir", str(tmp_path / "bin")]
+
+    def fails(*_: object) -> None:
+        raise bug
+
+    with monkeypatch.context() as patch:
+        patch.setattr(databin, "write_part", fails)
+        if isinstance(bug, OSError):
+            assert cli.main(words) == 2
+            said = capsys.readouterr().err
+            assert "[Errno 28] No space left on device: 'x.bin'. What is done is kept: mend that, and go on" in said
+        else:
+            with pytest.raises(RuntimeError, match="a bug"):
+                cli.main(words)
+    assert finished(tmp_path / "bin")
+    assert cli.main([*words, "--resume"]) == 0
+    assert contents(tmp_path / "bin") == plain[1]
+
+    with pytest.raises(InputError, match="plainly"), destination.resumable(tmp_path / "other", resume=False):
+        raise InputError("plainly")
+    assert not (tmp_path / "other.incomplete").exists()
+
+
+def test_a_second_run_at_the_same_place_is_refused(
+    plain: tuple[Path, dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
+    words += ["--destdir", str(tmp_path / "bin")]
+    with destination.resumable(tmp_path / "bin", resume=False) as folder:
+        (folder / "done").touch()
+        for more in ([], ["--resume"]):
+            assert cli.main([*words, *more]) == 2
+            assert "bin.incomplete must be free, but another weam-preprocess is at work" in capsys.readouterr().err
+        assert (folder / "done").exists()
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["done"]
+    assert not (tmp_path / "bin.incomplete").exists()

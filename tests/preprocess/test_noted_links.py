@@ -1,0 +1,47 @@
+"""Kept pairs without links are counted, and those that are too long for the aligner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import GERMAN, write_tsv
+from small_runs import options
+from weam_preprocess import pipeline, table
+from weam_preprocess.aligners.thot import ThotAligner
+from weam_preprocess.cleaning import Rules
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("fast_align", "FastAlignModel"), ("eflomal", "EflomalAlignmentModel"), ("hmm", None)]
+)
+def test_the_limit_is_that_of_thot(name: str, model: str | None) -> None:
+    from thot import alignment
+
+    empty = getattr(alignment, model)() if model else alignment.HmmAlignmentModel(alignment.Ibm1AlignmentModel())
+    assert ThotAligner(name).max_words == empty.max_sentence_length
+
+
+def test_long_pairs_get_no_links_and_are_counted(tmp_path: Path) -> None:
+    """199, 200 and 201 words."""
+    numbers = [" ".join(["house", *map(str, range(count))]) for count in (198, 199, 200)]
+    tsv = write_tsv(tmp_path / "en-de.tsv", [*GERMAN, *((text, text.replace("house", "Haus")) for text in numbers)])
+    asked = options(tsv, tmp_path / "bin", valid_size=0, max_pieces=10_000, rules=Rules(max_chars=None))
+    report = pipeline.run(asked)
+    noted = json.loads((tmp_path / "bin" / "manifest.json").read_text(encoding="utf-8"))["pairs"]["en-de"]["noted"]
+    assert noted["over 200 words, which the aligner leaves without links"] == 1
+    assert noted["no word link"] >= 1
+    assert "over 200 words, which the aligner leaves without links 1" in table.render(report)
+
+
+def test_given_lines_without_links_are_counted(tmp_path: Path) -> None:
+    tsv = write_tsv(tmp_path / "en-de.tsv", [*GERMAN, GERMAN[0], ("", "leer")])
+    (tmp_path / "links").write_text("0-0\n\n\n" + "0-0\n" * 5 + "\n\n")
+    asked = options(
+        tsv, tmp_path / "bin", valid_size=2, aligner="precomputed", links={"en-de": tmp_path / "links"}, chunk=3
+    )
+    report = pipeline.run(asked)
+    # Those of dropped pairs do not count.
+    assert report.pairs[0].account.noted == {"no word link": 2}
+    assert "en-de noted: no word link 2" in table.render(report)
