@@ -38,7 +38,7 @@ from .cluster import Cluster
 from .corpus import DUPLICATE, InputFile
 from .description import describe_aligner, describe_options, describe_pair, fingerprint, versions
 from .dropped import Account
-from .duplicates import first_occurrences, keys
+from .duplicates import first_occurrences
 from .errors import InputError
 from .excluded import read_excluded, write_excluded
 from .given_words import GivenWords

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cleaning import Rules, clean
-from .duplicates import first_occurrences, keys
+from .duplicates import Keys, first_occurrences, keys
 from .inputs import PairFiles
 from .language_id import scorers
 from .raw import RawReader
@@ -46,7 +46,8 @@ class Sentences:
     def _find_kept(self, pair: PairFiles) -> list[NDArray[np.bool_]]:
         """For each chunk which of its lines are trained on. Languages are told here, once: that takes the longest."""
         of_languages = scorers(self._rules, (pair.source_lang, pair.target_lang))
-        found, kept = [], []
+        found: list[Keys] = []
+        kept: list[NDArray[np.bool_]] = []
         for chunk in RawReader(pair.parts, self._chunk):
             cleaned = clean(chunk, self._rules, self._excluded, of_languages).pairs
             lines = np.zeros(chunk.size, dtype=bool)
