@@ -56,7 +56,7 @@ def test_replaced_lines_come_back_with_what_differs(tmp_path: Path) -> None:
 def test_a_number_that_is_none_is_not_written(tmp_path: Path, score: Score) -> None:
     file = tmp_path / "scores.jsonl"
     write_scores(file, [_score(10)])
-    with pytest.raises(InputError, match="sentence-retrieval en-de accuracy@1 of weam: a number .* is not finite"):
+    with pytest.raises(InputError, match=r"sentence-retrieval en-de accuracy@1 of weam: a number .* is not finite"):
         write_scores(file, [_score(20, "en-zh"), score])
     assert [each.value for each in read_scores(file)] == [10]
 

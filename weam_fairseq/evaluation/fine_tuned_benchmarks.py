@@ -117,7 +117,6 @@ _PAWSX = Benchmark(
 )
 
 
-
 def _siqa(published: str, xtreme: str) -> Alternatives:
     """Social IQa as it is published now, and as XTREME downloads it (version 1.4, answers inside)."""
     names = (f"socialiqa-train-dev/{published}", f"socialIQa_v1.4_{xtreme}.jsonl")

@@ -135,9 +135,7 @@ def check_served(task: str) -> None:
         raise InputError(f"{task} cannot be read from the Hub; these can: {', '.join(SOURCES)}. Give --data a folder.")
 
 
-def folder_of(
-    task: str, data: str, languages: Sequence[str], split: str, english: Collection[str], work: Path
-) -> Path:
+def folder_of(task: str, data: str, languages: Sequence[str], split: str, english: Collection[str], work: Path) -> Path:
     """The folder with the files of these languages and of English training, downloaded where they are not there yet.
 
     Args:
