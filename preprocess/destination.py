@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import lock, manifest
+from . import lock, manifest, work
 from .errors import InputError, Unfinished
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
     with lock.alone(incomplete):
         if not resume:
             _clear(incomplete)
+        for path in incomplete.glob(f"*{work.BESIDE}"):  # half a tokenizer of a run that was killed
+            _remove(path)
         try:
             yield incomplete
         except InputError as error:
@@ -70,10 +72,14 @@ def _clear(incomplete: Path) -> None:
     if left:
         log.warning("Removing %s, which an interrupted run left behind (--resume goes on with it).", incomplete)
     for path in left:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _put_in_place(incomplete: Path, destdir: Path) -> None:

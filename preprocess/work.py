@@ -19,6 +19,7 @@ import numpy as np
 from .errors import InputError
 
 FINGERPRINT = "run.json"
+BESIDE = ".beside"  # ends the name of what is not yet written to its end
 
 
 class Work:
@@ -54,7 +55,7 @@ class Work:
 def written(path: Path) -> Iterator[Path]:
     """A file to write beside `path`; it takes the place of `path` when the block ends without an error."""
     # Processes of several machines may write it at once, and have the same number.
-    beside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}.beside")
+    beside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{BESIDE}")
     yield beside
     beside.replace(path)
 

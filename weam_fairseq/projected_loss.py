@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 # Memory for a part of the logits, and columns of a block: docs/performance.md has the times with others.
-PART_BYTES = {"cpu": 256 << 20, "cuda": 512 << 20}
+PART_BYTES = {"cpu": 192 << 20, "cuda": 512 << 20}
 BLOCK_COLUMNS = {"cpu": 8192, "cuda": 1 << 30}
 
 
@@ -96,8 +96,10 @@ class _Head:
         # One buffer for all parts: memory that is new to a process costs as much as what is computed in it.
         self._buffer = rows.new_empty(self._at_once * vocabulary)
         # Where half precision is multiplied, the block at hand in float32.
-        self._exact = self._buffer[:0] if _exact(rows.dtype) == rows.dtype else rows.new_empty(
-            self._at_once * width, dtype=_exact(rows.dtype)
+        self._exact = (
+            self._buffer[:0]
+            if _exact(rows.dtype) == rows.dtype
+            else rows.new_empty(self._at_once * width, dtype=_exact(rows.dtype))
         )
 
     def parts(self) -> Iterator[slice]:

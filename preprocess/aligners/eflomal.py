@@ -32,7 +32,7 @@ def on_path() -> bool:
 
 class EflomalProgram(DirectionalAligner):
     name = "eflomal (program)"
-    max_words = 1_023  # a limit of eflomal
+    max_words: int | None = 1_023  # a limit of eflomal
 
     def __init__(self, card: Card | None = None) -> None:
         self._align, self._make_priors = shutil.which("eflomal-align"), shutil.which("eflomal-makepriors")

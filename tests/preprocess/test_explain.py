@@ -21,7 +21,8 @@ DROPPED = {
 def words(tmp_path: Path) -> list[str]:
     """The dropped pairs stand in lines 9 to 13; the given words of the last are not its own."""
     tsv = write_tsv(tmp_path / "en-de.tsv", [*GERMAN, *DROPPED])
-    given = [(" ".join(a.split()) or "x", b) for a, b in [*GERMAN, *DROPPED]][:-1] + [("one two", "eins drei")]
+    own = [(" ".join(a.split()) or "x", b) for a, b in [*GERMAN, *DROPPED]]
+    given = [*own[:-1], ("one two", "eins drei")]
     (tmp_path / "words").write_text("".join(f"{a} ||| {b}\n" for a, b in given), encoding="utf-8")
     (tmp_path / "test").write_text("secret\n")
     return [

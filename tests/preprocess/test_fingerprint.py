@@ -52,5 +52,5 @@ def test_another_segmenter_is_not_gone_on_with(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(asked)
     monkeypatch.setattr(segmenter("zh", "whitespace"), "name", "jieba 0.0")
-    with pytest.raises(InputError, match="but these differ: segmenters. Leave --resume out"):
+    with pytest.raises(InputError, match=r"but these differ: segmenters\. Leave --resume out"):
         pipeline.run(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ from weam_preprocess import pipeline
 class Slow(pipeline.RawReader):
     def __iter__(self):
         for chunk in super().__iter__():
-            time.sleep(0.05)
+            time.sleep(0.05 if chunk.number < 10 else 600)  # the kill comes before the last chunks, however late it is
             yield chunk
 
 if __name__ == "__main__":
@@ -195,3 +196,14 @@ def test_a_second_run_at_the_same_place_is_refused(
         assert (folder / "done").exists()
     assert [path.name for path in (tmp_path / "bin").iterdir()] == ["done"]
     assert not (tmp_path / "bin.incomplete").exists()
+
+
+def test_half_a_tokenizer_does_not_stay(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    """As a kill leaves it, of another process or machine, or of one with the same number."""
+    for name in ("tokenizer.other.1.beside", f"tokenizer.{socket.gethostname()}.{os.getpid()}.beside"):
+        half = tmp_path / "bin.incomplete" / name
+        half.mkdir(parents=True)
+        (half / "tokenizer.json").write_text("{")
+    pipeline.run(options(plain[0], tmp_path / "bin", resume=True))
+    assert contents(tmp_path / "bin") == plain[1]
+    assert list((tmp_path / "bin").glob("*.beside")) == []
