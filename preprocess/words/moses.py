@@ -1,6 +1,7 @@
 """Words by the rules of the Moses tokenizer (sacremoses), worked out once for every kind of chunk.
 
-The words are always those that sacremoses gives for the whole sentence. Its rules look over white space in few places,
+The words are always those that sacremoses gives for the whole sentence, but for marks that it does not know: it would
+cut words at them, so it is not shown any. Its rules look over white space in few places,
 and at few properties of a character, so most chunks can be cut alone, and like others of the same shape.
 """
 

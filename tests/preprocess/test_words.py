@@ -13,6 +13,7 @@ from real_text import LANGUAGES, SIDES, WHY_SKIPPED, sentences, some_or_all
 from weam_preprocess.errors import InputError
 from weam_preprocess.spans import unpack
 from weam_preprocess.words import KINDS, Segmenter, Span, locate, segmenter
+from weam_preprocess.words.chunks import clinging
 
 # Everything that has bitten: control characters, Unicode white space, Moses' own markers, quotes, dots, marks, emoji.
 NASTY = st.lists(
@@ -231,10 +232,16 @@ def test_words_are_those_of_sacremoses_for_the_whole_sentence(text: str, lang: s
 @pytest.mark.skipif(not LANGUAGES, reason=WHY_SKIPPED)
 @pytest.mark.parametrize("side", [side for side in SIDES if side[1] not in USUAL], ids="-".join)
 def test_words_of_real_text_are_those_of_sacremoses(side: tuple[str, str]) -> None:
-    """With WEAM_TEST_ALL=1 of all of it. Segmenters with a dictionary are always given the whole sentence."""
+    """With WEAM_TEST_ALL=1 of all of it. Segmenters with a dictionary are always given the whole sentence.
+
+    Text with marks that Moses does not know is left out: it would cut words at them, and ours never shows it any.
+    """
     segment = segmenter(side[1])
     whole = moses("en" if "rules of en" in segment.name else side[1])
-    for text in some_or_all(side):
+    unseen = clinging() - frozenset(whole.IsAlnum)  # type: ignore[attr-defined]
+    texts = [text for text in some_or_all(side) if unseen.isdisjoint(text)]
+    assert texts
+    for text in texts:
         spans = locate(text, whole.tokenize(text, escape=False))  # type: ignore[attr-defined]
         # None: Moses rewrote the text, and our words are cut at white space.
         assert spans is None or segment.spans(text) == spans, text
