@@ -63,7 +63,7 @@ setup(
         "hub": ["datasets>=3"],
         "report": ["matplotlib>=3.8"],
         "dev": [
-            *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),
+            *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),
             *("ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"),
         ],
     },

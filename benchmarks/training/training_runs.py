@@ -19,7 +19,7 @@ import numpy as np
 BIN = Path(sys.executable).parent
 WEAM_TRAIN = str(BIN / "weam-train")
 MANY = 3_000_000  # pairs
-UPDATES = 6
+UPDATES = 5
 _HEAD = struct.Struct("<9sQBQ")  # of an .idx file: weam_fairseq/indexed_file.py
 
 
@@ -46,7 +46,7 @@ def _run(command: list[str], threads: int | None = None) -> list[tuple[float, di
     return logged
 
 
-def waiting(data_bin: Path, updates: int = 30) -> dict[str, Any]:
+def waiting(data_bin: Path, updates: int = 15) -> dict[str, Any]:
     """Share of the time that the loop of an epoch waits for its next batch, after the first one."""
     child = [sys.executable, str(Path(__file__)), "--waiting", str(data_bin), str(updates)]
     told = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
