@@ -94,4 +94,6 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     file = tmp_path / "scores.jsonl"
     with get_context("fork").Pool(3) as pool:
         pool.map(_write_many, [(file, writer) for writer in range(3)])
+        pool.close()
+        pool.join()
     assert len(read_scores(file)) == 30

@@ -1,0 +1,20 @@
+"""No test leaves a signal otherwise than it found it: workers that the next ones fork could not be ended."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in WATCHED}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    changed = [number for number in WATCHED if signal.getsignal(number) != before[number]]
+    for number in changed:
+        signal.signal(number, before[number])
+    assert [number.name for number in changed] == []
+    assert signal.pthread_sigmask(signal.SIG_SETMASK, blocked) == blocked
