@@ -143,10 +143,11 @@ def _check(columns: Mapping[str, Column]) -> dict[str, list[str]]:
 
 
 def _with_intervals(figures: Mapping[tuple[str, str], Figure], draws: Draws) -> dict[tuple[str, str], Figure]:
-    return {
-        cell: replace(figure, interval=percentile_interval(draws.figures[cell])) if cell in draws.figures else figure
-        for cell, figure in figures.items()
-    }
+    found = {}
+    for cell, figure in figures.items():
+        drawn = draws.figure(*cell)
+        found[cell] = figure if drawn is None else replace(figure, interval=percentile_interval(drawn))
+    return found
 
 
 def _figure(entries: Sequence[Entry]) -> Figure:
@@ -165,18 +166,20 @@ def _average(figures: Sequence[Figure]) -> Figure:
 def _differences(
     figures: Mapping[tuple[str, str], Figure], baseline: str, draws: Draws
 ) -> dict[tuple[str, str], Difference]:
+    """Over the seeds that both have, so that each is of two runs with the same seed; where there is none, of the means."""
     differences = {}
     for (model, language), figure in figures.items():
         other = figures.get((baseline, language))
         if model == baseline or other is None:
             continue
-        value = figure.mean - other.mean
         shared = sorted(set(figure.values) & set(other.values))
+        by_seed = [figure.values[seed] - other.values[seed] for seed in shared]
+        value = fmean(by_seed) if by_seed else figure.mean - other.mean
         drawn = draws.difference(model, baseline, language)
         differences[model, language] = Difference(
             value=value,
             items=None if drawn is None else item_interval(value, drawn),
-            seeds=seed_interval([figure.values[each] - other.values[each] for each in shared]),
+            seeds=seed_interval(by_seed),
             shared=len(shared),
             all_shared=set(figure.values) == set(other.values),
         )

@@ -36,7 +36,7 @@ class Figure:
 
 
 class Difference(NamedTuple):
-    """A model's mean minus the baseline's.
+    """A model's figure minus the baseline's, over the seeds that both have; where there is none, of their means.
 
     Attributes:
         items: the interval over drawn items; None where item files are missing.

@@ -8,8 +8,9 @@ same items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from weam_fairseq.study.bootstrap import Interval, item_interval, seed_interval
 from weam_fairseq.study.figures import AVERAGE
@@ -75,19 +76,26 @@ def _difference(
     one, other = task.gain(more.model, AVERAGE), task.gain(less.model, AVERAGE)
     if one is None or other is None:
         return None
-    value = one.value - other.value
     by_seed = {seed: one.by_seed[seed] - other.by_seed[seed] for seed in one.by_seed if seed in other.by_seed}
+    value = fmean(by_seed.values()) if by_seed else one.value - other.value
     four = [place.model for place in (more, less)] + [places.baselines[place.setting] for place in (more, less)]
-    items = _over_items(study, task, value, four, resamples, draw_seed) if one.items and other.items else None
+    items = _over_items(study, task, (value, by_seed), four, resamples, draw_seed) if one.items and other.items else None
     seeds = seed_interval(list(by_seed.values()))
     intervals = [each for each in (items, seeds) if each is not None]
     return Gain(value, items, seeds, by_seed, bool(intervals) and all(each.excludes_zero for each in intervals))
 
 
 def _over_items(
-    study: Study, task: TaskGains, value: float, four: Sequence[str], resamples: int, draw_seed: int
+    study: Study,
+    task: TaskGains,
+    found: tuple[float, Collection[int]],
+    four: Sequence[str],
+    resamples: int,
+    draw_seed: int,
 ) -> Interval | None:
-    """`four`: the model with more, that with less, and their baselines in the same order."""
+    """`found`: the difference, and the seeds that it is over. `four`: the model with more, that with less, and their
+    baselines in the same order."""
+    value, seeds = found
     languages = task.cells[four[0], AVERAGE].over
     rows = group_scores(study.scores.entries)[task.group]
     draws = Draws({}, {})
@@ -98,7 +106,7 @@ def _over_items(
                 column[entry.score.model].append(entry)
         draws = draws.joined(draw_items(language, column, resamples, draw_seed))
     draws = draws.averaged(AVERAGE, list(dict.fromkeys(four)), languages)
-    more, less = (draws.difference(four[at], four[at + 2], AVERAGE) for at in (0, 1))
+    more, less = (draws.difference(four[at], four[at + 2], AVERAGE, seeds or None) for at in (0, 1))
     if more is None or less is None:
         return None
     sign = -1.0 if task.lower_is_better else 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,28 +18,46 @@ Cell = tuple[str, str]  # model, language
 
 @dataclass(frozen=True)
 class Draws:
-    """`figures`: by model and language, the mean over seeds in each resample, *Shape:* (R,). `without`: the cells
-    whose items are not there, with the score that lacks them."""
+    """`by_seed`: by model and language, each seed's figure in each resample, *Shape:* (R,). `without`: the cells whose
+    items are not there, with the score that lacks them."""
 
-    figures: dict[Cell, np.ndarray]
+    by_seed: dict[Cell, dict[int, np.ndarray]]
     without: dict[Cell, Entry]
 
     def joined(self, other: Draws) -> Draws:
-        return Draws({**self.figures, **other.figures}, {**self.without, **other.without})
+        return Draws({**self.by_seed, **other.by_seed}, {**self.without, **other.without})
+
+    def figure(self, model: str, language: str) -> np.ndarray | None:
+        """The mean over seeds in each resample, *Shape:* (R,)."""
+        rows = self.by_seed.get((model, language))
+        return np.mean(list(rows.values()), axis=0) if rows else None
 
     def averaged(self, name: str, models: Sequence[str], languages: Sequence[str]) -> Draws:
-        """With the mean over languages under `name`, for models that have the items of all of them."""
-        means = {
-            (model, name): np.mean([self.figures[model, language] for language in languages], axis=0)
-            for model in models
-            if all((model, language) in self.figures for language in languages)
-        }
-        return Draws({**self.figures, **means}, self.without)
+        """With the mean over languages under `name`, for models that have the items of all of them; of the seeds that
+        all languages have, where there are such."""
+        means = {}
+        for model in models:
+            cells = [self.by_seed.get((model, language), {}) for language in languages]
+            if not all(cells):
+                continue
+            seeds = sorted(set.intersection(*map(set, cells)))
+            means[model, name] = {seed: np.mean([cell[seed] for cell in cells], axis=0) for seed in seeds}
+        return Draws({**self.by_seed, **means}, self.without)
 
-    def difference(self, model: str, other: str, language: str) -> np.ndarray | None:
-        if (model, language) not in self.figures or (other, language) not in self.figures:
+    def difference(
+        self, model: str, other: str, language: str, seeds: Collection[int] | None = None
+    ) -> np.ndarray | None:
+        """In each resample, the mean over the seeds that both have (or over `seeds`); where they share none, the
+        difference of their means. None where items or seeds are not there."""
+        one, two = (self.by_seed.get((name, language)) for name in (model, other))
+        if not one or not two:
             return None
-        return self.figures[model, language] - self.figures[other, language]
+        shared = sorted(set(one) & set(two) if seeds is None else seeds)
+        if not set(shared) <= set(one) & set(two):
+            return None
+        if not shared:
+            return np.mean(list(one.values()), axis=0) - np.mean(list(two.values()), axis=0)
+        return np.mean([one[seed] - two[seed] for seed in shared], axis=0)
 
 
 def draw_items(language: str, column: Mapping[str, Sequence[Entry]], resamples: int, seed: int) -> Draws:
@@ -70,13 +88,14 @@ def draw_items(language: str, column: Mapping[str, Sequence[Entry]], resamples: 
             raise InputError(_unlike(column[together[0][0]][0], column[model][number], ids, each.ids))
     rng = np.random.default_rng([seed, zlib.crc32("\n".join(ids).encode())])
     sums = resampled_sums(np.concatenate([each.values for _, _, each in together], axis=1), resamples, rng)
-    figures: dict[str, list[np.ndarray]] = {}
+    by_seed: dict[Cell, dict[int, np.ndarray]] = {}
     start = 0
-    for model, _, each in together:
+    for model, number, each in together:
         width = each.values.shape[1]
-        figures.setdefault(model, []).append(each.statistic.of(sums[:, start : start + width], len(ids)))
+        drawn = each.statistic.of(sums[:, start : start + width], len(ids))
+        by_seed.setdefault((model, language), {})[column[model][number].score.seed] = drawn
         start += width
-    return Draws({(model, language): np.mean(rows, axis=0) for model, rows in figures.items()}, without)
+    return Draws(by_seed, without)
 
 
 def _unlike(first: Entry, other: Entry, ids: Sequence[str], others: Sequence[str]) -> str:

@@ -68,11 +68,16 @@ def _on_intervals(table: TaskTable, draws: Draws) -> list[str]:
     if table.baseline is None:
         return ["The baseline has no score here, so there are no differences."] if len(table.models) > 1 else []
     notes = []
-    odd = sorted({model for (model, _), each in table.differences.items() if each.seeds and not each.all_shared})
-    if odd:
+    unlike = {model: each for (model, _), each in table.differences.items() if not each.all_shared}
+    if some := sorted(model for model, each in unlike.items() if each.shared):
         notes.append(
-            f"{', '.join(odd)} and {table.baseline} have different seeds: a difference is of the means over all seeds "
-            "of each, its interval over seeds of the common ones."
+            f"{', '.join(some)} and {table.baseline} have different seeds: a difference is over those that both have, "
+            "so it need not be that of the figures shown."
+        )
+    if apart := sorted(model for model, each in unlike.items() if not each.shared):
+        notes.append(
+            f"{', '.join(apart)} and {table.baseline} have no seed in common: a difference is of their means, and has no "
+            "interval over seeds."
         )
     without = [model for model in table.models if any(name == model for name, _ in draws.without)]
     if not without or not table.differences:

@@ -88,8 +88,9 @@ def test_time_is_estimated_from_what_finished_cells_took(tmp_path: Path, capsys:
     assert trained is not None
     folder = StepFolder(plan.place.study / trained)
     folder.end(True, {"languages": [], "seconds": 9.0})
-    record = {"num_updates": "40", "wall": "3600", "wpb": "100"}
-    (folder.path / "train.log").write_text(f"$ weam-train\n… | train_inner | {json.dumps(record)}\n")
+    record = {"num_updates": "40", "wpb": "100"}
+    lines = f"2026-01-01 12:00:00 | INFO | …\n2026-01-01 13:00:00 | INFO | train_inner | {json.dumps(record)}\n"
+    (folder.path / "train.log").write_text(f"$ weam-train\n{lines}")
     words = [str(write_config(tmp_path, config)), "--root", str(tmp_path), "--study-dir", str(plan.place.study)]
     assert main([*words, "--dry-run"]) == 0
     told = capsys.readouterr().out
