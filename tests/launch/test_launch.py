@@ -12,9 +12,9 @@ import pytest
 
 from weam_fairseq.errors import InputError
 from weam_fairseq.launch import cli
-from weam_fairseq.launch.job import local_command
+from weam_fairseq.launch.job import local_command, works_to_the_end
 from weam_fairseq.launch.record import Launch, RunFolder, environment
-from weam_fairseq.launch.submit import slurm_parameters, start, state, wait
+from weam_fairseq.launch.submit import check_slurm, slurm_parameters, start, state, wait
 
 
 def launch(code: str, folder: Path) -> Launch:
@@ -114,6 +114,7 @@ def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--", "no-such-program"], "no-such-program must be a program"),
         (["--nodes", "2", "--", "true"], "--nodes must be 1 with --cluster local, but is 2"),
         (["--gpus-per-node", "2", "--", "weam-evaluate"], "weam-evaluate must run as one process"),
+        (["--cluster", "slurm", "--time", "2", "--", "true"], "--time must be more than --grace, but is 120 seconds"),
         (["--time", "soon", "--", "true"], "--time must be minutes or D-HH:MM:SS, but is soon"),
         (["--cluster-option", "account", "--", "true"], "--cluster-option must be NAME=VALUE, but is account"),
     ],
@@ -172,9 +173,96 @@ def test_times_in_slurms_notations(text: str, expected: int) -> None:
     assert cli.minutes(text) == expected
 
 
-def test_a_parameter_of_slurm_alone_may_leave_out_its_prefix() -> None:
-    given = {"account": "lab", "mem_gb": 4, "slurm_qos": "low"}
-    assert slurm_parameters(given) == {"slurm_account": "lab", "mem_gb": 4, "slurm_qos": "low"}
+def test_options_of_sbatch_and_parameters_of_submitit() -> None:
+    given = {"account": "lab", "mem-per-cpu": "4G", "exclusive": "", "mem_gb": 4, "slurm_qos": "low"}
+    ours, of_sbatch = slurm_parameters(given)
+    assert ours == {"mem_gb": 4, "slurm_qos": "low"}
+    assert of_sbatch == {"account": "lab", "mem_per_cpu": "4G", "exclusive": True}
+
+
+@pytest.fixture
+def slurms_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name in ("sbatch", "srun", "squeue", "scontrol"):
+        (folder / name).write_text("#!/bin/sh\necho '  -A, --account=name   charge job'\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("slurms_programs")
+def test_a_mistyped_option_of_sbatch_is_found_before_a_job_is_sent(tmp_path: Path) -> None:
+    check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"account": "lab"}))
+    with pytest.raises(InputError, match="must be an option of sbatch, but acount is none. Did you mean account"):
+        check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"acount": "lab"}))
+    with pytest.raises(InputError, match=r"slurm_… must be a parameter of submitit"):
+        check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"slurm_acount": "lab"}))
+    assert list(tmp_path.iterdir()) == [tmp_path / "slurm"]
+
+
+def test_a_refused_launch_leaves_the_config_of_the_job_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run = tmp_path / "small.yaml", tmp_path / "run"
+    config.write_text("lr: 0.1\n")
+    words = ["--", "weam-train", "bin", "--config", str(config)]
+    running = launch("import time; time.sleep(99)", tmp_path)
+    job = start(run, running)
+    RunFolder(run).write(new(tmp_path / "other", *words), [job])
+    RunFolder(run).keep("small.yaml", "lr: 0.1\n")
+    config.write_text("lr: 9.9\n")
+    for refused in ([*words, "--seed", "2"], words):
+        assert cli.main(["--run-dir", str(run), *refused]) == 2
+        assert (run / "launch" / "small.yaml").read_text() == "lr: 0.1\n"
+    said = capsys.readouterr().err
+    assert "must be for one command" in said
+    os.killpg(int(job.id), signal.SIGKILL)
+
+
+def test_a_command_whose_job_was_killed_is_still_seen(tmp_path: Path) -> None:
+    run, ready = tmp_path / "run", tmp_path / "ready"
+    job = start(run, launch(f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(99)", tmp_path))
+    until(ready)
+    os.kill(int(job.id), signal.SIGKILL)
+    time.sleep(0.2)
+    assert state(run).word == "running"
+    os.killpg(int(job.id), signal.SIGKILL)
+    assert finished(run) == ("gone", None)
+
+
+def test_a_local_job_is_not_judged_from_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(tmp_path, launch("import time; time.sleep(0.5)", tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.node", lambda: "another")
+        with pytest.raises(InputError, match="can be seen there alone"):
+            state(tmp_path)
+    assert finished(tmp_path) == ("done", 0)
+
+
+def test_the_failure_of_any_rank_is_the_jobs(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.end("7", 0, rank=1)
+    run.end("7", 3, rank=2)
+    assert run.ended("7") is None
+    run.end("7", 0)
+    assert run.ended("7") == 3
+    assert run.ended("8") is None
+    run.forget_end()
+    run.end("8", 0)
+    assert run.ended("8") == 0
+
+
+def test_only_a_training_is_told_that_its_time_runs_out(tmp_path: Path) -> None:
+    """weam-preprocess would die of Slurm's USR2, minutes before its time is over."""
+    ready = tmp_path / "ready"
+    program = tmp_path / "weam-preprocess"
+    program.write_text(f"#!/bin/sh\ntouch {ready}\nsleep 1\nexit 0\n")
+    program.chmod(0o755)
+    job = start(tmp_path / "run", Launch([str(program)], str(tmp_path)))
+    until(ready)
+    os.killpg(int(job.id), signal.SIGUSR2)
+    assert finished(tmp_path / "run") == ("done", 0)
+    assert not works_to_the_end("/bin/weam-train")
 
 
 def test_the_command_has_help() -> None:

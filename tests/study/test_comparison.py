@@ -165,6 +165,31 @@ def test_seeds_that_are_not_shared_are_said(tmp_path: Path) -> None:
     assert any("weam and tlm have different seeds" in note for note in table.notes)
 
 
+def test_a_difference_is_over_the_seeds_that_both_have(tmp_path: Path) -> None:
+    """As while a study is extended by a seed: weam's fourth, a lucky one, has no tlm beside it yet."""
+    right = {"tlm": {1: 49, 2: 50, 3: 51}, "weam": {1: 50, 2: 51, 3: 52, 4: 70}}
+    lines = [
+        right_and_wrong(tmp_path, score(model, "de", 0.0, seed=seed), "1" * number + "0" * (100 - number))
+        for model, seeds in right.items()
+        for seed, number in seeds.items()
+    ]
+    table = _only(_compare(tmp_path, lines))
+    difference = table.differences["weam", "de"]
+    assert difference.value == pytest.approx(1.0)
+    assert difference.seeds is not None
+    assert difference.items is not None
+    assert difference.items.low <= 1.0 <= difference.items.high < 4.0
+    assert table.figures["weam", "de"].mean == pytest.approx((50 + 51 + 52 + 70) / 4)
+
+
+def test_without_a_common_seed_it_is_of_the_means(tmp_path: Path) -> None:
+    lines = [score("tlm", "de", 40.0, seed=1), score("weam", "de", 45.0, seed=2)]
+    table = _only(_compare(tmp_path, lines))
+    assert table.differences["weam", "de"].value == pytest.approx(5.0)
+    assert table.differences["weam", "de"].seeds is None
+    assert any("weam and tlm have no seed in common" in note for note in table.notes)
+
+
 def test_missing_languages_are_named_and_left_out_of_the_average(tmp_path: Path) -> None:
     lines = [score("tlm", language, 50.0) for language in ("de", "es", "zh")]
     lines += [score("weam", language, 60.0) for language in ("de", "es")]

@@ -14,11 +14,10 @@ from pathlib import Path
 from weam_fairseq.arguments import positive, take, value_of
 from weam_fairseq.config import read_config
 from weam_fairseq.errors import InputError
-from weam_fairseq.launch.record import Launch, RunFolder
-from weam_fairseq.launch.submit import State, start, state, wait
+from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
+from weam_fairseq.launch.submit import State, check_free, start, state, wait
 
 PROG = "weam-launch"
-TRAIN = "weam-train"
 EXAMPLE = """example:
   weam-launch --run-dir runs/weam -- weam-train data-bin --config weam_small.yaml
   weam-launch --cluster slurm --nodes 2 --gpus-per-node 8 --cpus-per-task 8 --time 24:00:00 --partition gpu \\
@@ -27,7 +26,8 @@ EXAMPLE = """example:
   weam-launch --run-dir runs/weam --again     starts a job that has failed or was killed, as it was
 
 A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is queued again and goes on. What a
-killed node had not saved is lost: at most --save-interval-updates.
+killed node had not saved is lost: at most --save-interval-updates. Other commands of ours are queued again when they
+are preempted, but end with their time: --again, with --resume for weam-preprocess, goes on.
 """
 
 
@@ -77,7 +77,7 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
 
     Raises:
         InputError: no command, or a program that is not there; several processes for another command than weam-train;
-            another command in the same folder.
+            another command in the same folder, or one that has not ended; less time than --grace.
     """
     if not command:
         raise InputError(f"A command must follow --, but there is none: {PROG} --run-dir RUN -- weam-train DATA_BIN …")
@@ -92,16 +92,20 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
         raise InputError(f"--nodes must be 1 with --cluster local, but is {options.nodes}: give --cluster slurm.")
     if options.cluster == "local" and not options.tasks_per_node:
         per_node = 1  # weam-train itself starts one process for each GPU
+    time = minutes(options.time)
+    if options.cluster == "slurm" and time * 60 <= options.grace:
+        raise InputError(f"--time must be more than --grace, but is {time * 60} seconds of {options.grace}.")
     parameters = {"partition": options.partition} if options.partition else {}
+    arguments, config = _complete(command, options.run_dir)
     launch = Launch(
-        command=[_program(command[0]), *_complete(command, options.run_dir)],
+        command=[_program(command[0]), *arguments],
         directory=os.getcwd(),
         cluster=options.cluster,
         nodes=options.nodes,
         tasks_per_node=per_node,
         gpus_per_node=options.gpus_per_node,
         cpus_per_task=options.cpus_per_task,
-        minutes=minutes(options.time),
+        minutes=time,
         grace=options.grace,
         parameters={**parameters, **dict(map(_named, options.cluster_option))},
         name=options.name or Path(options.run_dir).absolute().name,
@@ -112,6 +116,10 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
             f"{options.run_dir} must be for one command, but holds another one ({shlex.join(there)}): give another "
             "--run-dir."
         )
+    check_free(options.run_dir)
+    if config is not None:  # last: a job that runs reads its copy again when Slurm has requeued it
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.keep(config.name, config.read_text(encoding="utf-8"))
     return launch
 
 
@@ -124,24 +132,22 @@ def _program(name: str) -> str:
     return os.path.abspath(found)
 
 
-def _complete(command: list[str], run_dir: Path) -> list[str]:
-    """The command's arguments; of weam-train, with the run folder's copy of --config, and with a --save-dir there."""
+def _complete(command: list[str], run_dir: Path) -> tuple[list[str], Path | None]:
+    """The command's arguments; of weam-train, with the run folder's copy of --config, and with a --save-dir there. Also
+    the file that is to be copied."""
     arguments = command[1:]
     if Path(command[0]).name != TRAIN:
-        return arguments
+        return arguments, None
     rest, config = take(arguments, "--config")
-    given = arguments
+    given, source = arguments, None
     if config is not None:
         given = [*arguments, *read_config(Path(config), arguments)]
-        run = RunFolder(run_dir)
-        run.path.mkdir(parents=True, exist_ok=True)
-        copy = run.path / Path(config).name
-        if copy.absolute() != Path(config).absolute():
-            run.keep(copy.name, Path(config).read_text(encoding="utf-8"))
+        copy = RunFolder(run_dir).path / Path(config).name
+        source = Path(config) if copy.absolute() != Path(config).absolute() else None
         arguments = [*rest, "--config", str(copy)]
     if value_of(given, "--save-dir") is None:
         arguments = [*arguments, "--save-dir", str(run_dir.absolute() / "checkpoints")]
-    return arguments
+    return arguments, source
 
 
 def minutes(text: str) -> int:
@@ -205,7 +211,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="any other parameter of sbatch, such as account=lab or mem_gb=64; repeatable",
+        help="any other option of sbatch, such as account=lab, mem-per-cpu=4G or exclusive=; one of submitit alone has "
+        "slurm_ before it; repeatable",
     )
     return parser
 

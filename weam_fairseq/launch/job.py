@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from weam_fairseq.launch.record import Launch, RunFolder
+from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
 from weam_fairseq.preemption import AGAIN
 
 # Seconds that Slurm may take to stop a job that it queues again.
@@ -35,14 +35,13 @@ class Job:
     def __call__(self) -> None:
         run = RunFolder(Path(self.run_dir))
         launch, _ = run.read()
-        first = os.environ.get("SLURM_PROCID", "0") == "0"
-        if first:
+        job, rank = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_PROCID", "0"))
+        if rank == 0:
             run.forget_end()  # Slurm may have queued the job again after one
         status = _run(launch.command, launch.directory)
         if status == AGAIN:
-            _queue_again(os.environ["SLURM_JOB_ID"], first=first)
-        if first:
-            run.end(os.environ["SLURM_JOB_ID"], status)
+            _queue_again(job, first=rank == 0)
+        run.end(job, status, rank)
         if status:
             raise CommandFailed(f"{Path(launch.command[0]).name} ended with exit code {status}.")
 
@@ -64,6 +63,11 @@ def local_command(launch: Launch) -> list[str]:
     return [*torchrun, "--nproc_per_node", str(launch.tasks_per_node), "--no-python", *launch.command]
 
 
+def works_to_the_end(program: str) -> bool:
+    """Whether nothing is gained by telling it that its time runs out: it would end by the signal, its work half done."""
+    return Path(program).name.startswith("weam-") and Path(program).name != TRAIN
+
+
 def _run(command: list[str], directory: str) -> int:
     """The exit code of the command; 128 + N where signal N ended it, as in a shell.
 
@@ -78,6 +82,9 @@ def _run(command: list[str], directory: str) -> int:
 
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, pass_on)
+    if works_to_the_end(command[0]):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # the command begins with that
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
     children.append(subprocess.Popen(command, cwd=directory))
     status = children[0].wait()
@@ -85,12 +92,13 @@ def _run(command: list[str], directory: str) -> int:
 
 
 def _queue_again(job: str, *, first: bool) -> None:
-    """Has Slurm stop the job and queue it again; does not come back then."""
+    """Has Slurm stop the job and queue it again, and does not come back then; comes back where Slurm does not."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if first:
         told = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
         if told.returncode:
             print(f"weam-launch: scontrol requeue: {told.stderr.strip()}", file=sys.stderr, flush=True)
+            return
     # Also where Slurm was about to do so by itself, and for the other ranks.
     time.sleep(PATIENCE)
 

@@ -5,6 +5,7 @@ RUN/launch/environment.json   git revision, versions, machine; no variable that 
 RUN/launch/CONFIG.yaml        a copy of the command's --config, which the job reads
 RUN/launch/submit.sh          what was submitted
 RUN/launch/ended.json         exit code of the last job; not there while it runs, and after a kill
+RUN/launch/ended.N.json       of its rank N, where that has failed
 RUN/launch/logs/              what the jobs said; job 12's rank 0: 12_0_log.out and 12_0_log.err
 """
 
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.errors import InputError
+
+TRAIN = "weam-train"
 
 # Variables that change results or speed. All others may hold a secret and are nobody's business.
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "LOGLEVEL")
@@ -57,10 +60,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job: its kind (local, slurm) and its id, Slurm's or of the process."""
+    """A job: its kind (local, slurm), its id, Slurm's or of the process, and for a process its machine."""
 
     kind: str
     id: str
+    host: str = ""
 
 
 class RunFolder:
@@ -94,18 +98,26 @@ class RunFolder:
         self._write("environment.json", environment())
 
     def forget_end(self) -> None:
-        (self.path / "ended.json").unlink(missing_ok=True)
+        for file in self.path.glob("ended*.json"):
+            file.unlink(missing_ok=True)
 
-    def end(self, job: str, status: int) -> None:
-        self._write("ended.json", {"job": job, "status": status})
+    def end(self, job: str, status: int, rank: int = 0) -> None:
+        """Only the first rank's end ends a job; the others' failures are kept beside it."""
+        if rank == 0 or status:
+            self._write("ended.json" if rank == 0 else f"ended.{rank}.json", {"job": job, "status": status})
 
     def ended(self, job: str) -> int | None:
-        """Exit code of a job; None: it left none."""
-        file = self.path / "ended.json"
-        if not file.is_file():
-            return None
-        told = json.loads(file.read_text(encoding="utf-8"))
-        return int(told["status"]) if told["job"] == job else None
+        """Exit code of a job, that of another rank where the first one's is 0; None: it left none."""
+        found = []
+        for file in [self.path / "ended.json", *sorted(self.path.glob("ended.*.json"))]:
+            if not file.is_file():
+                return None
+            told = json.loads(file.read_text(encoding="utf-8"))
+            if told["job"] == job:
+                found.append(int(told["status"]))
+            elif file.name == "ended.json":
+                return None
+        return next((status for status in found if status), 0)
 
     def keep(self, name: str, text: str) -> Path:
         """Writes a file of text."""

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.arguments import suggest
 from weam_fairseq.errors import InputError
 from weam_fairseq.launch.job import Job
 from weam_fairseq.launch.record import Launch, RunFolder, Submitted
@@ -52,12 +56,7 @@ def start(run_dir: Path, launch: Launch) -> Submitted:
         InputError: a job of the folder is there already; submitit or Slurm is not; Slurm refuses the job.
     """
     run = RunFolder(run_dir)
-    before: list[Submitted] = []
-    if run.exists():
-        before = run.read()[1]
-        found = state(run_dir) if before else None  # a submission that was refused has left no job
-        if found is not None and not found.is_over:
-            raise InputError(f"{run_dir} must have no job, but job {found.job} is {found.word}: wait for it or end it.")
+    before = check_free(run_dir)
     run.begin()
     run.write(launch, before)
     job = _to_slurm(run, run_dir, launch) if launch.cluster == "slurm" else _here(run, run_dir)
@@ -65,13 +64,25 @@ def start(run_dir: Path, launch: Launch) -> Submitted:
     return job
 
 
+def check_free(run_dir: Path) -> list[Submitted]:
+    """The jobs that a folder has had. Raises InputError where one has not ended."""
+    run = RunFolder(run_dir)
+    jobs = run.read()[1] if run.exists() else []
+    found = state(run_dir) if jobs else None  # a submission that was refused has left no job
+    if found is not None and not found.is_over:
+        raise InputError(f"{run_dir} must have no job, but job {found.job} is {found.word}: wait for it or end it.")
+    return jobs
+
+
 def state(run_dir: Path) -> State:
-    """How the last job of a folder is. Raises InputError where there is none."""
+    """How the last job of a folder is. Raises InputError where there is none, or where only another machine knows."""
     run = RunFolder(run_dir)
     jobs = run.read()[1]
     if not jobs:
         raise InputError(f"{run_dir} must have had a job, but its submission failed: start it with --again.")
     job = jobs[-1]
+    if job.kind == "local" and job.host not in ("", platform.node()) and run.ended(job.id) is None:
+        raise InputError(f"Job {job.id} was started on {job.host}, and how it is can be seen there alone: ask there.")
     alive = _in_slurm(job.id) if job.kind == "slurm" else _alive(job.id, run_dir)
     if alive is not None:
         return State(alive, job.id)
@@ -132,25 +143,47 @@ def _executor(run: RunFolder, launch: Launch) -> Any:
         "slurm_srun_args": [f"--wait={SRUN_WAIT}"],
         # From Slurm 22.05 on srun does not take it from the job.
         "slurm_setup": ["export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"],
-        "slurm_additional_parameters": {"requeue": True},
         **({"gpus_per_node": launch.gpus_per_node} if launch.gpus_per_node else {}),
-        **slurm_parameters(launch.parameters),
     }
+    ours, of_sbatch = slurm_parameters(launch.parameters)
+    _check_options(of_sbatch)
+    given = {**given, **ours, "slurm_additional_parameters": {"requeue": True, **of_sbatch}}
     executor = submitit.AutoExecutor(run.logs, cluster="slurm")
     try:
         executor.update_parameters(**given)
     except (AssertionError, NameError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(f"--cluster-option must be a parameter of submitit, but is not: {first}") from None
+        raise InputError(f"--cluster-option slurm_… must be a parameter of submitit, but is not: {first}") from None
     return executor
 
 
-def slurm_parameters(named: dict[str, str | int]) -> dict[str, str | int]:
-    """submitit's names; one of Slurm's alone may leave out its `slurm_`."""
+def check_slurm(launch: Launch) -> None:
+    """Raises InputError for what Slurm or submitit would not take of a job, as far as that shows before."""
+    _executor(RunFolder(Path(launch.directory)), launch)
+
+
+def slurm_parameters(named: dict[str, str | int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """submitit's parameters, and options of sbatch, of which one without a value (`exclusive=`) is given as True."""
     shared = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node"}
-    return {
-        name if name in shared or name.startswith("slurm_") else f"slurm_{name}": value for name, value in named.items()
-    }
+    ours, of_sbatch = {}, {}
+    for name, value in named.items():
+        plain = name.replace("-", "_")
+        if plain in shared or plain.startswith("slurm_"):
+            ours[plain] = value
+        else:
+            of_sbatch[plain] = True if value == "" else value
+    return ours, of_sbatch
+
+
+def _check_options(names: Iterable[str]) -> None:
+    """Raises InputError for what sbatch has no option for: it says so of one job after the other else."""
+    if not names:
+        return
+    told = subprocess.run(["sbatch", "--help"], capture_output=True, text=True).stdout
+    known = sorted(set(re.findall(r"--([a-z][a-z-]+)", told)))
+    for name in names:
+        if known and name.replace("_", "-") not in known:
+            raise InputError(f"--cluster-option must be an option of sbatch, but {name} is none.{suggest(name, known)}")
 
 
 def _here(run: RunFolder, run_dir: Path) -> Submitted:
@@ -162,7 +195,7 @@ def _here(run: RunFolder, run_dir: Path) -> Submitted:
     job = str(process.pid)
     for name in ("out", "err"):
         (run.logs / f"{name}.part").replace(run.logs / f"{job}_0_log.{name}")
-    return Submitted("local", job)
+    return Submitted("local", job, platform.node())
 
 
 def _in_slurm(job: str) -> str | None:
@@ -182,9 +215,21 @@ def _in_slurm(job: str) -> str | None:
 
 
 def _alive(job: str, run_dir: Path) -> str | None:
-    """running, or None. The number may be another process's by now, or that of one which nobody has waited for."""
+    """running, or None. The number may be another process's by now, or that of one which nobody has waited for; and
+    where the job's own process was killed, its command may go on, in the session that the job began."""
     try:
         words = Path(f"/proc/{job}/cmdline").read_bytes().split(b"\0")
     except OSError:
+        words = []
+    if os.fsencode(run_dir.absolute()) in words:
+        return "running"
+    return "running" if any(_session(Path(entry)) == job for entry in Path("/proc").glob("[0-9]*")) else None
+
+
+def _session(process: Path) -> str | None:
+    """The session of a process that has not ended."""
+    try:
+        state, _, _, session = process.joinpath("stat").read_text().rpartition(")")[2].split()[:4]
+    except (OSError, ValueError):
         return None
-    return "running" if os.fsencode(run_dir.absolute()) in words else None
+    return None if state in "ZX" else session

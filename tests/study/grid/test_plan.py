@@ -143,6 +143,8 @@ def test_an_extension_leaves_every_step_as_it_is(tmp_path: Path, name: str) -> N
 CHANGES: dict[str, tuple[Edit, set[str]]] = {
     "updates of the base": (lambda c: c["base"]["train"].update({"max-update": 41}), {"preprocess"}),
     "updates of the cells": (lambda c: c["continued"].update({"max-update": 41}), {"preprocess", "base"}),
+    "processes of the cells": (lambda c: c.update(slurm={"train": {"gpus-per-node": 8}}), {"preprocess", "base"}),
+    "processes": (lambda c: c.update(slurm={"default": {"nodes": 2}, "export": {"nodes": 1}}), {"preprocess"}),
     "the vocabulary": (lambda c: c["data"]["tokenizer"].update(vocab_size=121), set()),
     "how it is measured": (
         lambda c: c["evaluations"][0].update(options={"batch-size": 8}),

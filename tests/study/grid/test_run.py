@@ -17,6 +17,7 @@ import pytest
 from tests.study.grid.small_study import plan_of, small_config
 from weam_fairseq.errors import InputError
 from weam_fairseq.study.grid import runner
+from weam_fairseq.study.grid.checks import check_processes
 from weam_fairseq.study.grid.durations import duration
 from weam_fairseq.study.grid.plan import Plan
 from weam_fairseq.study.grid.run import Result, Stopped, run
@@ -225,14 +226,34 @@ def test_a_command_that_outlives_its_runner_is_waited_for(tmp_path: Path) -> Non
     assert not folder.is_running()
 
 
-def test_what_slurm_does_not_take_fails_and_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "submitit", None)
+@pytest.fixture
+def slurms_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of which takes a job."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name in ("sbatch", "srun", "squeue", "scontrol"):
+        (folder / name).write_text("#!/bin/sh\n[ \"$1\" = --help ] && echo '--account=name' && exit\necho Full >&2; exit 1\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("slurms_programs")
+def test_what_slurm_does_not_take_fails_and_may_be_tried_again(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, small_config())
     first = next(iter(plan.steps.values()))
     for _ in range(2):
         assert OnSlurm(plan.place, plan.config.machine).run(first) == 2
     folder = StepFolder(plan.place.study / first.id)
-    assert "--cluster slurm needs submitit" in folder.last_lines(first.log)[-1]
+    assert folder.last_lines(first.log)[-1] == "Slurm must take the job, but does not: Full"
+
+
+@pytest.mark.usefixtures("slurms_programs")
+def test_a_mistyped_option_of_sbatch_shows_at_once(tmp_path: Path) -> None:
+    config = small_config()
+    config["slurm"] = {"train": {"acount": "lab"}}
+    plan = plan_of(tmp_path, config)
+    with pytest.raises(InputError, match="must be an option of sbatch, but acount is none. Did you mean account?"):
+        OnSlurm(plan.place, plan.config.machine)
 
 
 def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
@@ -245,6 +266,16 @@ def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match="--time must be minutes"):
         OnSlurm(plan.place, plan.config.machine)
+
+
+@pytest.mark.parametrize("kind", ["default", "base", "train"])
+def test_trainings_are_of_as_many_processes_as_the_config_says(tmp_path: Path, kind: str) -> None:
+    config = small_config()
+    check_processes(plan_of(tmp_path / "one", config).config.machine, ())
+    config["slurm"] = {kind: {"nodes": 2, "gpus-per-node": 4}}
+    plan = plan_of(tmp_path / "many", config)
+    with pytest.raises(InputError, match=r"must be of 8 processes, as `slurm\.\w+` in the config says, but .* be of 1"):
+        check_processes(plan.config.machine, list(plan.steps.values()))
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -1,15 +1,17 @@
-"""What must be there before hours of training: data, published folders, the files of each evaluation's languages."""
+"""What must be there before hours of training: data, published folders, the files of each evaluation's languages, GPUs."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from weam_fairseq.errors import InputError
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import TASKS, data_files
+from weam_fairseq.study.grid.machine_config import TRAININGS, processes
 from weam_fairseq.study.grid.plan import Plan
-from weam_fairseq.study.grid.settings import Evaluation
+from weam_fairseq.study.grid.settings import Evaluation, Machine
 from weam_fairseq.study.grid.step import Step, from_hub
 from weam_fairseq.study.grid.step_folder import StepFolder
 
@@ -31,6 +33,29 @@ def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
     if any(step.kind == "evaluate" for step in open_steps):
         for evaluation in plan.config.evaluations:
             _check_languages(plan, evaluation)
+
+
+def check_processes(machine: Machine, steps: Sequence[Step]) -> None:
+    """Raises InputError where a training on this machine would be of another number of processes than the config's, and
+    so have updates over more or fewer pieces. Here weam-train starts one for each GPU."""
+    here = max(1, _gpus())
+    for kind in (kind for kind in TRAININGS if any(step.kind == kind for step in steps)):
+        nodes, tasks = processes(machine, kind)
+        if nodes * tasks != here:
+            raise InputError(
+                f"Each training must be of {nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}, as `slurm.{kind}` "
+                f"in the config {'says' if machine.slurm else 'would say'}, but on this machine it would be of {here}: "
+                f"choose GPUs by CUDA_VISIBLE_DEVICES, or give `slurm: {{{kind}: {{gpus-per-node: {here}}}}}`, with an "
+                "update-freq that makes up for it."
+            )
+
+
+def _gpus() -> int:
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _check_languages(plan: Plan, evaluation: Evaluation) -> None:

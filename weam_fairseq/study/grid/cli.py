@@ -14,7 +14,7 @@ from types import FrameType
 
 from weam_fairseq.arguments import positive
 from weam_fairseq.errors import InputError
-from weam_fairseq.study.grid.checks import check_inputs
+from weam_fairseq.study.grid.checks import check_inputs, check_processes
 from weam_fairseq.study.grid.config import read_config
 from weam_fairseq.study.grid.identity import Files
 from weam_fairseq.study.grid.place import find_place
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROG}: error: {error}", file=sys.stderr)
         return 2
     except Stopped:
-        print(f"{PROG}: stopped; the same command goes on.", file=sys.stderr)
+        jobs = "; jobs of Slurm go on, and the same command waits for them" if options.cluster == "slurm" else ""
+        print(f"{PROG}: stopped{jobs or '; the same command goes on'}.", file=sys.stderr)
         return 143
 
 
@@ -64,6 +65,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     steps = plan.needed(cells)
     check_inputs(plan, steps)
+    if options.cluster == "local":
+        check_processes(config.machine, steps)
     jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
     worker: Worker = OnSlurm(place, config.machine) if options.cluster == "slurm" else Here(place, jobs)
     place.study.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from weam_fairseq.study.grid import commands
 from weam_fairseq.study.grid.config import updates_of
 from weam_fairseq.study.grid.data_bins import DataBins, Made
 from weam_fairseq.study.grid.identity import Files, digest
+from weam_fairseq.study.grid.machine_config import processes
 from weam_fairseq.study.grid.place import Place
 from weam_fairseq.study.grid.settings import Config, Evaluation, Model
 from weam_fairseq.study.grid.step import Step, Training, from_hub
@@ -55,7 +56,7 @@ class ModelSteps:
         data = self._data.of_pool(model)
         pairs = config.pair_sets[config.data.pool]
         about = {"arch": arch, "pairs": pairs, "seed": base_seed, "options": options, "data": data.identity}
-        identity = digest({"step": "base", **about})
+        identity = digest({"step": "base", **about, **self._processes("base")})
         folder = place.find("bases", f"{arch}.s{base_seed}", identity)
         save_dir = place.study / folder / "train" / CHECKPOINTS
         words = commands.train(config, place, data.path, ["--arch", arch], ("mlm", pairs, base_seed), options, save_dir)
@@ -87,7 +88,7 @@ class ModelSteps:
         model, pairs = config.models[base.arch], config.pair_sets[pair_set]
         data = self._data.of_cell(model, pair_set, links)
         about = {"objective": objective, "pairs": pairs, "seed": seed, "options": options, "data": data.identity}
-        identity = digest({"step": "train", "base": base.made.identity, **about})
+        identity = digest({"step": "train", "base": base.made.identity, **about, **self._processes("train")})
         if identity in self._cells:  # the same under another name
             return self._cells[identity]
         folder = place.find("cells", names[0], identity)
@@ -161,6 +162,11 @@ class ModelSteps:
             )
             evaluated.append(self._add(step))
         return Steps(folder, None, exported.id, tuple(evaluated))
+
+    def _processes(self, kind: str) -> dict[str, int]:
+        """What an update is over depends on it: max-tokens is of each."""
+        nodes, tasks = processes(self._config.machine, kind)
+        return {} if nodes * tasks == 1 else {"processes": nodes * tasks}
 
     def _vocabulary(self, model: Model) -> int | None:
         tokenizer = self._config.data.tokenizer

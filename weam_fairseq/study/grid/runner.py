@@ -1,7 +1,7 @@
 """Runs one step: python -m weam_fairseq.study.grid.runner STEP_FOLDER, here or as a Slurm job.
 
 The command's output goes to the step's log; time and peak memory are measured; signals are passed on, so that
-weam-train saves a checkpoint in time. Of several processes of one step (Slurm's ranks) the first keeps the records.
+weam-train saves a checkpoint in time; the other commands do not hear that their time runs out, and use it. Of several processes of one step (Slurm's ranks) the first keeps the records.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NamedTuple
 
+from weam_fairseq.launch.job import works_to_the_end
 from weam_fairseq.launch.record import revision
 from weam_fairseq.study.grid.step_folder import Order, StepFolder
 
@@ -62,6 +63,9 @@ def _run(order: Order, log: IO[str] | None, kept: tuple[int, ...]) -> Ended:
 
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, pass_on)
+    if works_to_the_end(order.command[0]):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # the command begins with that
     # Ctrl-C reaches all processes of a terminal; weam-study, which gets it too, then says TERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start = time.monotonic()

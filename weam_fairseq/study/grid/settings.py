@@ -115,7 +115,7 @@ class Estimate:
 @dataclass(frozen=True)
 class Machine:
     """Options that change no result, by kind of step, and what Slurm is asked for, by kind; neither is part of what a
-    step is."""
+    step is, but for the number of a training's processes."""
 
     preprocess: Options
     train: Options

@@ -13,8 +13,8 @@ from typing import Protocol
 from weam_fairseq.errors import InputError
 from weam_fairseq.launch.cli import minutes
 from weam_fairseq.launch.record import Launch, RunFolder
-from weam_fairseq.launch.submit import PATIENCE, start, state, wait
-from weam_fairseq.study.grid.machine_config import KINDS
+from weam_fairseq.launch.submit import PATIENCE, check_slurm, start, state, wait
+from weam_fairseq.study.grid.machine_config import KINDS, TRAININGS, asked_whole, processes
 from weam_fairseq.study.grid.place import Place
 from weam_fairseq.study.grid.settings import Machine
 from weam_fairseq.study.grid.step import Step, from_hub
@@ -23,7 +23,10 @@ from weam_fairseq.study.grid.yaml_file import Options
 
 # Seconds between two looks at a Slurm job; each look asks the controller.
 POLL = 15.0
-_TRAININGS = ("base", "train")
+_WHY = {
+    "gone": "was killed (out of memory or time, or its node has failed)",
+    "stopped": "was told to stop, as when its time runs out; `slurm` in the config gives it more",
+}
 _LAUNCH = {"nodes", "tasks-per-node", "gpus-per-node", "cpus-per-task", "time", "grace"}
 
 
@@ -71,31 +74,37 @@ class OnSlurm:
     def __init__(self, place: Place, machine: Machine) -> None:
         self._place, self._machine = place, machine
         self._stopped = threading.Event()
-        for kind in KINDS:
-            self._launch(kind, kind, Path(), Path())  # so that a mistake in the config shows before a job is sent
+        # So that a mistake in the config shows before a job is sent.
+        asked = [self._launch(kind, kind, Path(), place.study) for kind in KINDS]
+        for launch in asked:
+            check_slurm(launch)
 
     def run(self, step: Step) -> int:
         path = self._place.study / step.id
-        run = RunFolder(path)
+        folder, run = StepFolder(path), RunFolder(path)
         if run.exists() and not run.read()[1]:
             (run.path / "launch.json").unlink()  # of a job that Slurm did not take
-        if not run.exists() or state(path).is_over:
-            launch = self._launch(step.kind, step.about, path, self._place.root)
-            threads = {"OMP_NUM_THREADS": str(launch.cpus_per_task)}
-            folder = write_order(self._place, step, threads)
-            try:
-                start(path, launch)
-            except InputError as error:  # maybe for now only: the other steps go on
-                folder.note(step.log, str(error))
-                return 2
-        while not self._stopped.is_set():
-            if state(path).is_over:
-                found = wait(path, poll=1.0)
-                if found.status == 0:
-                    self._see(StepFolder(path), step)
-                return 1 if found.status is None else found.status
-            self._stopped.wait(POLL)
-        return 143
+        for _ in range(2):  # a job that was there already may have been for fewer languages
+            if not run.exists() or state(path).is_over:
+                launch = self._launch(step.kind, step.about, path, self._place.root)
+                threads = {"OMP_NUM_THREADS": str(launch.cpus_per_task)}
+                write_order(self._place, step, threads)
+                try:
+                    start(path, launch)
+                except InputError as error:  # maybe for now only: the other steps go on
+                    folder.note(step.log, str(error))
+                    return 2
+            while not state(path).is_over:
+                if self._stopped.wait(POLL):
+                    return 143
+            found = wait(path, poll=1.0)
+            if found.status != 0:
+                folder.note(step.log, f"Slurm job {found.job} {_WHY.get(found.word, 'has failed')}: see {run.logs}")
+                return 137 if found.status is None else found.status
+            self._see(folder, step)
+            if folder.is_done(step.languages):
+                break
+        return 0
 
     def _see(self, folder: StepFolder, step: Step) -> None:
         """Waits until the record of a step that has ended well shows here, as that of its job does."""
@@ -109,10 +118,9 @@ class OnSlurm:
 
     def _launch(self, kind: str, name: str, folder: Path, root: Path) -> Launch:
         asked: Options = {**self._machine.slurm.get("default", {}), **self._machine.slurm.get(kind, {})}
-        gpus = _whole(asked, "gpus-per-node", 0)
-        tasks = _whole(asked, "tasks-per-node", max(gpus, 1) if kind in _TRAININGS else 1)
-        nodes = _whole(asked, "nodes", 1)
-        if kind not in _TRAININGS and nodes * tasks > 1:
+        gpus = asked_whole(asked, "gpus-per-node", 0)
+        nodes, tasks = processes(self._machine, kind)
+        if kind not in TRAININGS and nodes * tasks > 1:
             raise InputError(f"`slurm.{kind}` must ask for one process, but asks for {nodes * tasks}.")
         return Launch(
             command=runner(folder),
@@ -121,23 +129,16 @@ class OnSlurm:
             nodes=nodes,
             tasks_per_node=tasks,
             gpus_per_node=gpus,
-            cpus_per_task=_whole(asked, "cpus-per-task", 1),
+            cpus_per_task=asked_whole(asked, "cpus-per-task", 1),
             minutes=minutes(str(asked.get("time", 60))),
-            grace=_whole(asked, "grace", 120),
+            grace=asked_whole(asked, "grace", 120),
             parameters={
-                key.replace("-", "_"): value
+                key: value
                 for key, value in asked.items()
                 if key not in _LAUNCH and isinstance(value, str | int)
             },
             name=name.replace(" ", "-"),
         )
-
-
-def _whole(asked: Options, key: str, default: int) -> int:
-    value = asked.get(key, default)
-    if type(value) is not int or value < 0:
-        raise InputError(f"`slurm` must give {key} a whole number, but gives {value!r}.")
-    return value
 
 
 def runner(folder: Path) -> list[str]:

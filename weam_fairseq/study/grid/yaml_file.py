@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import yaml
 
@@ -16,6 +17,17 @@ Options = dict[str, Option]
 Kind = TypeVar("Kind")
 
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 12:00:00 for a number to the base of 60; here it is a text, as in YAML 1.2."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        first: [("tag:yaml.org,2002:str", re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")), *rules]
+        if first in "+-0123456789"
+        else list(rules)
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class Section:
@@ -163,7 +175,7 @@ def read_yaml(path: Path) -> tuple[Section, str]:
         raise InputError(f"{path} must be a study's YAML file, but there is no such file.")
     try:
         text = path.read_text(encoding="utf-8")
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} must be UTF-8, but is not: {error}.") from None
