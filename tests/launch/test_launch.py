@@ -193,7 +193,7 @@ def slurms_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("slurms_programs")
 def test_a_mistyped_option_of_sbatch_is_found_before_a_job_is_sent(tmp_path: Path) -> None:
     check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"account": "lab"}))
-    with pytest.raises(InputError, match="must be an option of sbatch, but acount is none. Did you mean account"):
+    with pytest.raises(InputError, match=r"must be an option of sbatch, but acount is none\. Did you mean account"):
         check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"acount": "lab"}))
     with pytest.raises(InputError, match=r"slurm_… must be a parameter of submitit"):
         check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"slurm_acount": "lab"}))

@@ -64,7 +64,7 @@ def local_command(launch: Launch) -> list[str]:
 
 
 def works_to_the_end(program: str) -> bool:
-    """Whether nothing is gained by telling it that its time runs out: it would end by the signal, its work half done."""
+    """Whether nothing is gained by telling it that its time runs out: the signal would end it, its work half done."""
     return Path(program).name.startswith("weam-") and Path(program).name != TRAIN
 
 

@@ -166,7 +166,7 @@ def _average(figures: Sequence[Figure]) -> Figure:
 def _differences(
     figures: Mapping[tuple[str, str], Figure], baseline: str, draws: Draws
 ) -> dict[tuple[str, str], Difference]:
-    """Over the seeds that both have, so that each is of two runs with the same seed; where there is none, of the means."""
+    """Over the seeds that both have, each of two runs with the same seed; where there is none, of the means."""
     differences = {}
     for (model, language), figure in figures.items():
         other = figures.get((baseline, language))

@@ -79,7 +79,9 @@ def _difference(
     by_seed = {seed: one.by_seed[seed] - other.by_seed[seed] for seed in one.by_seed if seed in other.by_seed}
     value = fmean(by_seed.values()) if by_seed else one.value - other.value
     four = [place.model for place in (more, less)] + [places.baselines[place.setting] for place in (more, less)]
-    items = _over_items(study, task, (value, by_seed), four, resamples, draw_seed) if one.items and other.items else None
+    items = (
+        _over_items(study, task, (value, by_seed), four, resamples, draw_seed) if one.items and other.items else None
+    )
     seeds = seed_interval(list(by_seed.values()))
     intervals = [each for each in (items, seeds) if each is not None]
     return Gain(value, items, seeds, by_seed, bool(intervals) and all(each.excludes_zero for each in intervals))

@@ -76,8 +76,8 @@ def _on_intervals(table: TaskTable, draws: Draws) -> list[str]:
         )
     if apart := sorted(model for model, each in unlike.items() if not each.shared):
         notes.append(
-            f"{', '.join(apart)} and {table.baseline} have no seed in common: a difference is of their means, and has no "
-            "interval over seeds."
+            f"{', '.join(apart)} and {table.baseline} have no seed in common: a difference is of their means, and has "
+            "no interval over seeds."
         )
     without = [model for model in table.models if any(name == model for name, _ in draws.without)]
     if not without or not table.differences:

@@ -9,7 +9,6 @@ import pytest
 
 from weam_fairseq.study.grid.training_log import Effort, effort
 
-
 START = datetime(2026, 1, 1, 12)
 
 

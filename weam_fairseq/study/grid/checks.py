@@ -1,4 +1,4 @@
-"""What must be there before hours of training: data, published folders, the files of each evaluation's languages, GPUs."""
+"""What must be there before hours of training: data, published folders, files of each evaluation's languages, GPUs."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def check_processes(machine: Machine, steps: Sequence[Step]) -> None:
     for kind in (kind for kind in TRAININGS if any(step.kind == kind for step in steps)):
         nodes, tasks = processes(machine, kind)
         if nodes * tasks != here:
+            many = f"{nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}"
             raise InputError(
-                f"Each training must be of {nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}, as `slurm.{kind}` "
-                f"in the config {'says' if machine.slurm else 'would say'}, but on this machine it would be of {here}: "
-                f"choose GPUs by CUDA_VISIBLE_DEVICES, or give `slurm: {{{kind}: {{gpus-per-node: {here}}}}}`, with an "
-                "update-freq that makes up for it."
+                f"Trainings must be of {many}, as `slurm.{kind}` in the config {'says' if machine.slurm else 'would say'}, "
+                f"but on this machine they would be of {here}: choose GPUs by CUDA_VISIBLE_DEVICES, or give `slurm: "
+                f"{{{kind}: {{gpus-per-node: {here}}}}}`, with an update-freq that makes up for it."
             )
 
 

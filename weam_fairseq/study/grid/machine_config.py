@@ -66,7 +66,9 @@ def read_machine(top: Section) -> Machine:
     for kind, (place, harmless) in _HARMLESS.items():
         for name in section.options(kind):
             if name not in harmless:
-                must = f"under {place}, since it may change results: `machine.{kind}` may hold {', '.join(harmless)} alone"
+                must = (
+                    f"under {place}, since it may change results: `machine.{kind}` may hold {', '.join(harmless)} alone"
+                )
                 section.section(kind).wrong(name, must)
     return Machine(section.options("preprocess"), section.options("train"), section.options("evaluate"), slurm)
 

@@ -1,7 +1,8 @@
 """Runs one step: python -m weam_fairseq.study.grid.runner STEP_FOLDER, here or as a Slurm job.
 
 The command's output goes to the step's log; time and peak memory are measured; signals are passed on, so that
-weam-train saves a checkpoint in time; the other commands do not hear that their time runs out, and use it. Of several processes of one step (Slurm's ranks) the first keeps the records.
+weam-train saves a checkpoint in time; other commands do not hear that their time runs out, and use it. Of several
+processes of one step (Slurm's ranks) the first keeps the records.
 """
 
 from __future__ import annotations

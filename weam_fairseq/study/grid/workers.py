@@ -133,9 +133,7 @@ class OnSlurm:
             minutes=minutes(str(asked.get("time", 60))),
             grace=asked_whole(asked, "grace", 120),
             parameters={
-                key: value
-                for key, value in asked.items()
-                if key not in _LAUNCH and isinstance(value, str | int)
+                key: value for key, value in asked.items() if key not in _LAUNCH and isinstance(value, str | int)
             },
             name=name.replace(" ", "-"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 
@@ -22,12 +22,12 @@ _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 takes 12:00:00 for a number to the base of 60; here it is a text, as in YAML 1.2."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
-        first: [("tag:yaml.org,2002:str", re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")), *rules]
-        if first in "+-0123456789"
-        else list(rules)
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+_BASE_60 = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")
+_Loader.yaml_implicit_resolvers = {
+    first: [("tag:yaml.org,2002:str", _BASE_60), *rules] if first in "+-0123456789" else list(rules)
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class Section:
