@@ -44,8 +44,8 @@ def check_processes(machine: Machine, steps: Sequence[Step]) -> None:
         if nodes * tasks != here:
             many = f"{nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}"
             raise InputError(
-                f"Trainings must be of {many}, as `slurm.{kind}` in the config {'says' if machine.slurm else 'would say'}, "
-                f"but on this machine they would be of {here}: choose GPUs by CUDA_VISIBLE_DEVICES, or give `slurm: "
+                f"Trainings must be of {many}, as `slurm.{kind}` in the config {'says' if machine.slurm else 'would say'},"
+                f" but on this machine they would be of {here}: choose GPUs by CUDA_VISIBLE_DEVICES, or give `slurm: "
                 f"{{{kind}: {{gpus-per-node: {here}}}}}`, with an update-freq that makes up for it."
             )
 
