@@ -42,9 +42,10 @@ def check_processes(machine: Machine, steps: Sequence[Step]) -> None:
     for kind in (kind for kind in TRAININGS if any(step.kind == kind for step in steps)):
         nodes, tasks = processes(machine, kind)
         if nodes * tasks != here:
+            says = "says" if machine.slurm else "would say"
             many = f"{nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}"
             raise InputError(
-                f"Trainings must be of {many}, as `slurm.{kind}` in the config {'says' if machine.slurm else 'would say'},"
+                f"Trainings must be of {many}, as `slurm.{kind}` in the config {says},"
                 f" but on this machine they would be of {here}: choose GPUs by CUDA_VISIBLE_DEVICES, or give `slurm: "
                 f"{{{kind}: {{gpus-per-node: {here}}}}}`, with an update-freq that makes up for it."
             )
