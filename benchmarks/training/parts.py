@@ -15,6 +15,7 @@ from tqdm import tqdm
 from worker import Worker
 
 PARTS = ("full", "used", "memory", "length", "feed", "two")
+TIMED = ("full", "used")
 MAX_TOKENS = (2048, 4096, 8192)
 
 
@@ -46,18 +47,19 @@ class Bench:
         self._options, self._folders, self._results = options, folders, results
         self._runners = [r for r in RUNNERS if r.contestant in options.contestants.split(",")]
 
-    def full(self) -> None:
-        """Two untimed updates of each, then `--rounds` of each in turn, and the head alone after each of tlm's."""
+    def timed(self, parts: list[str]) -> None:
+        """The parts full and used, each workload by processes that are started once."""
         for workload in self._workloads(self._options.workloads):
-            precisions = [p for p in self._precisions() if not self._is_there("full", workload, p)]
-            if not precisions:
-                continue
-            with self._workers(workload) as workers:
-                for precision in precisions:
-                    self._full(workload, workers, precision)
+            asked = [(part, p) for part in parts for p in self._precisions() if not self._is_there(part, workload, p)]
+            if asked:
+                with self._workers(workload) as workers:
+                    for number, (part, precision) in enumerate(asked):
+                        getattr(self, f"_{part}")(workload, workers, precision, is_first=number == 0)
 
-    def _full(self, workload: Workload, workers: dict[str, Worker], precision: str) -> None:
-        rounds = range(-2, self._options.rounds)  # the first ones of a process take new memory from the system
+    def _full(self, workload: Workload, workers: dict[str, Worker], precision: str, *, is_first: bool) -> None:
+        """Untimed updates of each, two where their processes are new and take new memory from the system; then
+        `--rounds` of each in turn, and the head alone after each of tlm's."""
+        rounds = range(-2 if is_first else -1, self._options.rounds)
         for number in tqdm(rounds, desc=f"{workload.name} full {precision}", unit="round"):
             for row, contestant, objective in self._runners:
                 worker = workers[contestant]
@@ -70,21 +72,14 @@ class Bench:
                 if number >= 0:
                     self._add("full", workload, precision, row, worker, round=number, **told, **more)
 
-    def used(self) -> None:
+    def _used(self, workload: Workload, workers: dict[str, Worker], precision: str, *, is_first: bool) -> None:
         """Every one of the batches that stand for an epoch once, in turn, after an untimed update."""
-        for workload in self._workloads(self._options.workloads):
-            precisions = [p for p in self._precisions() if not self._is_there("used", workload, p)]
-            if not precisions:
-                continue
-            runners = [runner for runner in self._runners if runner.row != "tlm"]
-            with self._workers(workload) as workers:
-                for precision in precisions:
-                    for number in tqdm(range(-1, self._options.used), desc=f"{workload.name} used {precision}"):
-                        for row, contestant, objective in runners:
-                            asked = {"form": "used", "number": max(number, 0), "precision": precision}
-                            told = workers[contestant].ask("update", objective=objective, **asked)
-                            if number >= 0:
-                                self._add("used", workload, precision, row, workers[contestant], round=number, **told)
+        for number in tqdm(range(-1, self._options.used), desc=f"{workload.name} used {precision}"):
+            for row, contestant, objective in (runner for runner in self._runners if runner.row != "tlm"):
+                asked = {"form": "used", "number": max(number, 0), "precision": precision}
+                told = workers[contestant].ask("update", objective=objective, **asked)
+                if number >= 0:
+                    self._add("used", workload, precision, row, workers[contestant], round=number, **told)
 
     def memory(self) -> None:
         """Peak of the second update of a process that does nothing else, in the first of the precisions."""
@@ -115,7 +110,7 @@ class Bench:
             self._results.add(part="start", **training_runs.start(self._folders[0], self._options.scratch))
 
     def two(self) -> None:
-        for round_ in range(self._options.rounds):
+        for round_ in range(min(self._options.rounds, 2)):
             for processes in (1, 2):
                 if not self._results.has(part="two", processes=processes, round=round_):
                     found = training_runs.together(self._folders[0], self._options.scratch, processes)

@@ -19,7 +19,7 @@ import numpy as np
 BIN = Path(sys.executable).parent
 WEAM_TRAIN = str(BIN / "weam-train")
 MANY = 3_000_000  # pairs
-UPDATES = 5
+UPDATES = 4
 _HEAD = struct.Struct("<9sQBQ")  # of an .idx file: weam_fairseq/indexed_file.py
 
 
