@@ -67,10 +67,14 @@ class WordExchangeDataset(FairseqDataset):
         temperature = policy.sampling_temperature if fixed_epoch is None else 1.0
         self.drawn = drawn_per_epoch(self.pair_sizes, temperature)
         self._ends = np.cumsum(self.pair_sizes)
-        specials = vocabulary.pair.special_count()
-        self.sizes: np.ndarray = (
-            np.concatenate([s.source.sizes.astype(np.int64) + s.target.sizes for s in splits]) + specials
-        )
+        sides = [
+            np.concatenate([side.sizes.astype(np.int64) for side in each])
+            for each in ([split.source for split in splits], [split.target for split in splits])
+        ]
+        self.sizes: np.ndarray = sides[0] + sides[1] + vocabulary.pair.special_count()
+        # Of a batch that a pair is the longest of: in `mlm` each of its sentences has a row.
+        rows = 2 * (np.maximum(*sides) + vocabulary.single.special_count())
+        self._places: np.ndarray = rows if policy.objective == "mlm" else self.sizes
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -98,15 +102,16 @@ class WordExchangeDataset(FairseqDataset):
         return int(self.sizes[virtual_index % len(self)])
 
     def num_tokens(self, virtual_index: int) -> int:
-        return self.size(virtual_index)
+        """Places of a batch that a pair takes if it is the longest: what --max-tokens counts."""
+        return int(self._places[virtual_index % len(self)])
 
     def num_tokens_vec(self, virtual_indices: np.ndarray) -> np.ndarray:
-        sizes: np.ndarray = self.sizes[virtual_indices % len(self)]
-        return sizes
+        places: np.ndarray = self._places[virtual_indices % len(self)]
+        return places
 
     def filter_indices_by_size(self, virtual_indices: np.ndarray, max_sizes: int) -> tuple[np.ndarray, list[int]]:
         """fairseq's, which looks virtual indices up in `sizes`: those that fit, and those that are left out."""
-        fits = self.num_tokens_vec(virtual_indices) <= max_sizes
+        fits = self.sizes[virtual_indices % len(self)] <= max_sizes
         return virtual_indices[fits], virtual_indices[~fits].tolist()
 
     def batch_by_size(
@@ -127,7 +132,7 @@ class WordExchangeDataset(FairseqDataset):
         """
         drawn = self._draw_epoch()
         shuffled = drawn[np.random.permutation(len(drawn))] if self.fixed_epoch is None else drawn
-        ordered: np.ndarray = shuffled[np.argsort(self.num_tokens_vec(shuffled), kind="stable")]
+        ordered: np.ndarray = shuffled[np.argsort(self.sizes[shuffled % len(self)], kind="stable")]
         return ordered
 
     def _draw_epoch(self) -> np.ndarray:

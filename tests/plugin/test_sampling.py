@@ -156,6 +156,17 @@ def test_sizes_are_those_of_the_sentence_pair(unequal: Path) -> None:
         assert [int(v) for batch in batches for v in batch] == order.tolist()
 
 
+@pytest.mark.parametrize("objective", ["weam", "mlm"])
+def test_no_batch_has_more_places_than_max_tokens(unequal: Path, objective: str) -> None:
+    """In `mlm` a pair is two rows, each as long as the longest sentence of the batch."""
+    data = train_set(unequal, objective=objective)
+    batches = data.batch_by_size(data.ordered_indices(), max_tokens=120)
+    grids = [data.collater([data[int(v)] for v in batch])["net_input"]["tokens"].shape for batch in batches]
+    assert max(rows * length for rows, length in grids) <= 120
+    assert sum(rows for rows, _ in grids) == len(data) * (2 if objective == "mlm" else 1)
+    assert len(batches) < len(data) / 2
+
+
 def batches_of(task: WeamTask, epoch: int, workers: int = 0, split: str = "train") -> list[dict[str, Any]]:
     """What a training or a validation sees in one epoch, through the iterator that fairseq builds."""
     longest = 15 if split == "train" else 512  # a few are left out of training, as fairseq does for a small model
