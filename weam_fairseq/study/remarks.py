@@ -68,13 +68,13 @@ def _on_intervals(table: TaskTable, draws: Draws) -> list[str]:
     if table.baseline is None:
         return ["The baseline has no score here, so there are no differences."] if len(table.models) > 1 else []
     notes = []
-    unlike = {model: each for (model, _), each in table.differences.items() if not each.all_shared}
-    if some := sorted(model for model, each in unlike.items() if each.shared):
+    unlike = [(model, each.shared) for (model, _), each in table.differences.items() if not each.all_shared]
+    if some := sorted({model for model, shared in unlike if shared}):
         notes.append(
             f"{', '.join(some)} and {table.baseline} have different seeds: a difference is over those that both have, "
             "so it need not be that of the figures shown."
         )
-    if apart := sorted(model for model, each in unlike.items() if not each.shared):
+    if apart := sorted({model for model, shared in unlike if not shared}):
         notes.append(
             f"{', '.join(apart)} and {table.baseline} have no seed in common: a difference is of their means, and has "
             "no interval over seeds."
