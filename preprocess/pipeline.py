@@ -7,7 +7,6 @@ a file (work.py), so that a run can go on after a kill, and the result does not 
 from __future__ import annotations
 
 import logging
-import random
 import shutil
 import time
 from collections import Counter
@@ -17,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from . import (
@@ -33,20 +31,21 @@ from . import (
     tokenizer_folder,
 )
 from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
-from .binarize import PARTS, SPLITS, Binarization
+from .binarize import Binarization
 from .cluster import Cluster
-from .corpus import DUPLICATE, InputFile
+from .corpus import InputFile
 from .description import describe_aligner, describe_options, describe_pair, fingerprint, versions
 from .dropped import Account
-from .duplicates import first_occurrences
 from .errors import InputError
 from .excluded import read_excluded, write_excluded
 from .given_words import GivenWords
 from .inputs import PairFiles
+from .kept_pairs import mark_kept
 from .language_id import scorers
+from .merge import merge
 from .options import Options, check_links, languages_of
 from .pieces import PieceTokenizer
-from .prepare import Preparation, is_prepared, prepare, read_account, read_prepared, read_sentences
+from .prepare import Preparation, is_prepared, prepare, read_account
 from .raw import RawReader
 from .report import MadeBy, PairReport, Report
 from .tokenizer_text import Sentences
@@ -289,7 +288,7 @@ def _finish_pair(
     stages: _Stages,
 ) -> PairReport:
     with stages("duplicates"):
-        _mark_kept(options, pair, prepared, work)
+        mark_kept(options, pair, prepared.chunks, prepared.account, work)
     made_by = _align(options, pair, prepared, given, work, pool, stages)
     with stages("project"):
         how = Binarization(work, pair.name, space, made_by.max_words)
@@ -298,7 +297,7 @@ def _finish_pair(
             for _ in pool.map(binarize.binarize, ((how, number) for number in todo)):
                 bar.update(1)
     with stages("write"):
-        probabilities = _merge(options, pair, prepared.chunks, space, folder, work)
+        probabilities = merge(options, pair, prepared.chunks, space, folder, work)
     counts = binarize.read_counts(work, pair.name, prepared.chunks)
     prepared.account.noted.update(_noted(counts, made_by))
     return PairReport(
@@ -322,31 +321,6 @@ def _noted(counts: dict[str, int], made_by: MadeBy) -> Counter[str]:
     if made_by.max_words is not None:
         noted[f"over {made_by.max_words:,} words, which the aligner leaves without links"] = counts["too_long"]
     return +noted  # without zeros
-
-
-def _mark_kept(options: Options, pair: PairFiles, prepared: _Prepared, work: Work) -> None:
-    """Marks the first of equal pairs, and those held out, which are drawn by (seed, pair name)."""
-    masks = first_occurrences([read_prepared(work, pair.name, number).keys for number in prepared.chunks])
-    for number, first in zip(prepared.chunks, masks, strict=True):
-        if first.all():
-            continue
-        line_idx = read_prepared(work, pair.name, number).line_idx
-        for place, (source, target) in enumerate(read_sentences(work, pair.name, number)):
-            if not first[place]:
-                prepared.account.drop(DUPLICATE, int(line_idx[place]), source, target)
-    total = int(sum(mask.sum() for mask in masks))
-    if options.valid_size >= total:
-        raise InputError(
-            f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, since {total:,} pairs are "
-            "kept. Choose a smaller one."
-        )
-    valid = np.zeros(total, dtype=bool)
-    valid[random.Random(f"{options.seed}:{pair.name}").sample(range(total), options.valid_size)] = True
-    start = 0
-    for number, first in zip(prepared.chunks, masks, strict=True):
-        end = start + int(first.sum())
-        binarize.save_kept(work, pair.name, number, first, valid[start:end])
-        start = end
 
 
 def _align(
@@ -396,32 +370,3 @@ def _explain(
         ]
     finally:
         shutil.rmtree(work.folder)
-
-
-def _merge(options: Options, pair: PairFiles, chunks: range, space: databin.IdSpace, folder: Path, work: Work) -> bool:
-    """Writes the data-bin's files of one pair. Returns whether its links have probabilities."""
-    source, target = pair.source_lang, pair.target_lang
-    names = {
-        "source": f"{pair.name}.{source}",
-        "target": f"{pair.name}.{target}",
-        "align": f"align.{pair.name}",
-        "probs": f"probs.{pair.name}",
-        "words.source": f"words.{pair.name}.{source}",
-        "words.target": f"words.{pair.name}.{target}",
-    }
-    has_probabilities = False
-    for split in SPLITS if options.valid_size else SPLITS[:1]:
-        for part in PARTS:
-            name = f"{split}.{part}"
-
-            def parts(name: str = name) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-                return binarize.read_part(work, pair.name, chunks, name)
-
-            if part == "probs" and next(parts(), None) is None:
-                continue
-            has_probabilities |= part == "probs"
-            values = {"source": space.size, "target": space.size, "probs": databin.CERTAIN + 1}.get(part)
-            if values is None:
-                values = 1 + max(int(flat.max(initial=0)) for flat, _ in parts())
-            databin.write_part(folder, f"{split}.{names[part]}", parts(), values)
-    return has_probabilities

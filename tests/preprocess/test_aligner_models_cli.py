@@ -103,7 +103,7 @@ def test_training_is_not_done_again(
         raise KeyboardInterrupt
 
     # Killed before, and then after, the model has been put in its place.
-    for stage in ("pipeline._merge", "manifest.write"):
+    for stage in ("pipeline.merge", "manifest.write"):
         with monkeypatch.context() as patch:
             patch.setattr(f"weam_preprocess.{stage}", killed)
             with pytest.raises(KeyboardInterrupt):

@@ -105,13 +105,13 @@ def test_what_a_failing_machine_leaves_is_kept_and_gone_on_with(
     assert sorted(done) == ["account.000000.json", "account.000001.json"]
     assert list((tmp_path / "bin.incomplete" / "cluster" / "logs").iterdir())
     remade: list[str] = []
-    merge = pipeline._merge
+    merge = pipeline.merge
 
     def seen(*arguments: object) -> bool:
         remade.extend(name for name, time in done.items() if (work / name).stat().st_mtime_ns != time)
         return merge(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "_merge", seen)
+    monkeypatch.setattr(pipeline, "merge", seen)
     pipeline.run(pipeline.Options(**(vars(asked) | {"resume": True})))
     assert remade == []
     assert contents(tmp_path / "bin") == plain[1]

@@ -48,7 +48,7 @@ def test_another_segmenter_is_not_gone_on_with(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_merge", killed)
+        patch.setattr(pipeline, "merge", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(asked)
     monkeypatch.setattr(segmenter("zh", "whitespace"), "name", "jieba 0.0")

@@ -56,13 +56,13 @@ def finished(destdir: Path) -> dict[Path, int]:
 def gone_on_with(asked: pipeline.Options, patch: pytest.MonkeyPatch) -> list[Path]:
     """Finished chunks that --resume has done again."""
     before, again = finished(asked.destdir), []
-    merge = pipeline._merge
+    merge = pipeline.merge
 
     def seen(*arguments: object) -> bool:
         again.extend(path for path, time in finished(asked.destdir).items() if before.get(path, time) != time)
         return merge(*arguments)  # type: ignore[arg-type]
 
-    patch.setattr(pipeline, "_merge", seen)
+    patch.setattr(pipeline, "merge", seen)
     pipeline.run(replace(asked, resume=True))
     return again
 

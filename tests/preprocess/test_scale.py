@@ -48,7 +48,7 @@ def test_finished_parts_are_not_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_merge", killed)
+        patch.setattr(pipeline, "merge", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(asked)
     monkeypatch.setattr(pipeline, "prepare", killed)
