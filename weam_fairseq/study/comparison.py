@@ -157,10 +157,10 @@ def _figure(entries: Sequence[Entry]) -> Figure:
 
 
 def _average(figures: Sequence[Figure]) -> Figure:
-    """Over languages: the mean of their means, and by seed for the seeds that all languages have."""
+    """Over languages, of the seeds that all of them have; where there is none, the mean of their means."""
     seeds = set.intersection(*(set(figure.values) for figure in figures))
     by_seed = {seed: fmean(figure.values[seed] for figure in figures) for seed in sorted(seeds)}
-    return Figure(by_seed, fmean(figure.mean for figure in figures))
+    return Figure(by_seed, fmean(by_seed.values() if by_seed else (figure.mean for figure in figures)))
 
 
 def _differences(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from weam_fairseq.study.figures import TaskTable
+from weam_fairseq.study.figures import AVERAGE, TaskTable
 from weam_fairseq.study.item_draws import Draws
 from weam_fairseq.study.score_files import ScoreSet
 from weam_fairseq.study.signatures import SAID
@@ -48,7 +48,19 @@ def _on_seeds(table: TaskTable) -> list[str]:
         notes.append("One seed: a direction, not a result.")
     elif table.seeds[0] == 1:
         notes.append("Figures without ± are of one seed: a direction, not a result.")
-    return notes
+    return notes + [note for model in table.models if (note := _on_average(table, model))]
+
+
+def _on_average(table: TaskTable, model: str) -> str:
+    """Where a model's languages have unlike seeds, as while a study is extended."""
+    average = table.figures.get((model, AVERAGE))
+    of_languages = [set(table.figures[model, language].values) for language in table.common]
+    if average is None or all(seeds == set(average.values) for seeds in of_languages):
+        return ""
+    if not average.values:
+        return f"The languages of {model} have no seed in common: its average is the mean of their means."
+    seeds = ", ".join(map(str, average.values))
+    return f"The languages of {model} have unlike seeds: its average is over those that all have ({seeds})."
 
 
 def _on_gaps(table: TaskTable, absent: Sequence[str]) -> list[str]:
