@@ -1,9 +1,14 @@
-"""No test leaves a signal otherwise than it found it: workers that the next ones fork could not be ended."""
+"""What holds for every test: nothing is timed, and no test leaves a signal otherwise than it found it, since workers
+that the next ones fork could then not be ended."""
 
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 

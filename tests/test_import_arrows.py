@@ -33,6 +33,8 @@ PURE = [
     "data_worker",
     "layout",
     "batch",
+    "dropout",
+    "attention",
     "encoder",
     "randomness",
     "databin",

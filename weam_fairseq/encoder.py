@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .attention import attend
+from .dropout import Dropout
 from .losses import Weighed, predict_and_weigh
 
 # transformers' names.
@@ -125,7 +127,7 @@ class Embeddings(nn.Module):
         self.position_offset = config.position_offset
         self.segment = nn.Embedding(config.segments, config.width) if config.segments else None
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, segments: Tensor, positions: Tensor) -> Encoded:
         summed, words = LookUp.apply(self.word.weight, tokens, self.word.padding_idx)
@@ -145,7 +147,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.width, config.width)
         self.output = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.attention_dropout = config.attention_dropout
 
     def forward(self, states: Tensor, attended: Tensor | None) -> Tensor:
@@ -154,7 +156,7 @@ class Attention(nn.Module):
             projection(states).view(split).transpose(1, 2) for projection in (self.query, self.key, self.value)
         )
         dropout = self.attention_dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)
+        mixed = attend(query, key, value, attended, dropout)
         mixed = self.output(mixed.transpose(1, 2).flatten(2))
         return self.norm(states + self.dropout(mixed))
 
@@ -167,7 +169,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(config.width, config.feed_forward)
         self.down = nn.Linear(config.feed_forward, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.activation = ACTIVATIONS[config.activation]
 
     def forward(self, states: Tensor) -> Tensor:

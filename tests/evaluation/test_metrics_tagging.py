@@ -53,7 +53,7 @@ TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-PER", "S-LOC", "NOUN", "VERB
 SENTENCES = st.lists(st.lists(st.sampled_from(TAGS), min_size=1, max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SENTENCES, st.randoms(use_true_random=False))
 def test_equal_to_seqeval_where_it_is_installed(gold: list[list[str]], random) -> None:  # type: ignore[no-untyped-def]
     seqeval = pytest.importorskip("seqeval.metrics", reason="seqeval has no wheel; install it to compare with it")

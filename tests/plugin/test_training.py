@@ -20,19 +20,31 @@ from run_training import ENVIRONMENT, WEAM_TRAIN, arguments, curve, error_of, tr
 from weam_fairseq import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(__file__).with_name("golden_loss_curve.json")
+GOLDEN = Path(__file__).parent
+WITHOUT_DROPOUT = ("--dropout", "0", "--attention-dropout", "0")
 
 
-def write_golden(found: dict[int, str]) -> None:
+def write_golden(file: Path, found: dict[int, str], more: tuple[str, ...]) -> None:
     """A change that is meant to alter the curve writes it anew (CONTRIBUTING.md)."""
-    words = " ".join(arguments(Path("SMALL_DATA_BIN"), Path("SAVE_DIR"), 20))
+    words = " ".join(arguments(Path("SMALL_DATA_BIN"), Path("SAVE_DIR"), 20, *more))
     header = {
         "what": "loss (L_mp + L_cp, nats) of the first 20 updates on the data-bin small_data_bin of conftest.py",
         "command": f"OMP_NUM_THREADS=1 weam-train {words}",
         "versions": {name: version(name) for name in ("torch", "numpy", "ve-fairseq")},
         "machine": platform.machine(),
     }
-    GOLDEN.write_text(json.dumps(header | {"loss": {u: float(loss) for u, loss in found.items()}}, indent=1) + "\n")
+    file.write_text(json.dumps(header | {"loss": {u: float(loss) for u, loss in found.items()}}, indent=1) + "\n")
+
+
+def check_golden(name: str, log: str, more: tuple[str, ...] = ()) -> None:
+    found, file = curve(log), GOLDEN / name
+    if os.environ.get("WRITE_GOLDEN"):
+        write_golden(file, found, more)
+    golden = json.loads(file.read_text())
+    assert list(found) == list(range(1, 21))
+    for update, wanted in golden["loss"].items():
+        # Another processor adds in another order: the last of six logged digits at first, then errors grow.
+        assert float(found[int(update)]) == pytest.approx(wanted, rel=2e-6 if update == "1" else 1e-4), update
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +56,14 @@ def uninterrupted(small_data_bin: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_the_loss_curve_is_the_golden_one(uninterrupted: tuple[Path, str]) -> None:
-    found = curve(uninterrupted[1])
-    if os.environ.get("WRITE_GOLDEN"):
-        write_golden(found)
-    golden = json.loads(GOLDEN.read_text())
-    assert list(found) == list(range(1, 21))
-    for update, wanted in golden["loss"].items():
-        # Another processor adds in another order: the last of six logged digits at first, then errors grow.
-        assert float(found[int(update)]) == pytest.approx(wanted, rel=2e-6 if update == "1" else 1e-4), update
+    check_golden("golden_loss_curve.json", uninterrupted[1])
+
+
+def test_without_dropout_it_is_the_other_golden_one(small_data_bin: Path, tmp_path: Path) -> None:
+    """Other random numbers than those of dropout do not touch it: it has never been written anew."""
+    result = train(arguments(small_data_bin, tmp_path, 20, *WITHOUT_DROPOUT))
+    assert result.returncode == 0, result.stderr
+    check_golden("golden_loss_curve_without_dropout.json", result.stdout, WITHOUT_DROPOUT)
 
 
 def test_a_killed_training_ends_as_if_it_had_not_been(

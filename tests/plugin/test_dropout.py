@@ -1,0 +1,76 @@
+"""Dropout by 16 random bits, and attention with it."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weam_fairseq.attention import attend, attend_in_steps
+from weam_fairseq.dropout import Dropout, drop
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("chance", [0.1, 0.5, 0.9])
+def test_as_many_are_dropped_as_it_says_and_the_mean_stays(chance: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    dropped = drop(torch.ones(1000, 1000, dtype=dtype), chance)
+    assert dropped.dtype == dtype
+    error = math.sqrt(chance * (1 - chance)) / 1000
+    assert (dropped == 0).double().mean().item() == pytest.approx(chance, abs=5 * error)
+    # 1 / (1 - chance) as the type can hold it.
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - chance)], rel=torch.finfo(dtype).eps + 2e-4)
+    assert dropped.double().mean().item() == pytest.approx(1, rel=5 * error / (1 - chance) + torch.finfo(dtype).eps)
+
+
+def test_neighbours_and_rows_are_dropped_apart() -> None:
+    """Four elements come from one random number, and every call has its own generator."""
+    torch.manual_seed(2)
+    kept = (drop(torch.ones(2, 1 << 18), 0.5) != 0).double()
+    again = (drop(torch.ones(2, 1 << 18), 0.5) != 0).double()
+    others = [kept[0].roll(shift) for shift in (1, 2, 3, 4, 8)]
+    for other in [*others, kept[1], again[0]]:
+        assert torch.corrcoef(torch.stack([kept[0], other]))[0, 1].abs() < 5 / math.sqrt(1 << 18)
+
+
+@given(count=st.integers(0, 9), chance=st.floats(0, 1, exclude_max=True), seed=st.integers(0, 2**31))
+def test_the_gradient_passes_where_the_state_did(count: int, chance: float, seed: int) -> None:
+    states = torch.arange(1.0, 1 + count, requires_grad=True)
+    torch.manual_seed(seed)
+    dropped = drop(states, chance)
+    dropped.sum().backward()
+    assert states.grad is not None
+    torch.testing.assert_close(states.grad * states, dropped)
+    torch.manual_seed(seed)
+    assert torch.equal(drop(states, chance), dropped), "torch's seed fixes it"
+
+
+def test_the_ends() -> None:
+    states = torch.randn(5)
+    assert torch.equal(drop(states, 0.0), states)
+    assert torch.equal(drop(states, 1.0), torch.zeros(5))
+    layer = Dropout(0.5).eval()
+    assert layer(states) is states
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_in_steps_is_that_of_torch(padded: bool) -> None:
+    query, key, value = torch.randn(3, 4, 2, 7, 5, dtype=torch.float64).unbind()
+    attended = None
+    if padded:
+        attended = torch.arange(7).expand(4, 7).lt(torch.tensor([[7], [3], [1], [5]]))[:, None, None, :]
+    wanted = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
+    torch.testing.assert_close(attend_in_steps(query, key, value, attended, 0.0), wanted)
+    assert torch.equal(attend(query, key, value, attended, 0.0), wanted)
+
+
+def test_dropped_attention_is_right_on_average() -> None:
+    torch.manual_seed(3)
+    query, key, value = torch.randn(3, 1, 2, 6, 4, dtype=torch.float64).unbind()
+    attended = torch.tensor([True] * 4 + [False] * 2)[None, None, None, :]
+    wanted = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
+    many = [attend(query, key, value, attended, 0.3) for _ in range(4000)]
+    assert len({tuple(one.flatten().tolist()) for one in many}) == 4000, "something is dropped"
+    torch.testing.assert_close(torch.stack(many).mean(0), wanted, atol=0.1, rtol=0)
