@@ -57,32 +57,45 @@ class Bench:
                         getattr(self, f"_{part}")(workload, workers, precision, is_first=number == 0)
 
     def _full(self, workload: Workload, workers: dict[str, Worker], precision: str, *, is_first: bool) -> None:
-        """Untimed updates of each, two where their processes are new and take new memory from the system; then
+        """Untimed updates of each, two of ours where the process is new and takes new memory from the system; then
         `--rounds` of each in turn, and the head alone after each of tlm's."""
-        rounds = range(-2 if is_first else -1, self._options.rounds)
-        for number in tqdm(rounds, desc=f"{workload.name} full {precision}", unit="round"):
+        for number in tqdm(self._rounds(-2 if is_first else -1, "full"), desc=f"{workload.name} full {precision}"):
             for row, contestant, objective in self._runners:
+                if not self._has_turn("full", row, number):
+                    continue
                 worker = workers[contestant]
                 asked = {"form": "full", "number": max(number, 0), "precision": precision}
                 told = worker.ask("update", objective=objective, **asked)
-                more = {}
-                if row == "tlm":
-                    for name, clock in (("head_seconds", "wall"), ("head_cpu_seconds", "cpu")):
-                        more[name] = worker.ask("head", **asked, clock=clock)["seconds"]
+                more = worker.ask("head", **asked) if row == "tlm" else {}
                 if number >= 0:
                     self._add("full", workload, precision, row, worker, round=number, **told, **more)
 
     def _used(self, workload: Workload, workers: dict[str, Worker], precision: str, *, is_first: bool) -> None:
-        """Every one of the batches that stand for an epoch once, in turn, after an untimed update."""
-        for number in tqdm(range(-1, self._options.used), desc=f"{workload.name} used {precision}"):
-            for row, contestant, objective in (runner for runner in self._runners if runner.row != "tlm"):
-                asked = {"form": "used", "number": max(number, 0), "precision": precision}
-                told = workers[contestant].ask("update", objective=objective, **asked)
-                if number >= 0:
-                    self._add("used", workload, precision, row, workers[contestant], round=number, **told)
+        """The batches that stand for an epoch once, in turn; after an untimed update where the processes are new."""
+        for number in tqdm(self._rounds(-1 if is_first else 0, "used"), desc=f"{workload.name} used {precision}"):
+            for row, contestant, objective in self._runners:
+                if self._has_turn("used", row, number):
+                    asked = {"form": "used", "number": max(number, 0), "precision": precision}
+                    told = workers[contestant].ask("update", objective=objective, **asked)
+                    if number >= 0:
+                        self._add("used", workload, precision, row, workers[contestant], round=number, **told)
+
+    def _rounds(self, first: int, part: str) -> range:
+        return range(first, self._options.used if part == "used" else self._options.rounds)
+
+    def _has_turn(self, part: str, row: str, number: int) -> bool:
+        """Hugging Face, which takes as long as all others together, has one untimed turn, then one in every other
+        round. Of its batches as used, which are all of random pairs, those of middle size stand for an epoch."""
+        if row != "hf":
+            return row != "tlm" or part == "full"
+        if number < 0:
+            return number == -1
+        edge = self._options.used // 4
+        return edge <= number < self._options.used - edge if part == "used" else number % 2 == 0
 
     def memory(self) -> None:
-        """Peak of the second update of a process that does nothing else, in the first of the precisions."""
+        """Peak of the second update of a process that does nothing else, in the first of the precisions. The first one,
+        on a small batch, makes the optimizer's state."""
         for workload in self._workloads(self._options.memory_workloads):
             for precision in self._precisions()[:1]:
                 for row, contestant, objective in self._runners:
@@ -90,9 +103,10 @@ class Bench:
                     if self._results.has(**key):
                         continue
                     worker = self._start(contestant, workload)
-                    asked = {"objective": objective, "form": "full", "number": 0, "precision": precision}
-                    worker.ask("update", **asked)
-                    self._add("memory", workload, precision, row, worker, **worker.ask("memory", **asked))
+                    asked = {"objective": objective, "number": 0, "precision": precision}
+                    worker.ask("update", form="used", **asked)
+                    told = worker.ask("memory", form="full", **asked)
+                    self._add("memory", workload, precision, row, worker, **told)
                     worker.close()
 
     def length(self) -> None:
@@ -126,10 +140,13 @@ class Bench:
         return self._options.precisions.split(",")
 
     def _is_there(self, part: str, workload: Workload, precision: str) -> bool:
-        last = (self._options.used if part == "used" else self._options.rounds) - 1
-        rows = [runner.row for runner in self._runners if part == "full" or runner.row != "tlm"]
-        key = {"part": part, "workload": self._name(workload), "precision": precision, "round": last}
-        return all(self._results.has(**key, contestant=row) for row in rows)
+        key = {"part": part, "workload": self._name(workload), "precision": precision}
+        return all(
+            self._results.has(**key, contestant=runner.row, round=number)
+            for runner in self._runners
+            for number in self._rounds(0, part)
+            if self._has_turn(part, runner.row, number)
+        )
 
     def _name(self, workload: Workload) -> str:
         return f"{workload.name} × {self._options.rows}" if self._options.rows else workload.name

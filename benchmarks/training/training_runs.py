@@ -46,7 +46,7 @@ def _run(command: list[str], threads: int | None = None) -> list[tuple[float, di
     return logged
 
 
-def waiting(data_bin: Path, updates: int = 15) -> dict[str, Any]:
+def waiting(data_bin: Path, updates: int = 10) -> dict[str, Any]:
     """Share of the time that the loop of an epoch waits for its next batch, after the first one."""
     child = [sys.executable, str(Path(__file__)), "--waiting", str(data_bin), str(updates)]
     told = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -123,11 +123,11 @@ def _repeat_file(index: Path, destination: Path, times: int) -> None:
 
 
 def together(data_bin: Path, scratch: Path, processes: int) -> dict[str, Any]:
-    """Seconds of an update with full rows' worth of pieces for each process, one thread each, and pieces per second."""
+    """Seconds of an update of 2,048 pieces for each process, one thread each, and pieces per second."""
     command = [WEAM_TRAIN]
     if processes > 1:
         command = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", str(processes), WEAM_TRAIN]
-    more = ("--max-tokens", "4096", "--max-update", str(UPDATES), "--cpu")
+    more = ("--max-tokens", "2048", "--max-update", str(UPDATES), "--cpu")
     logged = _run([*command, *_words(data_bin, *more)], threads=1)
     ends = [seconds for seconds, _ in logged]
     each = [after - before for before, after in pairwise(ends[1:])]

@@ -114,9 +114,11 @@ class Child:
         seconds, busy = self._clock() - start, time.process_time() - busy
         return {"seconds": seconds, "cpu_seconds": busy, "loss": loss, **self._contestant.told(form, number)}
 
-    def head(self, form: str, number: int, precision: str, clock: str) -> dict[str, Any]:
-        clock = self._clock if clock == "wall" else time.process_time
-        return {"seconds": self._contestant.head_seconds(form, number, precision, clock)}
+    def head(self, form: str, number: int, precision: str) -> dict[str, Any]:
+        seconds, busy = self._contestant.head_seconds(
+            form, number, precision, lambda: (self._clock(), time.process_time())
+        )
+        return {"head_seconds": seconds, "head_cpu_seconds": busy}
 
     def memory(self, objective: str, form: str, number: int, precision: str) -> dict[str, Any]:
         """Peak of one update over what stands before it: parameters, optimizer state, batches and libraries."""
