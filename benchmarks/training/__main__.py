@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--memory-workloads", default="A,C", metavar="A,C", help="for the part memory (A,C)")
     made.add_argument("--precisions", default="fp32,bf16", metavar="fp32,bf16")
     made.add_argument("--contestants", default="ours,fairseq,hf", metavar="ours,fairseq,hf")
-    made.add_argument("--rounds", type=int, default=3, metavar="N", help="timed updates of each, in turn (3)")
+    made.add_argument("--rounds", type=int, default=5, metavar="N", help="timed updates of each, in turn (5)")
     made.add_argument("--used", type=int, default=4, metavar="N", help="batches that stand for an epoch (4)")
     made.add_argument("--rows", type=int, metavar="N", help="rows of a full batch, where they are not the workload's")
     made.add_argument("--threads", type=int, default=0, metavar="N", help="0: one for each core")

@@ -94,8 +94,7 @@ class Bench:
         return edge <= number < self._options.used - edge if part == "used" else number % 2 == 0
 
     def memory(self) -> None:
-        """Peak of the second update of a process that does nothing else, in the first of the precisions. The first one,
-        on a small batch, makes the optimizer's state."""
+        """Peak of the second update of a process that does nothing else, in the first of the precisions."""
         for workload in self._workloads(self._options.memory_workloads):
             for precision in self._precisions()[:1]:
                 for row, contestant, objective in self._runners:
@@ -103,10 +102,9 @@ class Bench:
                     if self._results.has(**key):
                         continue
                     worker = self._start(contestant, workload)
-                    asked = {"objective": objective, "number": 0, "precision": precision}
-                    worker.ask("update", form="used", **asked)
-                    told = worker.ask("memory", form="full", **asked)
-                    self._add("memory", workload, precision, row, worker, **told)
+                    asked = {"objective": objective, "form": "full", "number": 0, "precision": precision}
+                    worker.ask("update", **asked)
+                    self._add("memory", workload, precision, row, worker, **worker.ask("memory", **asked))
                     worker.close()
 
     def length(self) -> None:
