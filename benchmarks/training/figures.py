@@ -36,7 +36,8 @@ def _where(rows: list[Row]) -> Iterator[str]:
     def every(key: str) -> str:
         return " and ".join(sorted({str(row[key]) for row in rows if key in row}))
 
-    yield f"{every('machine')}; {every('threads')} threads; torch {every('torch')}, Python {every('python')}."
+    gpu = f"{found}; " if (found := every("gpu")) else ""
+    yield f"{gpu}{every('machine')}; {every('threads')} threads; torch {every('torch')}, Python {every('python')}."
     yield ""
     for name in sorted({row["workload"].split(" ")[0] for row in rows if "workload" in row}):
         parameters = max(row["parameters"] for row in rows if row.get("workload", "").split(" ")[0] == name)
@@ -155,14 +156,14 @@ def _gpu(rows: list[Row]) -> Iterator[Cells]:
                 / r["seconds"]
                 for r in found
             ]
-            share = f"{100 * median(rates) / 1e12 / peak:.0f} % of the peak" if peak else ""
-            wanted = "≥ 40 %" if name == "weam" else ""
+            share = f", {100 * median(rates) / 1e12 / peak:.0f} % of the peak" if peak else ""
+            wanted = "≥ 40 % at the best batch" if name == "weam" else ""
             yield (
                 "8. on a GPU",
                 f"{workload} {precision}",
                 name,
                 _pieces(found),
-                f"{median(rates) / 1e12:.0f} TFLOP/s {share}",
+                f"{median(rates) / 1e12:.0f} TFLOP/s{share}",
                 wanted,
             )
 

@@ -173,5 +173,7 @@ class Bench:
 
     def _add(self, part: str, workload: Workload, precision: str, row: str, worker: Worker, **told: Any) -> None:
         key = {"part": part, "workload": self._name(workload), "precision": precision, "contestant": row}
-        about = {name: worker.about[name] for name in ("parameters", "threads", "torch")}
+        about = {name: worker.about[name] for name in ("parameters", "threads", "torch", "gpu") if name in worker.about}
+        if self._options.device == "cuda" and self._options.peak:
+            about["peak_tflops"] = self._options.peak
         self._results.add(**key, device=self._options.device, **about, **told)

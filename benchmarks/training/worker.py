@@ -106,6 +106,7 @@ class Child:
             "threads": self._torch.get_num_threads(),
             "torch": self._torch.__version__,
             "pid": os.getpid(),
+            **({"gpu": self._torch.cuda.get_device_name()} if self._cuda else {}),
         }
 
     def update(self, objective: str, form: str, number: int, precision: str) -> dict[str, Any]:

@@ -88,3 +88,27 @@ def test_a_ratio_is_of_the_same_round_and_the_bound_of_figure_1_is_printed() -> 
     line = next(line for line in lines if line.startswith("| 1. "))
     assert "| 1.50 (1.50–1.50) | ≤ 1.31 = 1.05 × (1 + 0.50 · 0.50) |" in line
     assert "| 3.00 (3.00–3.00) | ≥ 1.5 |" in next(line for line in lines if line.startswith("| 3. "))
+
+
+def test_utilisation_of_a_gpu_by_hand() -> None:
+    """1e14 operations in a second are 10 % of 1,000 TFLOP/s; Hugging Face projects every piece."""
+    pieces, linked, masked = 4096, 700, 1200
+    common = {
+        "part": "full",
+        "workload": "G × 32",
+        "precision": "bf16",
+        "device": "cuda",
+        "parameters": 1,
+        "threads": 1,
+    }
+    common |= {"torch": "2", "python": "3", "machine": "m", "gpu": "a GPU", "peak_tflops": 1000.0, "round": 0}
+    common |= {"pieces": pieces, "masked": masked, "linked": linked, "grid": pieces}
+    rows = [
+        {**common, "contestant": "weam", "seconds": operations(WORKLOADS["G"], pieces, masked + linked) / 1e14},
+        {**common, "contestant": "hf", "linked": 0, "seconds": operations(WORKLOADS["G"], pieces, pieces) / 5e14},
+    ]
+    lines = list(table(rows))
+    assert lines[0].startswith("a GPU; m; ")
+    weam, hf = (line for line in lines if line.startswith("| 8. on a GPU | G × 32 bf16 |"))
+    assert "| 100 TFLOP/s, 10 % of the peak | ≥ 40 % at the best batch |" in weam
+    assert "| 500 TFLOP/s, 50 % of the peak |  |" in hf
