@@ -98,8 +98,8 @@ class Bench:
         for workload in self._workloads(self._options.memory_workloads):
             for precision in self._precisions()[:1]:
                 for row, contestant, objective in self._runners:
-                    key = {"part": "memory", "workload": workload.name, "precision": precision, "contestant": row}
-                    if self._results.has(**key):
+                    key = {"part": "memory", "workload": self._name(workload), "precision": precision}
+                    if self._results.has(**key, contestant=row):
                         continue
                     worker = self._start(contestant, workload)
                     asked = {"objective": objective, "form": "full", "number": 0, "precision": precision}
