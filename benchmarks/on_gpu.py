@@ -38,6 +38,8 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x8
 
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
+    if options.step == "run":  # PYTHONPATH must hold wherever a contestant runs
+        options.out = options.out.resolve()
     return pack(options) if options.step == "pack" else run(options)
 
 
@@ -106,7 +108,11 @@ def run(options: argparse.Namespace) -> int:
     for contestant in ("ours", "fairseq", "hf"):
         for rows in more:
             if not bench("--rows", rows, "--parts", "full", "--contestants", contestant):
-                print(f"{contestant}: {rows} rows fail (the reason stands above); more are not tried", file=sys.stderr)
+                print(
+                    f"{contestant}: {rows} rows fail, and more are not tried. The reason stands above; if it is not "
+                    "the GPU's memory, its largest batch is not what the table shows.",
+                    file=sys.stderr,
+                )
                 break
     return subprocess.run([*common, "--parts", ""], env=environment).returncode
 
