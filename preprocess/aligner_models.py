@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.errors import InputError
+
 from . import aligners
 from .aligners import Recipe, models
 from .destination import whole_or_nothing
-from .errors import InputError
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from weam_fairseq.common.errors import InputError
+
 from .corpus import EMPTY_SIDE, EXCLUDED, SentencePair
 from .dropped import Account
-from .errors import InputError
 from .raw import RawChunk, RawReader
 
 INVALID_UTF8 = "invalid UTF-8"

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from weam_fairseq.common.errors import InputError
+
 from . import aligners, pipeline, table, tokenizer_folder
 from .aligner_models import parse_models
 from .cleaning import Rules
 from .cluster import ClusterOptions, parse_parameters
-from .errors import InputError
 from .inputs import parse_pair_files
 from .options import TOKENIZER_SAMPLE, Options
 from .words import KINDS

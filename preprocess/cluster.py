@@ -30,7 +30,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, Unfinished
+from weam_fairseq.common.errors import InputError
+
+from .errors import Unfinished
 from .work import written
 from .workers import Item, Result
 

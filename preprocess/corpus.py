@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # No hyphen and no dot: both separate the parts of a data-bin's file names.
 _PAIR_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([A-Za-z][A-Za-z0-9_]*)")

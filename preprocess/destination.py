@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from weam_fairseq.common.errors import InputError
+
 from . import lock, manifest, work
-from .errors import InputError, Unfinished
+from .errors import Unfinished
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,6 @@
-"""The exceptions that stand for what a user can mend; `main()` prints them as one line."""
+"""The exception for what a machine did to a run; what a user can mend is weam_fairseq.common's InputError."""
 
-
-class InputError(ValueError):
-    """A full sentence: what must hold, what was found, where, and what to do."""
+from weam_fairseq.common.errors import InputError
 
 
 class Unfinished(InputError):

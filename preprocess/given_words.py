@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from .raw import RawReader
 from .spans import Span
 from .words.chunks import locate

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from weam_fairseq.common.errors import InputError
+
 from .corpus import parse_pair
-from .errors import InputError
 
 
 class PairFiles(NamedTuple):

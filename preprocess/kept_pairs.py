@@ -6,11 +6,12 @@ import random
 
 import numpy as np
 
+from weam_fairseq.common.errors import InputError
+
 from . import binarize
 from .corpus import DUPLICATE
 from .dropped import Account
 from .duplicates import first_occurrences
-from .errors import InputError
 from .inputs import PairFiles
 from .options import Options
 from .prepare import read_prepared, read_sentences

@@ -13,8 +13,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from weam_fairseq.common.errors import InputError
+
 from .cleaning import Rules, Scorer
-from .errors import InputError
 
 PACKAGE = "py3langid"
 _PY3LANGID_CODES = {"nb": "no"}

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weam_fairseq.common.errors import InputError
+
 from . import aligners
 from .cleaning import Rules
 from .cluster import ClusterOptions
-from .errors import InputError
 from .inputs import PairFiles
 
 # Lines of a chunk: large enough that starting one costs nothing, small enough that a kill loses little.

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from .piece_encoder import PieceArrays, PieceEncoder
 from .spans import Span
 

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from weam_fairseq.common.errors import InputError
+
 from . import (
     align,
     aligner_models,
@@ -36,7 +38,6 @@ from .cluster import Cluster
 from .corpus import InputFile
 from .description import describe_aligner, describe_options, describe_pair, fingerprint, versions
 from .dropped import Account
-from .errors import InputError
 from .excluded import read_excluded, write_excluded
 from .given_words import GivenWords
 from .inputs import PairFiles

@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from weam_fairseq.common.errors import InputError
+
 from .corpus import InputFile
-from .errors import InputError
 from .streams import TextStream, check
 
 MAX_LINE_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # What a file may begin with that is no UTF-8 text, and what to do about it. Without this a wrong file would be
 # read to its end, only to drop every line of it.

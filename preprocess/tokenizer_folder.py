@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.errors import InputError
+
 from . import sentencepiece_model
 from .cleaning import strict_lines
-from .errors import InputError
 from .pieces import open_auto_tokenizer
 
 # Ids 0 to 4 of a vocabulary that is trained here.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 FINGERPRINT = "run.json"
 BESIDE = ".beside"  # ends the name of what is not yet written to its end

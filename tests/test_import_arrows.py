@@ -43,7 +43,6 @@ PURE = [
     "policy",
     "sampling",
     "architectures",
-    "arguments",
     "distributed",
 ]
 
@@ -87,11 +86,20 @@ def test_pure_files_import_numpy_torch_the_standard_library_and_each_other(modul
     path = PLUGIN / f"{module}.py"
     assert packages(path) <= {"numpy", "torch", "weam_fairseq", *sys.stdlib_module_names}
     ours = {dotted.split(".")[1] for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
-    assert ours <= {*PURE, "errors"}
+    assert ours <= {*PURE, "common"}
+
+
+def test_common_imports_nothing_of_ours() -> None:
+    for path in files(PLUGIN / "common"):
+        ours = {dotted for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
+        assert all(dotted.startswith("weam_fairseq.common") for dotted in ours), path
+        assert packages(path, top_level_only=True) <= {"weam_fairseq", *sys.stdlib_module_names}, path
 
 
 def test_rooms_do_not_reach_into_each_other() -> None:
-    assert all("weam_fairseq" not in packages(path) for path in files(PREPROCESS))
+    for path in files(PREPROCESS):
+        ours = {dotted for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
+        assert all(dotted.startswith("weam_fairseq.common") for dotted in ours), path
     assert all("weam_preprocess" not in packages(path) for path in files(PLUGIN))
     behind = {file.removesuffix(".py").replace("/", ".") for file in FAIRSEQ_SIDE if not file.endswith("__init__.py")}
     for room in ("evaluation", "study"):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .errors import InputError
+from .common.errors import InputError
 
 ALLOWED: list[Any] = [argparse.Namespace]
 LAST = "checkpoint_last.pt"

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from .arguments import is_given
-from .errors import InputError
+from .common.arguments import is_given
+from .common.errors import InputError
 
 
 def read_config(path: Path, given: list[str]) -> list[str]:

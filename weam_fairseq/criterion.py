@@ -12,7 +12,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 from .batch import Batch
-from .errors import InputError
+from .common.errors import InputError
 from .losses import split_predictions
 from .word_exchange import Exchange
 

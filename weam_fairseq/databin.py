@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .common.errors import InputError
 
 FORMAT = "weam-data-bin/1"
 SOURCE, TARGET = "A", "B"

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from .arguments import value_of
-from .errors import InputError
+from .common.arguments import value_of
+from .common.errors import InputError
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # Who gives one of these starts the processes in fairseq's own way.

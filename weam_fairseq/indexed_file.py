@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError
+from .common.errors import InputError
 from .layout import Ragged
 
 _HEAD = struct.Struct("<9sQBQ")

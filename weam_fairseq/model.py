@@ -8,8 +8,8 @@ from fairseq.models import BaseFairseqModel, register_model, register_model_arch
 from torch import Tensor
 
 from .architectures import ARCHITECTURES, Size, fill_in
+from .common.errors import InputError
 from .encoder import ACTIVATIONS, Encoded, Encoder, EncoderConfig
-from .errors import InputError
 from .losses import (
     Predictions,
     Weighed,

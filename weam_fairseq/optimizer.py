@@ -10,7 +10,7 @@ from fairseq.optim import register_optimizer
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from torch.nn import Parameter
 
-from .errors import InputError
+from .common.errors import InputError
 
 
 @dataclass

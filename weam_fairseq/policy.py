@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .common.errors import InputError
 from .word_exchange import LinkPolicy
 
 OBJECTIVES = ("weam", "tlm", "mlm", "identity", "shuffled")

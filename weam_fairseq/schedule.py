@@ -8,8 +8,8 @@ from fairseq import tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.utils import resolve_max_positions, split_paths
 
+from .common.errors import InputError
 from .encoder import EncoderConfig
-from .errors import InputError
 
 SCHEDULE = "polynomial_decay"
 

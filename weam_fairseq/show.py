@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .errors import InputError
+from .common.errors import InputError
 
 if TYPE_CHECKING:
     from .dataset import WordExchangeDataset

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import InputError
+from .common.errors import InputError
 from .indexed_file import IndexedFile
 from .layout import Ragged
 

@@ -9,10 +9,10 @@ from typing import NamedTuple, NoReturn
 
 from . import distributed
 from .architectures import ARCHITECTURES
-from .arguments import is_given, suggest, take, value_of
+from .common.arguments import is_given, suggest, take, value_of
+from .common.errors import InputError
 from .config import read_config
 from .distributed import Place
-from .errors import InputError
 
 PROG = "weam-train"
 DEFAULTS = {"--task": "weam", "--criterion": "weam"}

@@ -12,9 +12,9 @@ from fairseq.tasks import FairseqTask, register_task
 from fairseq.utils import split_paths
 from omegaconf import II, MISSING
 
+from .common.errors import InputError
 from .databin import Vocabulary, read_manifest, read_vocabulary
 from .dataset import WordExchangeDataset
-from .errors import InputError
 from .policy import OBJECTIVES, Policy, check_probabilities
 from .split import open_split
 from .word_exchange import LinkPolicy

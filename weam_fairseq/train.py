@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 from . import distributed, preemption
 from .architectures import ARCHITECTURES
+from .common.errors import InputError
 from .distributed import Peers, Place
-from .errors import InputError
 from .memory import keep_memory
 from .start import PROG, Start, load_fairseq, parse, prepare, with_total
 from .threads import wait_without_spinning

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from .base import SYMMETRIZATIONS, Aligned, Aligner, Alignments, Link, WordPair
 from .encoder_links import METHODS as ENCODER_METHODS
 from .encoder_links import EncoderOptions

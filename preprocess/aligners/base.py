@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
 
 Link = tuple[int, int]
 WordPair = tuple[list[str], list[str]]

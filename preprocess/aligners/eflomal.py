@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from .directions import DirectionalAligner, run_together, temporary_folder
 from .link_files import Outputs
 from .models import Card

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from .base import Aligned, Alignments, FileAligner, WordPair, count_lines, read_words
 from .encoder_links import METHODS, EncoderOptions, Floats, piece_links, word_links
 

@@ -18,7 +18,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from .directions import DirectionalAligner, Finished, run_directions, run_together, temporary_folder
 from .link_files import Outputs
 from .models import Card

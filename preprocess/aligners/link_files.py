@@ -14,7 +14,9 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from ..errors import InputError, Unfinished
+from weam_fairseq.common.errors import InputError
+
+from ..errors import Unfinished
 from .base import Aligned, Link, count_lines, read_sizes
 from .symmetrize import symmetrize as join
 

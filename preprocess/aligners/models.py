@@ -15,8 +15,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.errors import InputError
+
 from ..destination import whole_or_nothing
-from ..errors import InputError
 from .base import count_lines
 
 FILE = "aligner.json"

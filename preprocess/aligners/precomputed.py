@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from ..raw import RawReader
 from .base import Aligned, FileAligner, Link, WordPair, read_words
 from .link_files import parse_links

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 
-from ..errors import InputError
+from weam_fairseq.common.errors import InputError
+
 from . import dictionaries
 from .moses import moses_cutter
 from .segmenter import Segmenter

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from weam_fairseq import checkpoints
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import from_hf, keys, published, to_hf
 from weam_fairseq.convert.compare import TOLERANCE, largest_difference, load
 from weam_fairseq.convert.published import Published, Slot
 from weam_fairseq.convert.tokenizer import read_tokenizer
 from weam_fairseq.convert.weights import read_weights
-from weam_fairseq.errors import InputError
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from weam_fairseq.architectures import Size
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import keys, to_hf
 from weam_fairseq.convert.compare import TOLERANCE
 from weam_fairseq.convert.families import BERT, Family
 from weam_fairseq.encoder import Encoder, EncoderConfig
-from weam_fairseq.errors import InputError
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a", "##b"]
 SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, Question, SentencePair, TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.heads.classification import Classification
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.cli import main

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score as weam_score
 from weam_fairseq.evaluation.metrics.mlqa import LANGUAGES, mlqa_scores
 from weam_fairseq.evaluation.metrics.mlqa import normalize as normalize_mlqa

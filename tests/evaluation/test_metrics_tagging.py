@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.metrics.classification import accuracy
 from weam_fairseq.evaluation.metrics.tagging import entities, entity_f1, pos_scores
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.readers import Link, read_linked_pairs, read_pairs
 
 

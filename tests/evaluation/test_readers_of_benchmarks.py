@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.choice_files import read_choices
 from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, SentencePair, TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.pair_files import read_nli, read_paws

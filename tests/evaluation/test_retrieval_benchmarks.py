@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.test_retrieval_files import ENTITIES, bucc, mention, write, write_xquad_r, xquad_r
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score
 from weam_fairseq.evaluation.bucc_files import read_bucc
 from weam_fairseq.evaluation.encoder_alignment import GoldPair, GoldSet, measure_word_alignment, read_alignment

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.bucc_files import read_bucc
 from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool, read_right_candidates
 from weam_fairseq.evaluation.mewslix_files import read_entity_labels, read_mewslix

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.readers import Link, LinkedPair, Pair, read_linked_pairs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score, tasks
 
 

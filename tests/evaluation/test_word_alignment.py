@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score
 from weam_fairseq.evaluation.word_alignment import GoldLinks, read_gold, read_predictions, score_alignments
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.scores import Score
 from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, overall, overall_by_model, render_markdown
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.launch import cli
 from weam_fairseq.launch.job import local_command, works_to_the_end
 from weam_fairseq.launch.record import Launch, RunFolder, environment

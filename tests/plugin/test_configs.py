@@ -10,8 +10,8 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.config import read_config
-from weam_fairseq.errors import InputError
 from weam_fairseq.start import complete, parse, prepare
 
 # Those of weam-train; studies have a test of their own (tests/study/grid).

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from test_dataset import PAIRS, dataset
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.criterion import WeamCriterion
 from weam_fairseq.dataset import WordExchangeDataset
 from weam_fairseq.encoder import EncoderConfig
-from weam_fairseq.errors import InputError
 from weam_fairseq.model import WeamModel
 from weam_fairseq.policy import Policy
 

@@ -9,9 +9,9 @@ import torch
 from fairseq.data import Dictionary
 from hand_made_data_bin import SPECIAL, Example, fairseq_id, random_examples, random_probabilities, write_part
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.databin import read_manifest, read_vocabulary
 from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.errors import InputError
 from weam_fairseq.policy import OBJECTIVES, Policy
 from weam_fairseq.split import open_split
 from weam_fairseq.word_exchange import Exchange, LinkPolicy, exchange_rows

@@ -12,8 +12,8 @@ import torch
 from hand_made_data_bin import Example, random_examples, write_data_bin
 from run_training import BIN, ENVIRONMENT, TORCHRUN, WEAM_TRAIN, said, train, updates_of, weights
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.distributed import FIRST_PORT, PORTS, Place, find_place, options
-from weam_fairseq.errors import InputError
 from weam_fairseq.start import Start
 from weam_fairseq.train import _hear_start, _user_error
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_one_machine_does_not_see_is_refused(tmp_path: Path) -
 def test_the_sentence_is_found_in_what_a_process_leaves_behind() -> None:
     """torch.multiprocessing, with which fairseq starts one process for each GPU, hands on text."""
     text = "\n-- Process 1 terminated with the following error:\nTraceback (most recent call last):\n  ...\n"
-    found = _user_error(RuntimeError(f"{text}weam_fairseq.errors.InputError: It must be so, but is not."))
+    found = _user_error(RuntimeError(f"{text}weam_fairseq.common.errors.InputError: It must be so, but is not."))
     assert str(found) == "It must be so, but is not."
     assert _user_error(RuntimeError(f"{text}ValueError: else")) is None
 

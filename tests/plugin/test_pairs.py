@@ -8,7 +8,7 @@ from hand_made_data_bin import random_examples
 from run_training import arguments, train
 from test_dataset import dataset
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.policy import Policy
 from weam_fairseq.study.logs import parse_log
 from weam_fairseq.task import WeamTask, WeamTaskConfig

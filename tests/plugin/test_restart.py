@@ -11,7 +11,7 @@ import torch
 from run_training import arguments, curve, error_of, said, train, weights
 
 from weam_fairseq import checkpoints
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.start import prepare
 
 

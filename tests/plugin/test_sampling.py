@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from run_training import arguments, curve, train
 
 from weam_fairseq import checkpoints
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.errors import InputError
 from weam_fairseq.policy import OBJECTIVES, Policy
 from weam_fairseq.randomness import PairRandom, Stream
 from weam_fairseq.sampling import draw, drawn_per_epoch

@@ -9,7 +9,7 @@ import pytest
 from hand_made_data_bin import random_examples, write_data_bin
 
 from weam_fairseq import checkpoints, schedule
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.start import parse, prepare
 
 # Data-bin, options -> parsed options

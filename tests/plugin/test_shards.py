@@ -12,7 +12,7 @@ from hand_made_data_bin import Example, random_examples, random_probabilities, w
 from run_training import arguments, curve, train
 
 from weam_fairseq import checkpoints
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.task import WeamTask, WeamTaskConfig
 
 # Training examples of each shard: four and three batches of 16.

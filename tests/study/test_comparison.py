@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.study.scores import right_and_wrong, score, with_items, write_lines
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.comparison import Comparison, compare
 from weam_fairseq.study.figures import AVERAGE, TaskTable
 from weam_fairseq.study.score_files import read_score_files

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.study.studies import PAIR_SETS, cell, change_lines, grid, write_study
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.study_folder import is_study_folder, read_study
 from weam_fairseq.study.study_progress import progress
 from weam_fairseq.study.study_settings import place_models

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.study.studies import PAIR_SETS, Line, cell, change_lines, grid, write_study
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.bootstrap import Interval
 from weam_fairseq.study.comparison import compare
 from weam_fairseq.study.figures import AVERAGE

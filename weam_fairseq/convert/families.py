@@ -5,8 +5,8 @@ One ordered table for each, read in both directions (keys.py). A folder's `model
 
 from typing import Any, NamedTuple
 
+from ..common.errors import InputError
 from ..encoder import ACTIVATIONS, EncoderConfig
-from ..errors import InputError
 
 
 class Family(NamedTuple):

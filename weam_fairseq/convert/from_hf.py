@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ..architectures import nearest
+from ..common.errors import InputError
 from ..encoder import Encoder, EncoderConfig
-from ..errors import InputError
 from . import keys, published
 from .compare import TOLERANCE, largest_difference, load
 from .families import family_of, shape_of

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..common.errors import InputError
 from ..encoder import Encoder
-from ..errors import InputError
 from .families import Family
 from .keys import canonical, their_names, to_ours
 from .published import Slot

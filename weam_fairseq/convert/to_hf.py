@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .. import __version__, checkpoints
+from ..common.errors import InputError
 from ..encoder import Encoder, EncoderConfig
-from ..errors import InputError
 from . import keys, published
 from .compare import TOLERANCE, Loaded, largest_difference, load
 from .families import FAMILIES, ROBERTA, Family, describe, family_for, family_of

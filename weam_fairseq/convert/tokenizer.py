@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..common.errors import InputError
 
 # preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
 PROBES = (

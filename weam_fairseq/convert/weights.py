@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..common.errors import InputError
 
 SAFETENSORS, BIN = "model.safetensors", "pytorch_model.bin"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.metrics.mining import IdPair
 from weam_fairseq.evaluation.prediction_files import read_id_pairs
 from weam_fairseq.evaluation.readers import read_lines

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 
 class Named(Protocol):

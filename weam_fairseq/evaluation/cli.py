@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, tokenize, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 PREFIX = "hub:"
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import Pieces, batches_by_length, padded_inputs, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 
 class Pair(NamedTuple):

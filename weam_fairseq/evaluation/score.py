@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.tag_files import read_udpos

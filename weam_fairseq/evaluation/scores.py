@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq import __version__
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.measurement import Measurement
 
 _VERSIONS = ("v", "transformers", "torch")

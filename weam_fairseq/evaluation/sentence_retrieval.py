@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting

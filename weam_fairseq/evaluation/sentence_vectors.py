@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
 

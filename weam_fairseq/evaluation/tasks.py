@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import fine_tuned_benchmarks, retrieval_benchmarks
 from weam_fairseq.evaluation.data_files import alternatives, fill, find_files, is_there, languages_in_names
 from weam_fairseq.evaluation.masked_pieces import measure_masked_pieces

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, tokenize, word_groups
 from weam_fairseq.evaluation.encoder_alignment import GoldPair, GoldSet
 from weam_fairseq.evaluation.hf_folder import Folder

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from weam_fairseq.arguments import positive, take, value_of
+from weam_fairseq.common.arguments import positive, take, value_of
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.config import read_config
-from weam_fairseq.errors import InputError
 from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
 from weam_fairseq.launch.submit import State, check_free, start, state, wait
 

@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 TRAIN = "weam-train"
 

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weam_fairseq.arguments import suggest
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.arguments import suggest
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.launch.job import Job
 from weam_fairseq.launch.record import Launch, RunFolder, Submitted
 from weam_fairseq.preemption import AGAIN, TERMINATED

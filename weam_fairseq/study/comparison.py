@@ -9,7 +9,7 @@ from statistics import fmean
 
 from tqdm import tqdm
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.bootstrap import RESAMPLES, item_interval, percentile_interval, seed_interval
 from weam_fairseq.study.figures import AVERAGE, Difference, Figure, TaskTable
 from weam_fairseq.study.groups import Group, group_scores, name_groups

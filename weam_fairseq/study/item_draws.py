@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.bootstrap import resampled_sums
 from weam_fairseq.study.items import Shares, read_shares
 from weam_fairseq.study.score_files import Entry

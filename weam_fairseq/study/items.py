@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.score_files import Entry
 
 # Two ways to sum the same shares: the figure from the items must be the score.

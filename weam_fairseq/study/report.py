@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.bootstrap import RESAMPLES
 from weam_fairseq.study.comparison import compare
 from weam_fairseq.study.markdown import render_markdown

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.scores import Score, read_scores
 
 SCORES = "scores.jsonl"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.score_files import Entry
 
 # What is compared, so that it differs as a rule. `start` names a fine-tuned model by what it was made of.

@@ -6,7 +6,7 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

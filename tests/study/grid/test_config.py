@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.study.grid.small_study import small_config, write_config
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.grid.config import read_config
 
 Edit = Callable[[dict[str, Any]], Any]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.study.grid.small_study import plan_of, small_config
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.grid.identity import Files, canonical, digest
 from weam_fairseq.study.grid.plan import Plan
 

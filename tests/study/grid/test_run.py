@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.study.grid.small_study import plan_of, small_config
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.grid import runner
 from weam_fairseq.study.grid.checks import check_processes
 from weam_fairseq.study.grid.durations import duration

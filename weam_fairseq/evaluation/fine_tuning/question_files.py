@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.data_files import LANGUAGE_NAMES
 from weam_fairseq.evaluation.fine_tuning.examples import REPEATED, Answer, Question
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
 from weam_fairseq.evaluation.fine_tuning.predict import Machine
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 
 def accuracy(gold: Sequence[str], predictions: Sequence[str]) -> float:

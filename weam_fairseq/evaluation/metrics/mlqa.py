@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.metrics.qa import QAScore, score_answers
 
 # What counts as an article. The Arabic pattern is the official one as it stands: `ال` goes wherever it is, and its

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # An answer to its normalised form, words separated by single spaces.
 Normalize = Callable[[str], str]

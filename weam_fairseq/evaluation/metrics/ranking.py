@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 CUT = 20
 

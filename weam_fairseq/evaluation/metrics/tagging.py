@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # (type, first, last), counted over all sentences together with one position between two sentences.
 Entity = tuple[str, int, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import TASKS, data_files

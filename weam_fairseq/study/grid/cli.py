@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from weam_fairseq.arguments import positive
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.arguments import positive
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.grid.checks import check_inputs, check_processes
 from weam_fairseq.study.grid.config import read_config
 from weam_fairseq.study.grid.identity import Files

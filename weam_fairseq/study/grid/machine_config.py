@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.grid.settings import Estimate, Machine
 from weam_fairseq.study.grid.yaml_file import Options, Section
 

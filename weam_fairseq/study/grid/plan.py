@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
-from weam_fairseq.arguments import suggest
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.arguments import suggest
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.grid.config import BASE_OBJECTIVE
 from weam_fairseq.study.grid.identity import Files, canonical
 from weam_fairseq.study.grid.models import Base, ModelSteps

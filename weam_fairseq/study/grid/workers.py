@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.launch.cli import minutes
 from weam_fairseq.launch.record import Launch, RunFolder
 from weam_fairseq.launch.submit import PATIENCE, check_slurm, start, state, wait

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from weam_fairseq.arguments import suggest
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.arguments import suggest
+from weam_fairseq.common.errors import InputError
 
 Option = str | int | float | bool | list[Any] | None
 Options = dict[str, Option]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weam_fairseq.errors import InputError
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
