@@ -1,8 +1,8 @@
 """The data-bin's files in fairseq's own formats, written without fairseq: its import takes longer than the writing.
 
 fairseq's id space: `<s>`, `<pad>`, `</s>`, `<unk>` are 0 to 3 and stand for the tokenizer's cls, pad, sep and unk
-(or what `first_ids` gives where it lacks one); every other tokenizer id is a line of the dictionary, in increasing order, from 4 on. Symbols are numbers, because
-fairseq splits lines on white space and pieces may hold some.
+(or what `first_ids` gives where it lacks one); every other tokenizer id is a line of the dictionary, in increasing
+order, from 4 on. Symbols are numbers, because fairseq splits lines on white space and pieces may hold some.
 """
 
 from __future__ import annotations

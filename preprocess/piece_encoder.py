@@ -90,8 +90,8 @@ def _encode(rust: Any, sentences: Sequence[str]) -> PieceArrays:
 class _Corrections:
     """Where the spans of the Rust tokenizer do not say which characters a piece stands for.
 
-    1. A piece that stands for white space alone (`▁`, byte-level `Ġ`) belongs to no word, so its span is made empty. The
-       tokenizer gives the mark that it puts before a sentence the span of the sentence's first character.
+    1. A piece that stands for white space alone (`▁`, byte-level `Ġ`) belongs to no word, so its span is made empty.
+       The tokenizer gives the mark that it puts before a sentence the span of the sentence's first character.
     2. Unigram writes a run of unknown characters as their bytes (`<0xE4>`), and gives each the span of the whole run:
        each gets the character that it is a byte of.
     """

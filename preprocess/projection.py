@@ -79,8 +79,8 @@ class Projected(NamedTuple):
     """S sentence pairs: P source pieces, Q target pieces and L piece links in all, laid end to end.
 
     `source_words` (P,) and `target_words` (Q,) are `word_of_each_piece`. `links` (L, 2) are `project`: flat, they are
-    s0 t0 s1 t1 … `link_sizes` (S,) says how many a pair has. `probabilities` (L,) are `project_probabilities`. `words_without_pieces`: how many words of
-    each side no piece touches.
+    s0 t0 s1 t1 … `link_sizes` (S,) says how many a pair has. `probabilities` (L,) are `project_probabilities`.
+    `words_without_pieces`: how many words of each side no piece touches.
     """
 
     source_words: Integers

@@ -60,7 +60,7 @@ def unknown_warnings(report: PairReport) -> list[str]:
     """A sentence for each language of which more than `MOST_UNKNOWN` of the pieces are unknown."""
     languages = (report.pair.source_lang, report.pair.target_lang)
     return [
-        f"{report.pair.name}: {share:.1%} of the {language} pieces are unknown pieces, of which a model learns nothing. "
+        f"{report.pair.name}: {share:.1%} of the {language} pieces are unknown, and a model learns nothing of them. "
         "The vocabulary was probably made for other languages, or for lower-cased text while this tokenizer keeps "
         "capital letters. Choose another --tokenizer, or train one with --train-tokenizer."
         for language, share in zip(languages, report.unknown_pieces, strict=True)

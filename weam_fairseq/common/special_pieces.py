@@ -1,4 +1,4 @@
-"""A tokenizer's special pieces and ids, and which of them fairseq's first four symbols take: one rule for every command."""
+"""A tokenizer's special pieces and ids, and which of them fairseq's first four symbols take."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

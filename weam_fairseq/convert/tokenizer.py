@@ -43,7 +43,10 @@ VOCABULARIES = (
 
 
 class TokenizerFacts(NamedTuple):
-    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id. special_ids: cls, pad, sep, mask, and unk if any."""
+    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id.
+
+    special_ids: cls, pad, sep, mask, and unk where the tokenizer has one.
+    """
 
     tokenizer_ids: Tensor
     special_ids: dict[str, int]
