@@ -30,11 +30,15 @@ class PairSpec(NamedTuple):
 
 
 class InputFile(NamedTuple):
-    """A file as the manifest names it. `sha256` is over the bytes on disk, so over the compressed ones."""
+    """A file as the manifest names it. `sha256` is over the bytes on disk, so over the compressed ones.
+
+    compression: `gzip`, `bzip2`, `xz`, `Zstandard` or None, by the file's content.
+    """
 
     file: str
     sha256: str
     lines: int
+    compression: str | None = None
 
 
 class SentencePair(NamedTuple):

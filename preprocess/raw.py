@@ -136,4 +136,6 @@ def _finish(sides: Sequence[_Lines]) -> tuple[InputFile, ...]:
             f"{source} has {counts[0]:,} lines but {target} has {counts[1]:,}. "
             "Line n of one must translate line n of the other: fetch or cut both again."
         )
-    return tuple(InputFile(side.stream.path.name, side.stream.sha256(), side.found) for side in sides)
+    return tuple(
+        InputFile(side.stream.path.name, side.stream.sha256(), side.found, side.stream.compression) for side in sides
+    )
