@@ -30,7 +30,6 @@ from . import (
     destination,
     dropped,
     explain,
-    lock,
     manifest,
     tokenizer_folder,
 )
@@ -104,7 +103,7 @@ def run(options: Options) -> Report:
     stages = _Stages()
     with ExitStack() as stack:
         folder = stack.enter_context(destination.resumable(options.destdir, resume=options.resume))
-        remove_unknown(folder, keep=lock.FILE)
+        remove_unknown(folder, keep=destination.MARKER)
         options = stack.enter_context(copied(options, folder / "inputs"))
         with stages("digests"):
             inputs = digests(options)
