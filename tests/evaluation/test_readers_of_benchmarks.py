@@ -73,20 +73,46 @@ def test_nli_labels_go_by_name(tmp_path: Path) -> None:
     assert [pair.label for pair in read_nli(mnli, rte, snli)] == ["contradiction", "neutral", "not_entailment", "-"]
 
 
+CHOICE = '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": LABEL}' + "\n"
+
+
+@pytest.mark.parametrize(
+    ("read", "labels", "expected"),
+    [
+        (read_nli, ("0", "LABEL_1", "2", "-1"), ("entailment", "neutral", "contradiction", "-")),
+        (read_nli, ("Contradictory", "NEUTRAL", "e"), ("contradiction", "neutral", "entailment")),
+        (read_paws, ("paraphrase", "LABEL_0", "Not_paraphrase"), ("1", "0", "0")),
+    ],
+)
+def test_labels_under_other_names(
+    tmp_path: Path, read: Callable[..., Any], labels: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    (tmp_path / "f.tsv").write_text("".join(f"a\tb\t{label}\n" for label in labels))
+    assert tuple(pair.label for pair in read(tmp_path / "f.tsv")) == expected
+
+
+def test_nli_rows_with_the_names_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text('{"premise": "a", "hypothesis": "b", "label": 2}\n')
+    (tmp_path / "f.tsv").write_text("premise\thypothesis\tlabel\na\tb\t2\n")
+    assert read_nli(tmp_path / "f.jsonl") == read_nli(tmp_path / "f.tsv") == [("a", "b", "contradiction")]
+
+
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
         (read_nli, "a\tb\tneutral\nc\td\n", r"f\.tsv:2: the line has two sentences and no label: .* without its gold"),
-        (read_nli, "a\tb\tperhaps\n", r"f\.tsv:1: the label must be one of .* but is 'perhaps'"),
+        (read_nli, "a\tb\tperhaps\n", r"f\.tsv:1: the label must be entailment, .* but is 'perhaps'"),
         (read_nli, "a\n", r"f\.tsv:1: the line must hold two sentences and a label, but has 1 columns"),
         (read_nli, XNLI_HEADER + "fr\tneutral\t\t\ta\tb\t1\n", r"f\.tsv: there is no pair of language 'en'"),
         (read_nli, XNLI_HEADER + "en\tneutral\n", r"f\.tsv:2: the line has 2 columns, but its header names 7"),
         (read_paws, "a\tb\n", r"f\.tsv:1: the line has two sentences and no label"),
-        (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 0 or 1, but is '2'"),
+        (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 1 \(paraphrase\) or 0 .*, but is '2'"),
         (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag: this file came without its gold"),
         (read_panx, "Anton\tNOUN\n", r"f\.tsv:1: the tag must be one of B-LOC, .*, but is 'NOUN'"),
         (read_udpos, "Anton\n", r"f\.tsv:1: the word has no tag"),
         (read_udpos, "\n\n", r"f\.tsv holds no sentence"),
+        (read_choices, CHOICE.replace("LABEL", "2"), r"f\.tsv:1: the label must be 0 \(choice1\) .* but is '2'"),
+        (read_choices, CHOICE.replace("LABEL", "-1"), "has no gold label"),
         (read_choices, '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause"}\n', "has no gold label"),
         (read_choices, '{"premise": "a", "choice1": "b"}\n', r"f\.tsv:1: the question is malformed \(KeyError"),
         (read_choices, "no json\n", r"f\.tsv:1: the line is no JSON"),

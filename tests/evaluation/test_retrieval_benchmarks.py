@@ -24,10 +24,10 @@ from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool
 from weam_fairseq.evaluation.layers import fixed_layer
 from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.printed import print_warnings
+from weam_fairseq.evaluation.readers import GoldLinks
 from weam_fairseq.evaluation.retrieval_benchmarks import TASKS
 from weam_fairseq.evaluation.scores import make_score
 from weam_fairseq.evaluation.tatoeba import measure_tatoeba, read_tatoeba
-from weam_fairseq.evaluation.word_alignment import GoldLinks
 from weam_fairseq.evaluation.word_similarity import (
     Compared,
     area_under_curve,
@@ -223,7 +223,7 @@ def test_word_similarity_of_equal_sentences(folder: Folder, setting: Setting) ->
     pairs = [
         GoldPair(words(one), words(other), links(*((k, k) for k in range(len(words(one)))))) for one, other in rows
     ]
-    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, [], 0)}, setting)
+    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, 0)}, setting)
     assert (found.language, found.metric, found.value, found.n) == ("en-xx", "auc", 100.0, 7)
     assert found.detail["linked"] == pytest.approx([100.0] * 3, abs=1e-3)
     assert all(random < 100 for random in found.detail["random"])
@@ -235,7 +235,7 @@ def test_word_similarity_without_another_word_in_any_sentence_has_null_and_no_na
     folder: Folder, setting: Setting
 ) -> None:
     pairs = [GoldPair([one], [other], links((0, 0))) for one, other in (("town", "töwn"), ("open", "öpen"))]
-    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, [], 0)}, setting)
+    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, 0)}, setting)
     assert found.detail["same_sentence"] == found.detail["above_same_sentence"] == [None] * 3
     assert found.detail["links_without_neighbour"] == 2
     json.dumps(found.detail, allow_nan=False)

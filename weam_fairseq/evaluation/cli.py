@@ -136,10 +136,17 @@ def _seeds(options: argparse.Namespace, task: Task) -> list[int]:
 
 
 def _predictions(task: Task, options: argparse.Namespace) -> Path | None:
-    """Beside --out, a folder for each model; what is fine-tuned keeps them with the fine-tuned model (None)."""
-    if options.predictions is not None or options.out is None or task.training is not None:
-        return options.predictions
-    return options.out.parent / "predictions" / _model_name(options).replace("/", "--")
+    """A folder for each model; what is fine-tuned keeps them with the fine-tuned model (None) unless told otherwise."""
+    every = options.predictions
+    if every is None and options.out is not None and task.training is None:
+        every = options.out.parent / "predictions"
+    return None if every is None else every / _as_folder(_model_name(options))
+
+
+def _as_folder(name: str) -> str:
+    """A different folder for each name."""
+    name = name.replace("%", "%25").replace("/", "%2F")
+    return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
 def _model_name(options: argparse.Namespace) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.tag_files import is_conllu
+from weam_fairseq.evaluation.labels import Labels, is_number, known_tag
 from weam_fairseq.evaluation.metrics.mining import IdPair
 from weam_fairseq.evaluation.readers import read_lines
 
@@ -56,17 +58,25 @@ def read_answer_predictions(path: Path) -> dict[str, str]:
     return data
 
 
-def read_labels(path: Path) -> list[str]:
-    """One label a line; a line may also be a JSON object with a `label` (XCOPA's own files)."""
-    labels = []
+def read_labels(path: Path, known: Labels) -> tuple[list[str], bool]:
+    """One label a line; a line may also be a JSON object with a `label` (XCOPA's own files).
+
+    Returns:
+        The labels, and whether some of them are numbers.
+
+    Raises:
+        InputError: a line holds no label, or none of the task's.
+    """
+    labels, numbers = [], False
     for number, line in enumerate(read_lines(path), start=1):
         label = _label(line.strip(), f"{path}:{number}")
         if not label or "\t" in label:
             raise InputError(
                 f"{path}:{number}: the line must hold one label, but holds {line!r}. Write one label a line."
             )
-        labels.append(label)
-    return labels
+        labels.append(known.known(label, f"{path}:{number}"))
+        numbers = numbers or is_number(label)
+    return labels, numbers
 
 
 def _label(text: str, where: str) -> str:
@@ -78,14 +88,16 @@ def _label(text: str, where: str) -> str:
         raise InputError(f"{where}: the line is no JSON object with a label ({type(error).__name__}).") from None
 
 
-def read_tagged(path: Path) -> list[Tagged]:
+def read_tagged(path: Path, tags: Sequence[str]) -> list[Tagged]:
     """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
 
-    A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. A file that is called
-    `.conllu` is read as CoNLL-U: its syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1)
-    are none.
+    A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. CoNLL-U is read by its
+    syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are none.
+
+    Raises:
+        InputError: a line is malformed, or a tag is none of `tags`.
     """
-    rows = _conllu_rows if path.name.endswith(".conllu") else _tagged_row
+    rows = _conllu_rows if is_conllu(path) else _tagged_row
     sentences: list[Tagged] = []
     current = Tagged([], [], 1)
     for number, line in enumerate([*read_lines(path), ""], start=1):
@@ -95,7 +107,7 @@ def read_tagged(path: Path) -> list[Tagged]:
             current = Tagged([], [], number + 1)
         elif (row := rows(line, f"{path}:{number}")) is not None:
             word, tag = row
-            current.tags.append(tag)
+            current.tags.append(known_tag(tag, tags, f"{path}:{number}"))
             if word is not None:
                 current.words.append(word)
             if len(current.words) not in (0, len(current.tags)):

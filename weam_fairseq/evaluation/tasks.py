@@ -37,6 +37,7 @@ TASKS = (
         languages=None,
         files=("{split}.{pair}.src-tgt", "{split}.{pair}.gold"),
         read=read_linked_pairs,
+        reads_links=True,
         measure=measure_word_retrieval,
         metric="precision@1",
         needs_head=False,
@@ -79,14 +80,19 @@ def data_files(task: Task, setting: Setting) -> dict[str, list[Path]]:
     return found
 
 
-def read_data(task: Task, files: Mapping[str, list[Path]]) -> dict[str, Any]:
+def read_data(task: Task, files: Mapping[str, list[Path]], gold_from: int | None = None) -> dict[str, Any]:
     """Each language's data.
+
+    Args:
+        gold_from: the number of a sentence's first word in gold links; None expects 0.
 
     Raises:
         InputError: a file is not in the benchmark's format, or its gold was taken out.
     """
     if task.reads_language:
         return {language: task.read(*paths, language=language) for language, paths in files.items()}
+    if task.reads_links:
+        return {language: task.read(*paths, first_word=gold_from) for language, paths in files.items()}
     return {language: task.read(*paths) for language, paths in files.items()}
 
 

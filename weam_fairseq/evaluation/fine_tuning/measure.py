@@ -148,9 +148,11 @@ class Benchmark:
         setting: Setting,
     ) -> dict[str, str]:
         """Writes predictions, gold in the same format, and each item's share. Returns where, for the detail."""
-        place = setting.predictions or tuned.path / "predictions"
+        place = tuned.path / "predictions"
+        if setting.predictions is not None:  # a model's figures after different training data stand side by side
+            place = setting.predictions / tuned.data.name.replace(":", "-")
         place.mkdir(parents=True, exist_ok=True)
-        stem = f"{self.name}.{setting.split}.{language}.seed{setting.seed}"
+        stem = setting.stem(self.name, language)
         suffix = self.head.suffix
         texts = {
             f"{stem}{suffix}": self.head.write(examples, answers),
