@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import TextStream, check
 
 from .corpus import InputFile
-from .streams import TextStream, check
 
 MAX_LINE_BYTES = 1 << 20
 _CHUNK_BYTES = 32 << 20
@@ -128,7 +128,7 @@ def _finish(sides: Sequence[_Lines]) -> tuple[InputFile, ...]:
     for side in sides:
         side.skip_to_end()
         if not side.found:
-            raise InputError(f"{side.stream.path} is empty. Give a file with one sentence pair a line.")
+            raise InputError(f"{side.stream.path} is empty. Give a file with one line per sentence pair.")
     counts = [side.found for side in sides]
     if min(counts) != max(counts):
         source, target = (side.stream.path for side in sides)
