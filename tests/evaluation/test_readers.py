@@ -20,7 +20,7 @@ def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
         (b"a\tb\nno tab\n", r"pairs\.tsv:2: .*has 0 tabs"),
         (b"a\tb\tc\na\tb\n", r"pairs\.tsv:1: .*has 2 tabs"),
         (b"a\tb\n \tb\n", r"pairs\.tsv:2: one side is empty"),
-        (b"a\tb\na\tb\xff\n", r"pairs\.tsv:2: byte 4 of the line is not UTF-8"),
+        (b"a\tb\na\tb\xff\n", r"pairs\.tsv line 2: byte 4 \(0xff\) is not valid UTF-8"),
         (b"a\tb\n", r"pairs\.tsv has 1 pairs, but a dev half and a test half need at least 2"),
     ],
 )

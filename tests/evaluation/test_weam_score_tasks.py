@@ -254,7 +254,7 @@ def test_rankings(run, task: str) -> None:  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     ("task", "gold", "sentence"),
     [
-        ("xquad", "{", "gold is no JSON file"),
+        ("xquad", "{", "gold must be JSON, but is not"),
         ("xquad", "{}", "gold is no SQuAD JSON .KeyError: 'data'."),
         ("xquad", squad(q=[]), "gold: 1 of 1 questions have no answer, the first is 'q'"),
         ("mewslix", '{"q": [""]}', "'q' has no right candidate"),

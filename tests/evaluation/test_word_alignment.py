@@ -149,8 +149,8 @@ def test_links_that_count_from_1(
         ("links", "0-0\n0-0:0.5\n", r"links:2: '0-0:0\.5' is no link"),
         ("links", "0-0\n", r"gold has 2 lines but .*links has 1: line k of one must belong to line k of the other"),
         ("gold", "0p0\n\n", r"gold: the gold links hold no sure link"),
-        ("links", b"\xff\n\n", r"links:1: byte 1 of the line is not UTF-8"),
-        ("links", None, r"links is not there"),
+        ("links", b"\xff\n\n", r"links line 1: byte 1 \(0xff\) is not valid UTF-8"),
+        ("links", None, r"links does not exist"),
     ],
 )
 def test_files_that_cannot_be_scored(

@@ -5,16 +5,16 @@ Every reader names the file and the line of what it does not understand. Nothing
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.tag_files import is_conllu
 from weam_fairseq.evaluation.labels import Labels, is_number, known_tag
 from weam_fairseq.evaluation.metrics.mining import IdPair
-from weam_fairseq.evaluation.readers import read_lines
+from weam_fairseq.evaluation.readers import read_document, read_lines
 
 
 class Tagged(NamedTuple):
@@ -31,7 +31,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
     Raises:
         InputError: the file is no SQuAD JSON, an id stands twice, or a question has no answer.
     """
-    data = _read_json(path)
+    data = read_document(path)
     answers: dict[str, list[str]] = {}
     try:
         questions = [qa for each in data["data"] for paragraph in each["paragraphs"] for qa in paragraph["qas"]]
@@ -52,7 +52,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
 
 def read_answer_predictions(path: Path) -> dict[str, str]:
     """A JSON object, `{id: answer}`."""
-    data = _read_json(path)
+    data = read_document(path)
     if not isinstance(data, dict) or not all(isinstance(answer, str) for answer in data.values()):
         raise InputError(f"{path} must hold one JSON object {{id: answer}} with an answer text for each question.")
     return data
@@ -82,10 +82,10 @@ def read_labels(path: Path, known: Labels) -> tuple[list[str], bool]:
 def _label(text: str, where: str) -> str:
     if not text.startswith("{"):
         return text
-    try:
-        return str(json.loads(text)["label"])
-    except (json.JSONDecodeError, KeyError) as error:
-        raise InputError(f"{where}: the line is no JSON object with a label ({type(error).__name__}).") from None
+    row = parse_json(text, where, dict)
+    if "label" not in row:
+        raise InputError(f"{where}: the line is no JSON object with a label.")
+    return str(row["label"])
 
 
 def read_tagged(path: Path, tags: Sequence[str]) -> list[Tagged]:
@@ -216,7 +216,7 @@ def read_rankings(path: Path) -> dict[str, list[str]]:
     if not next((line for line in lines if line.strip()), "").lstrip().startswith("{"):
         return {str(number): _ranking(line, f"{path}:{number + 1}") for number, line in enumerate(lines)}
     if len([line for line in lines if line.strip()]) == 1 or not _is_json(lines[0]):
-        data = _read_json(path)
+        data = read_document(path)
         if all(isinstance(ids, list) for ids in data.values()):
             return {query: [str(each) for each in ids] for query, ids in data.items()}
     rankings: dict[str, list[str]] = {}
@@ -232,18 +232,15 @@ def _ranking(line: str, where: str) -> list[str]:
     """A JSON list, or ids between white space."""
     if not line.lstrip().startswith("["):
         return line.split()
-    try:
-        return [str(each) for each in json.loads(line)]
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: the line is no JSON list: {error}.") from None
+    return [str(each) for each in parse_json(line, where, list)]
 
 
 def _record(line: str, where: str) -> tuple[str, list[str]]:
     try:
-        values = list(json.loads(line).values())
+        values = list(parse_json(line, where, dict).values())
         (query,) = [value for value in values if isinstance(value, str | int)]
         (ids,) = [value for value in values if isinstance(value, list)]
-    except (ValueError, AttributeError):
+    except ValueError:
         raise InputError(
             f"{where}: must be a JSON object with one id and one list of candidates, or the file one JSON object "
             "{query: [candidate, …]}."
@@ -253,16 +250,7 @@ def _record(line: str, where: str) -> tuple[str, list[str]]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except ValueError:
+        parse_json(text, "the line")
+    except InputError:
         return False
     return True
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON file: {error}.") from None

@@ -2,17 +2,19 @@
 
 Every reader takes paths, returns a list with one entry a line, and refuses what it does not understand with the
 file and the line. Lines end at a line feed and nowhere else: `str.splitlines` would also split at the Unicode
-separators that real text contains.
+separators that real text contains. Byte order marks, compression and the like are common/text_files.py's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import is_regular, open_text
 
 
 class Pair(NamedTuple):
@@ -49,6 +51,9 @@ class GoldLinks(NamedTuple):
 
 
 T = TypeVar("T")
+
+# Benchmarks put all their questions on one line of JSON.
+_LONGEST_LINE = 1 << 30
 
 # Nine digits at most: no sentence has more words, and longer numbers are slow to read.
 _ITEM = re.compile(r"([0-9]{1,9})([-pP?])([0-9]{1,9})(?::([A-Za-z]+))?")
@@ -225,24 +230,35 @@ def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, op
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file. Raises InputError: the file is not there, or a line is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there.") from None
-    rows = data.split(b"\n")
-    if rows and not rows[-1]:
-        rows.pop()
-    return [_decode(row, path, number) for number, row in enumerate(rows, start=1)]
+    """The lines of a text file, plain or compressed (common/text_files.py).
+
+    What can be read only once (a pipe) is remembered, since a file may be read for several purposes.
+
+    Raises:
+        InputError: the file is not there, is damaged, holds no text, or a line is not UTF-8.
+    """
+    if is_regular(path):
+        return list(_open(path))
+    pipe = path, path.stat().st_ino
+    if pipe not in _READ_ONCE:
+        _READ_ONCE[pipe] = list(_open(path))
+    return list(_READ_ONCE[pipe])
 
 
-def _decode(row: bytes, path: Path, number: int) -> str:
-    try:
-        return row.decode("utf-8").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8. Convert the file to UTF-8."
-        ) from None
+_READ_ONCE: dict[tuple[Path, int], list[str]] = {}
+
+
+def _open(path: Path) -> Iterator[str]:
+    return open_text(path, allow_json=True, max_line_bytes=_LONGEST_LINE)
+
+
+def read_document(path: Path, kind: type = object) -> Any:
+    """The value of a JSON file, plain or compressed.
+
+    Raises:
+        InputError: as `read_lines` and `parse_json`.
+    """
+    return parse_json("\n".join(read_lines(path)), path, kind)
 
 
 def _not_too_few(pairs: list[T], path: Path) -> list[T]:

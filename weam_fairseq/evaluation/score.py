@@ -204,7 +204,7 @@ def _score_lareqa(request: Request) -> Result:
 
 
 def _score_mewslix(request: Request) -> Result:
-    if request.gold.suffix == ".jsonl":
+    if ".jsonl" in request.gold.suffixes:
         gold = read_entity_labels(request.gold, request.needed_language())
     else:
         gold = read_rankings(request.gold)

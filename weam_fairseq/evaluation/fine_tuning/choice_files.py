@@ -6,11 +6,11 @@ for every language; Social IQa's context with its question.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import Choice
 from weam_fairseq.evaluation.labels import CHOICE
@@ -42,12 +42,7 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
 
 
 def _row(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: the line is no JSON ({error}).") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: the line must be a JSON object.")
+    row: Mapping[str, Any] = parse_json(line, where, dict)
     return row
 
 

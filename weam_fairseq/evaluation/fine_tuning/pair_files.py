@@ -6,11 +6,11 @@ does not either.
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import SentencePair
 from weam_fairseq.evaluation.labels import PARAPHRASE, TRAINING_NLI
@@ -57,7 +57,7 @@ def read_paws(*paths: Path, language: str = "en") -> list[SentencePair]:
 
 
 def _read_nli_file(path: Path, language: str) -> Iterator[SentencePair]:
-    rows = {".xml": _rte_rows, ".jsonl": _json_rows}.get(path.suffix, _rows)(path, language)
+    rows = _rte_rows(path, language) if path.suffix == ".xml" else _rows(path, language)
     for where, (first, second, label) in rows:
         yield _pair(first, second, TRAINING_NLI.known(label, where))
 
@@ -72,6 +72,9 @@ Row = tuple[str, tuple[str, str, str]]
 
 def _rows(path: Path, language: str) -> Iterator[Row]:
     lines = read_lines(path)
+    if lines and lines[0].lstrip().startswith("{"):
+        yield from _json_rows(path, lines, language)
+        return
     columns = _columns(lines[0].split("\t")) if lines else None
     if columns is None:
         yield from _plain_rows(path, lines)
@@ -113,16 +116,16 @@ def _plain_rows(path: Path, lines: Sequence[str]) -> Iterator[Row]:
         yield f"{path}:{number}", (cells[0], cells[1], cells[2].strip())
 
 
-def _json_rows(path: Path, language: str) -> Iterator[Row]:
-    for number, line in enumerate(read_lines(path), start=1):
+def _json_rows(path: Path, lines: Sequence[str], language: str) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line, where, dict)
             columns = next((names for names in _HEADERS if all(name in row for name in names)), _HEADERS[0])
             first, second, label = (row[name] for name in columns)
             if row.get("language", language) == language:
                 yield where, (first, second, str(label))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{where}: the line is no NLI pair ({type(error).__name__}: {error}).") from None
 
 
