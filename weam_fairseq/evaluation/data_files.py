@@ -108,5 +108,5 @@ def _matching(base: Path, name: str) -> list[Path]:
         packed = (path for ending in COMPRESSED for path in base.glob(name + ending))
         paths = [*base.glob(name), *(path for path in packed if not path.with_suffix("").is_file())]
         return sorted(path for path in paths if path.is_file())
-    paths = (base / f"{name}{ending}" for ending in ("", *COMPRESSED))
-    return [path for path in paths if path.is_file()][:1]
+    path = next((path for ending in ("", *COMPRESSED) if (path := base / f"{name}{ending}").is_file()), None)
+    return [] if path is None else [path]

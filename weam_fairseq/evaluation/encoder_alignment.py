@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, tokenize, word_groups
@@ -21,6 +20,7 @@ from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.link_extraction import EXTRACTIONS, Extraction, word_links
 from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.predictions import write_items, write_lines
+from weam_fairseq.evaluation.progress import progress
 from weam_fairseq.evaluation.readers import GoldLinks, WordLink, read_words_and_gold
 from weam_fairseq.evaluation.word_alignment import alignment_shares, score_alignments
 
@@ -124,7 +124,8 @@ def extract_links(
     order = sorted(range(len(pairs)), key=lambda k: -len(pairs[k].source_words) - len(pairs[k].target_words))
     found: dict[tuple[str, int], dict[int, frozenset[WordLink]]] = {}
     split = 0
-    for start in tqdm(range(0, len(order), CHUNK), desc=label, unit="chunk", leave=False, disable=None):
+    starts = range(0, len(order), CHUNK)
+    for start in progress(starts, label, "chunks", len(starts)):
         chunk = order[start : start + CHUNK]
         sources, source_split = _pieces(folder, [pairs[k].source_words for k in chunk], batch_size)
         targets, target_split = _pieces(folder, [pairs[k].target_words for k in chunk], batch_size)

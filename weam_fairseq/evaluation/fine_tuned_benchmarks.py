@@ -261,6 +261,7 @@ def _row(
         files=(files,),
         read=benchmark.read,
         measure=benchmark.measure,
+        check=benchmark.check,
         metric=metric,
         needs_head=False,
         citation=citation,

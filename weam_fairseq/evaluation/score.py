@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
@@ -346,26 +347,24 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the scores. Returns the exit code: 0, or 2 after one sentence on stderr."""
-    try:
-        options = _parser().parse_args(argv)
-        if options.task in FROM_STATES:
-            raise InputError(
-                f"{options.task} has no predictions to score: its figure comes from a model's states. Give "
-                f"weam-evaluate {options.task} the model."
-            )
-        task = find_by_name(TASKS, options.task)
-        request = Request(
-            *(options.gold, options.predictions, options.language, options.missing_as_zero),
-            *(options.gold_from, options.predictions_from),
+    return run_command("weam-score", lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.task in FROM_STATES:
+        raise InputError(
+            f"{options.task} has no predictions to score: its figure comes from a model's states. Give weam-evaluate "
+            f"{options.task} the model."
         )
-        result = score(task, request)
-    except (InputError, OSError) as error:
-        print(f"weam-score: error: {error}", file=sys.stderr)
-        return 2
+    task = find_by_name(TASKS, options.task)
+    request = Request(
+        *(options.gold, options.predictions, options.language, options.missing_as_zero),
+        *(options.gold_from, options.predictions_from),
+    )
+    result = score(task, request)
     for note in result.notes:
         print(f"weam-score: note: {note}", file=sys.stderr)
     print(json.dumps(result.scores))
-    return 0
 
 
 def score(task: ScoringTask, request: Request) -> Result:
