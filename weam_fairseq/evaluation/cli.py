@@ -36,6 +36,7 @@ from weam_fairseq.evaluation.tasks import (
 from weam_fairseq.threads import wait_without_spinning
 
 _DEFAULT_SPLIT = "heldout"
+_AGAIN = "The same command resumes a fine-tuning that was interrupted."
 
 # Hyper-parameters by the option that sets them.
 _RECIPE_OPTIONS = (
@@ -45,7 +46,7 @@ _RECIPE_OPTIONS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tasks. Returns the exit code: 0, or 2 after one sentence on stderr."""
-    return run_command("weam-evaluate", lambda: _run(make_parser().parse_args(argv)))
+    return run_command("weam-evaluate", lambda: _run(make_parser().parse_args(argv)), _AGAIN)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -58,7 +59,7 @@ def _run(options: argparse.Namespace) -> None:
                     old = write_scores(options.out, new)  # at once: the next fine-tuning may take hours
                     print_replaced(options.out, old, new)
                 scores += new
-    finally:
+    finally:  # what an error, or Ctrl-C, leaves is shown
         if scores:
             print_warnings(scores)
             print(format_table(scores))
