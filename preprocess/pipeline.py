@@ -272,7 +272,7 @@ def _given_links(options: Options, lines: dict[str, int]) -> dict[str, Precomput
     """Precomputed links belong to one file."""
     if options.aligner != "precomputed":
         return {}
-    files = {name: PrecomputedLinks(options.links[name], count) for name, count in lines.items()}
+    files = {name: PrecomputedLinks(options.links[name], count, options.links_from) for name, count in lines.items()}
     agree_on_probabilities(files.values())
     return files
 
