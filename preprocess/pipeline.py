@@ -311,7 +311,7 @@ def _given_links(
     """Precomputed links belong to one file."""
     if options.aligner != "precomputed":
         return {}
-    files = {name: PrecomputedLinks(options.links[name], count) for name, count in lines.items()}
+    files = {name: PrecomputedLinks(options.links[name], count, options.links_from) for name, count in lines.items()}
     _check_unchanged(
         inputs, {f"--links {name}": file.version.removeprefix("sha256:") for name, file in files.items()}, work
     )
