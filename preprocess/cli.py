@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="EN-DE=FILE",
-        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files in it; "
+        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files; "
         "plain, gzip, bzip2, xz or Zstandard, by content; pipes are copied; repeatable, for more pairs and for more "
         "files of one; en-zh_CN for codes with a hyphen",
     )
