@@ -22,7 +22,8 @@ def write_rankings(setting: Setting, task: str, language: str, rankings: Mapping
 def write_items(setting: Setting, task: str, language: str, items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Writes each item's share in the score, `{task}.{split}.{language}.items.jsonl`, if predictions were asked for.
 
-    Differences between models are tested over them (weam-report). Returns where they are, for a score's detail.
+    Differences between models are tested over them (weam-report). Items of several languages that name the same
+    `cluster` are drawn together; without one, those with the same id. Returns where they are, for a score's detail.
     """
     if setting.predictions is None:
         return {}
