@@ -25,6 +25,8 @@ _REMARKS = {
     "choices_cut": "choices with their prompt were longer than --max-length and were cut",
     "questions_cut": "questions were longer than 64 pieces (or half of --max-length) and were cut",
     "empty_answers": "questions got an empty answer",
+    "no_valid_answer": "questions have no valid pair among the 20 best starts and ends, and got the answer `empty`, as "
+    "in the official scripts",
     "words_without_pieces": "words have no pieces and went in as the unknown piece",
     "words_too_long": "words alone are longer than --max-length and went in as the unknown piece",
     "ids_repeated": "questions have an id that others have too (it goes on with # and a number)",

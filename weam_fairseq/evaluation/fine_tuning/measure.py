@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ class Benchmark:
         choice = setting.fine_tuning
         assert choice is not None
         choice.check()
+        head = self.head.chosen(choice)
+        if head is not self.head:
+            return replace(self, head=head).measure(folder, data, setting)
         for language, examples in data.items():
             check_gold(self.head, examples, f"{self.name} {setting.split} {language}")
         models: dict[tuple[str, tuple[Path, ...]], Tuned] = {}
@@ -114,6 +117,7 @@ class Benchmark:
                     "recipe": tuned.recipe.text,
                     "select": tuned.data.dev_name or "last",
                     "scorer": scored.scorer,
+                    **self.head.method,
                 },
             )
             for metric, value in scored.metrics.items()
@@ -150,7 +154,7 @@ class Benchmark:
         """Writes predictions, gold in the same format, and each item's share. Returns where, for the detail."""
         place = setting.predictions or tuned.path / "predictions"
         place.mkdir(parents=True, exist_ok=True)
-        stem = f"{self.name}.{setting.split}.{language}.seed{setting.seed}"
+        stem = f"{self.name}.{setting.split}.{language}.seed{setting.seed}{self.head.unusual}"
         suffix = self.head.suffix
         texts = {
             f"{stem}{suffix}": self.head.write(examples, answers),
