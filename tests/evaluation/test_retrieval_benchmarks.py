@@ -173,6 +173,24 @@ def test_bucc_without_a_right_pair_on_dev_is_measured_and_said(
     assert "de: 1 pairs were mined from dev and none is right, so that no threshold could" in capsys.readouterr().err
 
 
+def test_bucc_mines_with_repeated_sentences_and_drops_their_pairs(
+    folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As XTREME does. Left out before mining, the repeated sentence would leave its partner to another one."""
+    source = "de-1\tthe town\nde-2\tthe town\nde-3\tthe old town\nde-4\topen\n"
+    english = "en-1\tthe town\nen-2\topen\n"
+    files = {f"{split}.{side}": text for split in ("dev", "test") for side, text in (("de", source), ("en", english))}
+    gold = "de-3\ten-1\nde-4\ten-2\n"
+    paths = bucc(tmp_path, **files, **{"dev.gold": gold, "test.gold": gold})
+    (found,) = BY_NAME["bucc"].measure(folder, {"de": read_bucc(*paths)}, setting)
+    assert (tmp_path / "predictions" / "bucc.test.de.tsv").read_text() == "de-4\ten-2\n"
+    assert found.detail["sentences"] == [3, 2]
+    assert (found.detail["repeated_lines"], found.detail["pairs_repeated"]) == (2, 1)
+    assert (found.value, found.method["repeated"]) == (pytest.approx(200 / 3), "mined")
+    print_warnings([make_score(found, task="bucc", model="m", checkpoint="c", data="d", seed=1, versions={})])
+    assert "de: 1 mined pairs were left out because a sentence of theirs is on several" in capsys.readouterr().err
+
+
 def words(text: str) -> list[str]:
     return text.split()
 

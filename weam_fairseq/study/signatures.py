@@ -13,7 +13,7 @@ COMPARED = {"ckpt", "seed", "start"}
 SAID = {"layer": "layer", "recipe": "recipe", "select": "epoch chosen by", "v": "weam-fairseq"}
 SAID |= {"transformers": "transformers", "torch": "torch"}
 # What older signatures, which lack a part, were measured by.
-_BEFORE = {"decoding": "pipeline", "encoder": "as-given"}
+_BEFORE = {"decoding": "pipeline", "encoder": "as-given", "repeated": "left-out"}
 
 
 def read_signature(signature: str) -> dict[str, str]:
