@@ -134,7 +134,7 @@ def _convert_sentencepiece(
     else:
         named = {key: _piece_of(value) for key, value in config.items() if key.endswith("_token") and value}
         vocab: Any = [(piece.text, piece.score) for piece in model.pieces]
-        converter = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
+        converter: Any = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
         if hasattr(converter, "convert_from_spm"):
             vocab = converter.convert_from_spm(vocab=vocab, **named)["vocab"]
         unknown = sentencepiece_model.special_pieces(model)["unk"]
@@ -169,6 +169,10 @@ class Casing(NamedTuple):
         )
 
 
+# Capital letters and accents are kept.
+CASED = Casing(lower_case=False, strip_accents=False)
+
+
 def casing_of(pieces: Iterable[str]) -> Casing:
     """What a WordPiece vocabulary was made for: text with capital letters where a piece has one.
 
@@ -177,7 +181,7 @@ def casing_of(pieces: Iterable[str]) -> Casing:
     """
     plain = [piece for piece in pieces if not re.fullmatch(r"\[.+\]|<.+>", piece)]
     if any(piece != piece.lower() for piece in plain) or all(piece == piece.upper() for piece in plain):
-        return Casing(lower_case=False, strip_accents=False)
+        return CASED
     text = unicodedata.normalize("NFD", "".join(plain))
     return Casing(lower_case=True, strip_accents=not any(unicodedata.category(char) == "Mn" for char in set(text)))
 
@@ -294,7 +298,7 @@ def _from_vocab(source: Path, folder: Path) -> None:
     write_wordpiece(vocab, folder, _guessed_casing(pieces, source))
 
 
-def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = Casing(False, False)) -> None:
+def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = CASED) -> None:
     """Writes tokenizer.json, vocab.txt and tokenizer_config.json of a BERT tokenizer, a cased one by default."""
     from tokenizers import AddedToken
 
@@ -311,7 +315,7 @@ def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = Cas
     _write_config(folder, SPECIAL_PIECES, _bert_options({"normalizer": told}))
 
 
-def bare_wordpiece(vocab: Mapping[str, int], casing: Casing = Casing(False, False)) -> Any:
+def bare_wordpiece(vocab: Mapping[str, int], casing: Casing = CASED) -> Any:
     """BERT's normaliser and pre-tokeniser (each Chinese character alone); no special pieces."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 

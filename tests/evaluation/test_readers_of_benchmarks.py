@@ -212,6 +212,62 @@ def test_equally_high_parts_go_by_the_languages_precedence(tmp_path: Path) -> No
     assert read_udpos(path, language="es")[0].tags == ("PRON", "ADV")
 
 
+def _with_deps(line: str, deps: str) -> str:
+    cells = line.split("\t")
+    return "\t".join([*cells[:8], deps, *cells[9:]])
+
+
+@pytest.mark.parametrize(
+    ("deps", "tag"),
+    [
+        (("_", "_", "_", "_"), "ADP"),  # both parts are one below the root's word: the list decides, VERB AUX PRON ADP
+        (("4:obl", "4:det", "4:dep", "0:root"), "ADP"),  # the enhanced graph repeats the tree
+        (
+            ("4:obl|3:case", "4:det", "4:dep", "0:root"),
+            "DET",
+        ),  # one more word above the first part: the second is higher
+        (("4:obl", "4:det|3.1:dep", "4:dep", "0:root"), "ADP"),  # an empty node is no word
+        (("4:obl|2:case", "4:det|1:case", "4:dep", "0:root"), "ADP"),  # a circle: each has the other above it
+    ],
+)
+def test_a_fused_form_has_the_tag_of_the_part_with_the_fewest_words_above_it(
+    tmp_path: Path, deps: tuple[str, ...], tag: str
+) -> None:
+    """In the tree and in column DEPS together, as XTREME's conversion counts (networkx's ancestors)."""
+    text = _conllu(
+        ("1-2", "del", "_", 0),
+        ("1", "de", "ADP", 4),
+        ("2", "el", "DET", 4),
+        ("3", "x", "NOUN", 4),
+        ("4", "y", "VERB", 0),
+    )
+    lines = text.split("\n")
+    places = [number for number, line in enumerate(lines) if line and line.split("\t")[0].isdigit()]
+    for place, each in zip(places, deps, strict=True):
+        lines[place] = _with_deps(lines[place], each)
+    lines.insert(places[2] + 1, "3.1\tz\t_\tVERB\t_\t_\t_\t_\t4:dep\t_")
+    (sentence,) = read_udpos(_file(tmp_path, "es_x-ud-test.conllu", "\n".join(lines)), language="es")
+    assert sentence == TaggedSentence(("del", "x", "y"), (tag, "NOUN", "VERB"))
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [("_", False), ("_ _", False), ("_ a", False), ("_ _ a", False), ("a b", True), ("_ a b", True), ("a", True)],
+)
+def test_sentences_without_their_words_are_left_out_and_counted(tmp_path: Path, words: str, kept: bool) -> None:
+    """As in XTREME: where words are missing, two must be there."""
+    rows = [(str(number), word, "X", 0) for number, word in enumerate(words.split(), start=1)]
+    read = read_udpos(_file(tmp_path, "fr_x-ud-test.conllu", _conllu(*rows) + _conllu(("1", "b", "X", 0))))
+    assert len(read) == 1 + kept
+    assert read.without_words == 1 - kept
+
+
+def test_a_fused_form_of_missing_words_is_missing_too(tmp_path: Path) -> None:
+    text = _conllu(("1-2", "_", "_", 0), ("1", "de", "ADP", 0), ("2", "el", "DET", 1), ("3", "_", "NOUN", 1))
+    with pytest.raises(InputError, match=r"holds no sentence with its words: in all 1 they are missing"):
+        read_udpos(_file(tmp_path, "es_x-ud-test.conllu", text), language="es")
+
+
 def test_conllu_words_lose_their_spaces_and_sentences_without_words_are_left_out(tmp_path: Path) -> None:
     text = _conllu(("1", "_", "X", 0)) + _conllu(("1", "10 000", "NUM", 0))
     path = _file(tmp_path, "fr_x-ud-test.conllu", text)

@@ -79,7 +79,13 @@ def test_tatoeba(
     assert np.mean([row["accuracy"] for row in items_of(found)]) == found.value
     assert found.detail["directions"]["en>de"] == found.value
     assert found.detail["layer"] == 1
-    assert found.method == {"lang": "de", "split": "test", "direction": "en>de", "pool": "mean", "layer": "1of2"}
+    assert found.method == {
+        **{"lang": "de", "split": "test", "direction": "en>de", "pool": "mean", "layer": "1of2", "encoder": "as-given"}
+    }
+    # An item's cluster is its English sentence, whatever its line: other languages' files hold some of the same.
+    (other,) = measure_tatoeba(folder, {"fr": pairs[::-1]}, setting)
+    by_cluster = {row["cluster"]: row["id"] for row in items_of(other)}
+    assert [by_cluster[row["cluster"]] for row in items_of(found)] == list(range(len(pairs)))[::-1]
 
 
 def test_tatoeba_asks_english_sentences(folder: Folder, setting: Setting) -> None:
@@ -113,6 +119,7 @@ def test_lareqa(folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest
     assert all(len(set(ids)) == 20 for ids in rankings.values())
     assert scored(capsys, "lareqa", tmp_path, written)["map@20"] == found.value
     assert np.mean([row["map@20"] for row in items_of(found)]) == pytest.approx(found.value, abs=1e-9)
+    assert {row["id"]: row["cluster"] for row in items_of(found)} == {"q1_de": "q1", "q2_de": "q2"}
     right = {"q1_de": "_0", "q2_de": "_1"}  # the first or the second sentence of every language
     by_hand = []
     for query, ids in rankings.items():
@@ -170,6 +177,24 @@ def test_bucc_without_a_right_pair_on_dev_is_measured_and_said(
     assert german.value == french.value
     print_warnings([make_score(german, task="bucc", model="m", checkpoint="c", data="d", seed=1, versions={})])
     assert "de: 1 pairs were mined from dev and none is right, so that no threshold could" in capsys.readouterr().err
+
+
+def test_bucc_mines_with_repeated_sentences_and_drops_their_pairs(
+    folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As XTREME does. Left out before mining, the repeated sentence would leave its partner to another one."""
+    source = "de-1\tthe town\nde-2\tthe town\nde-3\tthe old town\nde-4\topen\n"
+    english = "en-1\tthe town\nen-2\topen\n"
+    files = {f"{split}.{side}": text for split in ("dev", "test") for side, text in (("de", source), ("en", english))}
+    gold = "de-3\ten-1\nde-4\ten-2\n"
+    paths = bucc(tmp_path, **files, **{"dev.gold": gold, "test.gold": gold})
+    (found,) = BY_NAME["bucc"].measure(folder, {"de": read_bucc(*paths)}, setting)
+    assert (tmp_path / "predictions" / "bucc.test.de.tsv").read_text() == "de-4\ten-2\n"
+    assert found.detail["sentences"] == [3, 2]
+    assert (found.detail["repeated_lines"], found.detail["pairs_repeated"]) == (2, 1)
+    assert (found.value, found.method["repeated"]) == (pytest.approx(200 / 3), "mined")
+    print_warnings([make_score(found, task="bucc", model="m", checkpoint="c", data="d", seed=1, versions={})])
+    assert "de: 1 mined pairs were left out because a sentence of theirs is on several" in capsys.readouterr().err
 
 
 def words(text: str) -> list[str]:

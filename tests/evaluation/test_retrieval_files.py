@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.bucc_files import read_bucc
+from weam_fairseq.evaluation.bucc_files import Collection, read_bucc
 from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool, read_right_candidates
 from weam_fairseq.evaluation.mewslix_files import read_entity_labels, read_mewslix
 from weam_fairseq.evaluation.readers import Pair
@@ -55,8 +55,8 @@ def test_bucc(tmp_path: Path) -> None:
     data = read_bucc(*bucc(tmp_path))
     assert data.dev.source.sentences == ["Ein Hund.", "Das Ende."]
     assert data.dev.gold == {("de-1", "en-2")}
-    # a sentence that stands there twice has no one id
-    assert (data.test.source.ids, data.test.source.repeated) == (["de-3"], 2)
+    # a sentence that stands there twice has no one id, and is mined with all the same
+    assert data.test.source == Collection([None, "de-3"], ["Regen", "Sonne"], 2)
 
 
 @pytest.mark.parametrize(

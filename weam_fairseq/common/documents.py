@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from .errors import InputError
 
@@ -256,11 +256,12 @@ def _loader() -> Any:
     base_60 = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")
 
     class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-            first: [("tag:yaml.org,2002:str", base_60), *rules] if first in "+-0123456789" else list(rules)
-            for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
+        pass
 
+    Loader.yaml_implicit_resolvers = {
+        first: [("tag:yaml.org,2002:str", base_60), *rules] if first in "+-0123456789" else list(rules)
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     return Loader
 
 

@@ -272,6 +272,7 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
         train_examples=options.train_examples,
         select=options.select,
         oracle=options.oracle,
+        answer_decoding=options.answer_decoding,
         values=values,
         save_every=options.save_every,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.data_files import alternatives
-from weam_fairseq.evaluation.fine_tuning.recipe import PRECISIONS, SELECTIONS, TRAIN_ON
+from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, SELECTIONS, TRAIN_ON
 from weam_fairseq.evaluation.task import Task, Training
 from weam_fairseq.evaluation.tasks import TASKS
 
@@ -129,6 +129,13 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--train-examples", metavar="N", type=int, default=0, help="train on N examples of the data (default: all)"
+    )
+    group.add_argument(
+        *("--answer-decoding",),
+        choices=ANSWER_DECODINGS,
+        default=ANSWER_DECODINGS[0],
+        help="mlqa, xquad, tydiqa: read answers out as BERT's and XTREME's scripts do, or take the best of all spans, "
+        "close to transformers' pipeline (default: %(default)s)",
     )
     group.add_argument("--epochs", type=int, help="times that all training data is seen")
     group.add_argument("--learning-rate", type=float, help="at its peak, such as 2e-5")

@@ -27,7 +27,8 @@ def write_items(
 ) -> dict[str, str]:
     """Writes each item's share in the score, `….seed{N}.items.jsonl`, if predictions were asked for.
 
-    Differences between models are tested over them (weam-report). Returns where they are, for a score's detail.
+    Differences between models are tested over them (weam-report). Items of several languages that name the same
+    `cluster` are drawn together; without one, those with the same id. Returns where they are, for a score's detail.
     """
     if setting.predictions is None:
         return {}

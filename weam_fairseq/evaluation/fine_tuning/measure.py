@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Benchmark:
         choice = setting.fine_tuning
         assert choice is not None
         choice.check()
+        head = self.head.chosen(choice)
+        if head is not self.head:
+            return replace(self, head=head).check(folder, data, setting)
         for language, examples in data.items():
             check_gold(self.head, examples, f"{self.name} {setting.split} {language}")
         stages = [self.training]
@@ -77,6 +80,10 @@ class Benchmark:
         Raises:
             InputError: training data is missing or malformed, the measured data was trained on, or training diverged.
         """
+        assert setting.fine_tuning is not None
+        head = self.head.chosen(setting.fine_tuning)
+        if head is not self.head:
+            return replace(self, head=head).measure(folder, data, setting)
         models: dict[tuple[str, tuple[Path, ...]], Tuned] = {}
         measurements = []
         for language, examples in data.items():
@@ -136,6 +143,7 @@ class Benchmark:
                     "recipe": tuned.recipe.text,
                     "select": tuned.data.dev_name or "last",
                     "scorer": scored.scorer,
+                    **self.head.method,
                 },
             )
             for metric, value in scored.metrics.items()
@@ -174,7 +182,7 @@ class Benchmark:
         if setting.predictions is not None:  # a model's figures after different training data stand side by side
             place = setting.predictions / tuned.data.name.replace(":", "-")
         place.mkdir(parents=True, exist_ok=True)
-        stem = setting.stem(self.name, language)
+        stem = f"{setting.stem(self.name, language)}{self.head.unusual}"
         suffix = self.head.suffix
         texts = {
             f"{stem}{suffix}": self.head.write(examples, answers),

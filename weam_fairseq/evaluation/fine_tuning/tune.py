@@ -200,6 +200,7 @@ def _made_of(
         "seed": setting.seed,
         "keep_epochs": _choice(setting).oracle,
         "start": start.path.name if start else "",
+        **(head.method if data.dev else {}),  # the epoch is chosen by predictions
     }
 
 
