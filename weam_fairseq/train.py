@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
                 "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
                 "pip install --no-deps ve-fairseq==0.12.3"
             )
-        place = distributed.find_place(os.environ, distributed.slurm_hostnames, arguments)
+        place = distributed.find_place(os.environ, distributed.slurm_address, arguments)
         if place is not None and place.world_size > 1:
             peers = _meet(place)
         args = _begin(arguments, place, peers)
