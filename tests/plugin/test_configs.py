@@ -139,9 +139,9 @@ def test_a_config_that_is_none_gets_one_sentence(tmp_path: Path, text: str, sent
 def test_every_option_of_model_and_criterion_reaches_them(
     small_data_bin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = f"{small_data_bin} --arch weam_tiny --save-dir nowhere --layers 1 --width 12 --heads 3 --feed-forward 20"
-    words += " --positions 30 --position-offset 2 --segments 3 --norm-eps 0.25 --activation relu --untied-head"
-    words += " --head-activation gelu_new --vocabulary-rows 50 --dropout 0.2 --attention-dropout 0.3"
+    words = f"{small_data_bin} --arch weam_tiny --save-dir nowhere --batch-size 4 --layers 1 --width 12 --heads 3"
+    words += " --feed-forward 20 --positions 30 --position-offset 2 --segments 3 --norm-eps 0.25 --activation relu"
+    words += " --untied-head --head-activation gelu_new --vocabulary-rows 50 --dropout 0.2 --attention-dropout 0.3"
     words += " --checkpoint-activations --cp-head own --precision bf16 --cp-weight 0.5"
     _, cfg = configuration(words.split(), monkeypatch)
     task = WeamTask.setup_task(cfg.task)
