@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -123,7 +124,7 @@ def _acquire(file: Path, wait: bool) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            if not _try_lock(descriptor, wait):
+            if not _try_lock(descriptor, wait) and not _try_again(descriptor):
                 raise InputError(_busy(file, _owner(descriptor)))
             if _is_at(file, descriptor):
                 return descriptor
@@ -146,6 +147,15 @@ def _try_lock(descriptor: int, wait: bool) -> bool:
     return True
 
 
+def _try_again(descriptor: int) -> bool:
+    """A process that only asks whether the lock is held holds it for a moment."""
+    for _ in range(5):
+        time.sleep(0.05)
+        if _try_lock(descriptor, wait=False):
+            return True
+    return False
+
+
 def _owner(descriptor: int) -> Process | None:
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
@@ -157,7 +167,9 @@ def _owner(descriptor: int) -> Process | None:
 def _busy(file: Path, owner: Process | None) -> str:
     by = "another process" if owner is None else f"{owner.command} (process {owner.pid} on {owner.host})"
     folder = file.parent if file.name == "lock" else file.with_name(file.name[1:].removesuffix(".lock"))
-    return f"{folder} is in use by {by}. Wait until it ends, stop it, or choose another place."
+    unknown = owner is not None and owner.is_running() is None
+    more = f" If that process does not run any more, remove {file}." if unknown else ""
+    return f"{folder} is in use by {by}. Wait until it ends, stop it, or choose another place.{more}"
 
 
 def _is_at(file: Path, descriptor: int) -> bool:
