@@ -51,6 +51,8 @@ def check_numbers(args: Namespace) -> None:
     """
     for name, given in vars(args).items():
         for value in given if isinstance(given, list | tuple) else [given]:
+            if name in LIMITS and isinstance(value, str):  # fairseq leaves --total-num-update as it was typed
+                check_number(name, _number(name, value))
             if isinstance(value, int | float) and not isinstance(value, bool):
                 check_number(name, value)
     if getattr(args, "batch_size", None) is None and getattr(args, "max_tokens", None) is None:
@@ -64,6 +66,13 @@ def check_number(name: str, value: float) -> None:
         raise InputError(f"{_option(name)} must {limit.rule if limit else 'be a finite number'}, but is {value}.")
     if limit is not None and not limit.holds(value):
         raise InputError(f"{_option(name)} must {limit.rule}, but is {value:g}.")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{_option(name)} must be a number, but is {text}.") from None
 
 
 def _option(name: str) -> str:

@@ -59,9 +59,9 @@ def total_updates(
     made, place = 0, {"epoch": 1}
     if seen is not None:
         resets = args.reset_dataloader or args.reset_optimizer
-        known = getattr(seen.model, "total_num_update", None)
+        known = int(float(getattr(seen.model, "total_num_update", None) or 0))
         if known and not resets and not any(name in changed for name in (*LENGTH, *BATCHES)):
-            return int(known), f"--lr-scheduler {SCHEDULE}: --total-num-update {int(known)}, as before."
+            return known, f"--lr-scheduler {SCHEDULE}: --total-num-update {known}, as before."
         made = 0 if args.reset_optimizer else seen.updates
         place = seen.place or place if not args.reset_dataloader else place
     left = sum(_updates_by_epoch(args, epochs, place))

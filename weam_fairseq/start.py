@@ -188,6 +188,8 @@ def parse(arguments: list[str], place: Place | None) -> Namespace:
 
     def error(message: str) -> NoReturn:
         unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
+        # fairseq's parsers of lists have no name.
+        message = message.replace("invalid <lambda> value: ", "it must be a number, or several joined by commas, not ")
         hints = "".join(suggest(word, parser._option_string_actions) for word in unknown)
         raise InputError(f"{message}.{hints}")
 

@@ -48,6 +48,11 @@ or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train
 
 On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
 after SIGTERM); the same command goes on from there.
+
+A run can go on with other batches (--max-tokens, --batch-size, --update-freq, number of processes): the epoch ends with
+the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer and the
+schedule must stay. Where a checkpoint cannot be written, training goes on with a warning, the older checkpoints are
+kept, and the code at the end is 2 unless a later checkpoint was written.
 """
 
 
