@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
+from fairseq.trainer import Trainer
 from hand_made_data_bin import Example, random_examples, write_data_bin
 from run_training import BIN, ENVIRONMENT, TORCHRUN, WEAM_TRAIN, said, train, updates_of, weights
 
@@ -186,6 +188,23 @@ def test_the_sentence_is_found_in_what_a_process_leaves_behind() -> None:
     found = _user_error(RuntimeError(f"{text}weam_fairseq.common.errors.InputError: It must be so, but is not."))
     assert str(found) == "It must be so, but is not."
     assert _user_error(RuntimeError(f"{text}ValueError: else")) is None
+
+
+def test_each_process_draws_dropout_of_its_own_and_the_first_one_draws_fairseqs() -> None:
+    def draws(rank: int, updates: int) -> list[float]:
+        common = SimpleNamespace(seed=5)
+        trainer = SimpleNamespace(
+            data_parallel_rank=rank, cfg=SimpleNamespace(common=common), get_num_updates=lambda: updates
+        )
+        Trainer._set_seed(trainer)
+        return torch.rand(4).tolist()
+
+    torch.manual_seed(5 + 7)  # fairseq: the run's seed + the number of updates
+    fairseqs = torch.rand(4).tolist()
+    assert draws(0, 7) == fairseqs
+    different = [draws(rank, updates) for rank in range(3) for updates in (7, 8)]
+    assert len({tuple(each) for each in different}) == 6
+    assert draws(2, 8) == different[-1]
 
 
 # Real processes ------------------------------------------------------------------------------------------------------
