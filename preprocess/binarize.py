@@ -35,9 +35,13 @@ class Binarization:
     max_words: int | None = None
 
 
-def save_kept(work: Work, pair: str, number: int, first: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
-    """Which pairs of a chunk are no duplicates, (n,), and which of those are held out, (first.sum(),)."""
-    save_arrays(work.part(pair, "kept", number), {"first": first, "valid": valid})
+def save_kept(
+    work: Work, pair: str, number: int, kept: NDArray[np.bool_], valid: NDArray[np.bool_], first: NDArray[np.bool_]
+) -> None:
+    """Which pairs of a chunk are kept, (n,), which of those are held out, (kept.sum(),), and which are no duplicates,
+    (n,).
+    """
+    save_arrays(work.part(pair, "kept", number), {"kept": kept, "valid": valid, "first": first})
 
 
 def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
@@ -56,7 +60,7 @@ def binarize(job: tuple[Binarization, int]) -> int:
     prepared = read_prepared(how.work, how.pair, number)
     kept = load_arrays(how.work.part(how.pair, "kept", number))
     found = load_arrays(how.work.part(how.pair, "links", number))
-    first = kept["first"]
+    first = kept["kept"]
     words = {side: select_spans(prepared.words[side], first) for side in SIDES}
     pieces = {side: select_spans(prepared.pieces[side], first) for side in SIDES}
     ids = {side: select(prepared.ids[side], prepared.pieces[side].sizes, first) for side in SIDES}

@@ -53,12 +53,11 @@ class PieceEncoder:
 
     def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
         """All sentences are held at once: hand over some thousands at a time."""
+        found = None if self._chunks is None else self._chunks.encode(sentences)
         if self._chunks is None:
-            found: PieceArrays | None = _encode(self._rust, sentences)
-        else:
-            found = self._chunks.encode(sentences)
-            if found is None:
-                found = self._sentence_by_sentence(self._chunks, sentences)
+            found = _encode(self._rust, sentences)
+        elif found is None:
+            found = self._sentence_by_sentence(self._chunks, sentences)
         return self._corrections.apply(sentences, found)
 
     def _sentence_by_sentence(self, chunks: _Chunks, sentences: Sequence[str]) -> PieceArrays:

@@ -96,7 +96,7 @@ def is_unigram(model: SentencePieceModel) -> bool:
 
 
 def added_pieces(model: SentencePieceModel) -> list[tuple[str, bool]]:
-    """Pieces that are found in a text before it is cut, by id, and whether each is a special one."""
+    """Pieces that are found in a text before it is cut, in the order of their ids, and whether each is special."""
     kinds = (_CONTROL, _USER_DEFINED)
     return [(piece.text, piece.type == _CONTROL) for piece in model.pieces if piece.type in kinds]
 

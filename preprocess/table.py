@@ -24,7 +24,15 @@ def render(report: Report) -> str:
     lines.append(f"links by {report.aligner}{probabilities}; vocabulary of {report.vocab_size:,} pieces")
     total = sum(report.seconds.values())
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
-    return "\n".join([*lines, f"seconds: {total:.1f} ({stages})", *("\n" + text for text in report.explained)])
+    lines += [f"seconds: {total:.1f} ({stages})", *_compressed(report)]
+    return "\n".join([*lines, *("\n" + text for text in report.explained)])
+
+
+def _compressed(report: Report) -> list[str]:
+    """What the content of files, and not their names, has told about them."""
+    files = {file.file: file.compression for pair in report.pairs for part in pair.files for file in part}
+    found = ", ".join(f"{name} ({compression})" for name, compression in files.items() if compression)
+    return [f"decompressed: {found}"] if found else []
 
 
 def _row(pair: PairReport) -> tuple[str, ...]:

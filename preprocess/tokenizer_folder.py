@@ -137,8 +137,8 @@ def _convert_sentencepiece(
             "install protobuf, then AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python."
         )
     named = {key: _piece_of(value) for key, value in config.items() if key.endswith("_token") and value}
-    vocab = [(piece.text, piece.score) for piece in model.pieces]
-    converter = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
+    vocab: Any = [(piece.text, piece.score) for piece in model.pieces]
+    converter: Any = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
     if hasattr(converter, "convert_from_spm"):
         vocab = converter.convert_from_spm(vocab=vocab, **named)["vocab"]
     texts = [text for text, _ in vocab]
@@ -172,7 +172,8 @@ class Casing(NamedTuple):
         )
 
 
-_CASED = Casing(lower_case=False, strip_accents=False)
+# Capital letters and accents are kept.
+CASED = Casing(lower_case=False, strip_accents=False)
 
 
 def casing_of(pieces: Iterable[str]) -> Casing:
@@ -183,7 +184,7 @@ def casing_of(pieces: Iterable[str]) -> Casing:
     """
     plain = [piece for piece in pieces if not re.fullmatch(r"\[.+\]|<.+>", piece)]
     if any(piece != piece.lower() for piece in plain) or all(piece == piece.upper() for piece in plain):
-        return _CASED
+        return CASED
     text = unicodedata.normalize("NFD", "".join(plain))
     return Casing(lower_case=True, strip_accents=not any(unicodedata.category(char) == "Mn" for char in set(text)))
 
@@ -300,7 +301,7 @@ def _from_vocab(source: Path, folder: Path) -> None:
     write_wordpiece(vocab, folder, _guessed_casing(pieces, source))
 
 
-def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = _CASED) -> None:
+def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = CASED) -> None:
     """Writes tokenizer.json, vocab.txt and tokenizer_config.json of a BERT tokenizer, a cased one by default."""
     from tokenizers import AddedToken
 
@@ -317,7 +318,7 @@ def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = _CA
     _write_config(folder, SPECIAL_PIECES, _bert_options({"normalizer": told}))
 
 
-def bare_wordpiece(vocab: Mapping[str, int], casing: Casing = _CASED) -> Any:
+def bare_wordpiece(vocab: Mapping[str, int], casing: Casing = CASED) -> Any:
     """BERT's normaliser and pre-tokeniser (each Chinese character alone); no special pieces."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 

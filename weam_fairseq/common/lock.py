@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from .errors import InputError
 
 # flock on a file system that has no locks.
+_MOMENT, _ORPHANS_END = 0.25, 30.0  # seconds
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -123,7 +125,7 @@ def _acquire(file: Path, wait: bool) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            if not _try_lock(descriptor, wait):
+            if not _try_lock(descriptor, wait) and not _try_again(descriptor):
                 raise InputError(_busy(file, _owner(descriptor)))
             if _is_at(file, descriptor):
                 return descriptor
@@ -142,8 +144,22 @@ def _try_lock(descriptor: int, wait: bool) -> bool:
         if error.errno not in _WITHOUT_LOCKS:
             raise
         owner = _owner(descriptor)
-        return owner is None or owner == this_process() or owner.is_running() is False
+        return owner is None or owner == this_process() or owner.is_running() is not True
     return True
+
+
+def _try_again(descriptor: int) -> bool:
+    """A process that only asks whether the lock is held holds it for a moment, and worker processes of an owner that
+    was killed hold it until they have seen that."""
+    began = time.monotonic()
+    while True:
+        time.sleep(0.05)
+        if _try_lock(descriptor, wait=False):
+            return True
+        owner = _owner(descriptor)
+        killed = owner is not None and owner.is_running() is False
+        if time.monotonic() - began > (_ORPHANS_END if killed else _MOMENT):
+            return False
 
 
 def _owner(descriptor: int) -> Process | None:
