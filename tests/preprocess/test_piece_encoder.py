@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from weam_preprocess.piece_encoder import PieceEncoder
 from weam_preprocess.spans import unpack
 
@@ -61,6 +61,7 @@ WHOLE = {
     "another normaliser": with_special(metaspace(normalizers.Replace("s", " "), METASPACE)),
 }
 TOKENIZERS = BY_CHUNKS | WHOLE
+WITHOUT_MARK = {"bert", "bert, lower case", "added pieces take spaces"}
 ENCODERS = {name: PieceEncoder(tokenizer.to_str()) for name, tokenizer in TOKENIZERS.items()}
 
 CHUNKS = ["house", "houses", "small.", "s", "a", "Ä", "A\u030a", "今天", "[MASK]", "x[MASK]s", "▁", "▁s", "¨s", "ﬁ"]
@@ -77,7 +78,59 @@ def test_pieces_are_those_of_whole_sentences(name: str, texts: list[str]) -> Non
     for _ in range(2):  # chunks seen before (by this example or another), and certainly seen
         found = ENCODERS[name].encode_arrays(texts)
         assert found.ids.tolist() == [piece for encoding in whole for piece in encoding.ids]
-        assert unpack(found.spans) == [encoding.offsets for encoding in whole]
+        assert unpack(found.spans) == [
+            [
+                (start, start) if stands_for_nothing(name, piece, text[start:end]) else (start, end)
+                for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+            ]
+            for text, encoding in zip(texts, whole, strict=True)
+        ]
+
+
+def stands_for_nothing(name: str, piece: str, covered: str) -> bool:
+    """A piece of white space alone, or the mark that Metaspace writes for it; to BERT ▁ is a character."""
+    return not covered.strip() or (piece == "▁" and name not in WITHOUT_MARK)
+
+
+def drawn(tokenizer: Tokenizer, text: str) -> list[tuple[str, str]]:
+    """Each piece, and what its span covers."""
+    found = PieceEncoder(tokenizer.to_str()).encode_arrays([text])
+    names = [tokenizer.id_to_token(piece_id) for piece_id in found.ids.tolist()]
+    return [(piece, text[start:end]) for piece, (start, end) in zip(names, unpack(found.spans)[0], strict=True)]
+
+
+def byte_fallback(model: str) -> Tokenizer:
+    pieces = ["<unk>", "▁", "a", "▁a", "今", *(f"<0x{byte:02X}>" for byte in range(256))]
+    if model == "unigram":
+        scored = [(piece, -float(idx)) for idx, piece in enumerate(pieces)]
+        tokenizer = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    else:  # as Llama's: the normaliser writes the marks
+        ids = {piece: idx for idx, piece in enumerate(pieces)}
+        tokenizer = Tokenizer(models.BPE(ids, [("▁", "a")], unk_token="<unk>", byte_fallback=True))
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return tokenizer
+
+
+@pytest.mark.parametrize("model", ["unigram", "bpe"])
+def test_bytes_are_of_their_own_character_and_a_lone_mark_of_none(model: str) -> None:
+    heaven = [(f"<0x{byte:02X}>", "天") for byte in "天".encode()]
+    air = [(f"<0x{byte:02X}>", "气") for byte in "气".encode()]
+    tokenizer = byte_fallback(model)
+    assert drawn(tokenizer, "天气a") == [("▁", ""), *heaven, *air, ("a", "a")]
+    assert drawn(tokenizer, "今 天") == [("▁", ""), ("今", "今"), ("▁", ""), *heaven]
+    assert drawn(tokenizer, "a  今") == [("▁a", "a"), ("▁", ""), ("▁", ""), ("今", "今")]
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_byte_level_space_alone_is_of_no_character(prefix: bool, trimmed: bool) -> None:
+    ids = {piece: idx for idx, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(ids, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=trimmed)
+    first = [("Ġ", "")] if prefix else []
+    assert drawn(tokenizer, "é a") == [*first, ("Ã", "é"), ("©", "é"), ("Ġ", ""), ("a", "a")]
 
 
 def test_chunks_are_remembered_only_where_pieces_stay_within_them() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
@@ -155,29 +155,62 @@ def slow_xlmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("config", [None, {"tokenizer_class": "XLMRobertaTokenizer"}])
-def test_a_folder_with_xlmrs_slow_form_only(slow_xlmr: Path, tmp_path: Path, config: dict[str, str] | None) -> None:
-    pytest.importorskip("google.protobuf")
+@pytest.mark.parametrize(
+    ("file", "config"),
+    [
+        (None, None),
+        ("tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"}),
+        ("config.json", {"model_type": "xlm-roberta"}),
+    ],
+)
+def test_a_folder_with_xlmrs_slow_form_only(
+    slow_xlmr: Path, tmp_path: Path, file: str | None, config: dict[str, str] | None
+) -> None:
     (tmp_path / "there").mkdir()
     model = (slow_xlmr / "sentencepiece.bpe.model").read_bytes()
     (tmp_path / "there" / "sentencepiece.bpe.model").write_bytes(model)
-    if config:
-        (tmp_path / "there" / "tokenizer_config.json").write_text(json.dumps(config))
+    if file:
+        (tmp_path / "there" / file).write_text(json.dumps(config))
     tokenizer_folder.make(tmp_path / "there", tmp_path / "copy")
     assert (tmp_path / "copy" / "sentencepiece.bpe.model").read_bytes() == model
     tokenizer, library = PieceTokenizer(tmp_path / "copy"), SentencePieceProcessor(model_proto=model)
     assert tokenizer.special_ids == {"cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": library.get_piece_size() + 1}
     for text, pieces in zip(TEXT, tokenizer.encode(TEXT), strict=True):
         assert pieces.ids == [idx + 1 if idx else 3 for idx in library.encode(text)]
-    # What is loaded later is the tokenizer.json: protobuf was needed this once.
+    # What is loaded later is the tokenizer.json.
     (tmp_path / "copy" / "sentencepiece.bpe.model").unlink()
     assert list(PieceTokenizer(tmp_path / "copy").encode(TEXT)) == list(tokenizer.encode(TEXT))
 
 
-def test_the_slow_form_needs_protobuf(slow_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sentencepiece.sentencepiece_model_pb2", None)
-    with pytest.raises(InputError, match=r"no tokenizer\.json; to make one needs protobuf .*pip install -U protobuf"):
-        tokenizer_folder.make(slow_xlmr, tmp_path / "copy")
+def test_camemberts_slow_form(slow_xlmr: Path, tmp_path: Path) -> None:
+    """Its numbering has five pieces first, and the model's own <s> and </s> after them (ids 5 and 6)."""
+    (tmp_path / "there").mkdir()
+    model = (slow_xlmr / "sentencepiece.bpe.model").read_bytes()
+    (tmp_path / "there" / "sentencepiece.bpe.model").write_bytes(model)
+    (tmp_path / "there" / "config.json").write_text('{"model_type": "camembert"}')
+    tokenizer_folder.make(tmp_path / "there", tmp_path / "copy")
+    tokenizer, library = PieceTokenizer(tmp_path / "copy"), SentencePieceProcessor(model_proto=model)
+    assert tokenizer.special_ids == {"cls": 5, "pad": 1, "sep": 6, "unk": 3, "mask": library.get_piece_size() + 4}
+    for text, pieces in zip(TEXT, tokenizer.encode(TEXT), strict=True):
+        assert pieces.ids == [idx + 4 if idx else 3 for idx in library.encode(text)]
+
+
+@pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model"])
+def test_a_folder_with_a_model_alone_is_as_the_file(
+    made: dict[str, tuple[SentencePieceProcessor, Path]], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    shutil.copyfile(made["unigram"][1].with_name("unigram.model"), tmp_path / "there" / name)
+    tokenizer_folder.make(tmp_path / "there", tmp_path / "copy")
+    assert list(PieceTokenizer(tmp_path / "copy").encode(TEXT)) == list(PieceTokenizer(made["unigram"][1]).encode(TEXT))
+
+
+def test_a_class_whose_numbering_is_not_known_here(slow_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    shutil.copyfile(slow_xlmr / "sentencepiece.bpe.model", tmp_path / "there" / "spiece.model")
+    (tmp_path / "there" / "config.json").write_text('{"model_type": "xlnet"}')
+    with pytest.raises(InputError, match=r"only spiece\.model, which .* not for XLNet.*save_pretrained"):
+        tokenizer_folder.make(tmp_path / "there", tmp_path / "copy")
 
 
 @pytest.mark.parametrize("kind", tokenizer_folder.TRAINED)

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from weam_preprocess import tokenizer_folder
+from weam_preprocess import pipeline, table, tokenizer_folder
+from weam_preprocess.databin import IdSpace
 from weam_preprocess.errors import InputError
+from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.options import Options
 from weam_preprocess.pieces import PROBES, PieceTokenizer
 from weam_preprocess.spans import unpack
 
@@ -104,6 +107,8 @@ def test_arrays_hold_the_same_pieces(trained: Path) -> None:
     tokenizer = PieceTokenizer(trained)
     texts = ["", *SENTENCES[:5], "", "no such 猫"]
     pieces, arrays = list(tokenizer.encode(texts)), tokenizer.encode_arrays(texts)
+    rust = Tokenizer.from_file(str(trained / "tokenizer.json"))
+    assert [sentence.spans for sentence in pieces] == [rust.encode(x, add_special_tokens=False).offsets for x in texts]
     assert arrays.ids.tolist() == [idx for sentence in pieces for idx in sentence.ids]
     assert unpack(arrays.spans) == [sentence.spans for sentence in pieces]
     assert tokenizer.encode_arrays([]).ids.tolist() == []
@@ -173,5 +178,163 @@ def test_a_tokenizer_without_mask_is_refused(trained: Path, tmp_path: Path) -> N
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     del config["mask_token"]
     (tmp_path / "copy" / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="without the special pieces mask"):
+    with pytest.raises(InputError, match="without the special pieces mask;"):
         PieceTokenizer(tmp_path / "copy")
+
+
+BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "das", "haus", "h", "##aus", "##\u00e4", "schon"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "casing"),
+    [
+        (["[UNK]", "Haus", "haus"], (False, False)),
+        (["[UNK]", "[Doc]", "<S>", "haus", "schon"], (True, True)),  # special pieces do not count
+        (["[UNK]", "haus", "sch\u00f6n"], (True, False)),
+        (["[UNK]", "今", "##天", "1"], (False, False)),  # no letter has a case
+        (["\U0001d53b", "haus"], (True, True)),  # 𝔻 is a capital letter, and lower-casing leaves it
+    ],
+)
+def test_what_a_vocabulary_was_made_for(pieces: list[str], casing: tuple[bool, bool]) -> None:
+    assert tokenizer_folder.casing_of(pieces) == casing
+
+
+CONFIGURED = {
+    "the file": {},
+    "nothing else": {},
+    "model type": {"config.json": {"model_type": "bert"}},
+    "silent configuration": {"config.json": {"model_type": "bert"}, "tokenizer_config.json": {"model_max_length": 99}},
+    "another class": {"config.json": {"model_type": "electra"}},
+}
+
+
+@pytest.mark.parametrize("cased", [True, False])
+@pytest.mark.parametrize("how", CONFIGURED)
+def test_a_vocabulary_means_the_same_as_a_file_and_in_a_folder(
+    how: str, cased: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pieces = [*BERT[:5], *(["Das", "Haus", "##\u00e4", "aus"] if cased else ["das", "haus", "h"])]
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "vocab.txt").write_text("".join(piece + "\n" for piece in pieces), encoding="utf-8")
+    for name, content in CONFIGURED[how].items():
+        (there / name).write_text(json.dumps(content))
+    tokenizer_folder.make(there / "vocab.txt" if how == "the file" else there, tmp_path / "made")
+    (line,) = caplog.messages
+    assert ("keeps capital letters and keeps accents" if cased else "lower-cases text and strips accents") in line
+    auto, ours = opened(tmp_path / "made")
+    (found,) = ours.encode(["Das Haus"])
+    assert found.ids == auto("Das Haus", add_special_tokens=False)["input_ids"] == [5, 6]
+    assert ours.pair.ids == [2, "A", 3, "B", 3]
+
+
+@pytest.mark.parametrize("how", ["nothing else", "model type", "silent configuration"])
+def test_a_tokenizer_json_says_what_it_does_to_capital_letters(how: str, trained: Path, tmp_path: Path) -> None:
+    """BERT's class lower-cases where tokenizer_config.json does not say otherwise, whatever tokenizer.json says."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "tokenizer.json").write_bytes((trained / "tokenizer.json").read_bytes())
+    for name, content in CONFIGURED[how].items():
+        (tmp_path / "there" / name).write_text(json.dumps(content))
+    tokenizer_folder.make(tmp_path / "there", tmp_path / "made")
+    assert list(PieceTokenizer(tmp_path / "made").encode(SENTENCES)) == list(PieceTokenizer(trained).encode(SENTENCES))
+
+
+def test_a_stated_casing_is_kept_and_doubted(trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "vocab.txt").write_bytes((trained / "vocab.txt").read_bytes())
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+    (tmp_path / "there" / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer_folder.make(tmp_path / "there", tmp_path / "made")
+    assert files(tmp_path / "made") == files(tmp_path / "there")
+    assert "pieces have capital letters and will never be used" in caplog.text
+
+
+def byte_level(folder: Path, config: dict[str, str], template: bool = True) -> Path:
+    """EuroBERT's form: a piece for every byte, none for what is unknown."""
+    special = ["<s>", "</s>", "<pad>", "<mask>"]
+    ids = {piece: idx for idx, piece in enumerate([*special, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    tokenizer = Tokenizer(models.BPE(ids, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(special)
+    if template:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+        )
+    tokenizer.enable_truncation(3)
+    if "pad_token" in config:  # else transformers takes the piece that is named here
+        tokenizer.enable_padding(length=7, pad_id=2, pad_token="<pad>")
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **config}))
+    return folder
+
+
+NAMED = {"pad_token": "<pad>", "mask_token": "<mask>"}
+ENDS = {"bos_token": "<s>", "eos_token": "</s>"}
+
+
+# GPT-2's unk is also its end; where nothing names cls and sep, the template does.
+@pytest.mark.parametrize("more", [ENDS, {}, {**ENDS, "unk_token": "</s>"}, {**ENDS, "unk_token": "<pad>"}])
+def test_a_tokenizer_needs_no_unknown_piece(more: dict[str, str], tmp_path: Path) -> None:
+    tokenizer_folder.make(byte_level(tmp_path / "there", {**NAMED, **more}), tmp_path / "made")
+    tokenizer = PieceTokenizer(tmp_path / "made")
+    assert tokenizer.special_ids == {"cls": 0, "pad": 2, "sep": 1, "mask": 3}
+    assert tokenizer.pair.ids == [0, "A", 1, "B", 1]
+    assert tokenizer.reserved_ids == {0, 1, 2, 3} or not more
+    (pieces,) = tokenizer.encode(["ab cd"])
+    assert len(pieces.ids) == 5  # neither cut nor padded
+    space = IdSpace(tokenizer.ids, tokenizer.special_ids)
+    assert space.size == len(tokenizer.ids)
+    assert space.fairseq_ids([0, 2, 1, 4]).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("config", "template", "sentence"),
+    [
+        ({"mask_token": "<mask>"}, True, "without the special pieces pad;"),
+        ({}, True, "without the special pieces pad, mask;"),
+        (NAMED, False, "without the special pieces cls, sep;"),
+        ({**NAMED, **ENDS}, False, "must hold a tokenizer that adds special pieces to a pair of sentences"),
+        ({**NAMED, **ENDS, "pad_token": "</s>"}, True, "whose pad has an id that no other special piece has"),
+    ],
+)
+def test_what_a_tokenizer_lacks_is_named(config: dict[str, str], template: bool, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=sentence):
+        PieceTokenizer(byte_level(tmp_path / "there", config, template))
+
+
+def test_ids_without_a_piece_are_never_drawn(trained: Path, tmp_path: Path) -> None:
+    content = json.loads((trained / "tokenizer.json").read_text(encoding="utf-8"))
+    size = len(content["model"]["vocab"])
+    content["added_tokens"].append({**content["added_tokens"][0], "id": size + 2, "content": "[NEW]"})
+    content["model"]["vocab"]["[NEW]"] = size + 2
+    tokenizer_folder.make(trained, tmp_path / "made")
+    (tmp_path / "made" / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    config = json.loads((trained / "tokenizer_config.json").read_text())
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (tmp_path / "made" / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = PieceTokenizer(tmp_path / "made")
+    assert tokenizer.ids == list(range(size + 3))
+    assert {size, size + 1} <= set(tokenizer.all_special_ids)
+
+
+def test_unknown_pieces_are_counted_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """German with a vocabulary that has two of its four words; a full stop that no vocabulary lacks."""
+    pairs = [("the house .", "das Haus .")] * 2 + [("the dog .", "der Hund .")]
+    (tmp_path / "p.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs), encoding="utf-8")
+    pieces = [*BERT[:5], "the", "house", "dog", "das", "Haus", "."]
+    (tmp_path / "vocab.txt").write_text("".join(piece + "\n" for piece in pieces), encoding="utf-8")
+    options = Options(
+        pairs=parse_pair_files([f"en-de={tmp_path / 'p.tsv'}"]),
+        destdir=tmp_path / "data-bin",
+        tokenizer=tmp_path / "vocab.txt",
+        aligner="fast_align",
+    )
+    report = pipeline.run(options)
+    # Two different pairs: of six German pieces "der" and "Hund" are unknown.
+    assert report.pairs[0].unknown_pieces == (0.0, 2 / 6)
+    manifest = json.loads((tmp_path / "data-bin" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["pairs"]["en-de"]["unknown_pieces"] == {"en": 0.0, "de": 0.333333}
+    assert table.render(report).splitlines()[1].endswith("en 0.00%, de 33.33%")
+    (told,) = [message for message in caplog.messages if "pieces are unknown" in message]
+    assert told.startswith("en-de: 33.3% of the de pieces are unknown")
