@@ -36,11 +36,7 @@ def commands(folder: Path) -> dict[str, tuple[Callable[[list[str]], int], list[s
         "weam-to-hf": (to_hf.main, [str(folder / "model.pt")], ""),
         "weam-from-hf": (from_hf.main, [str(folder / "model")], ""),
         "weam-show": (show.main, [str(folder / "m.pt"), str(folder / "bin"), "--pair", "en-de"], "--json"),
-        "weam-evaluate": (
-            evaluate.main,
-            ["tatoeba", *f"--model {folder} --data {folder} --languages de".split()],
-            "--out",
-        ),
+        "weam-evaluate": (evaluate.main, f"tatoeba --model {folder} --data {folder} --languages de".split(), "--out"),
         "weam-report": (report.main, [str(folder / "scores.jsonl")], "--out"),
         "weam-launch": (launch.main, ["--", "true"], "--run-dir"),
         "weam-study": (study.main, [str(folder / "study.yaml")], "--study-dir"),
