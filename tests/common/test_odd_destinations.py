@@ -1,4 +1,4 @@
-"""Every command that writes gets every kind of destination that cannot be written: exit code 2, one sentence, the path."""
+"""Every command refuses each kind of destination that cannot be written, with exit code 2 and one sentence."""
 
 import json
 import resource
