@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 
 from . import aligners, pipeline, table, tokenizer_folder
 from .aligner_models import parse_models
 from .cleaning import Rules
 from .cluster import ClusterOptions, parse_parameters
+from .corpus import parse_path
 from .inputs import parse_pair_files
 from .options import TOKENIZER_SAMPLE, Options
 from .words import KINDS
@@ -28,6 +30,9 @@ links between subword pieces, its dictionaries, its Hugging Face tokenizer and a
 """
 
 
+_RESUME = "Finished parts are kept: run the command again with --resume."
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """One line and exit code 2, like every other mistake; argparse would print the whole usage first."""
@@ -37,19 +42,11 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    try:
-        report = pipeline.run(_options(_parser().parse_args(argv)))
-    except InputError as error:
-        print(f"weam-preprocess: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"weam-preprocess: {error}. What is done is kept: mend that, and go on with --resume.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("weam-preprocess: interrupted; no data-bin was written. --resume goes on.", file=sys.stderr)
-        return 130
-    print(table.render(report))
-    return 0
+    return run_command("weam-preprocess", lambda: _run(argv), _RESUME)
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    print(table.render(pipeline.run(_options(_parser().parse_args(argv)))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="EN-DE=FILE",
-        help="en-de=FILE.tsv (source, tab, target) or en-de=FILE.en,FILE.de; .gz, .xz and .zst are read; repeatable, "
-        "for more pairs and for more files of one",
+        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files; "
+        "plain, gzip, bzip2, xz or Zstandard, by content; pipes are copied; repeatable, for more pairs and for more "
+        "files of one; en-zh_CN for codes with a hyphen",
     )
     text.add_argument("--exclude", action="append", default=[], type=Path, metavar="FILE", help=_EXCLUDE_HELP)
     text.add_argument("--max-pieces", type=_positive, default=128, metavar="N", help=_MAX_PIECES_HELP)
@@ -105,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--aligner-implementation", choices=aligners.IMPLEMENTATIONS, default="auto", help=_IMPLEMENTATION_HELP
     )
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
+    links.add_argument("--links-from", type=int, choices=(0, 1), help=_LINKS_FROM_HELP)
     encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR")
     encoder.add_argument("--encoder-layer", type=_natural, metavar="N", help=_LAYER_HELP)
     encoder.add_argument("--encoder-method", choices=aligners.ENCODER_METHODS, help=_METHOD_HELP)
@@ -176,6 +175,9 @@ _LINKS_HELP = (
     "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
     "link's probability p, one for each line of the input; repeatable"
 )
+_LINKS_FROM_HELP = (
+    "number of a sentence's first word in --links (default 0; a file that seems to count from 1 is an error)"
+)
 
 
 def _positive(text: str) -> int:
@@ -223,9 +225,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         save_aligner=arguments.save_aligner,
         aligner_implementation=arguments.aligner_implementation,
         encoder=_encoder(arguments),
-        links={name: Path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
+        links={name: parse_path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
+        links_from=arguments.links_from,
         given_words={
-            name: Path(file) for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()
+            name: parse_path(file)
+            for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()
         },
         words=_named("--words", "ja=KIND", arguments.words),
         max_pieces=arguments.max_pieces,

@@ -20,7 +20,7 @@ from .architectures import ARCHITECTURES
 from .common.errors import InputError
 from .distributed import Peers, Place
 from .memory import keep_memory
-from .start import PROG, Start, load_fairseq, parse, prepare, with_total
+from .start import PROG, Start, follow_checkpoint, load_fairseq, parse, prepare
 from .threads import wait_without_spinning
 
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
@@ -48,6 +48,11 @@ or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train
 
 On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
 after SIGTERM); the same command goes on from there.
+
+A run can go on with other batches (--max-tokens, --batch-size, --update-freq, number of processes): the epoch ends with
+the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer and the
+schedule must stay. Where a checkpoint cannot be written, training goes on with a warning, the older checkpoints are
+kept, and the code at the end is 2 unless a later checkpoint was written.
 """
 
 
@@ -66,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
                 "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
                 "pip install --no-deps ve-fairseq==0.12.3"
             )
-        place = distributed.find_place(os.environ, distributed.slurm_hostnames, arguments)
+        place = distributed.find_place(os.environ, distributed.slurm_address, arguments)
         if place is not None and place.world_size > 1:
             peers = _meet(place)
         args = _begin(arguments, place, peers)
@@ -97,7 +102,7 @@ def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Na
     start = prepare(arguments)
     args = None if start.over else parse(start.arguments, place)
     if args is not None:
-        start = with_total(start, args)
+        start = follow_checkpoint(start, args)
     if peers is not None:
         peers.tell(start)
     return args
@@ -152,6 +157,9 @@ def train_until_told(cfg: Any) -> None:
     import fairseq_cli.train as fairseq_train
     from fairseq.checkpoint_utils import save_checkpoint
 
+    from .trainer import mend_trainer
+
+    mend_trainer()  # the command too, which a process that fairseq has started imports after the plugin
     preemption.watch()
     fairseq_train.validate_and_save = preemption.stop_when_told(fairseq_train.validate_and_save, save_checkpoint)
     fairseq_train.main(cfg)

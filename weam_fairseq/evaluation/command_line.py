@@ -73,8 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
         *("--predictions",),
         metavar="DIR",
         type=Path,
-        help="folder for predictions, of this model only (default: in the fine-tuned folder, or `predictions/NAME` "
-        "beside --out)",
+        help="folder for predictions, in which each model has a folder of its own (default: the fine-tuned folder, or "
+        "`predictions` beside --out)",
+    )
+    parser.add_argument(
+        "--gold-from",
+        type=int,
+        choices=(0, 1),
+        help="number of a sentence's first word in gold links (default: 0; a file that seems to count from 1 is "
+        "an error)",
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="of training and of encoding; bf16 is by autocast (default: fp32)"

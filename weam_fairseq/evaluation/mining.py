@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+
+from weam_fairseq.evaluation.progress import progress
 
 NEIGHBOURS = 4
 
@@ -71,7 +72,8 @@ def _neighbours(source: np.ndarray, target: np.ndarray, label: str, block: int) 
     backward = _Nearest(
         np.full((len(target), k_target), -np.inf, dtype=np.float32), np.zeros((len(target), k_target), dtype=np.int64)
     )
-    for start in tqdm(range(0, len(source), block), desc=label, unit="block", leave=False, disable=None):
+    starts = range(0, len(source), block)
+    for start in progress(starts, label, "blocks", len(starts)):
         rows = slice(start, start + block)
         for begin in range(0, len(target), block):
             columns = slice(begin, begin + block)

@@ -17,7 +17,6 @@ _REMARKS = {
     "pairs_repeated": "mined pairs were left out because a sentence of theirs is on several lines",
     "dev_pairs_wrong": "pairs were mined from dev and none is right, so that no threshold could be chosen and all "
     "pairs mined from test were taken",
-    "links_left_out": "entries of the gold file are no links",
     "links_outside": "gold links point outside their sentences and can be hit by none",
     "links_without_pieces": "links were left out because a word of theirs has no pieces",
     "links_without_neighbour": "links have no other word in their sentence to be compared with",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.data_files import find_files
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
 from weam_fairseq.evaluation.fine_tuning.load import load_fine_tuned
@@ -44,20 +45,45 @@ class Benchmark:
     score_dev: Callable[[Sequence[Any], Sequence[Any]], Scored]
     training: Training
 
-    def measure(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> list[Measurement]:
-        """One measurement a language and metric.
+    def check(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> None:
+        """Reads all training data, and leaves it: what is wrong shows before any model is trained.
 
         Raises:
-            InputError: training data is missing or malformed, the measured data was trained on, or training diverged.
+            InputError: options contradict each other, gold cannot be scored, or training data is missing or malformed.
         """
         choice = setting.fine_tuning
         assert choice is not None
         choice.check()
         head = self.head.chosen(choice)
         if head is not self.head:
-            return replace(self, head=head).measure(folder, data, setting)
+            return replace(self, head=head).check(folder, data, setting)
         for language, examples in data.items():
             check_gold(self.head, examples, f"{self.name} {setting.split} {language}")
+        stages = [self.training]
+        if self.training.before is not None and not choice.train_files:
+            stages.insert(0, self.training.before)
+        for training in stages:
+            training.recipe.fitted(choice.values, folder.max_pieces)
+            seen = set()
+            for language in data:
+                files = training_files(self.name, training, setting, language)
+                if files not in seen:
+                    read_training(self.name, training, setting, self.head, self.read, language)
+                    seen.add(files)
+        if choice.oracle:
+            for language in data:
+                self.read(*self._oracle_files(setting, language), language=language)
+
+    def measure(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> list[Measurement]:
+        """One measurement a language and metric.
+
+        Raises:
+            InputError: training data is missing or malformed, the measured data was trained on, or training diverged.
+        """
+        assert setting.fine_tuning is not None
+        head = self.head.chosen(setting.fine_tuning)
+        if head is not self.head:
+            return replace(self, head=head).measure(folder, data, setting)
         models: dict[tuple[str, tuple[Path, ...]], Tuned] = {}
         measurements = []
         for language, examples in data.items():
@@ -152,9 +178,11 @@ class Benchmark:
         setting: Setting,
     ) -> dict[str, str]:
         """Writes predictions, gold in the same format, and each item's share. Returns where, for the detail."""
-        place = setting.predictions or tuned.path / "predictions"
+        place = tuned.path / "predictions"
+        if setting.predictions is not None:  # a model's figures after different training data stand side by side
+            place = setting.predictions / tuned.data.name.replace(":", "-")
         place.mkdir(parents=True, exist_ok=True)
-        stem = f"{self.name}.{setting.split}.{language}.seed{setting.seed}{self.head.unusual}"
+        stem = f"{setting.stem(self.name, language)}{self.head.unusual}"
         suffix = self.head.suffix
         texts = {
             f"{stem}{suffix}": self.head.write(examples, answers),
@@ -162,19 +190,20 @@ class Benchmark:
             f"{stem}.items.jsonl": "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in scored.items),
         }
         for name, text in texts.items():
-            beside = place / f"{name}.part"
-            beside.write_text(text, encoding="utf-8", newline="\n")
-            beside.replace(place / name)
+            write_text(place / name, text)
         return {"predictions": str(place / f"{stem}{suffix}"), "items": str(place / f"{stem}.items.jsonl")}
+
+    def _oracle_files(self, setting: Setting, language: str) -> list[Path]:
+        dev_files = find_files(setting, self.name, self.training.target_dev, language)
+        if not dev_files:
+            raise InputError(f"--oracle: {self.name} has no dev data of language {language!r} in {setting.data}.")
+        return dev_files
 
     def _oracle(
         self, folder: Folder, model: Any, tuned: Tuned, examples: Sequence[Any], language: str, setting: Setting
     ) -> dict[str, Any]:
         """What the epoch that is best on the target language's own dev gives: no zero-shot figure, so kept apart."""
-        dev_files = find_files(setting, self.name, self.training.target_dev, language)
-        if not dev_files:
-            raise InputError(f"--oracle: {self.name} has no dev data of language {language!r} in {setting.data}.")
-        dev = self.read(*dev_files, language=language)
+        dev = self.read(*self._oracle_files(setting, language), language=language)
         if [self.head.text_of(example) for example in dev] == [self.head.text_of(example) for example in examples]:
             raise InputError(f"--oracle chooses on {language} dev, so {self.name} cannot be measured on dev with it.")
         by_epoch = []

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
+from weam_fairseq.evaluation.labels import known_tag
 from weam_fairseq.evaluation.readers import read_lines
 
 PANX_TAGS = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
@@ -59,13 +60,27 @@ def read_udpos(*paths: Path, language: str = "en") -> Sentences:
     """
     sentences = Sentences()
     for path in paths:
-        if path.suffix in (".conllu", ".conll"):
+        if is_conllu(path):
             read = _conllu_file(path, language)
             sentences.without_words += read.without_words
         else:
             read = Sentences(_tab_file(path, UPOS_TAGS, ""))
         sentences += read
     return sentences
+
+
+def is_conllu(path: Path) -> bool:
+    """By its name, or by the ten columns of its first word."""
+    if {".conllu", ".conll"} & set(path.suffixes):
+        return True
+    first = next((line for line in read_lines(path) if line.strip() and not line.startswith("#")), "")
+    return first.count("\t") == 9
+
+
+def tags_depend_on_language(path: Path) -> bool:
+    """Whether fused forms of a CoNLL-U file get other tags by one language's list of precedence than by another's."""
+    first = read_udpos(path, language="en")
+    return any(read_udpos(path, language=language) != first for language in _PRECEDENCE)
 
 
 def _tab_file(path: Path, tags: Sequence[str], prefix: str) -> list[TaggedSentence]:
@@ -88,9 +103,7 @@ def _word_and_tag(line: str, where: str, tags: Sequence[str]) -> tuple[str, str]
             f"{where}: the word has no tag: this file came without its gold (XTREME's download takes it out of "
             "test files). Get the published file."
         )
-    if cells[-1] not in tags:
-        raise InputError(f"{where}: the tag must be one of {', '.join(tags)}, but is {cells[-1]!r}.")
-    return cells[0], cells[-1]
+    return cells[0], known_tag(cells[-1], tags, where)
 
 
 def _blocks(path: Path) -> Iterator[list[tuple[int, str]]]:
@@ -158,9 +171,8 @@ def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Nod
                     f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _): this file came without its "
                     "gold, as files of shared tasks do. Get the published file."
                 )
-            if cells[3] not in UPOS_TAGS:
-                raise InputError(f"{where}: the tag must be one of {', '.join(UPOS_TAGS)}, but is {cells[3]!r}.")
-            nodes[int(cells[0])] = _Node(form, cells[3], _heads(cells))
+            tag = known_tag(cells[3], UPOS_TAGS, where)
+            nodes[int(cells[0])] = _Node(form, tag, _heads(cells))
     return nodes, fused
 
 
