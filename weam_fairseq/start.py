@@ -52,7 +52,7 @@ def prepare(arguments: list[str]) -> Start:
             named is not there, cut short, or holds more than tensors and plain values.
     """
     arguments = complete(arguments)
-    folder = Path(value_of(arguments, "--save-dir") or "checkpoints")
+    folder = save_dir(arguments)
     arguments, checkpoint = find_checkpoint(arguments, folder)
     over = False
     if checkpoint is not None:
@@ -62,6 +62,10 @@ def prepare(arguments: list[str]) -> Start:
         found = "is not given." if arch is None else f"is {arch}.{suggest(arch, ARCHITECTURES)}"
         raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
     return Start(arguments, None if checkpoint is None else str(checkpoint), over)
+
+
+def save_dir(arguments: list[str]) -> Path:
+    return Path(value_of(arguments, "--save-dir") or "checkpoints")  # fairseq's default
 
 
 def complete(arguments: list[str]) -> list[str]:
