@@ -119,6 +119,11 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
     if mended is not None:
         say(mended)
     last = folder / checkpoints.LAST
+    chosen = restore is not None and Path(restore).resolve().parent == folder.resolve()
+    if mended is None and not chosen and not is_given(arguments, "--no-last-checkpoints"):
+        adopted = checkpoints.adopt_newest(folder)
+        if adopted is not None:
+            say(adopted)
     if last.is_file():
         if restore is None or os.path.realpath(restore) == os.path.realpath(last):
             return arguments, last
