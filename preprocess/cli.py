@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="EN-DE=FILE",
-        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files in it; "
+        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files; "
         "plain, gzip, bzip2, xz or Zstandard, by content; pipes are copied; repeatable, for more pairs and for more "
         "files of one; en-zh_CN for codes with a hyphen",
     )
@@ -278,6 +278,10 @@ def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
     if arguments.workers is not None:
         given["tasks"] = arguments.workers
     return ClusterOptions(**given)
+
+
+def _files(option: str, texts: Sequence[str]) -> dict[str, Path]:
+    return {name: parse_path(file) for name, file in _named(option, "en-de=FILE", texts).items()}
 
 
 def _named(option: str, form: str, texts: Sequence[str]) -> dict[str, str]:

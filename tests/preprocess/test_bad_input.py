@@ -162,8 +162,7 @@ def test_by_the_command_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "weam_preprocess.cli", "--pair", "en-de=nowhere.tsv", *TRAIN, "--destdir", "bin"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "weam-preprocess: error: nowhere.tsv does not exist. Check the path.
-"
+    assert done.stderr == "weam-preprocess: error: nowhere.tsv does not exist. Check the path.\n"
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
