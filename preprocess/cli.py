@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--aligner-implementation", choices=aligners.IMPLEMENTATIONS, default="auto", help=_IMPLEMENTATION_HELP
     )
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
+    links.add_argument("--links-from", type=int, choices=(0, 1), help=_LINKS_FROM_HELP)
     encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR")
     encoder.add_argument("--encoder-layer", type=_natural, metavar="N", help=_LAYER_HELP)
     encoder.add_argument("--encoder-method", choices=aligners.ENCODER_METHODS, help=_METHOD_HELP)
@@ -174,6 +175,9 @@ _LINKS_HELP = (
     "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
     "link's probability p, one for each line of the input; repeatable"
 )
+_LINKS_FROM_HELP = (
+    "number of a sentence's first word in --links (default 0; a file that seems to count from 1 is an error)"
+)
 
 
 def _positive(text: str) -> int:
@@ -222,6 +226,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         aligner_implementation=arguments.aligner_implementation,
         encoder=_encoder(arguments),
         links={name: parse_path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
+        links_from=arguments.links_from,
         given_words={
             name: parse_path(file)
             for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()

@@ -107,6 +107,7 @@ def describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
         "piece_links": report.piece_links,
         "linked_pieces": {lang: round(x, 4) for lang, x in zip(languages, report.linked_pieces, strict=True)},
         "pieces_per_word": {lang: round(x, 4) for lang, x in zip(languages, report.pieces_per_word, strict=True)},
+        "unknown_pieces": {lang: round(x, 6) for lang, x in zip(languages, report.unknown_pieces, strict=True)},
         "words": {lang: _name_of_words(options, pair, lang) for lang in languages},
     }
 

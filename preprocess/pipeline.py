@@ -56,9 +56,9 @@ from .merge import merge
 from .options import Options, check_links, languages_of
 from .pieces import PieceTokenizer
 from .pipes import copied
-from .prepare import Preparation, is_prepared, prepare, read_account
+from .prepare import SIDES, Preparation, is_prepared, prepare, read_account
 from .raw import RawReader
-from .report import MadeBy, PairReport, Report
+from .report import MadeBy, PairReport, Report, unknown_warnings
 from .tokenizer_text import Sentences
 from .words import segmenter
 from .work import FOLDER, Work, remove_unknown, written
@@ -311,7 +311,7 @@ def _given_links(
     """Precomputed links belong to one file."""
     if options.aligner != "precomputed":
         return {}
-    files = {name: PrecomputedLinks(options.links[name], count) for name, count in lines.items()}
+    files = {name: PrecomputedLinks(options.links[name], count, options.links_from) for name, count in lines.items()}
     _check_unchanged(
         inputs, {f"--links {name}": file.version.removeprefix("sha256:") for name, file in files.items()}, work
     )
@@ -340,8 +340,8 @@ def _finish_pair(
     with stages("write"):
         probabilities = merge(options, pair, prepared.chunks, space, folder, work)
     counts = binarize.read_counts(work, pair.name, prepared.chunks)
-    prepared.account.noted.update(_noted(counts, made_by))
-    return PairReport(
+    prepared.account.noted.update(_noted(counts, pair, made_by))
+    report = PairReport(
         pair,
         prepared.files,
         prepared.account,
@@ -351,14 +351,20 @@ def _finish_pair(
         counts["piece_links"],
         (counts["linked.source"] / counts["pieces.source"], counts["linked.target"] / counts["pieces.target"]),
         (counts["pieces.source"] / counts["words.source"], counts["pieces.target"] / counts["words.target"]),
+        (counts["unknown.source"] / counts["pieces.source"], counts["unknown.target"] / counts["pieces.target"]),
         probabilities,
         made_by,
     )
+    for warning in unknown_warnings(report):
+        log.warning(warning)
+    return report
 
 
-def _noted(counts: dict[str, int], made_by: MadeBy) -> Counter[str]:
-    """Kept pairs without links, and those that the aligner does not take."""
+def _noted(counts: dict[str, int], pair: PairFiles, made_by: MadeBy) -> Counter[str]:
+    """Kept pairs without links, those that the aligner does not take, and words that the tokenizer drops."""
     noted = Counter({"no word link": counts["unlinked"]})
+    for side, language in zip(SIDES, (pair.source_lang, pair.target_lang), strict=True):
+        noted[f"{language} words without pieces"] += counts[f"lost.{side}"]
     if made_by.max_words is not None:
         noted[f"over {made_by.max_words:,} words, which the aligner leaves without links"] = counts["too_long"]
     return +noted  # without zeros

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from .report import PairReport, Report
 
-_HEAD = ("pair", "read", "kept", "train", "valid", "word links", "piece links", "linked pieces", "pieces per word")
+_HEAD = (
+    *("pair", "read", "kept", "train", "valid", "word links", "piece links"),
+    *("linked pieces", "pieces per word", "unknown pieces"),
+)
 
 
 def render(report: Report) -> str:
@@ -44,6 +47,7 @@ def _row(pair: PairReport) -> tuple[str, ...]:
         f"{pair.piece_links:,}",
         ", ".join(f"{lang} {share:.1%}" for lang, share in zip(languages, pair.linked_pieces, strict=True)),
         ", ".join(f"{lang} {count:.2f}" for lang, count in zip(languages, pair.pieces_per_word, strict=True)),
+        ", ".join(f"{lang} {share:.2%}" for lang, share in zip(languages, pair.unknown_pieces, strict=True)),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .common.errors import InputError
+from .common.special_pieces import first_ids
 
 FORMAT = "weam-data-bin/1"
 SOURCE, TARGET = "A", "B"
@@ -108,9 +109,9 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
     ids = manifest["tokenizer"]["special_ids"]
     if not all(symbol.isdecimal() for symbol in symbols):
         raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal: it was made elsewhere.")
-    order = [ids["cls"], ids["pad"], ids["sep"], ids["unk"], *map(int, symbols)]
-    tokenizer_ids = np.asarray(order, dtype=np.int64)
     size = int(manifest["tokenizer"]["vocab_size"])
+    order = [*first_ids(ids, range(size)), *map(int, symbols)]
+    tokenizer_ids = np.asarray(order, dtype=np.int64)
     if len(order) != size or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):
         raise InputError(
             f"The dictionary must hold each of the tokenizer's {size} ids once, but holds {len(set(order))} of them in "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import InputError
+from ..common.special_pieces import first_ids, id_range, named_special_ids
 
 # preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
 PROBES = (
@@ -42,7 +43,10 @@ VOCABULARIES = (
 
 
 class TokenizerFacts(NamedTuple):
-    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id. special_ids: cls, sep, pad, unk, mask."""
+    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id.
+
+    special_ids: cls, pad, sep, mask, and unk where the tokenizer has one.
+    """
 
     tokenizer_ids: Tensor
     special_ids: dict[str, int]
@@ -59,32 +63,21 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     """Opens the tokenizer of a folder with AutoTokenizer.
 
     Raises:
-        InputError: there is none, it has no fast form, lacks special pieces, or its ids have gaps.
+        InputError: there is none, it has no fast form, or lacks special pieces.
     """
     tokenizer = _open(folder)
     rust = tokenizer.backend_tokenizer
     rust.no_truncation()
     rust.no_padding()
-    special = {
-        "cls": _first(tokenizer.cls_token_id, tokenizer.bos_token_id),
-        "pad": tokenizer.pad_token_id,
-        "sep": _first(tokenizer.sep_token_id, tokenizer.eos_token_id),
-        "unk": tokenizer.unk_token_id,
-        "mask": tokenizer.mask_token_id,
-    }
-    missing = [name for name, value in special.items() if value is None]
-    if missing:
-        raise InputError(f"The tokenizer of {folder} must have cls, pad, sep, unk and mask, but has no {missing}.")
+    special = named_special_ids(tokenizer, folder)
     vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
-    ids = sorted(set(vocabulary.values()))
-    if ids != list(range(len(ids))):
-        raise InputError(f"The ids of the tokenizer of {folder} must be 0 to {len(ids) - 1}, but have gaps.")
-    first = [special[name] for name in ("cls", "pad", "sep", "unk")]
+    ids = id_range(vocabulary, folder)
+    first = first_ids(special, ids)
     lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
     written = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
     return TokenizerFacts(
         torch.tensor([*first, *(i for i in ids if i not in first)]),
-        {name: int(value) for name, value in special.items()},
+        special,
         hashlib.sha256(lines.encode()).hexdigest(),
         hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in written).encode()).hexdigest(),
     )
@@ -104,7 +97,3 @@ def _open(folder: Path) -> Any:
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise InputError(f"The tokenizer of {folder} must have a fast (Rust) form, but has none.")
     return tokenizer
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
