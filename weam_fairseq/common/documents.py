@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from .errors import InputError
 
@@ -171,19 +171,15 @@ def shown(value: object) -> str:
     return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}…"
 
 
-def read_yaml(path: Path, kind: type = object) -> Any:
-    """The value of a YAML file with one document, of plain types.
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file with one document, of plain types; None: an empty file.
 
     Raises:
-        InputError: as `compose_yaml`, or the value is of another kind.
+        InputError: as `compose_yaml` and `construct_yaml`.
         OSError: the file cannot be read.
     """
     node, loader, _ = compose_yaml(path)
-    value = None if node is None else construct_yaml(path, node, loader)
-    if not _is(value, kind):
-        found = "nothing" if node is None else _kind_of(value)
-        raise InputError(f"{path} must hold {_KINDS[kind]}, but holds {found}.")
-    return value
+    return None if node is None else construct_yaml(path, node, loader)
 
 
 def compose_yaml(path: Path) -> tuple[Any, Any, str]:
@@ -256,11 +252,12 @@ def _loader() -> Any:
     base_60 = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")
 
     class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-            first: [("tag:yaml.org,2002:str", base_60), *rules] if first in "+-0123456789" else list(rules)
-            for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
+        pass
 
+    Loader.yaml_implicit_resolvers = {
+        first: [("tag:yaml.org,2002:str", base_60), *rules] if first in "+-0123456789" else list(rules)
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     return Loader
 
 
