@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import whole_folder
 
 from . import aligners
 from .aligners import Recipe, models
-from .destination import whole_or_nothing
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +147,8 @@ def save(model: Path, folder: Path) -> None:
     if (folder / models.FILE).is_file() and (folder / models.FILE).read_bytes() == (model / models.FILE).read_bytes():
         return
     models.check_free(folder)
-    with whole_or_nothing(folder) as beside:
-        shutil.copytree(model, beside, dirs_exist_ok=True)
+    with whole_folder(folder) as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True)
 
 
 def describe(recipe: Recipe) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 
 from . import aligners, pipeline, table, tokenizer_folder
@@ -28,6 +29,9 @@ links between subword pieces, its dictionaries, its Hugging Face tokenizer and a
 """
 
 
+_RESUME = "Finished parts are kept: run the command again with --resume."
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         """One line and exit code 2, like every other mistake; argparse would print the whole usage first."""
@@ -37,19 +41,11 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    try:
-        report = pipeline.run(_options(_parser().parse_args(argv)))
-    except InputError as error:
-        print(f"weam-preprocess: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"weam-preprocess: {error}. What is done is kept: mend that, and go on with --resume.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("weam-preprocess: interrupted; no data-bin was written. --resume goes on.", file=sys.stderr)
-        return 130
-    print(table.render(report))
-    return 0
+    return run_command("weam-preprocess", lambda: _run(argv), _RESUME)
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    print(table.render(pipeline.run(_options(_parser().parse_args(argv)))))
 
 
 def _parser() -> argparse.ArgumentParser:

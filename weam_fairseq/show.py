@@ -1,7 +1,6 @@
 """weam-show: one pair, its links, its mask, and what each masked piece is predicted from, either way."""
 
 import argparse
-import json
 import logging
 import sys
 from dataclasses import replace
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .common.command import run_command
 from .common.errors import InputError
+from .common.files import check_file_destination, write_json
 
 if TYPE_CHECKING:
     from .dataset import WordExchangeDataset
@@ -30,7 +31,12 @@ class Side(NamedTuple):
     words: list[str]
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 after one sentence on stderr."""
+    return run_command(PROG, lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog=PROG,
         description="Shows pairs of a data-bin: links between words, what is masked, which pieces the masked ones are "
@@ -47,24 +53,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the examples as JSON instead of showing them")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
-    try:
-        examples = [
-            example
-            for pair in args.pair
-            for example in explain(
-                args.checkpoint, args.data_bin, args.split, pair, args.index, args.mask_prob, args.seed
-            )
-        ]
-    except InputError as error:
-        print(f"{PROG}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    if args.json is not None:
+        check_file_destination(args.json, overwrite=True)
+    examples = [
+        example
+        for pair in args.pair
+        for example in explain(args.checkpoint, args.data_bin, args.split, pair, args.index, args.mask_prob, args.seed)
+    ]
     if args.json is None:
         print("\n\n".join(map(render, examples)))
     else:
-        beside = args.json.with_name(f"{args.json.name}.incomplete")
-        content = {"models": [args.checkpoint.parent.name], "examples": examples}
-        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        beside.replace(args.json)
+        write_json(args.json, {"models": [args.checkpoint.parent.name], "examples": examples})
 
 
 def explain(
@@ -200,4 +199,4 @@ def render(example: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

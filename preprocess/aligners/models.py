@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import whole_folder
 
-from ..destination import whole_or_nothing
 from .base import count_lines
 
 FILE = "aligner.json"
@@ -57,7 +57,7 @@ def train(aligner: Any, words: Path, model: Path, pair: str | None = None) -> No
     check_free(model)
     if not hasattr(aligner, "write_model"):
         raise InputError(f"The aligner {aligner.name} is not trained, so it has no model to write.")
-    with whole_or_nothing(model) as folder:
+    with whole_folder(model) as folder:
         details = aligner.write_model(words, folder)
         content = {
             "format": FORMAT,

@@ -131,15 +131,14 @@ def test_names_without_a_counterpart_are_all_named() -> None:
 
 def test_bad_input_gets_one_sentence(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
     torch.save({"model": {}, "cfg": {}}, tmp_path / "other.pt")
     for words, sentence in (
-        ([str(checkpoint), str(tmp_path / "there")], "must not exist yet"),
+        ([str(checkpoint), str(tmp_path / "there")], "exists already"),
         ([str(tmp_path / "nowhere.pt"), str(tmp_path / "hf")], "there is no such file"),
         ([str(tmp_path / "other.pt"), str(tmp_path / "hf")], "must be a checkpoint of the task 'weam'"),
     ):
-        with pytest.raises(SystemExit) as ended:
-            to_hf.main(words)
-        assert ended.value.code == 2
+        assert to_hf.main(words) == 2
         error = capsys.readouterr().err.strip()
         assert error.startswith("weam-to-hf: error: ")
         assert sentence in error
@@ -154,8 +153,9 @@ def test_overwrite_replaces_hugging_face_folders_only(checkpoint: Path, tmp_path
     other = tmp_path / "other"
     other.mkdir()
     (other / "precious").write_text("")
-    for folder in (other, tmp_path):
-        with pytest.raises(InputError, match="replaces Hugging Face folders only"):
+    (tmp_path / "config.json").write_text("{}")
+    for folder, why in ((other, r"has no config\.json"), (tmp_path, "contains the checkpoint")):
+        with pytest.raises(InputError, match=why):
             to_hf.convert(checkpoint, folder, overwrite=True)
     assert checkpoint.is_file()
     assert (other / "precious").is_file()

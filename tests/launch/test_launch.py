@@ -2,9 +2,11 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.launch import cli
 from weam_fairseq.launch.job import local_command, works_to_the_end
-from weam_fairseq.launch.record import Launch, RunFolder, environment
+from weam_fairseq.launch.record import Launch, RunFolder, Submitted, environment
 from weam_fairseq.launch.submit import check_slurm, slurm_parameters, start, state, wait
 
 
@@ -79,6 +81,36 @@ def test_a_job_that_is_killed_is_not_called_done(tmp_path: Path) -> None:
         start(run, launch("", tmp_path))
     os.killpg(int(job.id), signal.SIGKILL)
     assert finished(run) == ("gone", None)
+
+
+def test_a_process_with_the_number_of_an_ended_job_is_not_the_job(tmp_path: Path) -> None:
+    RunFolder(tmp_path).begin()
+    job = Submitted("local", str(os.getpid()), platform.node(), "of an earlier process")
+    RunFolder(tmp_path).write(launch("", tmp_path), [job])
+    assert state(tmp_path).word == "gone"
+
+
+def test_two_starts_at_once_give_one_job(tmp_path: Path) -> None:
+    """The second waits for nothing: it reports the first, or its job."""
+    told: list[str] = []
+    both = threading.Barrier(2)
+
+    def begin() -> None:
+        both.wait()
+        try:
+            start(tmp_path, launch("import time; time.sleep(99)", tmp_path))
+        except InputError as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=begin) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (job,) = RunFolder(tmp_path).read()[1]
+    os.killpg(int(job.id), signal.SIGKILL)
+    assert len(told) == 1
+    assert "is in use by" in told[0] or "must have no job" in told[0]
 
 
 def test_a_signal_reaches_the_command(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_by_the_command_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "weam_preprocess.cli", "--pair", "en-de=nowhere.tsv", *TRAIN, "--destdir", "bin"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "weam-preprocess: nowhere.tsv is not there. Check the path.\n"
+    assert done.stderr == "weam-preprocess: error: nowhere.tsv is not there. Check the path.\n"
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,7 +247,7 @@ def test_overwrite(de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     old = file(tmp_path / "bin", "old", "")
     code, _, err = run(capsys, *arguments)
     assert code == 2
-    assert "is there already" in err
+    assert "exists already" in err
     assert old.exists()
     assert run(capsys, *arguments, "--overwrite")[0] == 0
     assert not old.exists()
@@ -262,4 +262,4 @@ def test_overwrite_never_removes_what_is_not_a_databin(
     file(precious, "thesis.tex", "x")
     code, _, err = run(capsys, "--pair", f"en-de={de_tsv}", *TRAIN, "--destdir", precious, "--overwrite")
     assert (code, (precious / "thesis.tex").exists()) == (2, True)
-    assert "holds no manifest.json, so --overwrite leaves it alone" in err
+    assert "has no manifest.json, so --overwrite does not replace it" in err

@@ -170,7 +170,8 @@ def test_only_a_mistake_of_the_user_leaves_nothing(
         if isinstance(bug, OSError):
             assert cli.main(words) == 2
             said = capsys.readouterr().err
-            assert "[Errno 28] No space left on device: 'x.bin'. What is done is kept: mend that, and go on" in said
+            assert "x.bin: No space left on device." in said
+            assert "Finished parts are kept: run the command again with --resume." in said
         else:
             with pytest.raises(RuntimeError, match="a bug"):
                 cli.main(words)
@@ -192,10 +193,41 @@ def test_a_second_run_at_the_same_place_is_refused(
         (folder / "done").touch()
         for more in ([], ["--resume"]):
             assert cli.main([*words, *more]) == 2
-            assert "bin.incomplete must be free, but another weam-preprocess is at work" in capsys.readouterr().err
+            assert f"bin is in use by {Path(sys.argv[0]).name} (process {os.getpid()} on" in capsys.readouterr().err
         assert (folder / "done").exists()
     assert [path.name for path in (tmp_path / "bin").iterdir()] == ["done"]
     assert not (tmp_path / "bin.incomplete").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "folder"])
+def test_a_work_folder_of_somebody_else_is_not_touched(
+    kind: str, plain: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("precious")
+    incomplete = tmp_path / "bin.incomplete"
+    if kind == "link":
+        incomplete.symlink_to("mine")
+    elif kind == "file":
+        incomplete.write_text("precious")
+    else:
+        mine.rename(incomplete)
+        mine = incomplete
+    with pytest.raises(InputError, match=r"bin\.incomplete must be free"):
+        pipeline.run(options(plain[0], tmp_path / "bin"))
+    assert (tmp_path / "mine" / "thesis.tex").is_file() or (incomplete / "thesis.tex").is_file()
+    assert kind != "file" or incomplete.read_text() == "precious"
+
+
+def test_a_link_to_a_folder_is_followed(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    """As people link a scratch disk."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "bin").symlink_to("scratch")
+    pipeline.run(options(plain[0], tmp_path / "bin"))
+    assert (tmp_path / "bin").is_symlink()
+    assert contents(tmp_path / "scratch") == plain[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "scratch"]
 
 
 def test_half_a_tokenizer_does_not_stay(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
@@ -203,6 +235,7 @@ def test_half_a_tokenizer_does_not_stay(plain: tuple[Path, dict[str, bytes]], tm
     for name in ("tokenizer.other.1.beside", f"tokenizer.{socket.gethostname()}.{os.getpid()}.beside"):
         half = tmp_path / "bin.incomplete" / name
         half.mkdir(parents=True)
+        (half.parent / destination.MARKER).touch()
         (half / "tokenizer.json").write_text("{")
     pipeline.run(options(plain[0], tmp_path / "bin", resume=True))
     assert contents(tmp_path / "bin") == plain[1]

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from ..architectures import nearest
+from ..common.command import run_command
 from ..common.errors import InputError
+from ..common.files import check_file_destination, whole_file
 from ..encoder import Encoder, EncoderConfig
 from . import keys, published
 from .compare import TOLERANCE, largest_difference, load
@@ -61,7 +63,12 @@ class Imported(NamedTuple):
     notes: list[str]
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 after one sentence on stderr."""
+    return run_command("weam-from-hf", lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-from-hf",
         description="Reads a published encoder (BERT: mBERT, MiniLM; DistilBERT; RoBERTa: XLM-R, InfoXLM, XLM-Align) "
@@ -78,11 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the new head (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint if it is there")
     args = parser.parse_args(argv)
-    try:
-        done = convert(args.folder, args.checkpoint, new_head=args.new_head, seed=args.seed, overwrite=args.overwrite)
-    except InputError as error:
-        print(f"weam-from-hf: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    done = convert(args.folder, args.checkpoint, new_head=args.new_head, seed=args.seed, overwrite=args.overwrite)
     what = "states" if args.new_head else "logits"
     print(f"{args.checkpoint}: written; {what} differ by {done.difference:.1e} of the largest at most")
     print(f"tensors: {done.trained} to train, {len(done.carried)} carried as they are {done.carried or ''}".rstrip())
@@ -102,8 +105,7 @@ def convert(
         InputError: the folder is not of a known family, has no masked-LM head (unless new_head), lacks weights, or our
             model of it gives other values than transformers'.
     """
-    if checkpoint.exists() and not overwrite:
-        raise InputError(f"{checkpoint} must not exist yet, but does: name another file or pass --overwrite.")
+    check_file_destination(checkpoint, overwrite=overwrite)
     config = _read_config(folder)
     family = family_of(config, str(folder / "config.json"))
     tokenizer = read_tokenizer(folder)
@@ -137,10 +139,9 @@ def convert(
     about = {"folder": folder.resolve().name, "weights": weights.sha256, "new_head": new_head}
     found = {name: (folder / name).read_bytes() for name in CARRIED_FILES if (folder / name).is_file()}
     state = _checkpoint(encoder, tokenizer, Published(about, slots, found, carried), found)
-    beside = checkpoint.with_name(f"{checkpoint.name}.incomplete")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, beside)
-    beside.replace(checkpoint)
+    with whole_file(checkpoint) as partial:
+        torch.save(state, partial)
     arch, options = nearest(_options(shape, tokenizer))
     known = {*CARRIED_FILES, *weights.sha256}
     left_out = sorted(p.name for p in folder.iterdir() if p.name not in known and not p.name.endswith(".index.json"))
@@ -212,4 +213,4 @@ def _checkpoint(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import __version__, checkpoints
+from ..common.command import run_command
 from ..common.errors import InputError
+from ..common.files import check_destination, whole_folder
 from ..encoder import Encoder, EncoderConfig
 from . import keys, published
 from .compare import TOLERANCE, Loaded, largest_difference, load
@@ -54,7 +55,12 @@ class Exported(NamedTuple):
     notes: list[str]
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 after one sentence on stderr."""
+    return run_command("weam-to-hf", lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-to-hf",
         description="Writes a WEAM checkpoint as a Hugging Face folder (config, safetensors, tokenizer, model card) "
@@ -65,11 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="folder to write; must not exist, unless --overwrite")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
     args = parser.parse_args(argv)
-    try:
-        done = convert(args.checkpoint, args.folder, overwrite=args.overwrite)
-    except InputError as error:
-        print(f"weam-to-hf: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    done = convert(args.checkpoint, args.folder, overwrite=args.overwrite)
     print(f"{args.folder}: written; logits differ by {done.difference:.1e} of the largest (allowed {TOLERANCE:.0e})")
     for note in done.notes:
         print(note)
@@ -85,41 +87,25 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> Expor
         InputError: the checkpoint cannot be read or was not made by task `weam`; the folder is there; the written
             model gives other logits.
     """
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder} must not exist yet, but does: name another folder or pass --overwrite.")
-    if folder.exists() and (not (folder / "config.json").is_file() or folder.resolve() in checkpoint.resolve().parents):
-        raise InputError(
-            f"--overwrite replaces Hugging Face folders only, but {folder} is none (no config.json), or holds the "
-            "checkpoint itself. Name another folder."
-        )
+    check_destination(folder, overwrite=overwrite, marker="config.json")
+    if folder.resolve() in checkpoint.resolve().parents:
+        raise InputError(f"{folder} contains the checkpoint, so it is not replaced. Choose another folder.")
     carried = read(checkpoint)
-    beside = folder.with_name(f"{folder.name}.incomplete")
-    if beside.exists():
-        shutil.rmtree(beside)
-    beside.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as partial:
         files = carried.files if carried.published is None else carried.published.files
         for name, content in files.items():
-            (beside / name).write_bytes(content)
+            (partial / name).write_bytes(content)
         # After the tokenizer's files: a published tokenizer can come with the config.json of another model.
-        notes = _write_model(carried, beside)
-        (beside / "README.md").write_text(_model_card(carried), encoding="utf-8")
-        loaded = load(beside)
-        _check_keys(loaded, beside, tied=not carried.encoder.config.untied_head)
+        notes = _write_model(carried, partial)
+        (partial / "README.md").write_text(_model_card(carried), encoding="utf-8")
+        loaded = load(partial)
+        _check_keys(loaded, partial, tied=not carried.encoder.config.untied_head)
         difference = largest_difference(carried.encoder, carried.order, loaded.model)
         if not difference <= TOLERANCE:
             raise InputError(
                 f"Both models must give the same logits, but {checkpoint} and the folder written from it differ by "
                 f"{difference:.1e} of the largest logit (allowed {TOLERANCE:.0e}). The folder was not kept."
             )
-        replaced = folder.with_name(f"{folder.name}.replaced")
-        shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed between the next two lines
-        if folder.exists():
-            folder.replace(replaced)
-        beside.replace(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Exported(difference, notes)
 
 
@@ -268,4 +254,4 @@ def _training(carried: Carried) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

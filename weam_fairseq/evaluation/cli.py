@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
@@ -32,6 +33,7 @@ from weam_fairseq.evaluation.tasks import (
 from weam_fairseq.threads import wait_without_spinning
 
 _DEFAULT_SPLIT = "heldout"
+_AGAIN = "The same command resumes a fine-tuning that was interrupted."
 
 # Hyper-parameters by the option that sets them.
 _RECIPE_OPTIONS = (
@@ -41,10 +43,13 @@ _RECIPE_OPTIONS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tasks. Returns the exit code: 0, or 2 after one sentence on stderr."""
+    return run_command("weam-evaluate", lambda: _run(argv), _AGAIN)
+
+
+def _run(argv: Sequence[str] | None) -> None:
     options = make_parser().parse_args(argv)
     wait_without_spinning()
     scores: list[Score] = []
-    code = 0
     try:
         tasks = [find_by_name(TASKS, name) for name in dict.fromkeys(options.task)]
         _check_used(tasks, options)
@@ -55,13 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     old = write_scores(options.out, new)  # at once: the next fine-tuning may take hours
                     print_replaced(options.out, old, new)
                 scores += new
-    except (InputError, OSError) as error:
-        print(f"weam-evaluate: error: {error}", file=sys.stderr)
-        code = 2
-    if scores:
-        print_warnings(scores)
-        print(format_table(scores))
-    return code
+    finally:  # what an error, or Ctrl-C, leaves is shown
+        if scores:
+            print_warnings(scores)
+            print(format_table(scores))
 
 
 def _check_used(tasks: Sequence[Task], options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
 
 PREFIX = "hub:"
 
@@ -210,6 +211,4 @@ def _lines(lines: Iterable[str]) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(path)
+    write_text(path, text)

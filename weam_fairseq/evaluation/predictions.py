@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.measurement import Setting
 
 
@@ -36,6 +37,4 @@ def _write(setting: Setting, name: str, text: str) -> None:
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{name}.part"
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(folder / name)
+    write_text(folder / name, text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
@@ -314,23 +315,22 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the scores. Returns the exit code: 0, or 2 after one sentence on stderr."""
-    try:
-        options = _parser().parse_args(argv)
-        if options.task in FROM_STATES:
-            raise InputError(
-                f"{options.task} has no predictions to score: its figure comes from a model's states. Give "
-                f"weam-evaluate {options.task} the model."
-            )
-        task = find_by_name(TASKS, options.task)
-        request = Request(options.gold, options.predictions, options.language, options.missing_as_zero)
-        result = score(task, request)
-    except (InputError, OSError) as error:
-        print(f"weam-score: error: {error}", file=sys.stderr)
-        return 2
+    return run_command("weam-score", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    options = _parser().parse_args(argv)
+    if options.task in FROM_STATES:
+        raise InputError(
+            f"{options.task} has no predictions to score: its figure comes from a model's states. Give "
+            f"weam-evaluate {options.task} the model."
+        )
+    task = find_by_name(TASKS, options.task)
+    request = Request(options.gold, options.predictions, options.language, options.missing_as_zero)
+    result = score(task, request)
     for note in result.notes:
         print(f"weam-score: note: {note}", file=sys.stderr)
     print(json.dumps(result.scores))
-    return 0
 
 
 def score(task: ScoringTask, request: Request) -> Result:

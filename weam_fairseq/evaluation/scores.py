@@ -6,11 +6,8 @@ checkpoint, data, seed and versions, so that two numbers with equal signatures m
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +15,8 @@ from typing import Any
 
 from weam_fairseq import __version__
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
+from weam_fairseq.common.lock import lock_file, locked
 from weam_fairseq.evaluation.measurement import Measurement
 
 _VERSIONS = ("v", "transformers", "torch")
@@ -122,8 +121,8 @@ def read_scores(path: Path) -> list[Score]:
 def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
     """Adds `scores` to the file, in place of older lines with the same key, all of them or none.
 
-    The file is written beside and renamed, under a lock on its folder: an interruption leaves the old file, and two
-    evaluations that end together lose nothing.
+    The file is replaced at the end, under a lock: an interruption leaves the old file, and two evaluations that end
+    together lose nothing.
 
     Returns:
         The older lines that went.
@@ -132,17 +131,12 @@ def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
         InputError: a number is not finite, which JSON does not have.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent):
+    with locked(lock_file(path), wait=True):
         new = {score.key for score in scores}
         old = read_scores(path) if path.exists() else []
         kept = [json.dumps(asdict(score), ensure_ascii=False) + "\n" for score in old if score.key not in new]
         lines = [*kept, *map(_line, scores)]
-        beside = path.with_name(path.name + ".part")
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_text(path, "".join(lines))
     return [score for score in old if score.key in new]
 
 
@@ -166,13 +160,3 @@ def _line(score: Score) -> str:
             f"{score.task} {score.language} {score.metric} of {score.model}: a number of the score or of its detail is "
             "not finite, so the score was not written. Look for a training that diverged."
         ) from None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # releases the lock as well

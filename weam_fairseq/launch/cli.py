@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weam_fairseq.common.arguments import positive, take, value_of
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.config import read_config
 from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
@@ -33,18 +34,13 @@ are preempted, but end with their time: --again, with --resume for weam-preproce
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0; that of the job with --wait; 2 after one sentence on stderr."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
+    return run_command(PROG, lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: Sequence[str]) -> int:
+    words = list(argv)
     ours, command = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    options = parser.parse_args(ours)
-    try:
-        return _run(options, command)
-    except InputError as error:
-        print(f"{PROG}: error: {error}", file=sys.stderr)
-        return 2
-
-
-def _run(options: argparse.Namespace, command: list[str]) -> int:
+    options = _parser().parse_args(ours)
     if options.status or options.again:
         if command:
             raise InputError("--status and --again are about the job that is there: leave out the command after --.")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
 
 TRAIN = "weam-train"
 
@@ -60,11 +61,13 @@ class Launch:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job: its kind (local, slurm), its id, Slurm's or of the process, and for a process its machine."""
+    """A job: its kind (local, slurm), its id (Slurm's, or the process id), and for a process its machine and its start
+    time (`common.lock.start_time`), because process ids are used again."""
 
     kind: str
     id: str
     host: str = ""
+    started: str = ""
 
 
 class RunFolder:
@@ -122,9 +125,7 @@ class RunFolder:
     def keep(self, name: str, text: str) -> Path:
         """Writes a file of text."""
         file = self.path / name
-        beside = file.with_name(f"{name}.part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
+        write_text(file, text)
         return file
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ its run folder says how.
 from __future__ import annotations
 
 import getpass
-import os
 import platform
 import re
 import shlex
@@ -21,6 +20,8 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import check_parent
+from weam_fairseq.common.lock import locked, start_time
 from weam_fairseq.launch.job import Job
 from weam_fairseq.launch.record import Launch, RunFolder, Submitted
 from weam_fairseq.preemption import AGAIN, TERMINATED
@@ -56,11 +57,14 @@ def start(run_dir: Path, launch: Launch) -> Submitted:
         InputError: a job of the folder is there already; submitit or Slurm is not; Slurm refuses the job.
     """
     run = RunFolder(run_dir)
-    before = check_free(run_dir)
-    run.begin()
-    run.write(launch, before)
-    job = _to_slurm(run, run_dir, launch) if launch.cluster == "slurm" else _here(run, run_dir)
-    run.write(launch, [*before, job])
+    check_parent(run.path / "launch.json")
+    run.path.mkdir(parents=True, exist_ok=True)
+    with locked(run.path / "lock"):
+        before = check_free(run_dir)
+        run.begin()
+        run.write(launch, before)
+        job = _to_slurm(run, run_dir, launch) if launch.cluster == "slurm" else _here(run, run_dir)
+        run.write(launch, [*before, job])
     return job
 
 
@@ -83,7 +87,7 @@ def state(run_dir: Path) -> State:
     job = jobs[-1]
     if job.kind == "local" and job.host not in ("", platform.node()) and run.ended(job.id) is None:
         raise InputError(f"Job {job.id} was started on {job.host}, and how it is can be seen there alone: ask there.")
-    alive = _in_slurm(job.id) if job.kind == "slurm" else _alive(job.id, run_dir)
+    alive = _in_slurm(job.id) if job.kind == "slurm" else _alive(job)
     if alive is not None:
         return State(alive, job.id)
     status = run.ended(job.id)
@@ -195,7 +199,7 @@ def _here(run: RunFolder, run_dir: Path) -> Submitted:
     job = str(process.pid)
     for name in ("out", "err"):
         (run.logs / f"{name}.part").replace(run.logs / f"{job}_0_log.{name}")
-    return Submitted("local", job, platform.node())
+    return Submitted("local", job, platform.node(), start_time(process.pid) or "")
 
 
 def _in_slurm(job: str) -> str | None:
@@ -214,16 +218,13 @@ def _in_slurm(job: str) -> str | None:
     return "queued" if found.startswith(("PENDING", "CONFIGURING", "REQUEUE")) else "running"
 
 
-def _alive(job: str, run_dir: Path) -> str | None:
-    """running, or None. The number may be another process's by now, or that of one which nobody has waited for; and
-    where the job's own process was killed, its command may go on, in the session that the job began."""
-    try:
-        words = Path(f"/proc/{job}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        words = []
-    if os.fsencode(run_dir.absolute()) in words:
-        return "running"
-    return "running" if any(_session(Path(entry)) == job for entry in Path("/proc").glob("[0-9]*")) else None
+def _alive(job: Submitted) -> str | None:
+    """running, or None. Another process may have the number by now: its start time tells. Where the job's own process
+    was killed, its command may still run, in the session that the job began."""
+    now = start_time(int(job.id))
+    if now is not None:
+        return "running" if now == job.started else None
+    return "running" if any(_session(Path(entry)) == job.id for entry in Path("/proc").glob("[0-9]*")) else None
 
 
 def _session(process: Path) -> str | None:

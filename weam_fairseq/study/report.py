@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
 from weam_fairseq.study.bootstrap import RESAMPLES
 from weam_fairseq.study.comparison import compare
 from weam_fairseq.study.markdown import render_markdown
@@ -39,17 +41,16 @@ PAGE, TABLES, PLOTS = "report.html", "report.md", "plots.json"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report. Returns the exit code: 0, or 2 after one sentence on stderr."""
+    return run_command("weam-report", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> None:
     options = _parser().parse_args(argv)
-    try:
-        if len(options.paths) == 1 and is_study_folder(options.paths[0]):
-            text = _report_study(options)
-        else:
-            text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
-    except (InputError, OSError) as error:
-        print(f"weam-report: error: {error}", file=sys.stderr)
-        return 2
+    if len(options.paths) == 1 and is_study_folder(options.paths[0]):
+        text = _report_study(options)
+    else:
+        text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
     print(text)
-    return 0
 
 
 def _of_scores(options: argparse.Namespace) -> bool:
@@ -122,12 +123,9 @@ def _metrics(options: argparse.Namespace) -> list[str]:
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Beside, then renamed: a reader never meets half a page."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        beside = folder / f"{name}.part"
-        beside.write_text(content, encoding="utf-8", newline="\n")
-        beside.replace(folder / name)
+        write_text(folder / name, content)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.data_files import find_files
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
 from weam_fairseq.evaluation.fine_tuning.load import load_fine_tuned
@@ -158,9 +159,7 @@ class Benchmark:
             f"{stem}.items.jsonl": "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in scored.items),
         }
         for name, text in texts.items():
-            beside = place / f"{name}.part"
-            beside.write_text(text, encoding="utf-8", newline="\n")
-            beside.replace(place / name)
+            write_text(place / name, text)
         return {"predictions": str(place / f"{stem}{suffix}"), "items": str(place / f"{stem}.items.jsonl")}
 
     def _oracle(

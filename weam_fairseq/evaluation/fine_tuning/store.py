@@ -10,17 +10,17 @@ Every file is written beside and renamed, and finished.json is the last.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import whole_file, write_json
+from weam_fairseq.common.lock import locked
 
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
@@ -38,13 +38,10 @@ class Store:
         self.made_of = dict(made_of)
         self.save_every = save_every
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[int]:
         """Two runs that need one model at the same time: the second waits, and finds it finished."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return locked(self.path / "lock", wait=True, keep=True)
 
     @property
     def finished(self) -> dict[str, Any] | None:
@@ -54,14 +51,13 @@ class Store:
 
     def begin(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        _write(self.path / "fine-tuning.json", json.dumps(self.made_of, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "fine-tuning.json", self.made_of, indent=2)
 
     def save_state(self, state: dict[str, Any]) -> None:
         import torch
 
-        beside = self.path / "state.pt.part"
-        torch.save(state, beside)
-        beside.replace(self.path / "state.pt")
+        with whole_file(self.path / "state.pt") as partial:
+            torch.save(state, partial)
 
     def load_state(self) -> dict[str, Any] | None:
         import pickle
@@ -84,9 +80,9 @@ class Store:
 
         if epoch == best or self.keeps_epochs:
             self._epoch(epoch).parent.mkdir(exist_ok=True)
-            beside = self._epoch(epoch).with_suffix(".part")
-            save_file({name: values.detach().cpu().contiguous().clone() for name, values in weights.items()}, beside)
-            beside.replace(self._epoch(epoch))
+            kept = {name: values.detach().cpu().contiguous().clone() for name, values in weights.items()}
+            with whole_file(self._epoch(epoch)) as partial:
+                save_file(kept, partial)
         if not self.keeps_epochs:
             for path in self.path.glob("epochs/*.safetensors"):
                 if path != self._epoch(best):
@@ -107,19 +103,10 @@ class Store:
         for name in _TOKENIZER_FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, self.path / name)
-        _write(self.path / "finished.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "finished.json", told, indent=2)
         (self.path / "state.pt").unlink(missing_ok=True)
         if not self.keeps_epochs:
             shutil.rmtree(self.path / "epochs", ignore_errors=True)
 
     def _epoch(self, epoch: int) -> Path:
         return self.path / "epochs" / f"{epoch}.safetensors"
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from weam_fairseq.common.arguments import positive
-from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.command import run_command
+from weam_fairseq.common.lock import locked
 from weam_fairseq.study.grid.checks import check_inputs, check_processes
 from weam_fairseq.study.grid.config import read_config
 from weam_fairseq.study.grid.identity import Files
@@ -40,19 +39,19 @@ config has been extended by seeds, pairs, options or evaluations.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0; 1 where a step failed; 2 after one sentence on stderr; 143 when it was stopped."""
-    options = _parser().parse_args(argv)
-    try:
-        return _run(options)
-    except InputError as error:
-        print(f"{PROG}: error: {error}", file=sys.stderr)
-        return 2
-    except Stopped:
-        jobs = "; jobs of Slurm go on, and the same command waits for them" if options.cluster == "slurm" else ""
-        print(f"{PROG}: stopped{jobs or '; the same command goes on'}.", file=sys.stderr)
-        return 143
+    return run_command(PROG, lambda: _run(_parser().parse_args(argv)))
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        return _run_study(options)
+    except Stopped:
+        jobs = " Its jobs in Slurm continue, and the same command waits for them." if options.cluster == "slurm" else ""
+        print(f"{PROG}: stopped.{jobs or ' The same command resumes it.'}", file=sys.stderr)
+        return 143
+
+
+def _run_study(options: argparse.Namespace) -> int:
     config = read_config(options.config)
     study = options.study_dir or Path("runs") / options.config.stem
     place = find_place(options.root, options.data, config.data.folder, study)
@@ -70,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
     jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
     worker: Worker = OnSlurm(place, config.machine) if options.cluster == "slurm" else Here(place, jobs)
     place.study.mkdir(parents=True, exist_ok=True)
-    with _alone(place.study):
+    with locked(place.study / "lock", keep=True):
         files.save()
         write_study(plan)
         with _stopped_by_signals():
@@ -92,24 +91,6 @@ def _tell(plan: Plan, cells: int, result: Result) -> int:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-@contextmanager
-def _alone(study: Path) -> Iterator[None]:
-    """Raises InputError where another weam-study is at work in the folder."""
-    descriptor = os.open(study / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{study} must be free, but another weam-study is at work in it: wait for it or end it."
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.files import write_text
 from weam_fairseq.study.grid.plan import Cell, Plan
-from weam_fairseq.study.grid.step_folder import StepFolder, write_whole
+from weam_fairseq.study.grid.step_folder import StepFolder
 from weam_fairseq.study.grid.training_log import Effort, read_effort
 
 NOTHING = Effort(0, 0, 0.0, None)
@@ -57,7 +58,7 @@ def parameters(export: Path) -> int | None:
     if not (export / "hf" / "model.safetensors").is_file():
         return None
     found = _count(export / "hf" / "model.safetensors")
-    write_whole(kept, json.dumps({"parameters": found}) + "\n")
+    write_text(kept, json.dumps({"parameters": found}) + "\n")
     return found
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.files import write_json
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DIGITS = 10
 
@@ -65,9 +67,7 @@ class Files:
         return self._of_file(path, name)
 
     def save(self) -> None:
-        beside = self._path.with_name(f"{self._path.name}.part")
-        beside.write_text(json.dumps(self._seen, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(self._path)
+        write_json(self._path, self._seen)
 
     def _of_file(self, path: Path, name: str) -> str:
         known = self._seen.get(name)

@@ -9,15 +9,16 @@ STEP/lock           held while it runs, by the command too: whoever is killed, n
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from weam_fairseq.common.files import write_json
+from weam_fairseq.common.lock import is_locked, locked
 
 
 @dataclass(frozen=True)
@@ -62,28 +63,12 @@ class StepFolder:
         return self.done() is not None and not self.missing(languages)
 
     def is_running(self) -> bool:
-        """Whether somebody on this machine is at work on it."""
-        if not (self.path / "lock").is_file():
-            return False
-        with (self.path / "lock").open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            except OSError:  # a file system without locks
-                return False
-        return False
+        """Whether a process on this machine works on it."""
+        return is_locked(self.path / "lock")
 
-    @contextmanager
-    def locked(self) -> Iterator[int]:
+    def locked(self) -> AbstractContextManager[int]:
         """Waits for the lock; gives its descriptor, which a command may inherit."""
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            with suppress(OSError):  # a file system without locks: launch's own record must do
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return locked(self.path / "lock", wait=True, keep=True)
 
     def begin(self) -> None:
         (self.path / "failed.json").unlink(missing_ok=True)
@@ -114,14 +99,4 @@ class StepFolder:
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Beside, then renamed."""
-    beside = path.with_name(f"{path.name}.part")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+        write_json(self.path / name, value)

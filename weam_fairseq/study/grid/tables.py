@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.files import write_json, write_text
 from weam_fairseq.evaluation.scores import Score, read_scores
 from weam_fairseq.launch.record import environment
 from weam_fairseq.study.grid.cost import cost_of
 from weam_fairseq.study.grid.plan import Cell, Plan
-from weam_fairseq.study.grid.step_folder import StepFolder, write_whole
+from weam_fairseq.study.grid.step_folder import StepFolder
 
 # Files that a score's detail names, relative to the scores.
 _FILES = ("predictions", "items")
@@ -29,7 +30,7 @@ def write_study(plan: Plan) -> None:
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     copy = folder / "configs" / f"{config.path.stem}.{digest[:12]}.yaml"
     if not copy.is_file():
-        write_whole(copy, config.text)
+        write_text(copy, config.text)
     told = {
         "title": config.title,
         "question": config.question,
@@ -41,8 +42,8 @@ def write_study(plan: Plan) -> None:
         "cells_planned": len(plan.cells),
         "planned": [cell.name for cell in plan.cells],
     }
-    write_whole(folder / "study.json", json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n")
-    write_whole(folder / "environment.json", json.dumps(environment(), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / "study.json", json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_json(folder / "environment.json", environment())
 
 
 class Tables:
@@ -115,4 +116,4 @@ def _scores(plan: Plan, cell: Cell) -> list[Score]:
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    write_whole(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))

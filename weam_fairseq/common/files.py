@@ -1,0 +1,196 @@
+"""Files and folders that appear complete or not at all, and checks of a destination before the work starts.
+
+A partial file has an unpredictable name beside its destination, `NAME.XXXXXXXX.partial`, so that nobody can put a link
+there first, and two writers never share one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .lock import lock_file, locked
+
+_LONGEST_NAME = 255  # bytes, on all common file systems
+PARTIAL = ".partial"
+
+
+def check_destination(path: Path, *, overwrite: bool = False, marker: str | None = None, option: str = "") -> Path:
+    """Checks, before any work, that a new folder can be put at `path`. A link to a folder is followed.
+
+    Args:
+        path: the folder to write.
+        overwrite: an existing folder may be replaced.
+        marker: a file that a folder of the right kind holds; only such a folder is replaced.
+        option: how the user names another place, for the messages (`--destdir`).
+
+    Returns:
+        The path of the folder itself, absolute, with links resolved.
+
+    Raises:
+        InputError: the path is empty, the current folder or one around it, a mount point, a broken link, a file, or
+            inside a file; it exists and `overwrite` is not set; it is of another kind; its parent cannot be written.
+    """
+    another = f"Choose another {option}." if option else "Choose another folder."
+    _check_names(path)
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to {os.readlink(path)}, which does not exist. Create that folder first.")
+    folder = Path(os.path.realpath(path))
+    if folder in (here := Path.cwd().resolve(), *here.parents):
+        raise InputError(f"{path} must be a new folder, but is the current folder or contains it. {another}")
+    if folder.is_file() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{path} must be a folder, but is a file. {another}")
+    if folder.is_dir():
+        if os.path.ismount(folder):
+            raise InputError(f"{path} is a mount point, which cannot be replaced. Name a folder inside it.")
+        if any(folder.iterdir()):
+            if not overwrite:
+                raise InputError(f"{path} exists already. {another[:-1]}, or add --overwrite to replace it.")
+            if marker is not None and not (folder / marker).is_file():
+                raise InputError(
+                    f"{path} has no {marker}, so --overwrite does not replace it. Remove it yourself, or "
+                    f"{another[0].lower()}{another[1:]}"
+                )
+    check_parent(folder)
+    return folder
+
+
+def check_file_destination(path: Path, *, overwrite: bool = False) -> Path:
+    """The same for a file to write; a link is followed.
+
+    Raises:
+        InputError: the path is a folder, or inside a file; it exists and `overwrite` is not set; its folder cannot be
+            written.
+    """
+    _check_names(path)
+    file = Path(os.path.realpath(path))
+    if file.is_dir():
+        raise InputError(f"{path} must be a file, but is a folder. Name a file in it.")
+    if file.exists() and not overwrite:
+        raise InputError(f"{path} exists already. Choose another name, or add --overwrite to replace it.")
+    check_parent(file)
+    return file
+
+
+def check_parent(path: Path) -> None:
+    """Raises InputError unless `path` can be created: its nearest existing parent is a folder that can be written."""
+    parent = next((each for each in path.absolute().parents if os.path.lexists(each)), Path("/"))
+    if not parent.is_dir():
+        raise InputError(f"{path} cannot be created, because {parent} is not a folder. Choose another place.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be created: you may not write in {parent}. Choose another place.")
+
+
+def _check_names(path: Path) -> None:
+    for name in path.parts:
+        if len(os.fsencode(name)) > _LONGEST_NAME:
+            raise InputError(f"A file name must have at most {_LONGEST_NAME} bytes, but {name[:40]}… has more.")
+
+
+def partial_path(path: Path) -> Path:
+    """An unpredictable name beside `path`, for what is not complete yet."""
+    ending = f".{secrets.token_hex(4)}{PARTIAL}"
+    name = os.fsdecode(os.fsencode(path.name)[: _LONGEST_NAME - len(ending)])
+    return path.with_name(name + ending)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a new, empty file beside `path` to write into. It takes the place of `path` when the block ends without an
+    error, and is removed otherwise. A link at `path` is followed.
+
+    Raises:
+        OSError: with `path` as its file name.
+    """
+    path = Path(os.path.realpath(path))
+    partial = partial_path(path)
+    try:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        try:
+            yield partial
+            _to_disk(partial)
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+    except OSError as error:
+        raise _named(error, partial, path) from error.__cause__
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file with the line ends of `text`, completely or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a new folder beside `path` to write into. It takes the place of `path` when the block ends without an
+    error, and is removed otherwise. Nobody else can write the same folder meanwhile.
+
+    Call `check_destination` before: this function replaces a folder that exists.
+
+    Raises:
+        InputError: another process writes the same folder.
+        OSError: with `path` as its file name, where it had none.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    with locked(lock_file(path)):
+        try:
+            partial.mkdir()
+            try:
+                yield partial
+                put_in_place(partial, path)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        except OSError as error:
+            raise _named(error, partial, path) from error.__cause__
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Renames a complete folder to `path`. An older folder there is removed, or put back if the renaming fails."""
+    if not path.exists():
+        partial.rename(path)
+        return
+    replaced = partial_path(path)
+    path.rename(replaced)
+    try:
+        partial.rename(path)
+    except OSError:
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced)
+
+
+def _to_disk(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _named(error: OSError, partial: Path, path: Path) -> OSError:
+    """The error with the destination's name: a full disk has none, and the partial one's tells a person nothing."""
+    name = error.filename
+    if name is None or isinstance(name, int):
+        error.filename = str(path)
+    elif os.fsdecode(name).startswith(str(partial)):
+        error.filename = str(path) + os.fsdecode(name)[len(str(partial)) :]
+        error.filename2 = None
+    return error
