@@ -135,8 +135,8 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
         known = all(type(each) is int and 0 <= each < MOST_SEGMENTS for each in segments)
         if of_text not in (sentences, sentences[::-1]) or len(segments) != len(written) or not known:
             raise InputError(
-                f"{path} must have, as `tokenizer.template.{name}`, {' and '.join(sentences)} among special pieces, and "
-                f"a segment id below {MOST_SEGMENTS} for each, but has others.{AGAIN}"
+                f"{path} must have, as `tokenizer.template.{name}`, {' and '.join(sentences)} among special pieces, "
+                f"and a segment id below {MOST_SEGMENTS} for each, but has others.{AGAIN}"
             )
         ids += [each for each in written if each not in (SOURCE, TARGET)]
     wrong = [each for each in ids if type(each) is not int or not 0 <= each < size]

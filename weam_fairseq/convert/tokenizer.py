@@ -96,7 +96,7 @@ def _open(folder: Path) -> Any:
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARIES)}.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
