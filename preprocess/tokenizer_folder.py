@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 
 from . import sentencepiece_model
 from .cleaning import strict_lines
 from .pieces import open_auto_tokenizer
+
+log = logging.getLogger(__name__)
 
 # Ids 0 to 4 of a vocabulary that is trained here.
 SPECIAL_PIECES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -70,6 +74,10 @@ def _copy(source: Path, folder: Path) -> None:
     if not any(name not in ("tokenizer_config.json", "special_tokens_map.json") for name in names):
         raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(_TOKENIZER_FILES)}.")
     config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
+    if "auto_map" in config:
+        log.warning(
+            "%s asks for code of its own (auto_map), which is never run: transformers' own classes read it.", source
+        )
     if "tokenizer_class" not in config and (source / "config.json").is_file():
         names.append("config.json")  # then only the model's type tells AutoTokenizer which class it is
     folder.mkdir(parents=True)
@@ -183,12 +191,7 @@ def _write_config(folder: Path, names: Mapping[str, str], options: Mapping[str, 
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object.")
+    content: dict[str, Any] = read_json(path, dict)
     return content
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 
 FINGERPRINT = "run.json"
@@ -32,7 +33,7 @@ class Work:
         wanted = json.loads(json.dumps(fingerprint))
         file = folder / FINGERPRINT
         if file.is_file():
-            there = json.loads(file.read_text(encoding="utf-8"))
+            there = read_json(file, dict)
             other = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
             if other:
                 raise InputError(

@@ -11,6 +11,7 @@ from .common.errors import InputError
 from .indexed_file import IndexedFile
 from .layout import Ragged
 
+MOST_WORDS = 1 << 20  # of a sentence
 CERTAIN = 10_000  # a link probability of 1, as data-bins write it
 
 
@@ -134,12 +135,12 @@ def _check_links(name: str, inside: np.ndarray, source: Ragged, target: Ragged, 
         )
 
 
-def _check_pieces(name: str, inside: np.ndarray, pieces: Ragged, vocabulary_size: int) -> None:
-    wrong = np.flatnonzero((pieces.flat < 0) | (pieces.flat >= vocabulary_size))
+def _check_numbers(what: str, name: str, inside: np.ndarray, numbers: Ragged, size: int) -> None:
+    wrong = np.flatnonzero((numbers.flat < 0) | (numbers.flat >= size))
     if len(wrong):
         raise InputError(
-            f"Every piece must be one of the {vocabulary_size:,} of the dictionary, but one of {name} pair "
-            f"{inside[pieces.owner()[wrong[0]]]} is {pieces.flat[wrong[0]]:,}. Run weam-preprocess again."
+            f"Every {what} must lie in 0..{size - 1:,}, but one of {name} pair "
+            f"{inside[numbers.owner()[wrong[0]]]} is {numbers.flat[wrong[0]]:,}. Run weam-preprocess again."
         )
 
 
@@ -167,8 +168,9 @@ def read_pairs(
     weights = Ragged(np.ones(len(links.flat), dtype=np.int64), links.sizes)
     if split.probabilities is not None:
         weights = split.probabilities.take(inside)
-    for pieces in (source, target):
-        _check_pieces(split.name, inside, pieces, vocabulary_size)
+    for pieces, words in ((source, source_words), (target, target_words)):
+        _check_numbers("piece", split.name, inside, pieces, vocabulary_size)
+        _check_numbers("word number", split.name, inside, words, MOST_WORDS)
     _check_links(split.name, inside, source, target, links)
     _check_weights(split.name, inside, weights)
     columns = (source, target, links, source_words, target_words, weights)

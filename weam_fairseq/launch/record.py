@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 
@@ -86,9 +87,9 @@ class RunFolder:
         if not file.is_file():
             raise InputError(f"{file} must be there, but is not: start a job first (weam-launch --run-dir … -- …).")
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            told = read_json(file, dict)
             return Launch(**told["launch"]), [Submitted(**job) for job in told["jobs"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise InputError(f"{file} must be as weam-launch wrote it, but is not ({error}). Start anew.") from None
 
     def write(self, launch: Launch, jobs: list[Submitted]) -> None:
@@ -115,9 +116,9 @@ class RunFolder:
         for file in [self.path / "ended.json", *sorted(self.path.glob("ended.*.json"))]:
             if not file.is_file():
                 return None
-            told = json.loads(file.read_text(encoding="utf-8"))
-            if told["job"] == job:
-                found.append(int(told["status"]))
+            told = read_json(file, dict)
+            if value_at(told, "job", str, file) == job:
+                found.append(value_at(told, "status", int, file))
             elif file.name == "ended.json":
                 return None
         return next((status for status in found if status), 0)
