@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 
 from . import sentencepiece_model
@@ -86,6 +87,10 @@ def _copy(source: Path, folder: Path) -> None:
         raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(_TOKENIZER_FILES)}.")
     config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
     model_config = _read_json(source / "config.json") if (source / "config.json").is_file() else {}
+    if "auto_map" in config:
+        log.warning(
+            "%s asks for code of its own (auto_map), which is never run: transformers' own classes read it.", source
+        )
     if not (config.get("tokenizer_class") or model_config.get("tokenizer_class") or model_config.get("model_type")):
         # Nothing says which class it is, so its main file is taken as if it had been given alone.
         if "tokenizer.json" in names:
@@ -363,12 +368,7 @@ def _write_json(file: Path, content: Mapping[str, object]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object.")
+    content: dict[str, Any] = read_json(path, dict)
     return content
 
 

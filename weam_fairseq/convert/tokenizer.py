@@ -103,7 +103,7 @@ def _open(folder: Path) -> Any:
             f"--tokenizer {folder}, or pip install protobuf."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
