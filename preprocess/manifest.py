@@ -44,6 +44,8 @@ def describe_tokenizer(folder: Path, tokenizer: PieceTokenizer) -> dict[str, Any
         # Two tokenizers with the same pieces may still write a text otherwise: cased and uncased, say.
         "behaviour_sha256": tokenizer.behaviour_sha256(),
         "sha256": {file.name: sha256(file) for file in sorted(folder.iterdir())},
+        "lower_cases": tokenizer.lower_cases,
+        "strips_accents": tokenizer.strips_accents,
         "special_ids": tokenizer.special_ids,
         "all_special_ids": tokenizer.all_special_ids,
         "template": {"pair": _describe_template(tokenizer.pair), "single": _describe_template(tokenizer.single)},

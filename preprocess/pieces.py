@@ -7,6 +7,7 @@ Spans are its own too, but for those that piece_encoder.py corrects.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -82,6 +83,21 @@ class PieceTokenizer:
                 "none. Name another --tokenizer, or train one with --train-tokenizer."
             )
 
+    @property
+    def lower_cases(self) -> bool:
+        """Whether capital letters become small ones before the text is cut."""
+        return "A" not in self._normalized("A")
+
+    @property
+    def strips_accents(self) -> bool:
+        """Whether accents are removed before the text is cut."""
+        return any(char in self._normalized("É") for char in "Ee") and "\u0301" not in self._normalized("É")
+
+    def _normalized(self, text: str) -> str:
+        """NFD of what the tokenizer's normaliser makes of a text."""
+        normalizer = self._rust.normalizer
+        return unicodedata.normalize("NFD", text if normalizer is None else normalizer.normalize_str(text))
+
     def pieces_sha256(self) -> str:
         """Hexadecimal digest of the pieces in the order of their ids."""
         vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
@@ -144,5 +160,21 @@ def open_auto_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the user's question is the same: which folder, and why not.
     except Exception as error:
+        _check_json(folder / "tokenizer.json")
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{folder} is not a tokenizer that AutoTokenizer can load: {reason}") from error
+
+
+def _check_json(file: Path) -> None:
+    """Raises InputError with the versions to look at where the tokenizers library itself cannot read the file."""
+    from tokenizers import Tokenizer, __version__
+
+    if not file.is_file():
+        return
+    try:
+        Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise InputError(
+            f"{file} must be a tokenizer.json that tokenizers {__version__} reads, but it does not: {error}. The file "
+            "may be of a newer version (pip install -U tokenizers transformers), or damaged."
+        ) from error

@@ -191,3 +191,9 @@ def test_a_batch_without_words_pieces_or_links(pairs_in_batch: int) -> None:
     assert [found.source_words.size, found.target_words.size, found.links.shape] == [0, 0, (0, 2)]
     assert found.link_sizes.tolist() == [0] * pairs_in_batch
     assert found.probabilities is None
+
+
+def test_words_that_no_piece_touches_are_counted() -> None:
+    words, pieces = pack([[(0, 2), (3, 5)]]), pack([[(0, 2), (3, 3)]])
+    found = project_batch(words, words, pieces, words, np.zeros((0, 2), dtype=np.int64), np.zeros(1, dtype=np.int64))
+    assert found.words_without_pieces == (1, 0)

@@ -128,6 +128,16 @@ def test_broken_json(tmp_path: Path) -> None:
         tokenizer_folder.make(tmp_path / "tokenizer.json", tmp_path / "folder")
 
 
+def test_a_json_of_another_version_of_the_library(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    content = json.loads((trained / "tokenizer.json").read_text(encoding="utf-8"))
+    content["normalizer"] = {"type": "NotYetInvented"}
+    (tmp_path / "there" / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "there" / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    with pytest.raises(InputError, match=r"tokenizer\.json must be a tokenizer\.json that tokenizers .* newer version"):
+        tokenizer_folder.make(tmp_path / "there", tmp_path / "made")
+
+
 @pytest.fixture(scope="module")
 def sentencepiece_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny tokenizer of XLM-R's kind: unigram, ▁, `<s> A </s> </s> B </s>`."""
@@ -221,6 +231,8 @@ def test_a_vocabulary_means_the_same_as_a_file_and_in_a_folder(
         (there / name).write_text(json.dumps(content))
     tokenizer_folder.make(there / "vocab.txt" if how == "the file" else there, tmp_path / "made")
     (line,) = caplog.messages
+    assert cased != PieceTokenizer(tmp_path / "made").lower_cases
+    assert cased != PieceTokenizer(tmp_path / "made").strips_accents
     assert ("keeps capital letters and keeps accents" if cased else "lower-cases text and strips accents") in line
     auto, ours = opened(tmp_path / "made")
     (found,) = ours.encode(["Das Haus"])
@@ -334,6 +346,7 @@ def test_unknown_pieces_are_counted_and_told(tmp_path: Path, caplog: pytest.LogC
     # Two different pairs: of six German pieces "der" and "Hund" are unknown.
     assert report.pairs[0].unknown_pieces == (0.0, 2 / 6)
     manifest = json.loads((tmp_path / "data-bin" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["tokenizer"]["lower_cases"], manifest["tokenizer"]["strips_accents"]) == (False, False)
     assert manifest["pairs"]["en-de"]["unknown_pieces"] == {"en": 0.0, "de": 0.333333}
     assert table.render(report).splitlines()[1].endswith("en 0.00%, de 33.33%")
     (told,) = [message for message in caplog.messages if "pieces are unknown" in message]
