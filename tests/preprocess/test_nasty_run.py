@@ -114,15 +114,20 @@ def expected(line_idx: int, text: tuple[str, str], auto: Any) -> Row:
         words = segmenter(language).spans(side)
         encoded = auto(side, add_special_tokens=False, return_offsets_mapping=True)
         ids.append(encoded["input_ids"])
+        names = auto.convert_ids_to_tokens(encoded["input_ids"])
+        # A piece of white space alone is of no word; before a sentence ▁ has the span of the first character.
+        spans = [
+            (start, start) if name == "\u2581" or not side[start:end].strip() else (start, end)
+            for name, (start, end) in zip(names, encoded["offset_mapping"], strict=True)
+        ]
         alone = len(words)
         of_pieces = []
-        for span in encoded["offset_mapping"]:
+        for span in spans:
             shares = [shared(span, word) for word in words]
             of_pieces.append(shares.index(max(shares)) if any(shares) else alone)
             alone += not any(shares)
         owners.append(of_pieces)
-        offsets = list(enumerate(encoded["offset_mapping"]))
-        touched.append([[p for p, span in offsets if shared(span, word)] for word in words])
+        touched.append([[p for p, span in enumerate(spans) if shared(span, word)] for word in words])
     links = {(p, q) for i, j in links_of(line_idx, text) for p in touched[0][i] for q in touched[1][j]}
     return Row(tuple(ids), tuple(owners), sorted(links))
 

@@ -124,7 +124,7 @@ def test_vocab_without_special_pieces(tmp_path: Path) -> None:
 
 def test_broken_json(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"version": ')
-    with pytest.raises(InputError, match="is not readable JSON"):
+    with pytest.raises(InputError, match=r"tokenizer\.json must be JSON, but is not"):
         tokenizer_folder.make(tmp_path / "tokenizer.json", tmp_path / "folder")
 
 
