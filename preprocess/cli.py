@@ -285,6 +285,10 @@ def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
     return ClusterOptions(**given)
 
 
+def _files(option: str, texts: Sequence[str]) -> dict[str, Path]:
+    return {name: parse_path(file) for name, file in _named(option, "en-de=FILE", texts).items()}
+
+
 def _named(option: str, form: str, texts: Sequence[str]) -> dict[str, str]:
     """`NAME=VALUE` options, each name once."""
     found: dict[str, str] = {}

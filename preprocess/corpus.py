@@ -103,7 +103,7 @@ def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, 
     if any(len(of_language) != 1 for of_language in found):
         shown = ", ".join(member.relative_to(paths[0]).as_posix() for member in members[:10])
         raise InputError(
-            f"{paths[0]} must hold one file that ends in .{languages[0]} and one in .{languages[1]}, but holds {shown}."
-            f" Name a TSV file in it as {paths[0]}/FILE, or two with a comma between them."
+            f"{paths[0]} must hold one file that ends in .{languages[0]} and one that ends in .{languages[1]}, but "
+            f"holds {shown}. Name a TSV file in it as {paths[0]}/FILE, or two with a comma between them."
         )
     return tuple(of_language[0] for of_language in found)

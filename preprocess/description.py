@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,16 @@ def input_name(pair: str, number: int) -> str:
 
 def _digest_of_tokenizer(path: Path) -> str | None:
     """Of a file, or of all files in a folder but model weights. None where there is none, which is an error later."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file() and file.suffix not in _WEIGHTS:
-            with file.open("rb") as stream:
-                digest.update(
-                    f"{file.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode(
-                        "utf-8", "surrogateescape"
-                    )
-                )
-    return digest.hexdigest() if path.exists() else None
+    if not path.is_dir():
+        return _sha256(path) if path.is_file() else None
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix not in _WEIGHTS]
+    listed = b"".join(os.fsencode(file.name) + f"\n{_sha256(file)}\n".encode() for file in files)
+    return hashlib.sha256(listed).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: dict[str, str | None]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def open_auto_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the user's question is the same: which folder, and why not.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 
 from . import sentencepiece_model
@@ -42,11 +43,12 @@ _TOKENIZER_FILES = (
     "tokenizer.model",
 )
 _CONFIGURATION = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-# Of tokenizers that are neither BERT's nor SentencePiece's, from the commonest on.
-_OTHER_NAMES = (
-    {"cls": "<|begin_of_text|>", "pad": "<|pad|>", "sep": "<|end_of_text|>", "mask": "<|mask|>"},
-    {"cls": "<cls>", "pad": "<|padding|>", "sep": "<sep>", "unk": "<|unk|>", "mask": "<|mask|>"},
-    {"cls": "<bos>", "pad": "<|endoftext|>", "sep": "<eos>", "mask": "<|MASK|>"},
+# Of tokenizers that are neither BERT's nor SentencePiece's.
+_OTHER_NAMES = ({"cls": "<|begin_of_text|>", "pad": "<|pad|>", "sep": "<|end_of_text|>", "mask": "<|mask|>"},)
+# Whose ids and pieces, made here from a SentencePiece model, are those that transformers makes of it with protobuf.
+_SENTENCEPIECE_CLASSES = (
+    *("XLMRobertaTokenizer", "CamembertTokenizer", "AlbertTokenizer", "BigBirdTokenizer"),
+    *("DebertaV2Tokenizer", "T5Tokenizer", "MBartTokenizer"),
 )
 _MAX_LENGTH = 512  # positions of the BERT family, pieces
 _GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}  # transformers takes the tokenizer.json as it is
@@ -85,6 +87,10 @@ def _copy(source: Path, folder: Path) -> None:
         raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(_TOKENIZER_FILES)}.")
     config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
     model_config = _read_json(source / "config.json") if (source / "config.json").is_file() else {}
+    if "auto_map" in config:
+        log.warning(
+            "%s asks for code of its own (auto_map), which is never run: transformers' own classes read it.", source
+        )
     if not (config.get("tokenizer_class") or model_config.get("tokenizer_class") or model_config.get("model_type")):
         # Nothing says which class it is, so its main file is taken as if it had been given alone.
         if "tokenizer.json" in names:
@@ -129,23 +135,25 @@ def _convert_sentencepiece(
         _write_config(folder, _SENTENCEPIECE_NAMES, {**config, "tokenizer_class": name})
     file = source / models[0]
     model = sentencepiece_model.read(file.read_bytes(), file)
-    if not sentencepiece_model.is_unigram(model):
-        tokenizer = sentencepiece_model.to_hugging_face(model)
-    else:
-        named = {key: _piece_of(value) for key, value in config.items() if key.endswith("_token") and value}
-        vocab: Any = [(piece.text, piece.score) for piece in model.pieces]
-        converter: Any = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
-        if hasattr(converter, "convert_from_spm"):
-            vocab = converter.convert_from_spm(vocab=vocab, **named)["vocab"]
-        unknown = sentencepiece_model.special_pieces(model)["unk"]
-        unknown = named.get("unk_token", unknown)
-        texts = [text for text, _ in vocab]
-        tokenizer = Tokenizer(Unigram(vocab, unk_id=texts.index(unknown) if unknown in texts else 0))
-        if charsmap := model.normalizer["precompiled_charsmap"]:
-            tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap)])
-        for text, special in sentencepiece_model.added_pieces(model):
-            if text in texts:
-                tokenizer.add_tokens([AddedToken(text, special=special, normalized=False)])
+    if name.removesuffix("Fast") not in _SENTENCEPIECE_CLASSES or not sentencepiece_model.is_unigram(model):
+        raise InputError(
+            f"{source} must hold a tokenizer.json, but has only {file.name}, which is read here for "
+            f"{', '.join(_SENTENCEPIECE_CLASSES)} with a Unigram model, and not for {name}. Make the file once: pip "
+            "install protobuf, then AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python."
+        )
+    named = {key: _piece_of(value) for key, value in config.items() if key.endswith("_token") and value}
+    vocab: Any = [(piece.text, piece.score) for piece in model.pieces]
+    converter: Any = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
+    if hasattr(converter, "convert_from_spm"):
+        vocab = converter.convert_from_spm(vocab=vocab, **named)["vocab"]
+    texts = [text for text, _ in vocab]
+    unknown = named.get("unk_token", sentencepiece_model.special_pieces(model)["unk"])
+    tokenizer = Tokenizer(Unigram(vocab, unk_id=texts.index(unknown) if unknown in texts else 0))
+    if charsmap := model.normalizer["precompiled_charsmap"]:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap)])
+    for text, special in sentencepiece_model.added_pieces(model):
+        if text in texts:
+            tokenizer.add_tokens([AddedToken(text, special=special, normalized=False)])
     # The class of the folder builds the rest around the vocabulary, and what it has built is kept.
     tokenizer.save(str(folder / "tokenizer.json"))
     open_auto_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
@@ -360,12 +368,7 @@ def _write_json(file: Path, content: Mapping[str, object]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object.")
+    content: dict[str, Any] = read_json(path, dict)
     return content
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Work:
         wanted = json.loads(json.dumps(fingerprint))
         file = folder / FINGERPRINT
         if file.is_file():
-            there = json.loads(file.read_text(encoding="utf-8"))
+            there = read_json(file, dict)
             other = _differences(there, wanted)
             if other:
                 raise InputError(

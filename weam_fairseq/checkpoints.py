@@ -153,6 +153,28 @@ def mend_last(folder: Path, otherwise: str) -> str | None:
     return f"{kept}; the run goes on from {newest.name} ({updates:,} updates)."
 
 
+def adopt_newest(folder: Path) -> str | None:
+    """Makes the newest intact checkpoint of a folder its checkpoint_last.pt, where there is none.
+
+    That is how a disk leaves a folder that was full after the checkpoint and before its copy.
+
+    Returns:
+        What was done, in a sentence; None where there is a checkpoint_last.pt, or nothing to make it from.
+
+    Raises:
+        Unreadable: as `mend_last`.
+    """
+    last = folder / LAST
+    if last.is_file():
+        return None
+    newest, _ = _newest_intact(folder)
+    if newest is None:
+        return None
+    updates = glance(newest).updates
+    copy_whole(str(newest), str(last))
+    return f"{last} is missing, so the run goes on from {newest.name} beside it ({updates:,} updates)."
+
+
 def find_damage(path: Path) -> str | None:
     """Why a checkpoint is not intact; None where it is, or where its format does not tell.
 

@@ -4,18 +4,39 @@ Format: preprocess/README.md. Ids in the binaries are fairseq's (0 <s>, 1 <pad>,
 dict.XX.txt); each symbol is a tokenizer id in decimal, so the dictionary is a recorded permutation.
 """
 
-import json
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .common.documents import check_name, read_json, read_text, shown, value_at
 from .common.errors import InputError
 from .common.special_pieces import first_ids
 
 FORMAT = "weam-data-bin/1"
+AGAIN = " Run weam-preprocess again."
 SOURCE, TARGET = "A", "B"
+SPECIAL = ("cls", "pad", "sep", "mask")  # and unk, which byte-level tokenizers lack
+MOST_SEGMENTS = 16  # segment ids that a tokenizer may write; BERT has 2
+# What a tokenizer's folder may hold: checkpoints and Hugging Face folders carry these names and no others.
+TOKENIZER_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+MOST_TOKENIZER_BYTES = 1 << 28
+_DICTIONARY_LINE = re.compile("[0-9]{1,10} [0-9]{1,10}")
 
 
 @dataclass(frozen=True)
@@ -85,15 +106,116 @@ def read_manifest(data_bin: Path) -> dict[str, Any]:
             f"{data_bin} must hold manifest.json, but it does not: it was not made by weam-preprocess, or its making "
             "was interrupted. Run weam-preprocess again."
         )
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} must be JSON, but line {error.lineno} is not. Run weam-preprocess again.") from error
+    manifest: dict[str, Any] = read_json(path, dict, hint=AGAIN)
     if manifest.get("format") != FORMAT:
-        raise InputError(
-            f"{path} must say format {FORMAT!r}, but says {manifest.get('format')!r}. Run weam-preprocess again."
-        )
+        raise InputError(f"{path} must say format {FORMAT!r}, but says {shown(manifest.get('format'))}.{AGAIN}")
+    _check_manifest(manifest, path)
     return manifest
+
+
+def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
+    """Raises InputError where a field is missing or cannot be what weam-preprocess writes."""
+    for name in value_at(manifest, "pairs", dict, path, AGAIN):
+        check_pair(name, path)
+    value_at(manifest, "aligner", dict, path, AGAIN)
+    if "dictionary" in manifest:
+        value_at(manifest, "dictionary.sha256", str, path, AGAIN)
+    if "sha256" in value_at(manifest, "tokenizer", dict, path, AGAIN):
+        value_at(manifest, "tokenizer.sha256", dict, path, AGAIN)
+    check_name(value_at(manifest, "tokenizer.folder", str, path, AGAIN), path)
+    size = value_at(manifest, "tokenizer.vocab_size", int, path, AGAIN)
+    for digest in ("pieces_sha256", "behaviour_sha256"):
+        if not re.fullmatch("[0-9a-f]{64}", value_at(manifest, f"tokenizer.{digest}", str, path, AGAIN)):
+            raise InputError(f"{path} must have 64 hexadecimal digits as `tokenizer.{digest}`, but has others.{AGAIN}")
+    ids = [value_at(manifest, f"tokenizer.special_ids.{name}", int, path, AGAIN) for name in SPECIAL]
+    if "unk" in manifest["tokenizer"]["special_ids"]:
+        ids.append(value_at(manifest, "tokenizer.special_ids.unk", int, path, AGAIN))
+    ids += value_at(manifest, "tokenizer.all_special_ids", list, path, AGAIN)
+    for name, sentences in (("pair", [SOURCE, TARGET]), ("single", [SOURCE])):
+        written = value_at(manifest, f"tokenizer.template.{name}.ids", list, path, AGAIN)
+        segments = value_at(manifest, f"tokenizer.template.{name}.segments", list, path, AGAIN)
+        of_text = [each for each in written if each in (SOURCE, TARGET)]
+        known = all(type(each) is int and 0 <= each < MOST_SEGMENTS for each in segments)
+        if of_text not in (sentences, sentences[::-1]) or len(segments) != len(written) or not known:
+            raise InputError(
+                f"{path} must have, as `tokenizer.template.{name}`, {' and '.join(sentences)} among special pieces, "
+                f"and a segment id below {MOST_SEGMENTS} for each, but has others.{AGAIN}"
+            )
+        ids += [each for each in written if each not in (SOURCE, TARGET)]
+    wrong = [each for each in ids if type(each) is not int or not 0 <= each < size]
+    if wrong:
+        raise InputError(
+            f"{path} must name special pieces by ids of its {size:,} pieces, but names one {shown(wrong[0])}.{AGAIN}"
+        )
+
+
+def check_pair(name: object, where: Path | str) -> str:
+    """The name of a language pair from a file, which becomes a part of file names and of a model card.
+
+    Raises:
+        InputError: no two codes of letters, digits and underscores with a hyphen between.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*-[A-Za-z][A-Za-z0-9_]*", name):
+        raise InputError(f"{where} must name language pairs as en-de, but names {shown(name)}.")
+    return check_name(name, where)
+
+
+def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, bytes]:
+    """The tokenizer's files, which go into every checkpoint: name -> content; files of other names are left out.
+
+    Raises:
+        InputError: the folder or a file leads out of the data-bin, is not there, too large, or not the recorded one.
+    """
+    path = data_bin / "manifest.json"
+    folder = data_bin / check_name(manifest["tokenizer"]["folder"], path)
+    recorded = manifest["tokenizer"].get("sha256", {})
+    if not folder.is_dir():
+        raise InputError(f"{data_bin} must hold its tokenizer's folder {folder.name}, but does not.{AGAIN}")
+    files: dict[str, bytes] = {}
+    for name in TOKENIZER_FILES:
+        file = folder / name
+        if not file.exists() and name not in recorded:
+            continue
+        if not file.resolve().is_relative_to(data_bin.resolve()):
+            raise InputError(
+                f"{file} must lie in its data-bin, since checkpoints carry it, but leads to {file.resolve()}. Put the "
+                "file itself in its place."
+            )
+        if not file.is_file() or file.stat().st_size > MOST_TOKENIZER_BYTES:
+            raise InputError(f"{file} must be a file of at most {MOST_TOKENIZER_BYTES:,} bytes, but is none.{AGAIN}")
+        files[name] = file.read_bytes()
+        _check_digest(file, files[name], recorded.get(name))
+    if not files:
+        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(TOKENIZER_FILES)}.{AGAIN}")
+    return files
+
+
+def read_dictionary(data_bin: Path, language: str, manifest: dict[str, Any]) -> list[str]:
+    """The symbols of dict.XX.txt: fairseq's dictionary without its first four, in order.
+
+    Raises:
+        InputError: it is not there, not the one that the manifest records, or not written by weam-preprocess.
+    """
+    path = data_bin / f"dict.{language}.txt"
+    if not path.is_file():
+        raise InputError(f"{path} must be there, but is not.{AGAIN}")
+    text = read_text(path, hint=AGAIN)
+    _check_digest(path, text.encode(), manifest.get("dictionary", {}).get("sha256"))
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not _DICTIONARY_LINE.fullmatch(line):
+            raise InputError(f"{path}:{number} must be a tokenizer id and a count, but is {shown(line)}.{AGAIN}")
+    return [line.split(" ")[0] for line in lines]
+
+
+def _check_digest(file: Path, content: bytes, recorded: object) -> None:
+    if recorded is None:  # made by hand: weam-preprocess records all of them
+        return
+    if hashlib.sha256(content).hexdigest() != recorded:
+        raise InputError(
+            f"{file} must be the file that manifest.json records by its SHA-256, but was changed since: pieces would "
+            f"be taken for others.{AGAIN}"
+        )
 
 
 def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
@@ -107,7 +229,7 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
         InputError: the dictionary is not a permutation of the tokenizer's ids.
     """
     ids = manifest["tokenizer"]["special_ids"]
-    if not all(symbol.isdecimal() for symbol in symbols):
+    if not all(re.fullmatch("[0-9]{1,10}", symbol) for symbol in symbols):
         raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal: it was made elsewhere.")
     size = int(manifest["tokenizer"]["vocab_size"])
     order = [*first_ids(ids, range(size)), *map(int, symbols)]

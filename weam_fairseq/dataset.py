@@ -92,9 +92,8 @@ class WordExchangeDataset(FairseqDataset):
         for number in np.unique(which).tolist():
             places = np.flatnonzero(which == number)
             inside = index[places] - (int(self._ends[number - 1]) if number else 0)
-            for place, pair in zip(
-                places.tolist(), read_pairs(self.splits[number], number, inside, virtual[places]), strict=True
-            ):
+            pairs = read_pairs(self.splits[number], number, inside, virtual[places], len(self.vocabulary))
+            for place, pair in zip(places.tolist(), pairs, strict=True):
                 found[place] = pair
         return [pair for pair in found if pair is not None]
 

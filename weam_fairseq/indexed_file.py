@@ -25,7 +25,7 @@ class IndexedFile:
         InputError: the two files are not what fairseq writes, or do not belong together.
     """
 
-    def __init__(self, prefix: Path) -> None:
+    def __init__(self, prefix: Path, *, check: bool = True) -> None:
         self._prefix = prefix
         index = Path(f"{prefix}.idx")
         with index.open("rb") as stream:
@@ -41,10 +41,27 @@ class IndexedFile:
         self._begins = np.frombuffer(stored, np.int64, count, _HEAD.size + 4 * count)
         dtype = np.dtype(_DTYPES[code])
         data = Path(f"{prefix}.bin")
-        elements = data.stat().st_size // dtype.itemsize
-        if count and int(self._begins[-1]) // dtype.itemsize + int(self.sizes[-1]) > elements:
-            raise InputError(f"{data} must hold all items of {index.name}, but is shorter. Run weam-preprocess again.")
+        elements, left_over = divmod(data.stat().st_size, dtype.itemsize)
+        if check:
+            self._check(index, data, elements * dtype.itemsize + left_over, dtype.itemsize)
         self._data = np.frombuffer(np.memmap(data, mode="r"), dtype, elements)
+
+    def _check(self, index: Path, data: Path, found: int, itemsize: int) -> None:
+        """Raises InputError where the sizes and places of the items are not those of a file of `found` bytes."""
+        sizes = self.sizes.astype(np.int64)
+        ends = np.cumsum(sizes)
+        total = int(ends[-1]) if len(ends) else 0
+        if len(sizes) and (int(sizes.min()) < 0 or not np.array_equal(self._begins, (ends - sizes) * itemsize)):
+            raise InputError(
+                f"{index} must list items that lie end to end, as weam-preprocess writes them, but lists others. "
+                "Run weam-preprocess again."
+            )
+        # Where no item holds anything, weam-preprocess writes eight bytes: an empty file cannot be mapped.
+        if found != total * itemsize and (total or found != 8):
+            raise InputError(
+                f"{data} must hold the {total * itemsize:,} bytes that {index.name} claims, but has {found:,}. "
+                "Run weam-preprocess again."
+            )
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -57,9 +74,9 @@ class IndexedFile:
         places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(begins - ends + sizes, sizes)
         return Ragged(self._data[places].astype(np.int64), sizes)
 
-    # Worker processes open the files anew: a map of a file cannot be sent.
+    # Worker processes open the files anew, which the trainer has checked: a map of a file cannot be sent.
     def __getstate__(self) -> Path:
         return self._prefix
 
     def __setstate__(self, prefix: Path) -> None:
-        self.__init__(prefix)  # type: ignore[misc]
+        self.__init__(prefix, check=False)  # type: ignore[misc]

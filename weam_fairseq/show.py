@@ -172,7 +172,7 @@ def _piece_names(tokenizer: Path, tokenizer_ids: np.ndarray) -> list[str]:
     """The text of each piece, in the order of fairseq's ids."""
     from transformers import AutoTokenizer
 
-    opened: Any = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+    opened: Any = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True, trust_remote_code=False)
     names: list[str] = opened.convert_ids_to_tokens(tokenizer_ids.tolist())
     return names
 

@@ -11,6 +11,7 @@ from .common.errors import InputError
 from .indexed_file import IndexedFile
 from .layout import Ragged
 
+MOST_WORDS = 1 << 20  # of a sentence
 CERTAIN = 10_000  # a link probability of 1, as data-bins write it
 
 
@@ -57,7 +58,7 @@ def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) ->
         weighted: open the link probabilities too.
 
     Raises:
-        InputError: a part is missing or empty, or the parts do not have the same number of items.
+        InputError: a part is missing or empty, or the parts do not belong together.
     """
     source, target = pair.split("-")
     if split == "valid" and not _exists(data_bin / f"{split}.{pair}.{source}"):
@@ -79,6 +80,17 @@ def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) ->
     if len(set(counts.values())) != 1:
         found = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(f"All parts of {pair} in {data_bin} must have the same number of items, but: {found}.")
+    for text, words in (("source", "source_words"), ("target", "target_words")):
+        if not np.array_equal(parts[text].sizes, parts[words].sizes):
+            raise InputError(
+                f"{names[words]} in {data_bin} must hold one word number for each piece of {names[text]}, but holds "
+                "more or fewer for some pairs. Run weam-preprocess again."
+            )
+    if (parts["links"].sizes % 2).any():
+        raise InputError(
+            f"{names['links']} in {data_bin} must hold two piece numbers for each link, but holds an odd number for "
+            "some pairs. Run weam-preprocess again."
+        )
     if weighted and not np.array_equal(2 * parts["probabilities"].sizes, parts["links"].sizes):
         raise InputError(
             f"{names['probabilities']} in {data_bin} must hold one probability for each link of {names['links']}, but "
@@ -113,12 +125,22 @@ def _items(ragged: Ragged) -> Iterator[np.ndarray]:
 
 def _check_links(name: str, inside: np.ndarray, source: Ragged, target: Ragged, links: Ragged) -> None:
     owner = links.owner()
-    outside = np.flatnonzero((links.flat[:, 0] >= source.sizes[owner]) | (links.flat[:, 1] >= target.sizes[owner]))
+    beyond = (links.flat[:, 0] >= source.sizes[owner]) | (links.flat[:, 1] >= target.sizes[owner])
+    outside = np.flatnonzero(beyond | (links.flat < 0).any(axis=1))
     if len(outside):
         pair = owner[outside[0]]
         raise InputError(
             f"Every link must lie inside its sentences, but a link of {name} pair {inside[pair]} points outside "
             f"({source.sizes[pair]} and {target.sizes[pair]} pieces). Run weam-preprocess again."
+        )
+
+
+def _check_numbers(what: str, name: str, inside: np.ndarray, numbers: Ragged, size: int) -> None:
+    wrong = np.flatnonzero((numbers.flat < 0) | (numbers.flat >= size))
+    if len(wrong):
+        raise InputError(
+            f"Every {what} must lie in 0..{size - 1:,}, but one of {name} pair "
+            f"{inside[numbers.owner()[wrong[0]]]} is {numbers.flat[wrong[0]]:,}. Run weam-preprocess again."
         )
 
 
@@ -131,11 +153,14 @@ def _check_weights(name: str, inside: np.ndarray, weights: Ragged) -> None:
         )
 
 
-def read_pairs(split: Split, number: int, inside: np.ndarray, virtual: np.ndarray) -> Iterator[Pair]:
+def read_pairs(
+    split: Split, number: int, inside: np.ndarray, virtual: np.ndarray, vocabulary_size: int
+) -> Iterator[Pair]:
     """The pairs at the places `inside` of a split, the `number`-th of the data set, with their virtual indices.
 
     Raises:
-        InputError: a link points outside its sentences, or a probability cannot be one.
+        InputError: a piece is not in the dictionary, a link points outside its sentences, or a probability cannot be
+            one.
     """
     parts = (split.source, split.target, split.links, split.source_words, split.target_words)
     source, target, flat_links, source_words, target_words = (part.take(inside) for part in parts)
@@ -143,6 +168,9 @@ def read_pairs(split: Split, number: int, inside: np.ndarray, virtual: np.ndarra
     weights = Ragged(np.ones(len(links.flat), dtype=np.int64), links.sizes)
     if split.probabilities is not None:
         weights = split.probabilities.take(inside)
+    for pieces, words in ((source, source_words), (target, target_words)):
+        _check_numbers("piece", split.name, inside, pieces, vocabulary_size)
+        _check_numbers("word number", split.name, inside, words, MOST_WORDS)
     _check_links(split.name, inside, source, target, links)
     _check_weights(split.name, inside, weights)
     columns = (source, target, links, source_words, target_words, weights)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import distributed
 from .architectures import ARCHITECTURES
 from .common.arguments import is_given, suggest, take, value_of
+from .common.documents import shown
 from .common.errors import InputError
 from .config import read_config
 from .distributed import Place
@@ -24,6 +26,18 @@ NOT_COMPARED = (
     *("keep_", "plasma_path", "no_seed", "distributed_backend", "distributed_init", "distributed_rank"),
     *("distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
 )
+_BETAS, _WHOLE = "two numbers from 0 to below 1, as 0.9,0.98", "whole numbers, as 1,2"
+# What fairseq runs `eval` on (optim/*.py, distributed/utils.py), and what must be there.
+EVALUATED = {
+    **dict.fromkeys(("adam_betas", "adamax_betas", "lamb_betas"), _BETAS),
+    "adafactor_eps": "two numbers, as 1e-30,1e-3",
+    "pipeline_balance": _WHOLE,
+    "pipeline_devices": _WHOLE,
+    "pipeline_encoder_balance": _WHOLE,
+    "pipeline_encoder_devices": _WHOLE,
+    "pipeline_decoder_balance": _WHOLE,
+    "pipeline_decoder_devices": _WHOLE,
+}
 # What --restore-file brings along, and what is left out with it.
 RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
 
@@ -72,18 +86,27 @@ def complete(arguments: list[str]) -> list[str]:
     """The config file's options, then the given ones, then our defaults.
 
     Raises:
-        InputError: the config file is not there or is not a mapping.
+        InputError: the config file is not there or is not a mapping; another --user-dir, --task or --criterion.
     """
+    ours = os.path.dirname(os.path.abspath(__file__))
+    arguments, folder = take(arguments, "--user-dir")
+    if folder is not None and os.path.realpath(folder) != os.path.realpath(ours):
+        raise InputError(
+            f"--user-dir must be left out, since {PROG} fills in its own code ({ours}), but is {folder}. To run other "
+            "code, use fairseq-train."
+        )
     arguments, config = take(arguments, "--config")
     if config is not None:
         # The data-bin stays first: after an option that is unknown, argparse would take the option's value for it.
         first = 0 if not arguments or arguments[0].startswith("-") else 1
         arguments = [*arguments[:first], *read_config(Path(config), arguments), *arguments[first:]]
     for option, value in DEFAULTS.items():
-        if value_of(arguments, option) is None:
-            arguments += [option, value]
+        arguments, given = take(arguments, option)
+        if given not in (None, value):  # others of fairseq's run texts of the command line or of a config as code
+            raise InputError(f"{option} must be {value} or left out, but is {given}. For others use fairseq-train.")
+        arguments = [*arguments, option, value]
     # Not resolved: fairseq compares it with the package's own path, which may go through a link.
-    arguments += ["--user-dir", os.path.dirname(os.path.abspath(__file__))]
+    arguments += ["--user-dir", ours]
     # Else rank 0 sends the others what it has read, in a form that torch refuses to load weights-only.
     return [*arguments, "--load-checkpoint-on-all-dp-ranks"]
 
@@ -119,6 +142,11 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
     if mended is not None:
         say(mended)
     last = folder / checkpoints.LAST
+    chosen = restore is not None and Path(restore).resolve().parent == folder.resolve()
+    if mended is None and not chosen and not is_given(arguments, "--no-last-checkpoints"):
+        adopted = checkpoints.adopt_newest(folder)
+        if adopted is not None:
+            say(adopted)
     if last.is_file():
         if restore is None or os.path.realpath(restore) == os.path.realpath(last):
             return arguments, last
@@ -162,6 +190,11 @@ def shape_of(model: Namespace, given: list[str]) -> list[str]:
 
     parser = argparse.ArgumentParser(add_help=False)
     WeamModel.add_args(parser)
+    if model.arch not in ARCHITECTURES:
+        raise InputError(
+            f"The checkpoint must hold a model of {', '.join(ARCHITECTURES)}, but holds one of {shown(model.arch)}. "
+            "Start from a checkpoint of weam-train or weam-from-hf."
+        )
     words = ["--arch", str(model.arch)]
     for action in parser._actions:
         option, value = action.option_strings[0], getattr(model, action.dest, None)
@@ -170,7 +203,8 @@ def shape_of(model: Namespace, given: list[str]) -> list[str]:
         if action.nargs == 0:
             words += [option] if value else []
         else:
-            words += [option, str(value)]
+            # A value of a checkpoint from elsewhere must not become an option.
+            words += [option, str(value)] if str(value)[:1] != "-" else [f"{option}={value}"]
     return words
 
 
@@ -202,6 +236,9 @@ def parse(arguments: list[str], place: Place | None) -> Namespace:
         args: Namespace = options.parse_args_and_arch(parser, input_args=arguments)
     except SyntaxError as wrong:  # of a list of numbers, which fairseq reads as Python does
         raise InputError(f"Every value must be of its option's kind, but one is {str(wrong.text).strip()}.") from wrong
+    except (RecursionError, MemoryError):  # likewise
+        raise InputError("Every value must be of its option's kind, but one has too many brackets or signs.") from None
+    _write_numbers_plainly(args)
     check_numbers(args)
     if args.write_checkpoints_asynchronously:
         raise InputError(
@@ -209,6 +246,31 @@ def parse(arguments: list[str], place: Place | None) -> Namespace:
             "be written."
         )
     return args
+
+
+def _write_numbers_plainly(args: Namespace) -> None:
+    """Replaces texts that fairseq would run as code by the numbers that they hold, wherever they come from.
+
+    Raises:
+        InputError: such a text holds anything but numbers.
+    """
+    for name, must in EVALUATED.items():
+        written = getattr(args, name, None)
+        if not isinstance(written, str):
+            continue
+        inside = written.strip()
+        if inside[:1] + inside[-1:] in ("()", "[]"):
+            inside = inside[1:-1]
+        parts = [part.strip() for part in inside.split(",")]
+        found = [float(part) for part in parts if _is_number(part) and (must != _WHOLE or part.isdecimal())]
+        wrong = len(found) < len(parts) or (must != _WHOLE and len(parts) != 2)
+        if wrong or (must == _BETAS and not all(0 <= number < 1 for number in found)):
+            raise InputError(f"--{name.replace('_', '-')} must be {must}, but is {shown(written)}.")
+        setattr(args, name, repr([int(number) for number in found] if must == _WHOLE else found))
+
+
+def _is_number(text: str) -> bool:
+    return len(text) < 20 and re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) is not None
 
 
 def follow_checkpoint(start: Start, args: Namespace) -> Start:

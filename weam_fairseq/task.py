@@ -12,7 +12,7 @@ from fairseq.utils import split_paths
 from omegaconf import II, MISSING
 
 from .common.errors import InputError
-from .databin import Vocabulary, read_manifest, read_vocabulary
+from .databin import Vocabulary, read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
 from .dataset import WordExchangeDataset
 from .limits import check_number
 from .policy import OBJECTIVES, Policy, check_probabilities
@@ -128,6 +128,7 @@ class WeamTask(FairseqTask):
         self.data_bin, self.manifest, self.dictionary = shards[0]
         symbols = self.dictionary.symbols[self.dictionary.nspecial :]
         self.vocabulary: Vocabulary = read_vocabulary(self.manifest, symbols)
+        self.tokenizer_files = read_tokenizer_files(self.data_bin, self.manifest)
         self.pairs = _pairs(cfg.pairs, self.manifest, self.data_bin)
         self.policy = policy_of(cfg, str(cfg.objective))
         check_probabilities(self.manifest, self.data_bin, self.policy.links)
@@ -262,11 +263,10 @@ class WeamTask(FairseqTask):
 
     def state_dict(self) -> dict[str, Any]:
         """What conversion needs besides the weights, carried by every checkpoint: tokenizer files, method."""
-        folder = self.data_bin / self.manifest["tokenizer"]["folder"]
         return {
             "weam": {
                 "special_ids": dict(self.manifest["tokenizer"]["special_ids"]),
-                "tokenizer_files": {path.name: path.read_bytes() for path in sorted(folder.iterdir())},
+                "tokenizer_files": self.tokenizer_files,
                 "pairs": self.pairs,
                 "method": self.policy.plain(),
                 "aligner": dict(self.manifest["aligner"]),
@@ -277,7 +277,9 @@ class WeamTask(FairseqTask):
 def _open_data_bin(folder: Path) -> DataBin:
     manifest = read_manifest(folder)
     languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
-    dictionaries = {language: _load_dictionary(folder / f"dict.{language}.txt") for language in languages}
+    if not languages:
+        raise InputError(f"{folder} must hold a language pair, but its manifest names none. Run weam-preprocess again.")
+    dictionaries = {language: _dictionary(read_dictionary(folder, language, manifest)) for language in languages}
     first = dictionaries[languages[0]]
     for language, dictionary in dictionaries.items():
         if dictionary != first:
@@ -343,7 +345,8 @@ def _pairs(wanted: str | None, manifest: dict[str, Any], data_bin: Path) -> list
     return pairs
 
 
-def _load_dictionary(path: Path) -> Dictionary:
-    if not path.is_file():
-        raise InputError(f"{path} must be there, but is not. Run weam-preprocess again.")
-    return Dictionary.load(str(path))
+def _dictionary(symbols: list[str]) -> Dictionary:
+    dictionary = Dictionary()
+    for symbol in symbols:
+        dictionary.add_symbol(symbol)
+    return dictionary

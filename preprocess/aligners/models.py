@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_folder
 
@@ -22,6 +23,7 @@ from .base import count_lines
 
 FILE = "aligner.json"
 FORMAT = "weam-aligner/1"
+AGAIN = " Train the aligner again."
 
 
 class Card(NamedTuple):
@@ -81,17 +83,19 @@ def read_card(model: Path, pair: str | None = None) -> Card:
     file = model / FILE
     if not file.is_file():
         raise InputError(f"{model} holds no {FILE}, so it is no aligner model. Name a folder that was trained here.")
-    data = file.read_bytes()
-    try:
-        content = json.loads(data)
-        form = content["format"]
-        sha256 = hashlib.sha256(data).hexdigest()
-        card = Card(model, content["name"], content["version"], content.get("pair"), content["details"], sha256)
-        sizes = {name: told["bytes"] for name, told in content["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is not what a training writes ({error!r}). Train the aligner again.") from None
-    if form != FORMAT:
-        raise InputError(f"{file} has the format {form!r}, but this version reads {FORMAT!r}. Train the aligner again.")
+    content = read_json(file, dict, hint=AGAIN)
+    if content.get("format") != FORMAT:
+        raise InputError(
+            f"{file} has the format {shown(content.get('format'))}, but this version reads {FORMAT!r}.{AGAIN}"
+        )
+    name, version = (value_at(content, key, str, file, AGAIN) for key in ("name", "version"))
+    trained_pair = content.get("pair")
+    if trained_pair is not None:
+        value_at(content, "pair", str, file, AGAIN)
+    details = value_at(content, "details", dict, file, AGAIN)
+    card = Card(model, name, version, trained_pair, details, _sha256(file))
+    files = value_at(content, "files", dict, file, AGAIN)
+    sizes = {check_name(name, file): value_at(files[name], "bytes", int, file, AGAIN) for name in files}
     for name, size in sizes.items():
         if not (model / name).is_file() or (model / name).stat().st_size != size:
             raise InputError(f"{model / name} must have {size:,} bytes, but is cut or gone. Train the aligner again.")

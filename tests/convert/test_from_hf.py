@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,18 @@ def test_a_head_that_differs_from_the_embeddings_is_kept_and_told(tmp_path: Path
     assert same(read_weights(there).tensors, read_weights(tmp_path / "back").tensors)
 
 
+def test_what_the_import_accepts_the_export_accepts(tmp_path: Path) -> None:
+    """An encoder that was fine-tuned, and one with a tensor that no class of transformers knows."""
+    fine_tuned = folders.mbert(tmp_path / "fine-tuned", "BertForSequenceClassification")
+    more = folders.mbert(tmp_path / "more")
+    folders.as_bin(more, lambda tensors: tensors | {"projection.weight": torch.ones(4, 16)})
+    for there, name, new_head in ((fine_tuned, "classifier.weight", True), (more, "projection.weight", False)):
+        from_hf.convert(there, tmp_path / f"{name}.pt", new_head=new_head)
+        to_hf.convert(tmp_path / f"{name}.pt", tmp_path / name)
+        kept = read_weights(tmp_path / name).tensors[name]
+        assert torch.equal(kept, read_weights(there).tensors[name])
+
+
 class Malicious:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -158,6 +171,17 @@ def _config(folder: Path, **changes: Any) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def _index(folder: Path, part: object) -> None:
+    index = folder / "model.safetensors.index.json"
+    written = json.loads(index.read_text())
+    written["weight_map"][next(iter(written["weight_map"]))] = part
+    index.write_text(json.dumps(written))
+
+
+def _header(file: Path, size: int) -> None:
+    file.write_bytes(size.to_bytes(8, "little") + file.read_bytes()[8:])
+
+
 @pytest.mark.parametrize(
     ("make", "spoil", "sentence"),
     [
@@ -173,6 +197,25 @@ def _config(folder: Path, **changes: Any) -> None:
         (folders.mbert, lambda f: _config(f, num_hidden_layers=3), "lacks bert.encoder.layer.2"),
         (folders.mbert, lambda f: _config(f, intermediate_size=64), "must have the shape .* config.json asks for"),
         (folders.mbert, lambda f: (f / "vocab.txt").unlink(), "must hold a tokenizer, but has none of"),
+        (folders.mbert, shutil.rmtree, "If it is a name on the hub, download it first"),
+        (folders.mbert, lambda f: (f / "config.json").write_text("[" * 10_000), "at most 100 levels deep"),
+        (folders.mbert, lambda f: (f / "config.json").write_text("[]"), "config.json must be an object, but is a list"),
+        (folders.mbert, lambda f: _config(f, vocab_size=10**12), "must describe a model with 1 to .* vocabulary"),
+        (folders.mbert, lambda f: _config(f, vocab_size=10**7), "must have the shape .* config.json asks for"),
+        (folders.mbert, lambda f: _config(f, num_hidden_layers=10**9), "must describe a model with 1 to 1,000 layers"),
+        (folders.mbert, lambda f: _config(f, hidden_size="x"), "Field 'hidden_size' expected int, got str"),
+        (folders.xlmr_in_parts, lambda f: _index(f, "../model.safetensors"), "must name files by plain names"),
+        (folders.xlmr_in_parts, lambda f: _index(f, "/model.safetensors"), "must name files by plain names"),
+        (folders.xlmr_in_parts, lambda f: _index(f, "model.bin"), "must name parts that end in .safetensors"),
+        (folders.xlmr_in_parts, lambda f: _index(f, 3), "must name files by plain names"),
+        (folders.mbert, lambda f: _header(f / "model.safetensors", 1 << 62), "must be a whole safetensors file"),
+        (
+            folders.mbert,
+            lambda f: (f / "tokenizer_config.json").write_text(
+                '{"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", "mine.Mine"]}}'
+            ),
+            "must hold a tokenizer that AutoTokenizer loads, but does not",
+        ),
     ],
 )
 def test_bad_folders_get_one_sentence(

@@ -1,12 +1,14 @@
 """Export: our arithmetic equals transformers', the folder is complete, and a wrong table cannot pass."""
 
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from weam_fairseq.architectures import Size
@@ -14,6 +16,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import keys, to_hf
 from weam_fairseq.convert.compare import TOLERANCE
 from weam_fairseq.convert.families import BERT, Family
+from weam_fairseq.convert.published import Published
 from weam_fairseq.encoder import Encoder, EncoderConfig
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a", "##b"]
@@ -167,3 +170,71 @@ def test_a_config_that_came_with_the_tokenizer_does_not_replace_the_models(check
     torch.save(state, checkpoint)
     to_hf.convert(checkpoint, tmp_path / "hf")
     assert AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").config.hidden_size == 16
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escaped", "/escaped", "a/b", "..", "", ".bashrc", "x\0y", "x" * 300, "a\nb", "a\\b", 3]
+)
+@pytest.mark.parametrize("place", ["task", "published"])
+def test_a_carried_file_cannot_leave_the_folder(
+    name: object, place: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = torch.load(checkpoint)
+    if place == "task":
+        state["task_state"]["weam"]["tokenizer_files"][name] = b"x"
+    else:
+        about = {"folder": "x", "weights": {}, "new_head": False}
+        found = Published(about, [], {name: b"x"}, {})  # type: ignore[dict-item]
+        monkeypatch.setattr(to_hf.published, "unpack", lambda packed: found)
+    torch.save(state, checkpoint)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"checkpoint_last\.pt must name files"):
+        to_hf.convert(checkpoint, tmp_path / "a" / "hf")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_carried_files_that_are_no_tokenizers_are_left_out_and_named(checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint)
+    state["task_state"]["weam"]["tokenizer_files"] |= {"id_rsa": b"x", "modeling_x.py": b"x"}
+    torch.save(state, checkpoint)
+    done = to_hf.convert(checkpoint, tmp_path / "hf")
+    assert done.notes == ["files that are no tokenizer's are left out: id_rsa, modeling_x.py"]
+    assert not {"id_rsa", "modeling_x.py"} & {path.name for path in (tmp_path / "hf").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s["task_state"]["weam"].update(pairs=["en-de\nlicense: mit"]), "must name language pairs as en-de"),
+        (lambda s: s["task_state"]["weam"].update(pairs=["en:-de"]), "must name language pairs as en-de"),
+        (lambda s: s["task_state"]["weam"].update(pairs=[3]), "must name language pairs as en-de"),
+        (lambda s: s["task_state"]["weam"].pop("special_ids"), "must hold what weam-train writes"),
+        (lambda s: s["task_state"]["weam"].update(tokenizer_files=[]), "must hold what weam-train writes"),
+        (lambda s: s["task_state"]["weam"].update(tokenizer_files={"vocab.txt": "x"}), "must carry files as bytes"),
+        (lambda s: s["model"].pop("encoder.head.bias"), "must hold the weights that its options describe"),
+        (lambda s: setattr(s["cfg"]["model"], "layers", 10**9), "must describe a model with 1 to 1,000 layers"),
+        (lambda s: setattr(s["cfg"]["model"], "width", 10**12), "must describe a model with 1 to .* width"),
+        (lambda s: setattr(s["cfg"]["model"], "positions", 10**6), "must hold the weights that its options describe"),
+        (lambda s: setattr(s["cfg"]["model"], "layers", "2"), "must describe a model with 1 to 1,000 layers"),
+    ],
+)
+def test_a_checkpoint_from_elsewhere_is_checked(
+    change: Callable[[dict[str, Any]], object], sentence: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    state = torch.load(checkpoint)
+    change(state)
+    torch.save(state, checkpoint)
+    with pytest.raises(InputError, match=sentence):
+        to_hf.convert(checkpoint, tmp_path / "hf")
+    assert not list(tmp_path.glob("hf*"))
+
+
+def test_nothing_of_a_checkpoint_writes_into_the_model_card(checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint)
+    state["task_state"]["weam"] |= {"pairs": ["en-no"], "aligner": {"name": "x`\n# Heading"}, "method": "a`b\nc"}
+    torch.save(state, checkpoint)
+    to_hf.convert(checkpoint, tmp_path / "hf")
+    _, header, text = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    assert yaml.safe_load(header)["language"] == ["en", "no"]
+    assert "# Heading" not in text.splitlines()
+    assert "Method: `a'b c`" in text

@@ -437,6 +437,25 @@ def test_a_diverged_training_is_an_error(
     )
 
 
+def test_the_decoding_of_answers_is_in_signature_hash_and_file_names(folder_path: Path, tmp_path: Path) -> None:
+    data, out = write_benchmark("xquad", tmp_path / "data"), tmp_path / "scores.jsonl"
+    official = _scores("xquad", folder_path, data, out, "--name", "official")
+    every = _scores("xquad", folder_path, data, out, "--name", "pipeline", "--answer-decoding", "pipeline")
+    assert all("|decoding:official|" in score.signature for score in official)
+    pipeline = [score for score in every if score.model == "pipeline"]
+    assert all("|decoding:pipeline|" in score.signature for score in pipeline)
+    one, other = official[0].detail, pipeline[0].detail
+    assert one["predictions"].endswith("seed1.json")
+    assert other["predictions"].endswith("seed1.pipeline.json")
+    assert one["fine_tuned"] != other["fine_tuned"]  # its epoch is chosen by the answers to dev
+    last = _scores("xquad", folder_path, data, out, "--name", "last", "--select", "last")[-1]
+    again = _scores(
+        "xquad", folder_path, data, out, "--name", "again", "--select", "last", "--answer-decoding", "pipeline"
+    )[-1]
+    assert last.detail["fine_tuned"] == again.detail["fine_tuned"]
+    assert last.detail["items"] != again.detail["items"]
+
+
 def test_predictions_go_where_they_are_told(folder_path: Path, tmp_path: Path) -> None:
     data = write_benchmark("udpos", tmp_path / "data")
     (first, _) = _scores("udpos", folder_path, data, tmp_path / "s.jsonl", "--predictions", str(tmp_path / "p"))

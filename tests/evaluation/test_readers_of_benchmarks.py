@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.data_files import find_files
 from weam_fairseq.evaluation.fine_tuning.choice_files import read_choices
 from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, SentencePair, TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.pair_files import read_nli, read_paws
 from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
 from weam_fairseq.evaluation.fine_tuning.tag_files import PANX_TAGS, read_panx, read_udpos
 from weam_fairseq.evaluation.labels import NLI
+from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.prediction_files import (
     read_answer_predictions,
     read_answers,
@@ -27,6 +29,7 @@ from weam_fairseq.evaluation.prediction_files import (
     read_tagged,
 )
 from weam_fairseq.evaluation.readers import read_gold, read_pairs, read_predicted_links
+from weam_fairseq.evaluation.tasks import TASKS
 
 XNLI_HEADER = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tpairID\n"
 
@@ -377,3 +380,15 @@ def test_files_that_hold_no_text(tmp_path: Path, read: Callable[..., Any], conte
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(InputError, match=f"f must hold UTF-8 text, but holds {found}"):
         read(tmp_path / "f")
+
+
+def test_files_of_any_folder_beside_the_data_folder_are_no_data(tmp_path: Path) -> None:
+    """UDPOS's treebanks are sought in any folder below the data folder, and not in its neighbours."""
+    (tmp_path / "neighbour").mkdir()
+    _file(tmp_path / "neighbour", "fr_x-ud-test.conllu", "")
+    task = next(task for task in TASKS if task.name == "udpos")
+    (tmp_path / "data" / "UD_French").mkdir(parents=True)
+    setting = Setting(data=tmp_path / "data", languages=("fr",), split="test")
+    assert find_files(setting, "udpos", task.files[0], "fr") == []
+    inside = _file(tmp_path / "data" / "UD_French", "fr_y-ud-test.conllu", "")
+    assert find_files(setting, "udpos", task.files[0], "fr") == [inside]

@@ -1,6 +1,7 @@
 """--config: a YAML file as options, and every file of scripts/configs in the real parser."""
 
 import ast
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -153,3 +154,56 @@ def test_every_option_of_model_and_criterion_reaches_them(
     norms = [module.eps for module in model.modules() if isinstance(module, torch.nn.LayerNorm)]
     assert norms == [0.25] * (1 + 2 + 2), "embeddings, one layer, two heads"
     assert (criterion.autocast, criterion.cp_weight) == (torch.bfloat16, 0.5)
+
+
+CODE = "__import__('pathlib').Path('ran').touch() or (0.9, 0.98)"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (f'optimizer: adam\nadam-betas: "{CODE}"', "--adam-betas must be two numbers from 0 to below 1, as 0.9,0.98"),
+        (f'optimizer: adam_bert\nadam_betas: "({CODE})"', "--adam-betas must be two numbers"),
+        (f'optimizer: adafactor\nadafactor-eps: "{CODE}"', "--adafactor-eps must be two numbers, as 1e-30,1e-3, but"),
+        (f'optimizer: adamax\nadamax-betas: "{CODE}"', "--adamax-betas must be two numbers"),
+        (f'pipeline-balance: "{CODE}"', "--pipeline-balance must be whole numbers, as 1,2, but"),
+        ("optimizer: adam\nadam-betas: 0.9", "--adam-betas must be two numbers"),
+        ("optimizer: adam\nadam-betas: 0.9,1.0", "--adam-betas must be two numbers"),
+        (f'criterion: ctc\nwer-args: "{CODE}"', "--criterion must be weam or left out, but is ctc"),
+        ("task: translation", "--task must be weam or left out, but is translation"),
+        ("arch: lightconv", "--arch must be one of"),
+        ("user-dir: .", "gives --user-dir, which decides what code runs"),
+        ("user_dir: .", "gives --user-dir, which decides what code runs"),
+        ("distributed-init-method: tcp://elsewhere:1", "gives --distributed-init-method"),
+        ("user-dir=.: true", "'user-dir=.' is no option"),
+        ("hydra.run.dir: .", "'hydra.run.dir' is no option"),
+        ("1: 2", "1 is no option"),
+        ("data: --user-dir=.", "must give `data` the name of a data-bin"),
+        (f"lr: {'-' * 5_000}1", "one has too many brackets or signs"),
+    ],
+)
+def test_a_config_is_data(options: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "__init__.py").write_text("from pathlib import Path\nPath('ran').touch()")
+    config = tmp_path / "weam.yaml"
+    config.write_text(f"{'' if options.startswith('arch') else 'arch: weam_tiny'}\n{options}\n")
+    with pytest.raises(InputError, match=re.escape(sentence)) as error:
+        configuration(["bin", "--config", str(config), "--save-dir", str(tmp_path)], monkeypatch)
+    assert len(str(error.value)) < 400
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_on_the_command_line_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path), "--optimizer", "adam"]
+    for given, sentence in (
+        ("--adam-betas=exit()", "--adam-betas must be"),
+        ("--user-dir=.", "--user-dir must be left"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            configuration([*words, given], monkeypatch)
+
+
+def test_a_value_that_looks_like_an_option_stays_a_value(tmp_path: Path) -> None:
+    config = tmp_path / "weam.yaml"
+    config.write_text("save-dir: --cpu\nseed: -3\n")
+    assert read_config(config, []) == ["--save-dir=--cpu", "--seed=-3"]

@@ -1,16 +1,27 @@
 """Batches of a data-bin written by hand: what the model sees, what it predicts, and which rows are exchanged."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fairseq.data import Dictionary
-from hand_made_data_bin import SPECIAL, Example, fairseq_id, random_examples, random_probabilities, write_part
+from hand_made_data_bin import (
+    SPECIAL,
+    VOCABULARY,
+    Example,
+    fairseq_id,
+    random_examples,
+    random_probabilities,
+    write_part,
+)
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.databin import read_manifest, read_vocabulary
+from weam_fairseq.databin import read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
 from weam_fairseq.dataset import WordExchangeDataset
 from weam_fairseq.policy import OBJECTIVES, Policy
 from weam_fairseq.split import open_split
@@ -211,6 +222,27 @@ def test_a_link_outside_its_sentence_is_an_error(make_data_bin: Callable[..., Pa
         dataset(data_bin, Policy(), ["en-de"])[0]
 
 
+@pytest.mark.parametrize(
+    ("part", "items", "sentence"),
+    [
+        ("train.en-de.en", [[VOCABULARY, 6]], r"Every piece must lie in 0\.\.39, but one of en-de pair 0 is 40"),
+        ("train.en-de.de", [[1 << 30]], r"Every piece must lie in 0\.\.39"),
+        ("train.words.en-de.en", [[0, 1 << 20]], r"Every word number must lie in 0\.\.1,048,575"),
+        ("train.words.en-de.en", [[0]], r"must hold one word number for each piece of train\.en-de\.en"),
+        ("train.align.en-de", [[0, 0, 1]], "must hold two piece numbers for each link"),
+        ("train.align.en-de", [[0, 1 << 30]], "a link of en-de pair 0 points outside"),
+    ],
+)
+def test_numbers_that_no_pair_has_are_an_error(
+    part: str, items: list[list[int]], sentence: str, make_data_bin: Callable[..., Path]
+) -> None:
+    example: Example = ([5, 6], [20], [(1, 0)], [0, 1], [0])
+    data_bin = make_data_bin({"en-de": {"train": [example]}})
+    write_part(data_bin / part, items, None)
+    with pytest.raises(InputError, match=sentence):
+        dataset(data_bin, Policy(), ["en-de"])[0]
+
+
 def test_what_is_no_data_bin_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_manifest(tmp_path / "nowhere")
@@ -226,3 +258,101 @@ def test_no_pair_is_left_out_of_an_epoch(small_data_bin: Path) -> None:
     for size in ({"max_sentences": 16}, {"max_tokens": 100}):
         batches = data.batch_by_size(data.ordered_indices(), required_batch_size_multiple=8, **size)
         assert sorted(int(i) for batch in batches for i in batch) == list(range(180))
+
+
+def _put(manifest: dict[str, Any], path: str, value: object) -> None:
+    *outer, last = path.split(".")
+    for key in outer:
+        manifest = manifest[key]
+    manifest[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("pairs", {"../x-de": {}}, r"must name language pairs as en-de, but names '\.\./x-de'"),
+        ("pairs", {"en-de\nlicense: mit": {}}, "must name language pairs as en-de"),
+        ("pairs", {"ende": {}}, "must name language pairs as en-de"),
+        ("pairs", [], "must have an object as `pairs`, but has a list"),
+        ("aligner", None, "must have an object as `aligner`, but has null"),
+        ("tokenizer", [], "must have an object as `tokenizer`, but has a list"),
+        ("tokenizer.folder", "../elsewhere", "must name files by plain names"),
+        ("tokenizer.folder", "/elsewhere", "must name files by plain names"),
+        ("tokenizer.folder", "..", "must name files by plain names"),
+        ("tokenizer.vocab_size", "40", "must have a whole number as `tokenizer.vocab_size`"),
+        ("tokenizer.pieces_sha256", "xyz", "must have 64 hexadecimal digits as `tokenizer.pieces_sha256`"),
+        ("tokenizer.special_ids.pad", 40, "must name special pieces by ids of its 40 pieces, but names one 40"),
+        ("tokenizer.special_ids.pad", -1, "must name special pieces by ids of its 40 pieces, but names one -1"),
+        ("tokenizer.special_ids", {}, "must have a whole number as `tokenizer.special_ids.cls`, but has none"),
+        ("tokenizer.all_special_ids", [1 << 40], "must name special pieces by ids"),
+        ("tokenizer.template.pair.ids", [2, "A", 3], "must have, as `tokenizer.template.pair`, A and B among"),
+        (
+            "tokenizer.template.single.segments",
+            [0, 10**9, 0],
+            "must have, as `tokenizer.template.single`, .* a segment id below 16",
+        ),
+        ("tokenizer.sha256", "abc", "must have an object as `tokenizer.sha256`, but has a text"),
+        ("dictionary", [], "must have a text as `dictionary.sha256`, but has none"),
+    ],
+)
+def test_a_manifest_from_elsewhere_is_checked(
+    path: str, value: object, sentence: str, make_data_bin: Callable[..., Path]
+) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
+    manifest = json.loads((data_bin / "manifest.json").read_text())
+    _put(manifest, path, value)
+    (data_bin / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=rf"manifest\.json {sentence}"):
+        read_manifest(data_bin)
+
+
+def test_a_manifest_with_a_key_twice_is_an_error(make_data_bin: Callable[..., Path]) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
+    text = (data_bin / "manifest.json").read_text()
+    (data_bin / "manifest.json").write_text(text[:-1] + ', "pairs": {}}')
+    with pytest.raises(InputError, match=r"each key of an object once, but holds 'pairs' twice .*Run weam-preprocess"):
+        read_manifest(data_bin)
+
+
+def test_the_dictionary_and_the_tokenizer_are_those_that_the_manifest_records(
+    make_data_bin: Callable[..., Path],
+) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
+    manifest = read_manifest(data_bin)
+    dictionary, vocabulary = data_bin / "dict.de.txt", data_bin / "tokenizer" / "vocab.txt"
+    manifest["dictionary"] = {"sha256": hashlib.sha256(dictionary.read_bytes()).hexdigest()}
+    manifest["tokenizer"]["sha256"] = {"vocab.txt": hashlib.sha256(vocabulary.read_bytes()).hexdigest()}
+    assert read_dictionary(data_bin, "de", manifest)[:2] == ["4", "5"]
+    assert read_tokenizer_files(data_bin, manifest)["vocab.txt"] == vocabulary.read_bytes()
+    lines = dictionary.read_text().splitlines(keepends=True)
+    dictionary.write_text("".join(lines[::-1]))
+    with pytest.raises(InputError, match=r"dict\.de\.txt must be the file that manifest\.json records"):
+        read_dictionary(data_bin, "de", manifest)
+    vocabulary.write_text(vocabulary.read_text().replace("w5", "w-5"))
+    with pytest.raises(InputError, match=r"vocab\.txt must be the file that manifest\.json records"):
+        read_tokenizer_files(data_bin, manifest)
+    vocabulary.unlink()
+    with pytest.raises(InputError, match=r"vocab\.txt must be a file of at most"):
+        read_tokenizer_files(data_bin, manifest)
+    del manifest["dictionary"]
+    dictionary.write_text("4 1\n5 x\n")
+    with pytest.raises(InputError, match=r"dict\.de\.txt:2 must be a tokenizer id and a count, but is '5 x'"):
+        read_dictionary(data_bin, "de", manifest)
+
+
+def test_only_a_tokenizer_of_the_data_bin_goes_into_checkpoints(
+    make_data_bin: Callable[..., Path], tmp_path: Path
+) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
+    manifest, tokenizer = read_manifest(data_bin), data_bin / "tokenizer"
+    (tokenizer / "id_rsa").write_text("private")
+    assert sorted(read_tokenizer_files(data_bin, manifest)) == ["tokenizer_config.json", "vocab.txt"]
+    (tmp_path / "private").write_text("private")
+    (tokenizer / "merges.txt").symlink_to(tmp_path / "private")
+    with pytest.raises(InputError, match=r"merges\.txt must lie in its data-bin, .* but leads to .*/private\."):
+        read_tokenizer_files(data_bin, manifest)
+    (tokenizer / "merges.txt").unlink()
+    tokenizer.rename(tmp_path / "elsewhere")
+    tokenizer.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="must lie in its data-bin"):
+        read_tokenizer_files(data_bin, manifest)

@@ -1,6 +1,7 @@
 """Our reader of fairseq's memory-mapped format against fairseq's own writer."""
 
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,34 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     Path(f"{prefix}.idx").write_bytes(b"TNTIDX\x00\x00" + bytes(50))
     with pytest.raises(InputError, match=r"must be an index of fairseq's mmap format"):
         IndexedFile(prefix)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "begins", "elements", "sentence"),
+    [
+        ([3, 1], [0, 6], 5, r"part\.bin must hold the 8 bytes that part\.idx claims, but has 10"),
+        ([3, 1], [0, 6], 3, r"part\.bin must hold the 8 bytes that part\.idx claims, but has 6"),
+        ([2**31 - 1, 2**31 - 1], [0, 2 * (2**31 - 1)], 4, r"must hold the 8,589,934,588 bytes that part\.idx claims"),
+        ([-1, 5], [0, -2], 4, r"part\.idx must list items that lie end to end"),
+        ([3, 1], [0, 4], 4, r"part\.idx must list items that lie end to end"),
+        ([3, 1], [0, 7], 4, r"part\.idx must list items that lie end to end"),
+        ([3, 1], [0, 1 << 62], 4, r"part\.idx must list items that lie end to end"),
+        ([0, 0], [0, 0], 3, r"part\.bin must hold the 0 bytes that part\.idx claims, but has 6"),
+    ],
+)
+def test_an_index_that_claims_what_its_file_has_not_is_refused(
+    tmp_path: Path, sizes: list[int], begins: list[int], elements: int, sentence: str
+) -> None:
+    (tmp_path / "part.bin").write_bytes(bytes(2 * elements))
+    head = b"MMIDIDX\x00\x00" + struct.pack("<QBQ", 1, 8, len(sizes))
+    (tmp_path / "part.idx").write_bytes(head + np.array(sizes, np.int32).tobytes() + np.array(begins).tobytes())
+    with pytest.raises(InputError, match=sentence):
+        IndexedFile(tmp_path / "part")
+
+
+@pytest.mark.parametrize(("version", "code", "count"), [(2, 8, 0), (1, 77, 0), (1, 6, 0), (1, 8, 1 << 60), (1, 8, 3)])
+def test_an_index_of_another_kind_is_refused(tmp_path: Path, version: int, code: int, count: int) -> None:
+    (tmp_path / "part.bin").write_bytes(bytes(8))
+    (tmp_path / "part.idx").write_bytes(b"MMIDIDX\x00\x00" + struct.pack("<QBQ", version, code, count))
+    with pytest.raises(InputError, match=r"part\.idx must be an index of fairseq's mmap format"):
+        IndexedFile(tmp_path / "part")

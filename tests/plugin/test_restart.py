@@ -229,6 +229,20 @@ def test_too_little_memory_is_not_taken_for_damage(
     assert last.is_file()
 
 
+def test_a_missing_checkpoint_last_is_made_from_the_newest_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk was full after checkpoint_1_8.pt and before its copy."""
+    named = [write_checkpoint(tmp_path / f"checkpoint_1_{updates}.pt", updates) for updates in (4, 8)]
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)]
+    for more in (["--no-last-checkpoints"], ["--restore-file", str(named[0])]):
+        prepare([*words, *more])
+        assert not (tmp_path / "checkpoint_last.pt").exists()
+    assert prepare(words).checkpoint == str(tmp_path / "checkpoint_last.pt")
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == named[1].read_bytes()
+    assert "is missing, so the run goes on from checkpoint_1_8.pt beside it (8 updates)" in capsys.readouterr().out
+
+
 def test_partial_files_of_a_kill_are_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoint_1_5.pt.0a1b2c3d.partial").write_text("half")
     (tmp_path / "notes.partial").write_text("somebody's")

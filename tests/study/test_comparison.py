@@ -364,6 +364,14 @@ def test_unequal_signatures_are_refused(tmp_path: Path, part: str, value: str) -
     assert "scores.jsonl:3" in str(error.value)
 
 
+def test_older_signatures_were_measured_as_older_versions_did(tmp_path: Path) -> None:
+    """They do not name the decoding of answers, which was `pipeline`."""
+    old = score("tlm", "de", 50.0, task="xquad", metric="f1")
+    _compare(tmp_path, [old, score("weam", "de", 51.0, task="xquad", metric="f1", decoding="pipeline")])
+    with pytest.raises(InputError, match=r"their `decoding` is pipeline \(.*\) and official"):
+        _compare(tmp_path, [old, score("weam", "de", 51.0, task="xquad", metric="f1", decoding="official")])
+
+
 def test_what_may_differ_is_said(tmp_path: Path) -> None:
     lines = [score("tlm", "de", 50.0, layer="8of12", v="0.1.0"), score("weam", "de", 50.0, layer="14of24", v="0.1.0")]
     notes = _only(_compare(tmp_path, lines)).notes

@@ -163,8 +163,8 @@ def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("settings.json", "{", "settings.json is no JSON"),
-        ("settings.json", "[]", "settings.json must hold a JSON object, but holds a list"),
+        ("settings.json", "{", "settings.json must be JSON, but is not"),
+        ("settings.json", "[]", "settings.json must be an object, but is a list"),
         ("settings.json", '{"models": "weam"}', "`models` must be a list of names"),
         ("scores.jsonl", "", "scores.jsonl is empty"),
         ("scores.jsonl", "{}\n", "scores.jsonl:1: the line is no score"),

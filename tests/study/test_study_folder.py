@@ -115,10 +115,10 @@ def test_broken_cells(tmp_path: Path, edit: Callable[[Lines], object], message: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("study.json", "{", "study.json is no JSON"),
+        ("study.json", "{", "study.json must be JSON, but is not"),
         ("study.json", "[]", "study.json must hold a JSON object, but holds a list"),
         ("study.json", "{}", "study.json: `title` is missing"),
-        ("cells.jsonl", "{\n", "cells.jsonl:1: the line is no JSON"),
+        ("cells.jsonl", "{\n", "cells.jsonl:1 must be JSON, but is not"),
         ("cells.jsonl", "[]\n", "cells.jsonl:1 must hold a JSON object, but holds a list"),
         ("cells.jsonl", None, "cells.jsonl is not there: no cell is finished"),
         ("scores.jsonl", None, "scores.jsonl is not there"),

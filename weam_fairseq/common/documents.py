@@ -171,19 +171,15 @@ def shown(value: object) -> str:
     return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}…"
 
 
-def read_yaml(path: Path, kind: type = object) -> Any:
-    """The value of a YAML file with one document, of plain types.
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file with one document, of plain types; None: an empty file.
 
     Raises:
-        InputError: as `compose_yaml`, or the value is of another kind.
+        InputError: as `compose_yaml` and `construct_yaml`.
         OSError: the file cannot be read.
     """
     node, loader, _ = compose_yaml(path)
-    value = None if node is None else construct_yaml(path, node, loader)
-    if not _is(value, kind):
-        found = "nothing" if node is None else _kind_of(value)
-        raise InputError(f"{path} must hold {_KINDS[kind]}, but holds {found}.")
-    return value
+    return None if node is None else construct_yaml(path, node, loader)
 
 
 def compose_yaml(path: Path) -> tuple[Any, Any, str]:

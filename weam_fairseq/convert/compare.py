@@ -35,7 +35,9 @@ def load(folder: Path, *, headless: bool = False, attention: str | None = None) 
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     auto = AutoModel if headless else AutoModelForMaskedLM
     with _quiet():
-        model, info = auto.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
+        model, info = auto.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, **options
+        )
     return Loaded(model.float().eval(), list(info["missing_keys"]), list(info["unexpected_keys"]))
 
 

@@ -1,7 +1,6 @@
 """weam-from-hf: a published Hugging Face folder -> a checkpoint to train from, checked before it appears."""
 
 import argparse
-import json
 import sys
 from argparse import Namespace
 from dataclasses import asdict
@@ -12,33 +11,17 @@ import torch
 
 from ..architectures import nearest
 from ..common.command import run_command
+from ..common.documents import read_json
 from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
 from ..encoder import Encoder, EncoderConfig
 from . import keys, published
 from .compare import TOLERANCE, largest_difference, load
 from .families import family_of, shape_of
-from .published import Published
-from .slots import assign, fill
+from .published import CARRIED_FILES, Published
+from .slots import assign, check_fit, fill
 from .tokenizer import TokenizerFacts, read_tokenizer
 from .weights import read_weights
-
-# Files of the folder that are carried; everything else but the weights is named as left out.
-CARRIED_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
-
 
 # What fairseq looks for besides the model (trainer.load_checkpoint): no update was made yet.
 UNTRAINED: dict[str, Any] = {
@@ -125,10 +108,11 @@ def convert(
             f"The tokenizer of {folder} has {len(tokenizer.tokenizer_ids):,} pieces, but its model only "
             f"{shape.vocabulary:,} rows: they do not belong together."
         )
+    check_fit(shape, family, slots, weights.tensors, where=str(folder), new_head=new_head)
     order = keys.row_order(tokenizer.tokenizer_ids, shape.vocabulary)
     torch.manual_seed(seed)  # of a new head
     encoder = Encoder(shape).eval()
-    fill(encoder, family, slots, weights.tensors, order, where=str(folder), new_head=new_head)
+    fill(encoder, slots, weights.tensors, order)
     difference = largest_difference(encoder, order, load(folder, headless=new_head).model, states_only=new_head)
     if not difference <= TOLERANCE:
         raise InputError(
@@ -150,19 +134,26 @@ def convert(
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} must be a Hugging Face folder on this machine, but there is no such folder. If it is a name on "
+            f"the hub, download it first, as with: hf download {folder} --local-dir {folder.name}"
+        )
     if not path.is_file():
         raise InputError(f"{folder} must be a Hugging Face folder, but has no config.json.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} must be JSON, but is not: {error}.") from error
-    return dict(config)
+    config: dict[str, Any] = read_json(path, dict)
+    return config
 
 
 def _auto_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{folder} must have a config.json that AutoConfig loads, but does not: {reason}") from error
 
 
 def _options(shape: EncoderConfig, tokenizer: TokenizerFacts) -> dict[str, Any]:

@@ -11,6 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..common.documents import parse_json
+from ..databin import TOKENIZER_FILES
+
+# Files of a published folder that are carried; from_hf names everything else but the weights as left out.
+CARRIED_FILES = ("generation_config.json", *TOKENIZER_FILES)
+
 
 class Slot(NamedTuple):
     """One tensor of the folder: its name and type there, and our parameter that holds it (None: carried as it is)."""
@@ -54,7 +60,7 @@ def unpack(packed: Tensor) -> Published | None:
     if not len(packed):
         return None
     parts = load(_as_bytes(packed))
-    header = json.loads(_as_bytes(parts["header"]))
+    header = parse_json(_as_bytes(parts["header"]), "the checkpoint's record of a published folder", dict)
     return Published(
         header["about"],
         [Slot(*slot) for slot in header["slots"]],

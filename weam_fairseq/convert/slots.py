@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from ..common.documents import shown
 from ..common.errors import InputError
-from ..encoder import Encoder
+from ..encoder import Encoder, EncoderConfig
 from .families import Family
 from .keys import canonical, their_names, to_ours
 from .published import Slot
@@ -46,40 +47,53 @@ def assign(family: Family, tensors: dict[str, Tensor], *, tie: bool, where: str,
     return [Slot(name, place(full), dtypes[name]) for name, full in names.items()]
 
 
-def fill(
-    encoder: Encoder,
+def shapes_of(config: EncoderConfig, where: str) -> dict[str, torch.Size]:
+    """The shape of each parameter, without memory for any.
+
+    Raises:
+        InputError: sizes that no model has.
+    """
+    limits = {"vocabulary": 1 << 26, "layers": 1_000, "width": 1 << 20, "feed_forward": 1 << 20, "positions": 1 << 20}
+    limits |= {"heads": 1 << 20, "segments": 1 << 10}
+    for name, limit in limits.items():
+        size = getattr(config, name)
+        least = 0 if name == "segments" else 1
+        if type(size) is not int or not least <= size <= limit:
+            raise InputError(f"{where} must describe a model with {least} to {limit:,} {name}, but says {shown(size)}.")
+    if config.width % config.heads:
+        raise InputError(f"{where} must describe heads that divide the width {config.width}, but says {config.heads}.")
+    with torch.device("meta"):
+        return {name: value.shape for name, value in Encoder(config).state_dict().items()}
+
+
+def check_fit(
+    config: EncoderConfig,
     family: Family,
     slots: list[Slot],
     tensors: dict[str, Tensor],
-    order: Tensor,
     *,
     where: str,
     new_head: bool,
 ) -> None:
-    """Puts the tensors into an encoder, in fp32, rows of the vocabulary in fairseq's order.
+    """Raises InputError when a tensor has another shape than config.json says, or is missing.
 
     Args:
-        order: (V,) tokenizer id of each of our rows.
-        new_head: the head may be missing, and then keeps the values that it has.
-
-    Raises:
-        InputError: a tensor has another shape than config.json says, or is missing.
+        new_head: the head may be missing.
     """
-    own = encoder.state_dict()
-    state: dict[str, Tensor] = {}
+    own = shapes_of(config, f"{where}/config.json")
+    found = set()
     for slot in slots:
-        if slot.ours is None or slot.ours in state:
+        if slot.ours is None or slot.ours in found:
             continue
-        value = tensors[slot.name]
         if slot.ours not in own:
             raise InputError(f"{where} holds {slot.name}, but config.json describes a model without it.")
-        if value.shape != own[slot.ours].shape:
+        if tensors[slot.name].shape != own[slot.ours]:
             raise InputError(
-                f"{slot.name} of {where} must have the shape {tuple(own[slot.ours].shape)} that config.json asks for, "
-                f"but has {tuple(value.shape)}."
+                f"{slot.name} of {where} must have the shape {tuple(own[slot.ours])} that config.json asks for, "
+                f"but has {tuple(tensors[slot.name].shape)}."
             )
-        state[slot.ours] = to_ours(slot.ours, value.float(), order)
-    missing = {name: theirs for name, theirs in their_names(family, own).items() if name not in state}
+        found.add(slot.ours)
+    missing = {name: theirs for name, theirs in their_names(family, own).items() if name not in found}
     of_encoder = [theirs for name, theirs in missing.items() if not name.startswith("head.")]
     if of_encoder:
         raise InputError(f"{where} must hold every weight of its encoder, but lacks {', '.join(of_encoder)}.")
@@ -90,4 +104,18 @@ def fill(
         )
     if new_head and not missing:
         raise InputError(f"{where} has a masked-LM head, which --new-head would throw away: leave --new-head out.")
-    encoder.load_state_dict(own | state)
+
+
+def fill(encoder: Encoder, slots: list[Slot], tensors: dict[str, Tensor], order: Tensor) -> None:
+    """Puts tensors that `check_fit` has checked into an encoder, in fp32, rows of the vocabulary in fairseq's order.
+
+    A head that they do not hold keeps the values that it has.
+
+    Args:
+        order: (V,) tokenizer id of each of our rows.
+    """
+    state: dict[str, Tensor] = {}
+    for slot in slots:
+        if slot.ours is not None and slot.ours not in state:
+            state[slot.ours] = to_ours(slot.ours, tensors[slot.name].float(), order)
+    encoder.load_state_dict(encoder.state_dict() | state)

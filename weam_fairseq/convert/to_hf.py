@@ -11,13 +11,16 @@ from torch import Tensor
 
 from .. import __version__, checkpoints
 from ..common.command import run_command
+from ..common.documents import check_name, parse_json
 from ..common.errors import InputError
 from ..common.files import check_destination, whole_folder
+from ..databin import check_pair
 from ..encoder import Encoder, EncoderConfig
 from . import keys, published
 from .compare import TOLERANCE, Loaded, largest_difference, load
 from .families import FAMILIES, ROBERTA, Family, describe, family_for, family_of
-from .published import Published
+from .published import CARRIED_FILES, Published
+from .slots import shapes_of
 from .weights import write_weights
 
 # Parts of the model that transformers does not have in one with a masked-LM head: kept in the file, not loaded.
@@ -30,7 +33,8 @@ class Carried(NamedTuple):
 
     tokenizer_ids (pieces,) int64; pieces_sha256 hexadecimal; files: the tokenizer's, name -> bytes; special_ids: cls,
     sep, pad, unk, mask as tokenizer ids; description: pairs, method, aligner, updates; published: what weam-from-hf
-    found, None for a model trained from scratch; left_out: tensors that a Hugging Face folder has no place for.
+    found, None for a model trained from scratch; left_out: tensors that a Hugging Face folder has no place for;
+    unknown_files: names of carried files that are no tokenizer's.
     """
 
     encoder: Encoder
@@ -41,6 +45,7 @@ class Carried(NamedTuple):
     description: dict[str, Any]
     published: Published | None
     left_out: list[str]
+    unknown_files: list[str]
 
     @property
     def order(self) -> Tensor:
@@ -99,7 +104,7 @@ def convert(checkpoint: Path, folder: Path, *, overwrite: bool = False) -> Expor
         notes = _write_model(carried, partial)
         (partial / "README.md").write_text(_model_card(carried), encoding="utf-8")
         loaded = load(partial)
-        _check_keys(loaded, partial, tied=not carried.encoder.config.untied_head)
+        _check_keys(loaded, partial, carried.published, tied=not carried.encoder.config.untied_head)
         difference = largest_difference(carried.encoder, carried.order, loaded.model)
         if not difference <= TOLERANCE:
             raise InputError(
@@ -115,37 +120,69 @@ def read(checkpoint: Path) -> Carried:
     carried = (state.get("task_state") or {}).get("weam")
     if carried is None:
         raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but carries no tokenizer of one.")
+    try:
+        return _carried(state, carried, checkpoint)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{checkpoint} must hold what weam-train writes, but lacks some of it ({reason}).") from error
+
+
+def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -> Carried:
     weights = dict(state["model"])
     tokenizer_ids, digest = weights["tokenizer_ids"], weights["pieces_sha256"]
     pad = int((tokenizer_ids == carried["special_ids"]["pad"]).nonzero()[0])
     config = EncoderConfig.of(state["cfg"]["model"], len(tokenizer_ids), pad)
-    encoder = Encoder(config)
     left_out = [name for name in weights if name.startswith(CP_HEAD)]
     trained = {n.removeprefix("encoder."): v.float() for n, v in weights.items() if n.startswith("encoder.")}
-    encoder.load_state_dict({n: v for n, v in trained.items() if f"encoder.{n}" not in left_out})
+    trained = {n: v for n, v in trained.items() if f"encoder.{n}" not in left_out}
+    own = shapes_of(config, str(checkpoint))
+    if {name: value.shape for name, value in trained.items()} != own:
+        raise InputError(f"{checkpoint} must hold the weights that its options describe, but holds others.")
+    encoder = Encoder(config)
+    encoder.load_state_dict(trained)
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
-    description["updates"] = state["optimizer_history"][-1].get("num_updates", 0)
+    for pair in description["pairs"]:
+        check_pair(pair, checkpoint)
+    description["updates"] = int(state["optimizer_history"][-1].get("num_updates", 0))
+    origin = published.unpack(weights["published"])
+    files = {**({} if origin is None else origin.files), **carried["tokenizer_files"]}
     return Carried(
         encoder.eval(),
         tokenizer_ids,
         bytes(digest.tolist()).hex(),
-        carried["tokenizer_files"],
+        _tokenizer_files(carried["tokenizer_files"], checkpoint),
         carried["special_ids"],
         description,
-        published.unpack(weights["published"]),
+        None if origin is None else origin._replace(files=_tokenizer_files(origin.files, checkpoint)),
         left_out,
+        sorted(set(files) - set(CARRIED_FILES)),
     )
+
+
+def _tokenizer_files(files: dict[str, bytes], checkpoint: Path) -> dict[str, bytes]:
+    """Those of a checkpoint's files that a Hugging Face folder may get from it.
+
+    Raises:
+        InputError: a name leads out of the folder, or the content is no bytes.
+    """
+    for name, content in files.items():
+        check_name(name, checkpoint)
+        if not isinstance(content, bytes):
+            raise InputError(f"{checkpoint} must carry files as bytes, but carries {name} as {type(content).__name__}.")
+    return {name: content for name, content in files.items() if name in CARRIED_FILES}
 
 
 def _write_model(carried: Carried, folder: Path) -> list[str]:
     """Writes config.json and model.safetensors. Returns notes for the reader."""
     notes = [f"the head of L_cp ({len(carried.left_out)} tensors) is left out"] if carried.left_out else []
+    if carried.unknown_files:
+        notes.append(f"files that are no tokenizer's are left out: {', '.join(carried.unknown_files)}")
     origin = carried.published
     if origin is None:
         family = family_for(carried.encoder.config, carried.special_ids["pad"])
         config = _new_config(family, carried)
     else:
-        config = json.loads(origin.files["config.json"])
+        config = parse_json(origin.files["config.json"], "config.json of the checkpoint", dict)
         family = family_of(config, "config.json of the checkpoint")
     state = carried.encoder.state_dict()
     names = keys.their_names(family, state)
@@ -202,11 +239,17 @@ def _new_config(family: Family, carried: Carried) -> dict[str, Any]:
     return dict(json.loads(config.to_json_string()))
 
 
-def _check_keys(loaded: Loaded, folder: Path, *, tied: bool) -> None:
-    """transformers must find every weight of its model in the folder, and nothing that it does not know but a few."""
+def _check_keys(loaded: Loaded, folder: Path, origin: Published | None, *, tied: bool) -> None:
+    """transformers must find every weight of its model in the folder, and nothing that it does not know but a few, and
+    what the published folder had besides them.
+    """
+    besides = set() if origin is None else set(origin.tensors)
+    besides |= {keys.canonical(family, name, headless=True) for family in FAMILIES for name in besides}
     second_names = {alias for family in FAMILIES for alias, _ in family.aliases} if tied else set()
     missing = sorted(set(loaded.missing) - second_names)
-    unexpected = sorted(name for name in loaded.unexpected if not any(part in name for part in NOT_LOADED))
+    unexpected = sorted(
+        name for name in loaded.unexpected if not any(part in name for part in NOT_LOADED) and name not in besides
+    )
     if missing or unexpected:
         raise InputError(
             f"transformers must know every tensor of {folder} and miss none, but misses {missing} and does not know "
@@ -217,7 +260,7 @@ def _check_keys(loaded: Loaded, folder: Path, *, tied: bool) -> None:
 def _model_card(carried: Carried) -> str:
     config, about = carried.encoder.config, carried.description
     languages = sorted({language for pair in about["pairs"] for language in pair.split("-")})
-    header = "".join(f"\n- {language}" for language in languages)
+    header = "".join(f"\n- {json.dumps(language)}" for language in languages)  # `no` is a truth value in YAML
     return f"""---
 language:{header or " []"}
 library_name: transformers
@@ -244,13 +287,22 @@ model = AutoModelForMaskedLM.from_pretrained("PATH_OF_THIS_FOLDER")
 
 def _training(carried: Carried) -> str:
     about = carried.description
-    started = "" if carried.published is None else f"Started from the folder `{carried.published.about['folder']}`. "
+    started = (
+        "" if carried.published is None else f"Started from the folder {_code(carried.published.about['folder'])}. "
+    )
     if not about["pairs"]:
         return f"{started}Not trained since."
     return (
         f"{started}{about['updates']:,} updates in its last training on the pairs {', '.join(about['pairs'])}, "
-        f"links from {json.dumps(about['aligner'])}.\n\nMethod: `{json.dumps(about['method'])}`"
+        f"links from {_code(about['aligner'])}.\n\nMethod: {_code(about['method'])}"
     )
+
+
+def _code(value: Any) -> str:
+    """A value of the checkpoint as one stretch of Markdown's code, which it cannot end."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    plain = " ".join(text.replace("`", "'").split())
+    return f"`{plain}`"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ format and no code.
 """
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,9 @@ VOCABULARIES = (
     "vocab.txt",
     "vocab.json",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 
@@ -83,13 +86,24 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     )
 
 
+def _has_protobuf() -> bool:
+    return find_spec("google") is not None and find_spec("google.protobuf") is not None
+
+
 def _open(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARIES)}.")
+    models = [name for name in VOCABULARIES if name.endswith(".model") and (folder / name).is_file()]
+    if models and not (folder / "tokenizer.json").is_file() and not _has_protobuf():
+        raise InputError(
+            f"{folder} must hold a tokenizer.json, but has only {models[0]}, which transformers reads with protobuf. "
+            f"Copy the tokenizer.json of DATA_BIN/tokenizer into it, from a data-bin that weam-preprocess made with "
+            f"--tokenizer {folder}, or pip install protobuf."
+        )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

@@ -1,7 +1,6 @@
 """The weight files of a Hugging Face folder: safetensors or .bin, one file or several; read without running code."""
 
 import hashlib
-import json
 import pickle
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..common.documents import check_name, read_json, shown, value_at
 from ..common.errors import InputError
 
 SAFETENSORS, BIN = "model.safetensors", "pytorch_model.bin"
@@ -58,7 +58,11 @@ def _parts(folder: Path, name: str) -> list[Path]:
         return [whole]
     if not index.is_file():
         return []
-    names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    weight_map = value_at(read_json(index, dict), "weight_map", dict, index)
+    # A part lies beside the index. Its ending decides how it is read.
+    names = sorted({check_name(part, index) for part in weight_map.values()})
+    if not names or not all(part.endswith(Path(name).suffix) for part in names):
+        raise InputError(f"{index} must name parts that end in {Path(name).suffix}, but names {shown(names)}.")
     missing = [part for part in names if not (folder / part).is_file()]
     if missing:
         raise InputError(
@@ -88,6 +92,8 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{file} must be whole, but cannot be read to its end: {str(error).splitlines()[0]}."
         ) from error
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:  # what strange bytes lead to
+        raise InputError(f"{file} must hold weights, but does not: {type(error).__name__}: {error}.") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file} must be a mapping from names to tensors, but is not.")
     return dict(state)

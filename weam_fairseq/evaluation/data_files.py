@@ -65,8 +65,8 @@ def find_files(setting: Setting, task: str, names: str | tuple[str, ...], langua
     beside = setting.data.resolve().parent
     for base in (setting.data / task, setting.data, beside):
         for name in alternatives(names):
-            if base == beside and "/" not in name:
-                continue  # a bare name beside the folder may be anybody's
+            if base == beside and ("/" not in name or "*" in name.partition("/")[0]):
+                continue  # a bare name, or any folder's, beside the data folder may be anybody's
             paths = _matching(base, fill(name, setting, language))
             if paths:
                 return paths

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq import __version__
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.common.lock import lock_file, locked
@@ -108,9 +109,9 @@ def read_scores(path: Path) -> list[Score]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line, f"{path}:{number}", dict)
             scores.append(Score(**{name: record[name] for name in names}))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise InputError(
                 f"{path}:{number}: the line is no score ({type(error).__name__}: {error}). "
                 "Remove it, or evaluate again into a new file."

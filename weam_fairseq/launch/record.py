@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 
@@ -86,9 +87,9 @@ class RunFolder:
         if not file.is_file():
             raise InputError(f"{file} must be there, but is not: start a job first (weam-launch --run-dir … -- …).")
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            told = read_json(file, dict)
             return Launch(**told["launch"]), [Submitted(**job) for job in told["jobs"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise InputError(f"{file} must be as weam-launch wrote it, but is not ({error}). Start anew.") from None
 
     def write(self, launch: Launch, jobs: list[Submitted]) -> None:
@@ -121,12 +122,12 @@ class RunFolder:
         first = self.path / "ended.json"
         if not first.is_file():
             return None
-        last = json.loads(first.read_text(encoding="utf-8"))
-        if last["job"] != job:
+        last = read_json(first, dict)
+        if value_at(last, "job", str, first) != job:
             return None
-        others = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(self.path.glob("ended.*.json"))]
+        others = [read_json(file, dict) for file in sorted(self.path.glob("ended.*.json"))]
         of_last_start = [one for one in others if _start_of(one) == _start_of(last)]
-        return next((int(one["status"]) for one in [last, *of_last_start] if one["status"]), 0)
+        return next((status for one in [last, *of_last_start] if (status := value_at(one, "status", int, first))), 0)
 
     def keep(self, name: str, text: str) -> Path:
         """Writes a file of text."""

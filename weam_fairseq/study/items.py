@@ -6,7 +6,6 @@ entities, has the counts: they are summed over the drawn items, and the ratio is
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weam_fairseq.common.documents import parse_json, read_text
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.score_files import Entry
 
@@ -129,13 +129,13 @@ def _check_value(entry: Entry, path: Path, shares: Shares) -> None:
 def _read(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Items by id, as text."""
     records: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_text(path, 1 << 30).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line, f"{path}:{number}", dict)
             name = str(record["id"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except KeyError as error:
             raise InputError(f"{path}:{number}: no item with an id ({type(error).__name__}: {error}).") from None
         if name in records:
             raise InputError(f"{path}:{number}: item {name} stands twice. Evaluate again.")

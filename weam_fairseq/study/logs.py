@@ -7,11 +7,14 @@ twice, and the last line for an update is the one whose weights were kept.
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from weam_fairseq.common.documents import parse_json
+from weam_fairseq.common.errors import InputError
 
 _LINE = re.compile(r"\|\s*(train_inner|valid)\s*\|\s*(\{.*\})\s*$")
 
@@ -60,8 +63,8 @@ def parse_log(lines: Iterable[str]) -> TrainingLog:
         if match is None:
             continue
         try:
-            record = json.loads(match[2])
-        except json.JSONDecodeError:
+            record = parse_json(match[2], "log", dict, nan=True)
+        except InputError:
             continue  # a line cut off by the interruption
         if match[1] == "valid":
             _keep(log.valid, {name.removeprefix("valid_"): value for name, value in record.items()})
@@ -72,7 +75,7 @@ def parse_log(lines: Iterable[str]) -> TrainingLog:
 
 def _keep(part: dict[int, Figures], record: dict[str, object]) -> None:
     figures = {name: number for name, value in record.items() if (number := _number(value)) is not None}
-    if "num_updates" in figures:
+    if math.isfinite(figures.get("num_updates", math.nan)):
         part[int(figures["num_updates"])] = figures
 
 

@@ -9,11 +9,11 @@ RUN_DIR/examples.json             sentences, links and predictions of masked pie
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.scores import Score, read_scores
 from weam_fairseq.study.logs import TrainingLog, read_log
@@ -95,10 +95,5 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON: {error}. Run the step again that writes it.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold a JSON object, but holds a {type(value).__name__}.")
+    value: dict[str, Any] = read_json(path, dict, hint=" Run the step again that writes it.")
     return value

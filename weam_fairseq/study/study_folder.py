@@ -7,13 +7,13 @@ STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.documents import parse_json, read_json, read_text
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.score_files import SCORES, ScoreSet, read_score_files
 
@@ -167,10 +167,7 @@ def read_study(path: Path) -> Study:
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON: {error}. {AGAIN}") from None
+    value = read_json(path, hint=f" {AGAIN}")
     described = _checked(value, _STUDY_FIELDS, str(path))
     if not isinstance(described.setdefault("planned", []), list):
         raise InputError(f"{path}: `planned` must be a list of cells' names. {AGAIN}")
@@ -188,16 +185,11 @@ def _read_cells(path: Path) -> list[StudyCell]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text ({error}). {AGAIN}") from None
+    text = read_text(path, hint=f" {AGAIN}")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            try:
-                yield f"{path}:{number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path}:{number}: the line is no JSON: {error}. {AGAIN}") from None
+            where = f"{path}:{number}"
+            yield where, parse_json(line, where, hint=f" {AGAIN}")
 
 
 def _cell(value: Any, where: str) -> StudyCell:

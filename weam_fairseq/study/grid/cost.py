@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import parse_json, read_json, value_at
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.study.grid.plan import Cell, Plan
 from weam_fairseq.study.grid.step_folder import StepFolder
@@ -54,7 +56,7 @@ def parameters(export: Path) -> int | None:
     """Numbers in the exported weights, tied matrices once; counted once and kept in parameters.json."""
     kept = export / "parameters.json"
     if kept.is_file():
-        return int(json.loads(kept.read_text(encoding="utf-8"))["parameters"])
+        return int(value_at(read_json(kept, dict), "parameters", int, kept))
     if not (export / "hf" / "model.safetensors").is_file():
         return None
     found = _count(export / "hf" / "model.safetensors")
@@ -69,7 +71,9 @@ def _count(file: Path) -> int:
     with file.open("rb") as weights:
         # safetensors: eight bytes that say how long the header is, the header in JSON, then the numbers.
         begin = 8 + int.from_bytes(weights.read(8), "little")
-        header = json.loads(weights.read(begin - 8))
+        if begin > file.stat().st_size:
+            raise InputError(f"{file} must be a whole safetensors file, but is cut off in its header. Export it again.")
+        header = parse_json(weights.read(begin - 8), file, dict)
         header.pop("__metadata__", None)
         for told in header.values():
             shape, (first, last) = tuple(told["shape"]), told["data_offsets"]

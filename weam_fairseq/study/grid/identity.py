@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.files import write_json
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -48,7 +49,7 @@ class Files:
         self._path = study / self.NAME
         self._seen: dict[str, dict[str, Any]] = {}
         if self._path.is_file():
-            self._seen = json.loads(self._path.read_text(encoding="utf-8"))
+            self._seen = read_json(self._path, dict)
 
     def identity(self, path: Path, name: str) -> str:
         """SHA-256 of a file, or of a folder's files with their names.

@@ -9,7 +9,6 @@ STEP/lock           held while it runs, by the command too: whoever is killed, n
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.files import write_json
 from weam_fairseq.common.lock import is_locked, locked
 
@@ -92,7 +92,7 @@ class StepFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+            found: dict[str, Any] = read_json(self.path / name, dict)
         except FileNotFoundError:
             return None
         return found

@@ -7,12 +7,13 @@ that of the lines, since fairseq's own clock (`wall`) stands at 0 after a start 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from weam_fairseq.common.documents import parse_json
 
 _LINE = re.compile(r"\|\s*(train_inner|train)\s*\|\s*(\{.*\})\s*$")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -83,7 +84,7 @@ def effort(lines: Iterable[str]) -> Effort:
 
 def _figures(text: str, prefix: str) -> dict[str, float] | None:
     try:
-        record = json.loads(text)
+        record = parse_json(text, "log", dict, nan=True)
         found = {key: float(record[prefix + key]) for key in ("num_updates", "wpb")}
         if prefix + "gb_free" in record:
             found["gb_free"] = float(record[prefix + "gb_free"])

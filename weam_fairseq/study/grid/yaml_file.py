@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 
 from weam_fairseq.common.arguments import suggest
+from weam_fairseq.common.documents import compose_yaml, construct_yaml
 from weam_fairseq.common.errors import InputError
 
 Option = str | int | float | bool | list[Any] | None
@@ -19,17 +19,6 @@ Kind = TypeVar("Kind")
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 12:00:00 for a number to the base of 60; here it is a text, as in YAML 1.2."""
-
-
-_BASE_60 = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")
-_Loader.yaml_implicit_resolvers = {
-    first: [("tag:yaml.org,2002:str", _BASE_60), *rules] if first in "+-0123456789" else list(rules)
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 class Section:
     """A mapping of the file. Keys are read as texts, so `1:` and `"1":` are the same.
 
@@ -37,7 +26,7 @@ class Section:
         plain: the mapping as YAML has it.
     """
 
-    def __init__(self, file: Path, name: str, node: yaml.MappingNode, loader: yaml.SafeLoader) -> None:
+    def __init__(self, file: Path, name: str, node: yaml.MappingNode, loader: Any) -> None:
         self.file, self.name, self._loader = file, name, loader
         self.line = node.start_mark.line + 1
         self._children: dict[str, Section] = {}
@@ -155,7 +144,7 @@ class Section:
         return self._children[name]
 
     def _value(self, key: str) -> Any:
-        return self._loader.construct_object(self._nodes[key], deep=True)
+        return construct_yaml(self.file, self._nodes[key], self._loader)
 
     def _where(self, key: str) -> str:
         node = self._nodes.get(key)
@@ -169,38 +158,14 @@ def read_yaml(path: Path) -> tuple[Section, str]:
     """The file's mapping, and its text.
 
     Raises:
-        InputError: no such file, no UTF-8, no YAML, or no mapping.
+        InputError: no such file, no mapping, or as `compose_yaml`.
     """
     if not path.is_file():
         raise InputError(f"{path} must be a study's YAML file, but there is no such file.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        loader = _Loader(text)
-        node = loader.get_single_node()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} must be UTF-8, but is not: {error}.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{where}: the file must be YAML, but is not: {getattr(error, 'problem', error)}.") from None
+    node, loader, text = compose_yaml(path)
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path} must be a mapping (title: …, grid: …), but is none.")
-    _check_repeated(path, node)
     return Section(path, "", node, loader), text
-
-
-def _check_repeated(path: Path, node: yaml.Node) -> None:
-    """Raises InputError for a key that stands twice in one mapping; YAML would take the last one without a word."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise InputError(f"{path}:{key.start_mark.line + 1}: `{key.value}` stands twice. Leave one out.")
-            seen.add(key.value)
-            _check_repeated(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            _check_repeated(path, each)
 
 
 def _is_number(text: str) -> bool:
