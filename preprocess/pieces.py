@@ -64,17 +64,19 @@ class PieceTokenizer:
             raise InputError(f"{folder} holds a tokenizer without a fast (Rust) form. Convert it to a tokenizer.json.")
         self._rust.no_truncation()
         self._rust.no_padding()
+        self.ids = sorted(set(self._rust.get_vocab(with_added_tokens=True).values()))
+        if (
+            self.ids[-1] != len(self.ids) - 1
+        ):  # a model has a row for each id up to the largest, and Rust's writer visits all of them
+            raise InputError(
+                f"{folder} must hold a tokenizer whose {len(self.ids):,} pieces have the ids from 0 to "
+                f"{len(self.ids) - 1:,}, but the largest is {self.ids[-1]:,}. Number its pieces without gaps."
+            )
         self._encoder = PieceEncoder(self.to_json())
         self.special_ids = self._named_special_ids(folder)
         self.all_special_ids = sorted(self._auto.all_special_ids)
         # A sentence may hold unknown characters, but no piece that has a meaning to the model's input.
         self.reserved_ids = frozenset(self.all_special_ids) - {self.special_ids["unk"]}
-        self.ids = sorted(set(self._rust.get_vocab(with_added_tokens=True).values()))
-        if self.ids[-1] != len(self.ids) - 1:  # a model has a row for each id up to the largest
-            raise InputError(
-                f"{folder} must hold a tokenizer whose {len(self.ids):,} pieces have the ids from 0 to "
-                f"{len(self.ids) - 1:,}, but the largest is {self.ids[-1]:,}. Number its pieces without gaps."
-            )
         self.single, self.pair = self._template("a"), self._template("a", "a")
         if "B" not in self.pair.ids or self.pair.special_pieces == 0:
             raise InputError(
