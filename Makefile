@@ -12,7 +12,7 @@ RUN_DIR ?= runs/demo
 help:
 	@echo 'make setup       .venv with the pinned versions of requirements.lock'
 	@echo 'make test        the tests (sets up first, if need be)'
-	@echo 'make test-slurm  the tests on a real Slurm of one node, which they start (Debian: slurm-wlm, munge)'
+	@echo 'make test-slurm  the tests on a real Slurm of two nodes, which they start (Debian: slurm-wlm, munge)'
 	@echo 'make demo        the main job on real text: runs/demo/report.html'
 	@echo 'make demo-short  the same code with few updates: runs/demo-short'
 	@echo 'make bench       how fast training is, beside fairseq and Hugging Face: a table (runs/training.jsonl; DATA=folder)'

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from weam_fairseq.evaluation.encoder_alignment import GoldPair, extract_links, read_alignment
 from weam_fairseq.evaluation.hf_folder import load_folder
 from weam_fairseq.evaluation.layers import depth_of, fixed_layer
-from weam_fairseq.evaluation.word_alignment import WordLink, score_alignments
+from weam_fairseq.evaluation.readers import WordLink
+from weam_fairseq.evaluation.word_alignment import score_alignments
 
 # Our name of an extraction, simalign's letter for it and its name there.
 METHODS = (("argmax", "a", "inter"), ("itermax", "i", "itermax"))

@@ -3,7 +3,8 @@
     python benchmarks/witness_qa.py --model runs/eval/fine-tuned/question-answering-0123456789ab \\
         --data mlqa/dev/dev-context-de-question-de.json --task mlqa --language de --peer ../transformers-4
 
-Both read the same fine-tuned folder and the same questions, and both sets of answers go through the same metric.
+Ours is `--answer-decoding pipeline`. Both read the same fine-tuned folder and the same questions, and both sets of
+answers go through the same metric.
 Printed are the figures of both and how many answers are the same, text for text.
 
 transformers 5 has no such pipeline any more. So it runs in a process of its own, from a folder made with
@@ -133,7 +134,7 @@ def answer_with_ours(options: argparse.Namespace) -> tuple[dict[str, str], float
     from weam_fairseq.evaluation.hf_folder import open_folder
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    head, folder = QuestionAnswering(), open_folder(options.model)
+    head, folder = QuestionAnswering("pipeline"), open_folder(options.model)
     model = load_fine_tuned(options.model, head, "cpu")
     questions = read_questions(options.data)[: options.limit or None]
     recipe = Recipe(1, 1e-5, max_length=options.max_length, doc_stride=options.doc_stride)
@@ -158,7 +159,7 @@ def _in_one_window(options: argparse.Namespace) -> list[str]:
 
     questions = read_questions(options.data)[: options.limit or None]
     recipe = Recipe(1, 1e-5, max_length=options.max_length, doc_stride=options.doc_stride)
-    rows = QuestionAnswering().rows(open_folder(options.model).tokenizer, questions, recipe, False)
+    rows = QuestionAnswering("pipeline").rows(open_folder(options.model).tokenizer, questions, recipe, False)
     return [question.id for index, question in enumerate(questions) if rows.origins.count(index) == 1]
 
 

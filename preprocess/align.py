@@ -197,8 +197,8 @@ def _word_lines(how: Alignment, number: int, cased: bool) -> list[str]:
 
 
 def _first(how: Alignment, number: int) -> NDArray[np.bool_]:
-    """Which pairs of a chunk are no duplicates."""
-    return load_arrays(how.work.part(how.pair, "kept", number))["first"]
+    """Which pairs of a chunk are kept: no duplicates, and not held out elsewhere."""
+    return load_arrays(how.work.part(how.pair, "kept", number))["kept"]
 
 
 def _line_idxs(how: Alignment, kept: dict[int, NDArray[np.bool_]]) -> list[int]:

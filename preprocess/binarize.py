@@ -18,9 +18,10 @@ from .work import Work, load_arrays, save_arrays
 SPLITS = ("train", "valid")
 # What a data-bin holds of each pair; probs only where the aligner has probabilities.
 PARTS = ("source", "target", "align", "probs", "words.source", "words.target")
+# Of each pair, train and valid together: unknown pieces, and words that lost all of their characters to the tokenizer.
 COUNTS = (
     *("pairs", "word_links", "piece_links", "unlinked", "too_long"),
-    *(f"{what}.{side}" for what in ("pieces", "words", "linked") for side in SIDES),
+    *(f"{what}.{side}" for what in ("pieces", "words", "linked", "unknown", "lost") for side in SIDES),
 )
 
 
@@ -34,9 +35,13 @@ class Binarization:
     max_words: int | None = None
 
 
-def save_kept(work: Work, pair: str, number: int, first: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
-    """Which pairs of a chunk are no duplicates, (n,), and which of those are held out, (first.sum(),)."""
-    save_arrays(work.part(pair, "kept", number), {"first": first, "valid": valid})
+def save_kept(
+    work: Work, pair: str, number: int, kept: NDArray[np.bool_], valid: NDArray[np.bool_], first: NDArray[np.bool_]
+) -> None:
+    """Which pairs of a chunk are kept, (n,), which of those are held out, (kept.sum(),), and which are no duplicates,
+    (n,).
+    """
+    save_arrays(work.part(pair, "kept", number), {"kept": kept, "valid": valid, "first": first})
 
 
 def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
@@ -55,7 +60,7 @@ def binarize(job: tuple[Binarization, int]) -> int:
     prepared = read_prepared(how.work, how.pair, number)
     kept = load_arrays(how.work.part(how.pair, "kept", number))
     found = load_arrays(how.work.part(how.pair, "links", number))
-    first = kept["first"]
+    first = kept["kept"]
     words = {side: select_spans(prepared.words[side], first) for side in SIDES}
     pieces = {side: select_spans(prepared.pieces[side], first) for side in SIDES}
     ids = {side: select(prepared.ids[side], prepared.pieces[side].sizes, first) for side in SIDES}
@@ -91,6 +96,8 @@ def binarize(job: tuple[Binarization, int]) -> int:
     counts["too_long"] = 0 if how.max_words is None else int((longest > how.max_words).sum())
     for column, side in enumerate(SIDES):
         counts[f"pieces.{side}"], counts[f"words.{side}"] = int(pieces[side].sizes.sum()), int(words[side].sizes.sum())
+        counts[f"unknown.{side}"] = int((ids[side] == how.space.unknown).sum()) if how.space.unknown is not None else 0
+        counts[f"lost.{side}"] = linked.words_without_pieces[column]
         counts[f"linked.{side}"] = len(np.unique(owner * (1 << 32) + linked.links[:, column]))
     arrays["counts"] = np.array([counts[name] for name in COUNTS], dtype=np.int64)
     save_arrays(how.work.part(how.pair, "binarized", number), arrays)

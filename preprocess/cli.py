@@ -15,6 +15,7 @@ from . import aligners, pipeline, table, tokenizer_folder
 from .aligner_models import parse_models
 from .cleaning import Rules
 from .cluster import ClusterOptions, parse_parameters
+from .corpus import parse_path
 from .inputs import parse_pair_files
 from .options import TOKENIZER_SAMPLE, Options
 from .words import KINDS
@@ -62,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="EN-DE=FILE",
-        help="en-de=FILE.tsv (source, tab, target) or en-de=FILE.en,FILE.de; .gz, .xz and .zst are read; repeatable, "
-        "for more pairs and for more files of one",
+        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files; "
+        "plain, gzip, bzip2, xz or Zstandard, by content; pipes are copied; repeatable, for more pairs and for more "
+        "files of one; en-zh_CN for codes with a hyphen",
     )
     text.add_argument("--exclude", action="append", default=[], type=Path, metavar="FILE", help=_EXCLUDE_HELP)
     text.add_argument("--max-pieces", type=_positive, default=128, metavar="N", help=_MAX_PIECES_HELP)
@@ -101,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--aligner-implementation", choices=aligners.IMPLEMENTATIONS, default="auto", help=_IMPLEMENTATION_HELP
     )
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
+    links.add_argument("--links-from", type=int, choices=(0, 1), help=_LINKS_FROM_HELP)
     encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR")
     encoder.add_argument("--encoder-layer", type=_natural, metavar="N", help=_LAYER_HELP)
     encoder.add_argument("--encoder-method", choices=aligners.ENCODER_METHODS, help=_METHOD_HELP)
@@ -172,6 +175,9 @@ _LINKS_HELP = (
     "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
     "link's probability p, one for each line of the input; repeatable"
 )
+_LINKS_FROM_HELP = (
+    "number of a sentence's first word in --links (default 0; a file that seems to count from 1 is an error)"
+)
 
 
 def _positive(text: str) -> int:
@@ -219,9 +225,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         save_aligner=arguments.save_aligner,
         aligner_implementation=arguments.aligner_implementation,
         encoder=_encoder(arguments),
-        links={name: Path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
+        links={name: parse_path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
+        links_from=arguments.links_from,
         given_words={
-            name: Path(file) for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()
+            name: parse_path(file)
+            for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()
         },
         words=_named("--words", "ja=KIND", arguments.words),
         max_pieces=arguments.max_pieces,
@@ -275,6 +283,10 @@ def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
     if arguments.workers is not None:
         given["tasks"] = arguments.workers
     return ClusterOptions(**given)
+
+
+def _files(option: str, texts: Sequence[str]) -> dict[str, Path]:
+    return {name: parse_path(file) for name, file in _named(option, "en-de=FILE", texts).items()}
 
 
 def _named(option: str, form: str, texts: Sequence[str]) -> dict[str, str]:

@@ -6,11 +6,14 @@ elsewhere are given one per input line.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import zip_members
 
 # No hyphen and no dot: both separate the parts of a data-bin's file names.
 _PAIR_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([A-Za-z][A-Za-z0-9_]*)")
@@ -30,11 +33,15 @@ class PairSpec(NamedTuple):
 
 
 class InputFile(NamedTuple):
-    """A file as the manifest names it. `sha256` is over the bytes on disk, so over the compressed ones."""
+    """A file as the manifest names it. `sha256` is over the bytes on disk, so over the compressed ones.
+
+    compression: `gzip`, `bzip2`, `xz`, `Zstandard` or None, by the file's content.
+    """
 
     file: str
     sha256: str
     lines: int
+    compression: str | None = None
 
 
 class SentencePair(NamedTuple):
@@ -44,21 +51,59 @@ class SentencePair(NamedTuple):
 
 
 def parse_pair(text: str) -> PairSpec:
-    """Reads `en-de=FILE.tsv` or `en-de=FILE.en,FILE.de`. Raises InputError."""
+    """Reads `en-de=FILE.tsv`, `en-de=FILE.en,FILE.de`, or `en-de=FILE.zip` with two such files in it, as OPUS has them.
+
+    Raises InputError.
+    """
     name, equals, files = text.partition("=")
     if not equals or not files:
         raise InputError(f"--pair must be like en-de=FILE.tsv or en-de=FILE.en,FILE.de, but is {text!r}.")
     match = _PAIR_NAME.fullmatch(name)
     if match is None:
+        own_hyphen = " Write a hyphen inside a code as an underscore: en-zh_CN." if name.count("-") > 1 else ""
         raise InputError(
             f"--pair {text!r}: the part before '=' must be two language codes joined by a hyphen, like en-de, "
-            f"but is {name!r}."
+            f"but is {name!r}.{own_hyphen}"
         )
     source_lang, target_lang = match.groups()
-    if source_lang == target_lang:
-        raise InputError(f"--pair {text!r}: the two languages must differ, but both are {source_lang!r}.")
-    # A comma separates two files, unless a file of just that name is there.
-    parts = [files] if Path(files).is_file() else files.split(",")
+    if source_lang.lower() == target_lang.lower():
+        raise InputError(f"--pair {text!r}: the two languages must differ, but both are {target_lang!r}.")
+    parts = _split_files(files)
     if len(parts) > 2 or not all(parts):
         raise InputError(f"--pair {text!r}: must name one TSV file or two files with a comma between them.")
-    return PairSpec(name, source_lang, target_lang, tuple(Path(part) for part in parts))
+    paths = tuple(map(parse_path, parts))
+    return PairSpec(name, source_lang, target_lang, _in_zip(paths, (source_lang, target_lang)))
+
+
+def parse_path(text: str) -> Path:
+    """A path that follows an equals sign, where the shell leaves `~` as it is."""
+    if text.startswith("~") and not os.path.lexists(text):
+        return Path(os.path.expanduser(text))
+    return Path(text)
+
+
+def _split_files(text: str) -> Sequence[str]:
+    """A comma separates two files, unless it belongs to the name of a file that exists."""
+
+    def exist(*names: str) -> bool:
+        return all(name and os.path.exists(parse_path(name)) for name in names)
+
+    if exist(text):
+        return [text]
+    ways = [(text[:at], text[at + 1 :]) for at, char in enumerate(text) if char == ","]
+    existing = [way for way in ways if exist(*way)]
+    return existing[0] if len(existing) == 1 else text.split(",")
+
+
+def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, ...]:
+    """The two files in a zip archive, in place of it."""
+    if len(paths) != 1 or not paths[0].is_file() or (members := zip_members(paths[0])) is None:
+        return paths
+    found = [[member for member in members if member.name.endswith(f".{language}")] for language in languages]
+    if any(len(of_language) != 1 for of_language in found):
+        shown = ", ".join(member.relative_to(paths[0]).as_posix() for member in members[:10])
+        raise InputError(
+            f"{paths[0]} must hold one file that ends in .{languages[0]} and one that ends in .{languages[1]}, but "
+            f"holds {shown}. Name a TSV file in it as {paths[0]}/FILE, or two with a comma between them."
+        )
+    return tuple(of_language[0] for of_language in found)

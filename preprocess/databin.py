@@ -1,8 +1,8 @@
 """The data-bin's files in fairseq's own formats, written without fairseq: its import takes longer than the writing.
 
-fairseq's id space: `<s>`, `<pad>`, `</s>`, `<unk>` are 0 to 3 and stand for the tokenizer's cls, pad, sep and unk;
-every other tokenizer id is a line of the dictionary, in increasing order, from 4 on. Symbols are numbers, because
-fairseq splits lines on white space and pieces may hold some.
+fairseq's id space: `<s>`, `<pad>`, `</s>`, `<unk>` are 0 to 3 and stand for the tokenizer's cls, pad, sep and unk
+(or what `first_ids` gives where it lacks one); every other tokenizer id is a line of the dictionary, in increasing
+order, from 4 on. Symbols are numbers, because fairseq splits lines on white space and pieces may hold some.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from weam_fairseq.common.special_pieces import first_ids
 
 # What a link's probability is counted in: parts per so many.
 CERTAIN = 10_000
@@ -29,12 +31,13 @@ class IdSpace:
     """From tokenizer ids to fairseq ids."""
 
     def __init__(self, ids: Sequence[int], special_ids: Mapping[str, int]) -> None:
-        first = [special_ids[name] for name in ("cls", "pad", "sep", "unk")]
+        first = first_ids(special_ids, ids)
         self.dictionary_ids = [i for i in sorted(ids) if i not in first]
         self._to_fairseq = np.full(max(ids) + 1, -1, dtype=np.int64)
         for fairseq_id, tokenizer_id in enumerate(first + self.dictionary_ids):
             self._to_fairseq[tokenizer_id] = fairseq_id
         self.size = len(first) + len(self.dictionary_ids)
+        self.unknown = special_ids.get("unk")  # the tokenizer's id, if it has one
 
     def fairseq_ids(self, tokenizer_ids: Sequence[int] | NDArray) -> NDArray[np.int64]:
         converted = self._to_fairseq[np.asarray(tokenizer_ids, dtype=np.int64)]

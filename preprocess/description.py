@@ -1,10 +1,14 @@
-"""A run as plain values: for the manifest, and for --resume, which must go on with the same run."""
+"""A run as plain values: for the manifest, and for --resume, which must continue the same run."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from weam_fairseq.common import text_files
 
 from . import align, aligners, language_id, manifest, tokenizer_folder
 from .inputs import PairFiles
@@ -12,19 +16,50 @@ from .options import Options, languages_of
 from .report import PairReport
 from .words import segmenter
 
+# No tokenizer is in them, and they are large.
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".ckpt", ".gguf"}
 
-def fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[str, Any]:
-    """What the parts of a run depend on. Files by size and time, which a resumed run can tell without reading them."""
 
-    def seen(path: Path) -> list[Any]:
-        if not path.exists():
-            return [str(path), None]
-        stat = path.stat()
-        return [str(path), stat.st_size, stat.st_mtime_ns]
+def digests(options: Options) -> dict[str, str | None]:
+    """The SHA-256 of every input: a resumed run reads them all again before it uses a part that was made from them.
 
-    files = [path for pair in options.pairs for part in pair.parts for path in part]
-    files += [*options.exclude, *options.links.values(), *options.given_words.values()]
-    files += [path for path in (options.tokenizer,) if path is not None]
+    Content decides, and neither names nor times: a pipe has another name in each run.
+    Raises InputError for a file that cannot be read.
+    """
+    found: dict[str, Path] = {}
+    for pair in options.pairs:
+        files = [path for part in pair.parts for path in part]
+        found |= {input_name(pair.name, number): path for number, path in enumerate(files, start=1)}
+    found |= {f"--exclude {number}": path for number, path in enumerate(options.exclude, start=1)}
+    found |= {f"--links {name}": path for name, path in options.links.items()}
+    found |= {f"--given-words {name}": path for name, path in options.given_words.items()}
+    return {
+        **{name: text_files.sha256(path) for name, path in found.items()},
+        "--tokenizer": None if options.tokenizer is None else _digest_of_tokenizer(options.tokenizer),
+    }
+
+
+def input_name(pair: str, number: int) -> str:
+    """What `digests` calls a file of a pair, numbered from 1 through all its parts."""
+    return f"--pair {pair} file {number}"
+
+
+def _digest_of_tokenizer(path: Path) -> str | None:
+    """Of a file, or of all files in a folder but model weights. None where there is none, which is an error later."""
+    if not path.is_dir():
+        return _sha256(path) if path.is_file() else None
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix not in _WEIGHTS]
+    listed = b"".join(os.fsencode(file.name) + f"\n{_sha256(file)}\n".encode() for file in files)
+    return hashlib.sha256(listed).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: dict[str, str | None]) -> dict[str, Any]:
+    """What the parts of a run depend on. `inputs` are the `digests` of its inputs."""
     plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
     free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "encoder"}
     built = {name: align.built(recipe) for name, recipe in recipes.items()}
@@ -34,14 +69,12 @@ def fingerprint(options: Options, recipes: dict[str, aligners.Recipe]) -> dict[s
         "words": options.words,
         # A segmenter's name has its version; which one a language gets depends on what is installed.
         "segmenters": {lang: segmenter(lang, options.words.get(lang)).name for lang in _cut_here(options)},
-        "given_words": {name: str(file) for name, file in options.given_words.items()},
-        "links": {name: str(file) for name, file in options.links.items()},
         # A version names the very model or program.
         "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
         "save_aligner": options.save_aligner is not None,
         "encoder": asdict(options.encoder) if options.encoder else None,
-        "pairs": [[pair.name, [[str(path) for path in part] for part in pair.parts]] for pair in options.pairs],
-        "files": [seen(path) for path in files],
+        "pairs": [[pair.name, [len(part) for part in pair.parts]] for pair in options.pairs],
+        "inputs": inputs,
         "versions": versions(options),
     }
 
@@ -74,6 +107,7 @@ def describe_pair(report: PairReport, options: Options) -> dict[str, Any]:
         "piece_links": report.piece_links,
         "linked_pieces": {lang: round(x, 4) for lang, x in zip(languages, report.linked_pieces, strict=True)},
         "pieces_per_word": {lang: round(x, 4) for lang, x in zip(languages, report.pieces_per_word, strict=True)},
+        "unknown_pieces": {lang: round(x, 6) for lang, x in zip(languages, report.unknown_pieces, strict=True)},
         "words": {lang: _name_of_words(options, pair, lang) for lang in languages},
     }
 
@@ -97,12 +131,13 @@ def describe_aligner(options: Options, reports: list[PairReport], probabilities:
     }
 
 
-def _describe_files(files: dict[str, Path]) -> dict[str, dict[str, str]]:
-    return {name: {"file": file.name, "sha256": manifest.sha256(file)} for name, file in sorted(files.items())}
-
-
-def describe_options(options: Options) -> dict[str, Any]:
+def describe_options(options: Options, inputs: dict[str, str | None]) -> dict[str, Any]:
     """Names of files, never their folders: the same run elsewhere gives the same manifest."""
+
+    def described(option: str, files: dict[str, Path]) -> dict[str, dict[str, str | None]]:
+        return {name: {"file": file.name, "sha256": inputs[f"{option} {name}"]} for name, file in files.items()}
+
+    exclude = {str(number): file for number, file in enumerate(options.exclude, start=1)}
     return {
         "pairs": [f"{p.name}={','.join(file.name for file in part)}" for p in options.pairs for part in p.parts],
         "tokenizer": options.tokenizer.name if options.tokenizer else None,
@@ -115,12 +150,12 @@ def describe_options(options: Options) -> dict[str, Any]:
         "aligner_implementation": options.aligner_implementation,
         "encoder": asdict(options.encoder) if options.encoder else None,
         "symmetrize": options.symmetrize,
-        "links": _describe_files(options.links),
-        "given_words": _describe_files(options.given_words),
+        "links": described("--links", dict(sorted(options.links.items()))),
+        "given_words": described("--given-words", dict(sorted(options.given_words.items()))),
         "words": options.words,
         "max_pieces": options.max_pieces,
         "rules": asdict(options.rules),
         "valid_size": options.valid_size,
-        "exclude": [{"file": file.name, "sha256": manifest.sha256(file)} for file in options.exclude],
+        "exclude": list(described("--exclude", exclude).values()),
         "seed": options.seed,
     }

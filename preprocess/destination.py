@@ -63,6 +63,10 @@ def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
             if not resume and not isinstance(error, Unfinished):
                 shutil.rmtree(incomplete)
             raise
+        except OSError as error:
+            if error.filename is None:  # a full disk, while a file is written
+                error.filename = str(incomplete)
+            raise
         (incomplete / MARKER).unlink()
         put_in_place(incomplete, Path(os.path.realpath(destdir)))
 

@@ -10,6 +10,7 @@ import numpy as np
 from .corpus import DUPLICATE
 from .given_words import GivenWords
 from .inputs import PairFiles
+from .kept_pairs import held_out_in
 from .pieces import PieceTokenizer
 from .prepare import SIDES, Preparation, read_prepared, read_sentences, why_dropped
 from .projection import project_batch
@@ -33,10 +34,12 @@ def render(
         place = int(np.searchsorted(prepared.line_idx, line - 1))
         if place == len(prepared.line_idx) or prepared.line_idx[place] != line - 1:
             continue
-        first = load_arrays(work.part(pair.name, "kept", number))["first"]
+        kept = load_arrays(work.part(pair.name, "kept", number))
         texts = next(t for at, t in enumerate(read_sentences(work, pair.name, number)) if at == place)
-        if not first[place]:
-            return f"{pair.name} line {line:,} was dropped: {DUPLICATE}\n  {texts[0]}\n  {texts[1]}"
+        if not kept["kept"][place]:
+            reverse = f"{pair.target_lang}-{pair.source_lang}"
+            reason = held_out_in(reverse) if kept["first"][place] else DUPLICATE
+            return f"{pair.name} line {line:,} was dropped: {reason}\n  {texts[0]}\n  {texts[1]}"
         return _explained(work, pair, number, place, line, texts, tokenizer)
     return _dropped(how, pair, line, given)
 
@@ -51,8 +54,8 @@ def _explained(
     pieces = {side: select_spans(prepared.pieces[side], only) for side in SIDES}
     ids = {side: select(prepared.ids[side], prepared.pieces[side].sizes, only).tolist() for side in SIDES}
     found = load_arrays(work.part(pair.name, "links", number))
-    first = load_arrays(work.part(pair.name, "kept", number))["first"]
-    among_kept = np.arange(len(found["sizes"])) == int(first[:place].sum())
+    kept = load_arrays(work.part(pair.name, "kept", number))["kept"]
+    among_kept = np.arange(len(found["sizes"])) == int(kept[:place].sum())
     links = select(found["links"], found["sizes"], among_kept)
     linked = project_batch(
         words["source"],

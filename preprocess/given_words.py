@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import BYTE_ORDER_MARK
 
 from .raw import RawReader
 from .spans import Span
@@ -38,7 +39,10 @@ class GivenWords:
         """Raises InputError, before anything is read, when the file is not there."""
         self._file = file
         self._reader = RawReader([(file,)], _CHUNK)
-        self._lines: Iterator[bytes] = (line for chunk in self._reader for line in chunk.sides[0])
+        lines = (line for chunk in self._reader for line in chunk.sides[0])
+        self._lines: Iterator[bytes] = (
+            line.removeprefix(BYTE_ORDER_MARK) if number == 0 else line for number, line in enumerate(lines)
+        )
         self._taken = 0
 
     def take(self, count: int) -> list[bytes]:

@@ -25,7 +25,7 @@ class PairFiles(NamedTuple):
 
 
 def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
-    """All `--pair` options: `en-de=FILE.tsv` or `en-de=FILE.en,FILE.de`; the same name again adds a part.
+    """All `--pair` options, as `parse_pair` reads them; the same name again adds a part.
 
     Pairs come in the order of their first option. Raises InputError.
     """
@@ -39,4 +39,15 @@ def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
             if count > 1:
                 raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
         pairs[spec.name] = before._replace(parts=parts)
+    _check_case(pairs.values())
     return list(pairs.values())
+
+
+def _check_case(pairs: Iterable[PairFiles]) -> None:
+    """Raises InputError for one language under two names, which would be two languages to everything that follows."""
+    spelled: dict[str, str] = {}
+    for pair in pairs:
+        for lang in (pair.source_lang, pair.target_lang):
+            before = spelled.setdefault(lang.lower(), lang)
+            if before != lang:
+                raise InputError(f"--pair: a language must have one code, but one is {before} here and {lang} there.")

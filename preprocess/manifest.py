@@ -26,7 +26,8 @@ _PACKAGES = {
 
 def write(folder: Path, content: dict[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **content}, indent=2, ensure_ascii=False) + "\n"
-    (folder / FILE).write_text(text, encoding="utf-8", newline="\n")
+    # A file name that is no UTF-8 holds lone surrogates, which JSON writes as \udcff.
+    (folder / FILE).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def sha256(file: Path) -> str:

@@ -25,6 +25,7 @@ class Options:
     """What `weam-preprocess` was asked to do. Exactly one of `tokenizer` and `train_tokenizer` is given.
 
     aligner_models: the folder of every pair's model, by its name, or none; of the encoder, the same for all.
+    links_from: the number of a sentence's first word in precomputed links; None expects 0.
     cluster: where chunks are made; None is here, in `workers` processes.
     """
 
@@ -41,6 +42,7 @@ class Options:
     encoder: aligners.EncoderOptions | None = None
     symmetrize: str = "intersect"
     links: dict[str, Path] = field(default_factory=dict)
+    links_from: int | None = None
     words: dict[str, str] = field(default_factory=dict)
     given_words: dict[str, Path] = field(default_factory=dict)
     max_pieces: int = 128
@@ -61,6 +63,8 @@ def check_links(options: Options) -> None:
     names = [pair.name for pair in options.pairs]
     if options.links and options.aligner != "precomputed":
         raise InputError(f"--links needs --aligner precomputed, but the aligner is {options.aligner}.")
+    if options.links_from is not None and options.aligner != "precomputed":
+        raise InputError(f"--links-from needs --aligner precomputed, but the aligner is {options.aligner}.")
     for option, given in (("--links", options.links), ("--given-words", options.given_words)):
         for name in given:
             if name not in names:

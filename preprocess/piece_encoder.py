@@ -1,6 +1,7 @@
 """Raw sentences to pieces, as arrays, by a Rust tokenizer; each run of characters between spaces is worked out once.
 
-The pieces are always those that the tokenizer gives for the whole sentence. Where it looks at no more than one such
+The pieces are always those that the tokenizer gives for the whole sentence, and so are their spans, with two
+corrections (`_Corrections`). Where it looks at no more than one such
 run (a *chunk*) at a time, as BERT's and XLM-R's do, a chunk that was seen before need not be looked at again. No
 transformers here, so that a worker starts quickly.
 """
@@ -42,6 +43,7 @@ class PieceEncoder:
         self._rust.no_truncation()
         self._rust.no_padding()
         content = json.loads(self._rust.to_str())
+        self._corrections = _Corrections(self._rust, content)
         self._chunks: _Chunks | None = None
         if _keeps_added_pieces_apart(content):
             if _is_bert(content):
@@ -51,10 +53,12 @@ class PieceEncoder:
 
     def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
         """All sentences are held at once: hand over some thousands at a time."""
+        found = None if self._chunks is None else self._chunks.encode(sentences)
         if self._chunks is None:
-            return _encode(self._rust, sentences)
-        found = self._chunks.encode(sentences)
-        return found if found is not None else self._sentence_by_sentence(self._chunks, sentences)
+            found = _encode(self._rust, sentences)
+        elif found is None:
+            found = self._sentence_by_sentence(self._chunks, sentences)
+        return self._corrections.apply(sentences, found)
 
     def _sentence_by_sentence(self, chunks: _Chunks, sentences: Sequence[str]) -> PieceArrays:
         """Sentences that cannot be cut at spaces are encoded whole, and put among the others."""
@@ -80,6 +84,81 @@ def _encode(rust: Any, sentences: Sequence[str]) -> PieceArrays:
     ]
     spans = pack(spans for _, spans in found)
     return PieceArrays(np.fromiter(chain.from_iterable(ids for ids, _ in found), np.int64, len(spans.starts)), spans)
+
+
+class _Corrections:
+    """Where the spans of the Rust tokenizer do not say which characters a piece stands for.
+
+    1. A piece that stands for white space alone (`▁`, byte-level `Ġ`) belongs to no word, so its span is made empty.
+       The tokenizer gives the mark that it puts before a sentence the span of the sentence's first character.
+    2. Unigram writes a run of unknown characters as their bytes (`<0xE4>`), and gives each the span of the whole run:
+       each gets the character that it is a byte of.
+    """
+
+    def __init__(self, rust: Any, content: Mapping[str, Any]) -> None:
+        vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=False)
+        self._is_blank = np.zeros(1 + max(rust.get_vocab(with_added_tokens=True).values()), dtype=bool)
+        self._is_blank[white_space_ids(content, vocabulary)] = True
+        self._byte = np.full(len(self._is_blank), -1, dtype=np.int16)
+        model = content["model"]
+        if model.get("type") == "Unigram" and model.get("byte_fallback"):
+            for byte in range(256):
+                if (piece_id := vocabulary.get(f"<0x{byte:02X}>")) is not None:
+                    self._byte[piece_id] = byte
+
+    def apply(self, sentences: Sequence[str], found: PieceArrays) -> PieceArrays:
+        ids, (starts, ends, sizes) = found
+        if (self._byte >= 0).any():
+            starts, ends = self._place_bytes(ids, starts.copy(), ends.copy(), sizes)
+        text = np.frombuffer("".join(sentences).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        written = np.append(0, np.cumsum(~_IS_WHITE_SPACE[np.minimum(text, len(_IS_WHITE_SPACE) - 1)]))
+        lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+        shift = np.repeat(np.cumsum(lengths) - lengths, sizes)
+        blank = self._is_blank[ids] | (written[ends + shift] == written[starts + shift])
+        return PieceArrays(ids, SpanArrays(starts, np.where(blank, starts, ends), sizes))
+
+    def _place_bytes(
+        self, ids: NDArray, starts: NDArray, ends: NDArray, sizes: NDArray
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        of_run = np.flatnonzero((self._byte[ids] >= 0) & (ends - starts > 1))
+        sentence = np.repeat(np.arange(len(sizes)), sizes)[of_run]
+        keys = np.stack([sentence, starts[of_run], ends[of_run], of_run - np.arange(len(of_run))])
+        cuts = np.flatnonzero((np.diff(keys, axis=1) != 0).any(axis=0)) + 1
+        for run in np.split(of_run, cuts) if len(of_run) else []:
+            first, last = int(starts[run[0]]), int(ends[run[0]])
+            text = self._byte[ids[run]].astype(np.uint8).tobytes().decode("utf-8", "replace")
+            if len(text) == last - first:  # else the normaliser changed their number, and the run stays one
+                starts[run] = first + np.repeat(np.arange(len(text)), [len(char.encode()) for char in text])
+                ends[run] = starts[run] + 1
+        return starts, ends
+
+
+# str.isspace for each code point; the last one, which is none, stands for all that come after.
+_IS_WHITE_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])
+
+
+def white_space_ids(content: Mapping[str, Any], vocabulary: Mapping[str, int]) -> list[int]:
+    """Ids of the pieces that stand for white space alone, in a tokenizer.json of this `content`."""
+    steps = [
+        step
+        for part, members in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers"))
+        for step in _sequence(content.get(part), members)
+    ]
+    if any(step.get("type") == "ByteLevel" for step in steps):
+        # GPT-2's bytes_to_unicode: bytes that are no printable character of Latin-1 are written from U+0100 on.
+        return [number for piece, number in vocabulary.items() if piece and not piece.strip("ĠĉĊċČč")]
+    marks = {step.get("replacement", "") for step in steps if step.get("type") == "Metaspace"}
+    marks |= {step.get("prepend", "") for step in steps if step.get("type") == "Prepend"}
+    marks |= {step["content"] for step in steps if step.get("type") == "Replace" and _of_spaces(step)}
+    characters = "".join(marks)
+    if not characters:
+        return []
+    return [number for piece, number in vocabulary.items() if piece and not piece.strip(characters).strip()]
+
+
+def _of_spaces(step: Mapping[str, Any]) -> bool:
+    pattern = step.get("pattern") or {}
+    return pattern.get("String") == " " or pattern.get("Regex") in (" ", " {2,}", r"\s", r"\s+")
 
 
 class _Chunks:

@@ -1,22 +1,25 @@
-"""Pieces of a raw sentence: ids and character spans, exactly as `AutoTokenizer` of the data-bin's folder gives them.
+"""Pieces of a raw sentence: ids exactly as `AutoTokenizer` of the data-bin's folder gives them, and character spans.
 
 The Rust tokenizer that AutoTokenizer itself holds does the work, so ids cannot differ; special pieces are not added.
+Spans are its own too, but for those that piece_encoder.py corrects.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.special_pieces import id_range, named_special_ids
 
 from .piece_encoder import PieceArrays, PieceEncoder
-from .spans import Span
-
-_BATCH = 2_000  # sentences handed to Rust at once; keeps the bar moving
-
+from .spans import Span, unpack
 
 # What normalisers and pre-tokenisers treat differently: case, accents, compatibility forms, scripts, white space.
 # Never to be changed: checkpoints carry the digest that is made from them.
@@ -64,20 +67,15 @@ class PieceTokenizer:
             raise InputError(f"{folder} holds a tokenizer without a fast (Rust) form. Convert it to a tokenizer.json.")
         self._rust.no_truncation()
         self._rust.no_padding()
-        self.ids = sorted(set(self._rust.get_vocab(with_added_tokens=True).values()))
-        if (
-            self.ids[-1] != len(self.ids) - 1
-        ):  # a model has a row for each id up to the largest, and Rust's writer visits all of them
-            raise InputError(
-                f"{folder} must hold a tokenizer whose {len(self.ids):,} pieces have the ids from 0 to "
-                f"{len(self.ids) - 1:,}, but the largest is {self.ids[-1]:,}. Number its pieces without gaps."
-            )
+        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
+        self.ids = list(id_range(vocabulary, folder))  # first, since Rust's writer visits each id up to the largest
         self._encoder = PieceEncoder(self.to_json())
-        self.special_ids = self._named_special_ids(folder)
-        self.all_special_ids = sorted(self._auto.all_special_ids)
+        self.special_ids = named_special_ids(self._auto, folder)
+        holes = set(self.ids).difference(vocabulary.values())  # no masked piece may become one of them
+        self.all_special_ids = sorted({*self._auto.all_special_ids, *holes})
         # A sentence may hold unknown characters, but no piece that has a meaning to the model's input.
-        self.reserved_ids = frozenset(self.all_special_ids) - {self.special_ids["unk"]}
-        self.single, self.pair = self._template("a"), self._template("a", "a")
+        self.reserved_ids = frozenset(self.all_special_ids) - {self.special_ids.get("unk")}
+        self.single, self.pair = self._template(1), self._template(2)
         if "B" not in self.pair.ids or self.pair.special_pieces == 0:
             raise InputError(
                 f"{folder} must hold a tokenizer that adds special pieces to a pair of sentences, but this one adds "
@@ -95,30 +93,8 @@ class PieceTokenizer:
         ids = [self._rust.encode(probe, add_special_tokens=False).ids for probe in PROBES]
         return hashlib.sha256("".join(" ".join(map(str, line)) + "\n" for line in ids).encode()).hexdigest()
 
-    def _named_special_ids(self, folder: Path) -> dict[str, int]:
-        auto = self._auto
-        found = {
-            "cls": _first(auto.cls_token_id, auto.bos_token_id),
-            "pad": auto.pad_token_id,
-            "sep": _first(auto.sep_token_id, auto.eos_token_id),
-            "unk": auto.unk_token_id,
-            "mask": auto.mask_token_id,
-        }
-        missing = [name for name, value in found.items() if value is None]
-        if missing:
-            raise InputError(
-                f"{folder} holds a tokenizer without the special pieces {', '.join(missing)}; a masked language model "
-                "needs cls, pad, sep, unk and mask. Add them to the tokenizer, or train one with --train-tokenizer."
-            )
-        if len(set(found.values())) < len(found):
-            raise InputError(
-                f"{folder} must hold a tokenizer whose special pieces have an id each, but they share ids: {found}. "
-                "Give each its own, or train a tokenizer with --train-tokenizer."
-            )
-        return {name: int(value) for name, value in found.items() if value is not None}
-
-    def _template(self, *sentences: str) -> Template:
-        encoding = self._auto(*sentences, return_token_type_ids=True)
+    def _template(self, sentences: int) -> Template:
+        encoding = self._auto(*[self._text] * sentences, return_token_type_ids=True)
         ids: list[int | str] = []
         segments: list[int] = []
         for piece, side, segment in zip(
@@ -131,12 +107,19 @@ class PieceTokenizer:
             segments.append(int(segment))
         return Template(ids, segments)
 
+    @cached_property
+    def _text(self) -> str:
+        """A text of at least one piece: a tokenizer without unk may have none for a letter."""
+        pieces = chain("a1。", self._rust.get_vocab(with_added_tokens=False))
+        return next((text for text in pieces if self._rust.encode(text, add_special_tokens=False).ids), "a")
+
     def encode(self, sentences: Sequence[str]) -> Iterator[Pieces]:
-        for start in range(0, len(sentences), _BATCH):
-            for encoding in self._rust.encode_batch(
-                sentences[start : start + _BATCH], add_special_tokens=False, is_pretokenized=False
-            ):
-                yield Pieces(encoding.ids, encoding.offsets)
+        """The pieces of each sentence; `encode_arrays` is the same for many."""
+        found = self.encode_arrays(sentences)
+        stops = np.cumsum(found.spans.sizes).tolist()
+        ids = found.ids.tolist()
+        for stop, spans in zip(stops, unpack(found.spans), strict=True):
+            yield Pieces(ids[stop - len(spans) : stop], spans)
 
     def names(self, ids: Sequence[int]) -> list[str]:
         """The pieces' own text."""
@@ -144,17 +127,13 @@ class PieceTokenizer:
         return found
 
     def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
-        """The same pieces, as arrays. All sentences are held at once: hand over some thousands at a time."""
+        """Many sentences at once, as arrays. All sentences are held at once: hand over some thousands at a time."""
         return self._encoder.encode_arrays(sentences)
 
     def to_json(self) -> str:
         """What a `PieceEncoder` is made of."""
         text: str = self._rust.to_str()
         return text
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
 
 
 def open_auto_tokenizer(folder: Path) -> Any:

@@ -11,8 +11,9 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,15 @@ from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
 from .binarize import Binarization
 from .cluster import Cluster
 from .corpus import InputFile
-from .description import describe_aligner, describe_options, describe_pair, fingerprint, versions
+from .description import (
+    describe_aligner,
+    describe_options,
+    describe_pair,
+    digests,
+    fingerprint,
+    input_name,
+    versions,
+)
 from .dropped import Account
 from .excluded import read_excluded, write_excluded
 from .given_words import GivenWords
@@ -46,12 +55,13 @@ from .language_id import scorers
 from .merge import merge
 from .options import Options, check_links, languages_of
 from .pieces import PieceTokenizer
-from .prepare import Preparation, is_prepared, prepare, read_account
+from .pipes import copied
+from .prepare import SIDES, Preparation, is_prepared, prepare, read_account
 from .raw import RawReader
-from .report import MadeBy, PairReport, Report
+from .report import MadeBy, PairReport, Report, unknown_warnings
 from .tokenizer_text import Sentences
 from .words import segmenter
-from .work import Work, written
+from .work import FOLDER, Work, remove_unknown, written
 from .workers import Pool, Workers
 
 log = logging.getLogger(__name__)
@@ -91,11 +101,15 @@ def run(options: Options) -> Report:
     recipes = _recipes(options)
     _check_packages(options)
     stages = _Stages()
-    with (
-        destination.resumable(options.destdir, resume=options.resume) as folder,
-        _pool(options, folder / "cluster") as pool,
-    ):
-        work = Work(folder / "work", fingerprint(options, recipes))
+    with ExitStack() as stack:
+        folder = stack.enter_context(destination.resumable(options.destdir, resume=options.resume))
+        remove_unknown(folder, keep=destination.MARKER)
+        options = stack.enter_context(copied(options, folder / "inputs"))
+        with stages("digests"):
+            inputs = digests(options)
+        work = Work(folder / FOLDER, fingerprint(options, recipes, inputs))
+        pool = _pool(options, folder / "cluster")
+        stack.enter_context(pool)
         with stages("read"):
             excluded = read_excluded(options.exclude, options.rules)
         with stages("tokenizer"):
@@ -105,8 +119,16 @@ def run(options: Options) -> Report:
         for pair in options.pairs:
             with stages("words and pieces"):
                 how = _preparation(options, pair, excluded, tokenizer, work)
-                prepared[pair.name] = _prepare(options, how, pair, pool)
-        given = _given_links(options, {name: sum(p[0].lines for p in found.files) for name, found in prepared.items()})
+                prepared[pair.name] = _prepare(options, how, pair, pool, inputs)
+        with stages("duplicates"):
+            mark_kept(
+                options,
+                {name: found.chunks for name, found in prepared.items()},
+                {name: found.account for name, found in prepared.items()},
+                work,
+            )
+        lines = {name: sum(part[0].lines for part in found.files) for name, found in prepared.items()}
+        given = _given_links(options, lines, inputs, work)
         reports = [
             _finish_pair(
                 options,
@@ -132,7 +154,7 @@ def run(options: Options) -> Report:
             "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
             "aligner": describe_aligner(options, reports, probabilities),
-            "options": describe_options(options),
+            "options": describe_options(options, inputs),
             "versions": versions(options),
             "seed": options.seed,
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
@@ -142,11 +164,12 @@ def run(options: Options) -> Report:
                 assert report.made_by.model is not None
                 aligner_models.save(report.made_by.model, options.save_aligner / report.pair.name)
         manifest.write(folder, content)
-        shutil.rmtree(folder / "cluster", ignore_errors=True)
-        if options.explain is None:
-            shutil.rmtree(work.folder)
-    # The data-bin is in its place, whatever becomes of this.
-    explained = [] if options.explain is None else _explain(options, options.explain, prepared, tokenizer, work)
+        explained, failed = _explain(options, prepared, tokenizer)
+        for copies in ("cluster", "inputs"):
+            shutil.rmtree(folder / copies, ignore_errors=True)
+        work.remove()
+    if failed is not None:  # the data-bin is complete all the same
+        raise failed
     return Report(reports, reports[-1].made_by.name, probabilities, space.size, stages.seconds, explained)
 
 
@@ -208,7 +231,9 @@ def _preparation(
     return how
 
 
-def _prepare(options: Options, how: Preparation, pair: PairFiles, pool: Pool) -> _Prepared:
+def _prepare(
+    options: Options, how: Preparation, pair: PairFiles, pool: Pool, inputs: dict[str, str | None]
+) -> _Prepared:
     work = how.work
     reader = RawReader(pair.parts, options.chunk)
     words = GivenWords(options.given_words[pair.name]) if pair.name in options.given_words else None
@@ -225,13 +250,25 @@ def _prepare(options: Options, how: Preparation, pair: PairFiles, pool: Pool) ->
     with tqdm(desc=f"words and pieces ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
         for _ in pool.map(prepare, missing()):
             bar.update(1)
+    read = {input_name(pair.name, n): file.sha256 for n, file in enumerate(chain(*reader.parts), start=1)}
     if words is not None:
-        words.finish()
+        read[f"--given-words {pair.name}"] = words.finish()
+    _check_unchanged(inputs, read, work)
     chunks = range(count)
     account = dropped.merge(read_account(work, pair.name, number) for number in chunks)
     if not account.kept:
         raise _nothing_kept(pair, account)
     return _Prepared(how, chunks, reader.parts, account)
+
+
+def _check_unchanged(inputs: dict[str, str | None], read: dict[str, str], work: Work) -> None:
+    """Raises InputError when a file has changed since its digest was taken; the parts made from it are removed."""
+    changed = [name for name, digest in read.items() if inputs[name] != digest]
+    if changed:
+        work.remove()
+        raise InputError(
+            f"{changed[0]}: the file changed while it was read. Run again when it is complete, without --resume."
+        )
 
 
 def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
@@ -268,11 +305,16 @@ def _recipes(options: Options) -> dict[str, aligners.Recipe]:
     return found
 
 
-def _given_links(options: Options, lines: dict[str, int]) -> dict[str, PrecomputedLinks]:
+def _given_links(
+    options: Options, lines: dict[str, int], inputs: dict[str, str | None], work: Work
+) -> dict[str, PrecomputedLinks]:
     """Precomputed links belong to one file."""
     if options.aligner != "precomputed":
         return {}
-    files = {name: PrecomputedLinks(options.links[name], count) for name, count in lines.items()}
+    files = {name: PrecomputedLinks(options.links[name], count, options.links_from) for name, count in lines.items()}
+    _check_unchanged(
+        inputs, {f"--links {name}": file.version.removeprefix("sha256:") for name, file in files.items()}, work
+    )
     agree_on_probabilities(files.values())
     return files
 
@@ -288,8 +330,6 @@ def _finish_pair(
     pool: Pool,
     stages: _Stages,
 ) -> PairReport:
-    with stages("duplicates"):
-        mark_kept(options, pair, prepared.chunks, prepared.account, work)
     made_by = _align(options, pair, prepared, given, work, pool, stages)
     with stages("project"):
         how = Binarization(work, pair.name, space, made_by.max_words)
@@ -300,8 +340,8 @@ def _finish_pair(
     with stages("write"):
         probabilities = merge(options, pair, prepared.chunks, space, folder, work)
     counts = binarize.read_counts(work, pair.name, prepared.chunks)
-    prepared.account.noted.update(_noted(counts, made_by))
-    return PairReport(
+    prepared.account.noted.update(_noted(counts, pair, made_by))
+    report = PairReport(
         pair,
         prepared.files,
         prepared.account,
@@ -311,14 +351,20 @@ def _finish_pair(
         counts["piece_links"],
         (counts["linked.source"] / counts["pieces.source"], counts["linked.target"] / counts["pieces.target"]),
         (counts["pieces.source"] / counts["words.source"], counts["pieces.target"] / counts["words.target"]),
+        (counts["unknown.source"] / counts["pieces.source"], counts["unknown.target"] / counts["pieces.target"]),
         probabilities,
         made_by,
     )
+    for warning in unknown_warnings(report):
+        log.warning(warning)
+    return report
 
 
-def _noted(counts: dict[str, int], made_by: MadeBy) -> Counter[str]:
-    """Kept pairs without links, and those that the aligner does not take."""
+def _noted(counts: dict[str, int], pair: PairFiles, made_by: MadeBy) -> Counter[str]:
+    """Kept pairs without links, those that the aligner does not take, and words that the tokenizer drops."""
     noted = Counter({"no word link": counts["unlinked"]})
+    for side, language in zip(SIDES, (pair.source_lang, pair.target_lang), strict=True):
+        noted[f"{language} words without pieces"] += counts[f"lost.{side}"]
     if made_by.max_words is not None:
         noted[f"over {made_by.max_words:,} words, which the aligner leaves without links"] = counts["too_long"]
     return +noted  # without zeros
@@ -353,21 +399,22 @@ def _align(
 
 
 def _explain(
-    options: Options, line: int, prepared: dict[str, _Prepared], tokenizer: PieceTokenizer, work: Work
-) -> list[str]:
-    """From the parts of the run, which have moved with the data-bin and are then removed."""
-    work.folder = options.destdir / work.folder.name
+    options: Options, prepared: dict[str, _Prepared], tokenizer: PieceTokenizer
+) -> tuple[list[str], Exception | None]:
+    """The text for --explain, and the error that came in its place: it must not cost the data-bin."""
+    if options.explain is None:
+        return [], None
     try:
         return [
             explain.render(
                 prepared[pair.name].how,
                 pair,
                 prepared[pair.name].chunks,
-                line,
+                options.explain,
                 tokenizer,
                 options.given_words.get(pair.name),
             )
             for pair in options.pairs
-        ]
-    finally:
-        shutil.rmtree(work.folder)
+        ], None
+    except Exception as error:
+        return [], error

@@ -80,6 +80,7 @@ class Projected(NamedTuple):
 
     `source_words` (P,) and `target_words` (Q,) are `word_of_each_piece`. `links` (L, 2) are `project`: flat, they are
     s0 t0 s1 t1 … `link_sizes` (S,) says how many a pair has. `probabilities` (L,) are `project_probabilities`.
+    `words_without_pieces`: how many words of each side no piece touches.
     """
 
     source_words: Integers
@@ -87,6 +88,7 @@ class Projected(NamedTuple):
     links: Integers
     link_sizes: Integers
     probabilities: NDArray[np.float64] | None
+    words_without_pieces: tuple[int, int]
 
 
 def project_batch(
@@ -124,6 +126,7 @@ def project_batch(
         np.stack([p - source.first_piece[pair], q - target.first_piece[pair]], axis=1),
         np.bincount(pair, minlength=len(link_sizes)),
         None if probabilities is None else _largest(probabilities[link][order], first),
+        (int((source.touching == 0).sum()), int((target.touching == 0).sum())),
     )
 
 

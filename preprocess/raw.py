@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import TextStream, check
 
 from .corpus import InputFile
-from .streams import TextStream, check
 
 MAX_LINE_BYTES = 1 << 20
 _CHUNK_BYTES = 32 << 20
@@ -128,7 +128,7 @@ def _finish(sides: Sequence[_Lines]) -> tuple[InputFile, ...]:
     for side in sides:
         side.skip_to_end()
         if not side.found:
-            raise InputError(f"{side.stream.path} is empty. Give a file with one sentence pair a line.")
+            raise InputError(f"{side.stream.path} is empty. Give a file with one line per sentence pair.")
     counts = [side.found for side in sides]
     if min(counts) != max(counts):
         source, target = (side.stream.path for side in sides)
@@ -136,4 +136,6 @@ def _finish(sides: Sequence[_Lines]) -> tuple[InputFile, ...]:
             f"{source} has {counts[0]:,} lines but {target} has {counts[1]:,}. "
             "Line n of one must translate line n of the other: fetch or cut both again."
         )
-    return tuple(InputFile(side.stream.path.name, side.stream.sha256(), side.found) for side in sides)
+    return tuple(
+        InputFile(side.stream.path.name, side.stream.sha256(), side.found, side.stream.compression) for side in sides
+    )

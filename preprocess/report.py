@@ -38,6 +38,7 @@ class PairReport(NamedTuple):
     piece_links: int
     linked_pieces: tuple[float, float]
     pieces_per_word: tuple[float, float]
+    unknown_pieces: tuple[float, float]
     probabilities: bool
     made_by: MadeBy
 
@@ -49,3 +50,19 @@ class Report(NamedTuple):
     vocab_size: int
     seconds: dict[str, float]
     explained: list[str]
+
+
+# A vocabulary that fits its text leaves far fewer pieces unknown: emoji and rare characters.
+MOST_UNKNOWN = 0.01
+
+
+def unknown_warnings(report: PairReport) -> list[str]:
+    """A sentence for each language of which more than `MOST_UNKNOWN` of the pieces are unknown."""
+    languages = (report.pair.source_lang, report.pair.target_lang)
+    return [
+        f"{report.pair.name}: {share:.1%} of the {language} pieces are unknown, and a model learns nothing of them. "
+        "The vocabulary was probably made for other languages, or for lower-cased text while this tokenizer keeps "
+        "capital letters. Choose another --tokenizer, or train one with --train-tokenizer."
+        for language, share in zip(languages, report.unknown_pieces, strict=True)
+        if share > MOST_UNKNOWN
+    ]

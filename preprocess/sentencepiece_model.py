@@ -90,6 +90,17 @@ def special_pieces(model: SentencePieceModel) -> dict[str, str]:
     return {**names, "unk": unknown, "mask": mask}
 
 
+def is_unigram(model: SentencePieceModel) -> bool:
+    """Else it is BPE."""
+    return bool(model.trainer["model_type"] == _UNIGRAM)
+
+
+def added_pieces(model: SentencePieceModel) -> list[tuple[str, bool]]:
+    """Pieces that are found in a text before it is cut, in the order of their ids, and whether each is special."""
+    kinds = (_CONTROL, _USER_DEFINED)
+    return [(piece.text, piece.type == _CONTROL) for piece in model.pieces if piece.type in kinds]
+
+
 def to_hugging_face(model: SentencePieceModel) -> Any:
     """A `tokenizers.Tokenizer`. A piece's id is its place in the model; special pieces that it lacks come after them:
     cls, pad, sep, and mask last.

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from .report import PairReport, Report
 
-_HEAD = ("pair", "read", "kept", "train", "valid", "word links", "piece links", "linked pieces", "pieces per word")
+_HEAD = (
+    *("pair", "read", "kept", "train", "valid", "word links", "piece links"),
+    *("linked pieces", "pieces per word", "unknown pieces"),
+)
 
 
 def render(report: Report) -> str:
@@ -21,7 +24,15 @@ def render(report: Report) -> str:
     lines.append(f"links by {report.aligner}{probabilities}; vocabulary of {report.vocab_size:,} pieces")
     total = sum(report.seconds.values())
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
-    return "\n".join([*lines, f"seconds: {total:.1f} ({stages})", *("\n" + text for text in report.explained)])
+    lines += [f"seconds: {total:.1f} ({stages})", *_compressed(report)]
+    return "\n".join([*lines, *("\n" + text for text in report.explained)])
+
+
+def _compressed(report: Report) -> list[str]:
+    """What the content of files, and not their names, has told about them."""
+    files = {file.file: file.compression for pair in report.pairs for part in pair.files for file in part}
+    found = ", ".join(f"{name} ({compression})" for name, compression in files.items() if compression)
+    return [f"decompressed: {found}"] if found else []
 
 
 def _row(pair: PairReport) -> tuple[str, ...]:
@@ -36,6 +47,7 @@ def _row(pair: PairReport) -> tuple[str, ...]:
         f"{pair.piece_links:,}",
         ", ".join(f"{lang} {share:.1%}" for lang, share in zip(languages, pair.linked_pieces, strict=True)),
         ", ".join(f"{lang} {count:.2f}" for lang, count in zip(languages, pair.pieces_per_word, strict=True)),
+        ", ".join(f"{lang} {share:.2%}" for lang, share in zip(languages, pair.unknown_pieces, strict=True)),
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import logging
+import re
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
@@ -36,8 +37,18 @@ _TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
+)
+_CONFIGURATION = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+# Of tokenizers that are neither BERT's nor SentencePiece's.
+_OTHER_NAMES = ({"cls": "<|begin_of_text|>", "pad": "<|pad|>", "sep": "<|end_of_text|>", "mask": "<|mask|>"},)
+# Whose ids and pieces, made here from a SentencePiece model, are those that transformers makes of it with protobuf.
+_SENTENCEPIECE_CLASSES = (
+    *("XLMRobertaTokenizer", "CamembertTokenizer", "AlbertTokenizer", "BigBirdTokenizer"),
+    *("DebertaV2Tokenizer", "T5Tokenizer", "MBartTokenizer"),
 )
 _MAX_LENGTH = 512  # positions of the BERT family, pieces
 _GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}  # transformers takes the tokenizer.json as it is
@@ -71,59 +82,220 @@ def make(source: Path, folder: Path) -> None:
 
 def _copy(source: Path, folder: Path) -> None:
     names = [name for name in _TOKENIZER_FILES if (source / name).is_file()]
-    if not any(name not in ("tokenizer_config.json", "special_tokens_map.json") for name in names):
+    models = [name for name in names if name.endswith(".model")]
+    if not any(name not in _CONFIGURATION for name in names):
         raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(_TOKENIZER_FILES)}.")
     config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
+    model_config = _read_json(source / "config.json") if (source / "config.json").is_file() else {}
     if "auto_map" in config:
         log.warning(
             "%s asks for code of its own (auto_map), which is never run: transformers' own classes read it.", source
         )
-    if "tokenizer_class" not in config and (source / "config.json").is_file():
+    if not (config.get("tokenizer_class") or model_config.get("tokenizer_class") or model_config.get("model_type")):
+        # Nothing says which class it is, so its main file is taken as if it had been given alone.
+        if "tokenizer.json" in names:
+            return _from_json(source / "tokenizer.json", folder, config)
+        if names == ["vocab.txt"]:
+            return _from_vocab(source / "vocab.txt", folder)
+        if models and "sentencepiece.bpe.model" not in models:
+            return make(source / models[0], folder)
+    if "tokenizer_class" not in config and model_config:
         names.append("config.json")  # then only the model's type tells AutoTokenizer which class it is
     folder.mkdir(parents=True)
     for name in names:
         shutil.copyfile(source / name, folder / name)
-    if "tokenizer.json" not in names and any(name.endswith(".model") for name in names):
-        _convert_slow(source, folder, known="tokenizer_config.json" in names or "config.json" in names)
+    if "tokenizer.json" not in names and models:
+        _convert_sentencepiece(source, folder, models, config, model_config)
+    if "do_lower_case" not in config:
+        _state_casing(source, folder, config)
+    _warn_of_casing(open_auto_tokenizer(folder), source)
 
 
-def _convert_slow(source: Path, folder: Path, known: bool) -> None:
+def _convert_sentencepiece(
+    source: Path, folder: Path, models: list[str], config: dict[str, Any], model_config: dict[str, Any]
+) -> None:
     """Adds the tokenizer.json that AutoTokenizer makes of a SentencePiece model, so that it is made this once.
 
-    Unless the folder says what its model belongs to, a sentencepiece.bpe.model is taken for XLM-R's.
+    transformers reads the model with protobuf, which need not be there: sentencepiece_model.py reads it instead. The
+    ids are those of the folder's class. XLM-R's differ from the model's own, and a sentencepiece.bpe.model is taken
+    for XLM-R's where the folder does not say what it belongs to.
     """
-    try:
-        importlib.import_module("sentencepiece.sentencepiece_model_pb2")  # transformers reads the model with it
-    # protobuf raises an error of its own when it is older than what sentencepiece was built with.
-    except Exception as error:
+    from tokenizers import AddedToken, Tokenizer, normalizers
+    from tokenizers.models import Unigram
+    from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    name = (
+        config.get("tokenizer_class")
+        or model_config.get("tokenizer_class")
+        or TOKENIZER_MAPPING_NAMES.get(model_config.get("model_type") or "")
+    )
+    if name is None:
+        name = "XLMRobertaTokenizer"
+        _write_config(folder, _SENTENCEPIECE_NAMES, {**config, "tokenizer_class": name})
+    file = source / models[0]
+    model = sentencepiece_model.read(file.read_bytes(), file)
+    if name.removesuffix("Fast") not in _SENTENCEPIECE_CLASSES or not sentencepiece_model.is_unigram(model):
         raise InputError(
-            f"{source} holds a SentencePiece model and no tokenizer.json; to make one needs protobuf ({error}). "
-            "Install it: pip install -U protobuf"
-        ) from error
-    if not known and (folder / "sentencepiece.bpe.model").is_file():
-        _write_config(folder, _SENTENCEPIECE_NAMES, {"tokenizer_class": "XLMRobertaTokenizer"})
+            f"{source} must hold a tokenizer.json, but has only {file.name}, which is read here for "
+            f"{', '.join(_SENTENCEPIECE_CLASSES)} with a Unigram model, and not for {name}. Make the file once: pip "
+            "install protobuf, then AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python."
+        )
+    named = {key: _piece_of(value) for key, value in config.items() if key.endswith("_token") and value}
+    vocab: Any = [(piece.text, piece.score) for piece in model.pieces]
+    converter: Any = SLOW_TO_FAST_CONVERTERS.get(name.removesuffix("Fast"))
+    if hasattr(converter, "convert_from_spm"):
+        vocab = converter.convert_from_spm(vocab=vocab, **named)["vocab"]
+    texts = [text for text, _ in vocab]
+    unknown = named.get("unk_token", sentencepiece_model.special_pieces(model)["unk"])
+    tokenizer = Tokenizer(Unigram(vocab, unk_id=texts.index(unknown) if unknown in texts else 0))
+    if charsmap := model.normalizer["precompiled_charsmap"]:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap)])
+    for text, special in sentencepiece_model.added_pieces(model):
+        if text in texts:
+            tokenizer.add_tokens([AddedToken(text, special=special, normalized=False)])
+    # The class of the folder builds the rest around the vocabulary, and what it has built is kept.
+    tokenizer.save(str(folder / "tokenizer.json"))
     open_auto_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _from_json(source: Path, folder: Path) -> None:
-    content = _read_json(source)
-    added = {item["content"] for item in content.get("added_tokens", []) if isinstance(item, dict)}
-    for names in (SPECIAL_PIECES, _SENTENCEPIECE_NAMES):
-        if added.issuperset(names.values()):
-            break
-    else:
-        raise InputError(
-            f"{source}: its added_tokens must hold {', '.join(SPECIAL_PIECES.values())} "
-            f"or {', '.join(_SENTENCEPIECE_NAMES.values())}. For other names give the whole Hugging Face folder."
+def _piece_of(value: Any) -> str:
+    """A special piece in tokenizer_config.json: text, or an object with the text as its content."""
+    return str(value["content"]) if isinstance(value, dict) else str(value)
+
+
+class Casing(NamedTuple):
+    """What a tokenizer does to text before it cuts it."""
+
+    lower_case: bool
+    strip_accents: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{'lower-cases text' if self.lower_case else 'keeps capital letters'} and "
+            f"{'strips' if self.strip_accents else 'keeps'} accents"
         )
-    bert = names is SPECIAL_PIECES and content.get("model", {}).get("type") == "WordPiece"
+
+
+# Capital letters and accents are kept.
+CASED = Casing(lower_case=False, strip_accents=False)
+
+
+def casing_of(pieces: Iterable[str]) -> Casing:
+    """What a WordPiece vocabulary was made for: text with capital letters where a piece has one.
+
+    Special pieces do not count. Without any capital letter the text was lower-cased; if no piece has an accent either,
+    it was stripped of them. A vocabulary without any letter that has a case is taken as one for text as it is.
+    """
+    plain = [piece for piece in pieces if not re.fullmatch(r"\[.+\]|<.+>", piece)]
+    if any(piece != piece.lower() for piece in plain) or all(piece == piece.upper() for piece in plain):
+        return CASED
+    text = unicodedata.normalize("NFD", "".join(plain))
+    return Casing(lower_case=True, strip_accents=not any(unicodedata.category(char) == "Mn" for char in set(text)))
+
+
+def _told_casing(content: Mapping[str, Any]) -> Casing | None:
+    """What the BertNormalizer of a tokenizer.json does; None where it has none."""
+    normalizer = content.get("normalizer") or {}
+    if normalizer.get("type") != "BertNormalizer":
+        return None
+    lower_case, strip = bool(normalizer.get("lowercase")), normalizer.get("strip_accents")
+    return Casing(lower_case, lower_case if strip is None else bool(strip))
+
+
+def _state_casing(source: Path, folder: Path, config: Mapping[str, Any]) -> None:
+    """Writes into tokenizer_config.json whether text is lower-cased, which BERT's class does where nothing says so.
+
+    tokenizer.json says it; of a vocab.txt it is guessed by its pieces.
+    """
+    opened = _told_casing(json.loads(open_auto_tokenizer(folder).backend_tokenizer.to_str()))
+    if opened is None:
+        return
+    if (source / "tokenizer.json").is_file():
+        wanted = _told_casing(_read_json(source / "tokenizer.json"))
+    elif (source / "vocab.txt").is_file():
+        wanted = _guessed_casing(strict_lines([source / "vocab.txt"]), source)
+    else:
+        wanted = None
+    if wanted is not None and wanted != opened:
+        told = {**config, "do_lower_case": wanted.lower_case, "strip_accents": wanted.strip_accents}
+        _write_json(folder / "tokenizer_config.json", told)
+
+
+def _guessed_casing(pieces: Iterable[str], source: Path) -> Casing:
+    casing = casing_of(piece.rstrip("\r") for piece in pieces)
+    capital = "no piece has a capital letter" if casing.lower_case else "its pieces have capital letters"
+    log.warning(
+        "%s does not say whether its text was lower-cased; %s, so the tokenizer %s. To choose otherwise, put "
+        '"do_lower_case" and "strip_accents" into a tokenizer_config.json beside the vocabulary.',
+        source,
+        capital,
+        casing,
+    )
+    return casing
+
+
+def _warn_of_casing(auto: Any, source: Path) -> None:
+    """A vocabulary that does not fit what the tokenizer does to capital letters."""
+    content = json.loads(auto.backend_tokenizer.to_str())
+    if "ByteLevel" in json.dumps([content.get("normalizer"), content.get("pre_tokenizer")]):
+        return  # its pieces write bytes as letters
+    pieces = [piece for piece in auto.get_vocab() if not re.fullmatch(r"\[.+\]|<.+>", piece)]
+    capital = sum(piece != piece.lower() for piece in pieces)
+    lower = sum(piece != piece.upper() for piece in pieces)
+    normalizer = auto.backend_tokenizer.normalizer
+    lower_cases = normalizer is not None and "A" not in normalizer.normalize_str("A")
+    if lower_cases and capital > 0.01 * len(pieces):
+        log.warning(
+            "%s lower-cases text, but %s of its %s pieces have capital letters and will never be used. If its "
+            'vocabulary is a cased one, set "do_lower_case" to false in its tokenizer_config.json.',
+            source,
+            f"{capital:,}",
+            f"{len(pieces):,}",
+        )
+    elif not lower_cases and lower and not capital:
+        log.warning(
+            "%s keeps capital letters, but no piece of its vocabulary has one. If its vocabulary was made from "
+            'lower-cased text, set "do_lower_case" to true in its tokenizer_config.json.',
+            source,
+        )
+
+
+def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = None) -> None:
+    """`config`: of a tokenizer_config.json that names no class."""
+    content = _read_json(source)
+    names = _special_names(source, content, config or {})
+    bert = names == SPECIAL_PIECES and content.get("model", {}).get("type") == "WordPiece"
     folder.mkdir(parents=True)
     shutil.copyfile(source, folder / "tokenizer.json")
-    _write_config(folder, names, _bert_options(content) if bert else _GENERIC)
+    _write_config(folder, names, {**(config or {}), **(_bert_options(content) if bert else _GENERIC)})
+    _warn_of_casing(open_auto_tokenizer(folder), source)
+
+
+def _special_names(source: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """The special pieces of a tokenizer.json by what they are for, unk only where it has one.
+
+    As the configuration says, or else by their usual names: BERT's, then SentencePiece's, then others.
+    """
+    added = {item["content"] for item in content.get("added_tokens", []) if isinstance(item, dict)}
+    found = {name: _piece_of(config[f"{name}_token"]) for name in SPECIAL_PIECES if config.get(f"{name}_token")}
+    for names in (SPECIAL_PIECES, _SENTENCEPIECE_NAMES):
+        if added.issuperset(names.values()):
+            return {**names, **found}
+    for names in (SPECIAL_PIECES, _SENTENCEPIECE_NAMES, *_OTHER_NAMES):
+        found = {**{name: piece for name, piece in names.items() if piece in added}, **found}
+    missing = [name for name in SPECIAL_PIECES if name not in found and name != "unk"]
+    if missing:
+        raise InputError(
+            f"{source} must name its special pieces, but its added_tokens hold none for {', '.join(missing)} under a "
+            f"usual name ({', '.join(SPECIAL_PIECES.values())}; {', '.join(_SENTENCEPIECE_NAMES.values())}). Give the "
+            "whole Hugging Face folder, with the tokenizer_config.json that names them."
+        )
+    return found
 
 
 def _from_vocab(source: Path, folder: Path) -> None:
-    """A vocab.txt says nothing of casing: it is taken as cased, accents kept (multilingual BERT cased)."""
+    """A vocab.txt says nothing of casing: it is told by its pieces."""
     pieces = [line.rstrip("\r") for line in strict_lines([source])]
     vocab = {piece: index for index, piece in enumerate(pieces)}
     missing = [piece for piece in SPECIAL_PIECES.values() if piece not in vocab]
@@ -131,14 +303,14 @@ def _from_vocab(source: Path, folder: Path) -> None:
         raise InputError(f"{source} must hold one WordPiece piece a line, {', '.join(missing)} among them.")
     if len(vocab) < len(pieces):
         raise InputError(f"{source} holds a piece twice: {len(pieces):,} lines, {len(vocab):,} different pieces.")
-    write_wordpiece(vocab, folder)
+    write_wordpiece(vocab, folder, _guessed_casing(pieces, source))
 
 
-def write_wordpiece(vocab: Mapping[str, int], folder: Path) -> None:
-    """Writes tokenizer.json, vocab.txt and tokenizer_config.json of a cased BERT tokenizer."""
+def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = CASED) -> None:
+    """Writes tokenizer.json, vocab.txt and tokenizer_config.json of a BERT tokenizer, a cased one by default."""
     from tokenizers import AddedToken
 
-    tokenizer = bare_wordpiece(vocab)
+    tokenizer = bare_wordpiece(vocab, casing)
     tokenizer.post_processor = _bert_template(vocab)
     # In the order of their ids, so that none is renumbered.
     for piece in sorted(SPECIAL_PIECES.values(), key=vocab.__getitem__):
@@ -147,16 +319,17 @@ def write_wordpiece(vocab: Mapping[str, int], folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     ordered = sorted(vocab, key=vocab.__getitem__)
     (folder / "vocab.txt").write_text("".join(piece + "\n" for piece in ordered), encoding="utf-8", newline="\n")
-    _write_config(folder, SPECIAL_PIECES, _bert_options({}))
+    told = {"lowercase": casing.lower_case, "strip_accents": casing.strip_accents}
+    _write_config(folder, SPECIAL_PIECES, _bert_options({"normalizer": told}))
 
 
-def bare_wordpiece(vocab: Mapping[str, int]) -> Any:
-    """BERT's normaliser and pre-tokeniser (each Chinese character alone), cased, accents kept; no special pieces."""
+def bare_wordpiece(vocab: Mapping[str, int], casing: Casing = CASED) -> Any:
+    """BERT's normaliser and pre-tokeniser (each Chinese character alone); no special pieces."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordPiece(dict(vocab), unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False
+        clean_text=True, handle_chinese_chars=True, strip_accents=casing.strip_accents, lowercase=casing.lower_case
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
@@ -185,9 +358,13 @@ def _bert_options(content: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _write_config(folder: Path, names: Mapping[str, str], options: Mapping[str, object]) -> None:
-    config = {**options, "model_max_length": _MAX_LENGTH, **{f"{name}_token": piece for name, piece in names.items()}}
-    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8", newline="\n")
+    special = {f"{name}_token": piece for name, piece in names.items()}
+    _write_json(folder / "tokenizer_config.json", {"model_max_length": _MAX_LENGTH, **options, **special})
+
+
+def _write_json(file: Path, content: Mapping[str, object]) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ FAIRSEQ_SIDE = {
     "weam_fairseq/dataset.py",
     "weam_fairseq/model.py",
     "weam_fairseq/optimizer.py",
+    "weam_fairseq/resume.py",
     "weam_fairseq/schedule.py",
     "weam_fairseq/start.py",
     "weam_fairseq/task.py",

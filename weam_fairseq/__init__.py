@@ -20,8 +20,8 @@ def register() -> None:
     from fairseq.models import MODEL_REGISTRY
     from fairseq.tasks import TASK_REGISTRY
 
-    from .checkpoints import allow_fairseq_classes, make_copies_whole
-    from .trainer import mend_last_update
+    from .checkpoints import allow_fairseq_classes, mend_saving
+    from .trainer import mend_trainer
 
     for module in ("criterion", "model", "optimizer", "task"):
         importlib.import_module(f".{module}", __name__)
@@ -34,8 +34,8 @@ def register() -> None:
         if not there.__module__.startswith(f"{__name__}."):
             raise RuntimeError(f"The {kind} name 'weam' must be free, but {there.__module__} has registered it.")
     allow_fairseq_classes()
-    make_copies_whole()
-    mend_last_update()
+    mend_saving()
+    mend_trainer()
 
 
 if sys.modules.get("fairseq") is not None:

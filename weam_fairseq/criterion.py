@@ -13,6 +13,7 @@ from omegaconf import II
 
 from .batch import Batch
 from .common.errors import InputError
+from .limits import check_number
 from .losses import split_predictions
 from .word_exchange import Exchange
 
@@ -43,6 +44,7 @@ class WeamCriterion(FairseqCriterion):
 
     def __init__(self, task: Any, cp_weight: float, precision: str, amp: bool = False) -> None:
         super().__init__(task)
+        check_number("cp_weight", cp_weight)
         self.pairs: list[str] = task.pairs
         self.cp_weight = 0.0 if task.policy.objective in ("mlm", "tlm") else cp_weight
         self.autocast = AUTOCAST[str(precision)]
@@ -84,8 +86,9 @@ class WeamCriterion(FairseqCriterion):
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         total = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
-        if total["sample_size"]:
-            metrics.log_scalar("loss", float(total["loss"]) / total["sample_size"], total["sample_size"], round=6)
+        size = total["sample_size"]
+        # Without a masked piece there is no loss. It is named all the same: else fairseq logs a loss of -1.
+        metrics.log_scalar("loss", float(total["loss"]) / size if size else None, size, round=6)
         _log_means_over_pairs(
             [key.removesuffix(":masked") for key in total if key.endswith(":masked")], total["has_cp"]
         )
@@ -114,7 +117,9 @@ def _log_means_over_pairs(pairs: list[str], has_cp: float) -> None:
 
     def mean_of(name: str) -> Callable[[Any], float]:
         def mean(meters: Any) -> float:
-            found = [meters[f"{pair}:{name}"].avg for pair in pairs if f"{pair}:{name}" in meters]
+            averages = [meters[f"{pair}:{name}"].avg for pair in pairs if f"{pair}:{name}" in meters]
+            # None: no masked piece of this pair since the last line of the log.
+            found = [average for average in averages if average is not None]
             return round(float(sum(found)) / len(found), 6) if found else math.nan
 
         return mean

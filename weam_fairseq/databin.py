@@ -14,11 +14,12 @@ import numpy as np
 
 from .common.documents import check_name, read_json, read_text, shown, value_at
 from .common.errors import InputError
+from .common.special_pieces import first_ids
 
 FORMAT = "weam-data-bin/1"
 AGAIN = " Run weam-preprocess again."
 SOURCE, TARGET = "A", "B"
-SPECIAL = ("cls", "pad", "sep", "unk", "mask")
+SPECIAL = ("cls", "pad", "sep", "mask")  # and unk, which byte-level tokenizers lack
 MOST_SEGMENTS = 16  # segment ids that a tokenizer may write; BERT has 2
 # What a tokenizer's folder may hold: checkpoints and Hugging Face folders carry these names and no others.
 TOKENIZER_FILES = (
@@ -31,7 +32,9 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 MOST_TOKENIZER_BYTES = 1 << 28
@@ -127,6 +130,8 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
         if not re.fullmatch("[0-9a-f]{64}", value_at(manifest, f"tokenizer.{digest}", str, path, AGAIN)):
             raise InputError(f"{path} must have 64 hexadecimal digits as `tokenizer.{digest}`, but has others.{AGAIN}")
     ids = [value_at(manifest, f"tokenizer.special_ids.{name}", int, path, AGAIN) for name in SPECIAL]
+    if "unk" in manifest["tokenizer"]["special_ids"]:
+        ids.append(value_at(manifest, "tokenizer.special_ids.unk", int, path, AGAIN))
     ids += value_at(manifest, "tokenizer.all_special_ids", list, path, AGAIN)
     for name, sentences in (("pair", [SOURCE, TARGET]), ("single", [SOURCE])):
         written = value_at(manifest, f"tokenizer.template.{name}.ids", list, path, AGAIN)
@@ -228,13 +233,14 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
     ids = manifest["tokenizer"]["special_ids"]
     if not all(re.fullmatch("[0-9]{1,10}", symbol) for symbol in symbols):
         raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal: it was made elsewhere.")
-    order = [ids["cls"], ids["pad"], ids["sep"], ids["unk"], *map(int, symbols)]
-    tokenizer_ids = np.asarray(order, dtype=np.int64)
     size = int(manifest["tokenizer"]["vocab_size"])
-    if len(order) != size or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):
+    plausible = size == len(symbols) + 4  # asked first: `size` is only what a manifest claims
+    order = [*first_ids(ids, range(size)), *map(int, symbols)] if plausible else []
+    tokenizer_ids = np.asarray(order, dtype=np.int64)
+    if not plausible or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):
         raise InputError(
-            f"The dictionary must hold each of the tokenizer's {size} ids once, but holds {len(set(order))} of them in "
-            f"{len(order)} places. Run weam-preprocess again."
+            f"The dictionary must hold each of the tokenizer's {size:,} ids once, four of them before its first line, "
+            f"but its {len(symbols):,} lines do not.{AGAIN}"
         )
     fairseq_ids = np.empty(size, dtype=np.int64)
     fairseq_ids[tokenizer_ids] = np.arange(size)

@@ -104,6 +104,10 @@ class WordExchangeDataset(FairseqDataset):
         """Places of a batch that a pair takes if it is the longest: what --max-tokens counts."""
         return int(self._places[virtual_index % len(self)])
 
+    def longest(self) -> tuple[int, int]:
+        """The most places of a batch that a pair takes (`num_tokens`), and the most pieces of a pair (`size`)."""
+        return int(self._places.max()), int(self.sizes.max())
+
     def num_tokens_vec(self, virtual_indices: np.ndarray) -> np.ndarray:
         places: np.ndarray = self._places[virtual_indices % len(self)]
         return places

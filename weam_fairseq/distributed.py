@@ -9,6 +9,8 @@ The first half is pure: environment -> place -> options. `Peers` speaks through 
 
 import hashlib
 import json
+import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -45,13 +47,13 @@ class Place(NamedTuple):
 
 
 def find_place(
-    environment: Mapping[str, str], hostnames: Callable[[str], list[str]], given: list[str] | None = None
+    environment: Mapping[str, str], address: Callable[[str], str], given: list[str] | None = None
 ) -> Place | None:
     """What the environment says of this process.
 
     Args:
         environment: as os.environ.
-        hostnames: Slurm's list of nodes ("node[01-02]") -> their names; called for Slurm's ranks only.
+        address: Slurm's list of nodes ("node[01-02]") -> address of the first one; called for Slurm's ranks only.
         given: the command line.
 
     Returns:
@@ -67,7 +69,7 @@ def find_place(
     # SLURM_NTASKS and SLURM_PROCID stand in the environment of a batch script too, which is one process however many
     # tasks the job has. srun alone sets the size of a step.
     if int(environment.get("SLURM_STEP_NUM_TASKS") or 1) > 1 and "SLURM_PROCID" in environment:
-        return _slurm(environment, hostnames)
+        return _slurm(environment, address)
     if int(environment.get("WORLD_SIZE") or 1) > 1:
         missing = ", ".join(name for name in TORCHRUN if not environment.get(name))
         raise InputError(
@@ -83,10 +85,10 @@ def _torchrun(environment: Mapping[str, str]) -> Place:
     return Place(rank, int(environment["WORLD_SIZE"]), local_rank, "env://", "torchrun")
 
 
-def _slurm(environment: Mapping[str, str], hostnames: Callable[[str], list[str]]) -> Place:
+def _slurm(environment: Mapping[str, str], address: Callable[[str], str]) -> Place:
     host = environment.get("MASTER_ADDR")
     if not host:
-        host = hostnames(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])[0]
+        host = address(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
     job, step = int(environment.get("SLURM_JOB_ID") or 0), int(environment.get("SLURM_STEP_ID") or 0)
     port = environment.get("MASTER_PORT") or FIRST_PORT + (7 * job + step) % PORTS
     return Place(
@@ -133,16 +135,30 @@ def options(place: Place, given: list[str], gpus: int) -> list[str]:
     return [*(word for pair in wanted.items() for word in pair), "--distributed-no-spawn"]
 
 
-def slurm_hostnames(nodes: str) -> list[str]:
-    """Names of the machines in Slurm's short list of them, by Slurm's own program."""
+def slurm_address(nodes: str) -> str:
+    """Address of the first machine in Slurm's short list of them: its name, or what Slurm itself reaches it by.
+
+    Raises:
+        InputError: scontrol does not tell it.
+    """
+    name = _scontrol(nodes, "show", "hostnames", nodes).split()[0]
     try:
-        found = subprocess.run(["scontrol", "show", "hostnames", nodes], check=True, capture_output=True, text=True)
+        socket.getaddrinfo(name, None)
+    except OSError:
+        # A node may have a name that only Slurm knows. Its NodeAddr is then an address, or a name of the network.
+        found = re.search(r"\bNodeAddr=(\S+)", _scontrol(nodes, "--oneliner", "show", "node", name))
+        return found[1] if found else name
+    return name
+
+
+def _scontrol(nodes: str, *words: str) -> str:
+    try:
+        return subprocess.run(["scontrol", *words], check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(
             f"scontrol must tell the machines of this Slurm job ({nodes}), but does not ({error}): set MASTER_ADDR to "
             "the first of them."
         ) from error
-    return found.stdout.split()
 
 
 class Peers:

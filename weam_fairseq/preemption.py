@@ -111,7 +111,7 @@ def stop_when_told(
             return validate_and_save(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch)  # type: ignore[no-any-return]
         _wait_for_all(trainer)
         heard.stopped = True
-        if trainer.data_parallel_rank == 0:
+        if trainer.data_parallel_rank == 0 and not saves_failed():
             updates = trainer.get_num_updates()
             print(
                 f"weam-train: told to stop ({heard.told or 'another process was'}): checkpoint_last.pt holds "
@@ -121,6 +121,13 @@ def stop_when_told(
         return [None], True
 
     return stopping
+
+
+def saves_failed() -> bool:
+    """Whether this process could not write its last checkpoint; it has reported that, and ends with an error."""
+    from .checkpoints import Saves
+
+    return Saves.failure is not None
 
 
 def _one_is_told(trainer: Any, heard: Watch) -> bool:

@@ -6,7 +6,7 @@ import re
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from . import distributed
 from .architectures import ARCHITECTURES
@@ -15,9 +15,17 @@ from .common.documents import shown
 from .common.errors import InputError
 from .config import read_config
 from .distributed import Place
+from .limits import check_numbers
 
 PROG = "weam-train"
 DEFAULTS = {"--task": "weam", "--criterion": "weam"}
+# Options that change nothing of what is trained, by how their names begin: they are not compared with a checkpoint's.
+NOT_COMPARED = (
+    *("aim_", "azureml", "data_buffer", "device_id", "finetune", "heartbeat", "log_", "nprocs", "num_"),
+    *("no_progress", "restore_file", "save_", "tensorboard", "user_dir", "wandb", "reset_", "ddp_", "total_num_update"),
+    *("keep_", "plasma_path", "no_seed", "distributed_backend", "distributed_init", "distributed_rank"),
+    *("distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
+)
 _BETAS, _WHOLE = "two numbers from 0 to below 1, as 0.9,0.98", "whole numbers, as 1,2"
 # What fairseq runs `eval` on (optim/*.py, distributed/utils.py), and what must be there.
 EVALUATED = {
@@ -58,7 +66,7 @@ def prepare(arguments: list[str]) -> Start:
             named is not there, cut short, or holds more than tensors and plain values.
     """
     arguments = complete(arguments)
-    folder = Path(value_of(arguments, "--save-dir") or "checkpoints")
+    folder = save_dir(arguments)
     arguments, checkpoint = find_checkpoint(arguments, folder)
     over = False
     if checkpoint is not None:
@@ -68,6 +76,10 @@ def prepare(arguments: list[str]) -> Start:
         found = "is not given." if arch is None else f"is {arch}.{suggest(arch, ARCHITECTURES)}"
         raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
     return Start(arguments, None if checkpoint is None else str(checkpoint), over)
+
+
+def save_dir(arguments: list[str]) -> Path:
+    return Path(value_of(arguments, "--save-dir") or "checkpoints")  # fairseq's default
 
 
 def complete(arguments: list[str]) -> list[str]:
@@ -130,6 +142,11 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
     if mended is not None:
         say(mended)
     last = folder / checkpoints.LAST
+    chosen = restore is not None and Path(restore).resolve().parent == folder.resolve()
+    if mended is None and not chosen and not is_given(arguments, "--no-last-checkpoints"):
+        adopted = checkpoints.adopt_newest(folder)
+        if adopted is not None:
+            say(adopted)
     if last.is_file():
         if restore is None or os.path.realpath(restore) == os.path.realpath(last):
             return arguments, last
@@ -143,6 +160,7 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
     if not Path(first).is_file():
         option = "--restore-file" if restore is not None else "--finetune-from-model"
         raise InputError(f"{option} must name a checkpoint, but {first} does not exist.")
+    checkpoints.check_intact(Path(first))
     return arguments, Path(first)
 
 
@@ -208,6 +226,8 @@ def parse(arguments: list[str], place: Place | None) -> Namespace:
 
     def error(message: str) -> NoReturn:
         unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
+        # fairseq's parsers of lists have no name.
+        message = message.replace("invalid <lambda> value: ", "it must be a number, or several joined by commas, not ")
         hints = "".join(suggest(word, parser._option_string_actions) for word in unknown)
         raise InputError(f"{message}.{hints}")
 
@@ -219,6 +239,12 @@ def parse(arguments: list[str], place: Place | None) -> Namespace:
     except (RecursionError, MemoryError):  # likewise
         raise InputError("Every value must be of its option's kind, but one has too many brackets or signs.") from None
     _write_numbers_plainly(args)
+    check_numbers(args)
+    if args.write_checkpoints_asynchronously:
+        raise InputError(
+            "--write-checkpoints-asynchronously must not be given: nobody would learn of a checkpoint that could not "
+            "be written."
+        )
     return args
 
 
@@ -247,16 +273,61 @@ def _is_number(text: str) -> bool:
     return len(text) < 20 and re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) is not None
 
 
-def with_total(start: Start, args: Namespace) -> Start:
-    """Fills in how many updates the schedule spans, where the command line leaves it open."""
-    from . import schedule
+def follow_checkpoint(start: Start, args: Namespace) -> Start:
+    """Compares the options with those of the checkpoint that the run goes on from, and completes the schedule.
 
+    Raises:
+        InputError: an option that a run must keep has changed; the schedule must know the run's length, and nothing
+            says it.
+    """
+    from . import checkpoints, schedule
+
+    seen, changed = None, {}
+    last = Path(args.save_dir, checkpoints.LAST)
+    if start.checkpoint is not None and (args.finetune_from_model is None or Path(start.checkpoint) == last):
+        seen = checkpoints.glance(Path(start.checkpoint))
+        changed = _compare(Path(start.checkpoint), seen, args)
     if not schedule.lacks_total(args):
         return start
-    total, sentence = schedule.total_updates(args)
+    total, sentence = schedule.total_updates(args, seen, changed)
     say(sentence)
     args.total_num_update = float(total)
     return start._replace(arguments=[*start.arguments, "--total-num-update", str(total)])
+
+
+def _compare(checkpoint: Path, seen: Any, args: Namespace) -> dict[str, tuple[Any, Any]]:
+    """What is different from the run so far: option -> (before, now). Says it.
+
+    Raises:
+        InputError: an option that a run must keep has changed; or the batches, and the checkpoint, of an older
+            version, does not say which pairs it has seen.
+    """
+    from .resume import BATCHES, option, refuse_changes
+
+    before, now = {} if seen.model is None else vars(seen.model), vars(args)
+    refuse_changes({name: value for name, value in before.items() if name != "pairs"}, now, str(checkpoint))
+    changed = {
+        name: (before[name], value)
+        for name, value in now.items()
+        if name in before and before[name] != value and not name.startswith(NOT_COMPARED)
+    }
+    if changed:
+        said = (f"{option(name)} {_shown(value)} (was {_shown(old)})" for name, (old, value) in sorted(changed.items()))
+        say(f"the run goes on from {checkpoint} with other options: {', '.join(said)}")
+    place = seen.place or {}
+    if place.get("iterations_in_epoch") and "weam" not in place and not args.reset_dataloader:
+        batches = [option(name) for name in BATCHES if name in changed]
+        if batches:
+            raise InputError(
+                f"{checkpoint} is of an older version and from within an epoch, so it can only go on with the same "
+                f"batches, but {', '.join(batches)} changed. Give the old value, or add --reset-dataloader to begin "
+                "epoch 1 again."
+            )
+    return changed
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _arch(arguments: list[str]) -> str | None:

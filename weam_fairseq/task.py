@@ -1,7 +1,6 @@
 """The fairseq task: options of the method, the data-bin behind them, and what a checkpoint carries of it."""
 
 import logging
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -15,7 +14,9 @@ from omegaconf import II, MISSING
 from .common.errors import InputError
 from .databin import Vocabulary, read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
 from .dataset import WordExchangeDataset
+from .limits import check_number
 from .policy import OBJECTIVES, Policy, check_probabilities
+from .resume import KEPT, Batching, ResumableEpoch
 from .split import open_split
 from .word_exchange import LinkPolicy
 
@@ -85,6 +86,7 @@ class WeamTaskConfig(FairseqDataclass):
         },
     )
     seed: int = II("common.seed")
+    update_freq: list[int] = II("optimization.update_freq")  # noqa: RUF009 -- a string until fairseq fills it in
 
 
 def policy_of(cfg: WeamTaskConfig, objective: str) -> Policy:
@@ -130,15 +132,14 @@ class WeamTask(FairseqTask):
         self.pairs = _pairs(cfg.pairs, self.manifest, self.data_bin)
         self.policy = policy_of(cfg, str(cfg.objective))
         check_probabilities(self.manifest, self.data_bin, self.policy.links)
+        self._checked_shards = False
         for shard in shards[1:]:
             _check_shard(shards[0], shard, self.pairs, all_pairs=cfg.pairs is None)
 
     @classmethod
     def setup_task(cls, cfg: WeamTaskConfig, **kwargs: Any) -> "WeamTask":
-        if not 0 < cfg.mask_prob < 1:
-            raise InputError(f"--mask-prob must lie between 0 and 1, but is {cfg.mask_prob}.")
-        if not 0 < cfg.sampling_temperature < math.inf:
-            raise InputError(f"--sampling-temperature must be a number over 0, but is {cfg.sampling_temperature}.")
+        check_number("mask_prob", cfg.mask_prob)
+        check_number("sampling_temperature", cfg.sampling_temperature)
         folders = split_paths(cfg.data)
         if not all(folders):
             raise InputError(f"Shards must be data-bin folders joined by colons, but one has no name: {cfg.data}")
@@ -154,16 +155,7 @@ class WeamTask(FairseqTask):
         del combine  # fairseq's name for further files of a split, which a data-bin of ours does not have
         training = split == "train"
         shard = (epoch - 1) % len(self.shards) if training else 0
-        data_bin = self.shards[shard].folder
-        # Validation measures both losses with the true links whatever the objective: its figures are comparable.
-        policy = self.policy if training else policy_of(self.cfg, "weam")
-        self.datasets[split] = WordExchangeDataset(
-            [open_split(data_bin, split, pair, policy.links.weighted) for pair in self.pairs],
-            self.vocabulary,
-            policy,
-            self.cfg.seed,
-            fixed_epoch=None if training else VALIDATION_EPOCH,
-        )
+        self.datasets[split] = self._open(split, shard)
         where = f"{split}, shard {shard + 1} of {len(self.shards)}" if training and len(self.shards) > 1 else split
         sizes, drawn = self.datasets[split].pair_sizes, self.datasets[split].drawn
         pairs = (
@@ -172,15 +164,90 @@ class WeamTask(FairseqTask):
         )
         logger.info("%s: %s", where, "; ".join(pairs))
 
-    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
-        """fairseq's, with data workers that end with their epoch.
+    def _open(self, split: str, shard: int) -> WordExchangeDataset:
+        # Validation measures both losses with the true links whatever the objective: its figures are comparable.
+        training = split == "train"
+        policy = self.policy if training else policy_of(self.cfg, "weam")
+        data_bin = self.shards[shard].folder
+        return WordExchangeDataset(
+            [open_split(data_bin, split, pair, policy.links.weighted) for pair in self.pairs],
+            self.vocabulary,
+            policy,
+            self.cfg.seed,
+            fixed_epoch=None if training else VALIDATION_EPOCH,
+        )
 
-        fairseq keeps workers alive for the next epoch, but loaders are made anew for each (see dataset.py), and the old
-        ones are then cleaned up by the garbage collector, which waits five seconds for each worker.
+    def get_batch_iterator(
+        self,
+        dataset: WordExchangeDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        max_positions: int | None = None,
+        ignore_invalid_inputs: bool = False,
+        seed: int = 1,
+        num_shards: int = 1,
+        shard_id: int = 0,
+        num_workers: int = 0,
+        epoch: int = 1,
+        data_buffer_size: int = 0,
+        skip_remainder_batch: bool = False,
+        grouped_shuffling: bool = False,
+        **kwargs: Any,
+    ) -> ResumableEpoch:
+        """The batches of one epoch, made anew for each; fairseq's arguments.
+
+        fairseq keeps data workers alive for the next epoch, but loaders are made anew for each (see dataset.py), and
+        the old ones are then cleaned up by the garbage collector, which waits five seconds for each worker.
+
+        Raises:
+            InputError: --max-tokens is smaller than the longest pair, or in validation a pair is longer than the model;
+                --grouped-shuffling.
         """
-        iterator = super().get_batch_iterator(*args, **kwargs)
-        iterator.persistent_workers = False
-        return iterator
+        if grouped_shuffling:
+            raise InputError(
+                "--grouped-shuffling must not be given: with it fairseq leaves out the last batches of an epoch, where "
+                "they do not divide evenly among the processes."
+            )
+        self._check_lengths(dataset, max_tokens, None if ignore_invalid_inputs else max_positions)
+        dataset.set_epoch(epoch)
+        frequencies = list(self.cfg.update_freq)
+        frequency = frequencies[min(epoch, len(frequencies)) - 1]
+        return ResumableEpoch(
+            dataset,
+            epoch,
+            Batching(max_tokens, max_sentences, num_shards, frequency, seed),
+            {"pairs": self.pairs, **{name: getattr(self.policy, name) for name in KEPT if name != "pairs"}},
+            max_positions,
+            collate_fn=dataset.collater,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            buffer_size=data_buffer_size,
+            skip_remainder_batch=skip_remainder_batch,
+            persistent_workers=False,
+        )
+
+    def _check_lengths(self, dataset: WordExchangeDataset, max_tokens: int | None, positions: int | None) -> None:
+        training = dataset.fixed_epoch is None
+        texts = [(self.data_bin, dataset)]
+        if training and len(self.shards) > 1 and not self._checked_shards:
+            # Before the first update, and not when an epoch comes to the shard.
+            texts = [(shard.folder, self._open("train", number)) for number, shard in enumerate(self.shards)]
+            self._checked_shards = True
+        split = "training" if training else "validation"
+        for folder, text in texts:
+            places, pieces = text.longest()
+            if max_tokens is not None and max_tokens < places:
+                name = "--max-tokens" if training else "--max-tokens-valid (--max-tokens, where it is not given)"
+                raise InputError(
+                    f"{name} must have room for every pair, but is {max_tokens}, and the longest {split} pair of "
+                    f"{folder} takes {places}: give at least {places}, or preprocess with a smaller --max-pieces."
+                )
+            if positions is not None and positions < pieces:
+                raise InputError(
+                    f"A {split} pair must not be longer than the model's {positions} positions, but one of {folder} "
+                    f"has {pieces} pieces: preprocess with --max-pieces {positions}, or add "
+                    "--skip-invalid-size-inputs-valid-test to leave such pairs out."
+                )
 
     def max_positions(self) -> None:
         """None: the model's limit counts. Pairs were held to --max-pieces in preprocessing."""

@@ -12,17 +12,22 @@ import sys
 import traceback
 import warnings
 from argparse import Namespace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import distributed, preemption
 from .architectures import ARCHITECTURES
+from .common.command import INTERRUPTED, machine_error, run_command
 from .common.errors import InputError
+from .common.files import check_parent
+from .common.lock import locked
 from .distributed import Peers, Place
 from .memory import keep_memory
-from .start import PROG, Start, load_fairseq, parse, prepare, with_total
+from .start import PROG, Start, follow_checkpoint, load_fairseq, parse, prepare, save_dir
 from .threads import wait_without_spinning
 
+_held = ExitStack()  # the lock of the run's folder
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
 EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
 
@@ -48,11 +53,20 @@ or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train
 
 On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
 after SIGTERM); the same command goes on from there.
+
+A run can go on with other batches (--max-tokens, --batch-size, --update-freq, number of processes): the epoch ends with
+the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer and the
+schedule must stay. Where a checkpoint cannot be written, training goes on with a warning, the older checkpoints are
+kept, and the code at the end is 2 unless a later checkpoint was written.
 """
 
 
-def main(argv: list[str] | None = None) -> None:
-    arguments = sys.argv[1:] if argv is None else argv
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code, or ends the process with it once fairseq has started threads."""
+    return run_command(PROG, lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> None:
     wait_without_spinning()
     keep_memory()
     if "-h" in arguments or "--help" in arguments:
@@ -66,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
                 "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
                 "pip install --no-deps ve-fairseq==0.12.3"
             )
-        place = distributed.find_place(os.environ, distributed.slurm_hostnames, arguments)
+        place = distributed.find_place(os.environ, distributed.slurm_address, arguments)
         if place is not None and place.world_size > 1:
             peers = _meet(place)
         args = _begin(arguments, place, peers)
@@ -78,8 +92,10 @@ def main(argv: list[str] | None = None) -> None:
             _fail_together(cause, peers)
         if cause is None:
             raise
-        _say_error(cause)
-        sys.exit(2)
+        raise cause from None
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted. The same command resumes from the last checkpoint.", file=sys.stderr)
+        _end(INTERRUPTED)
     if peers is not None:
         peers.leave()
     if args is not None:
@@ -95,12 +111,22 @@ def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Na
         start = _hear_start(peers)
         return None if start.over else parse(start.arguments, place)
     start = prepare(arguments)
+    if not start.over:
+        _hold(save_dir(start.arguments))
     args = None if start.over else parse(start.arguments, place)
     if args is not None:
-        start = with_total(start, args)
+        start = follow_checkpoint(start, args)
     if peers is not None:
         peers.tell(start)
     return args
+
+
+def _hold(folder: Path) -> None:
+    """Locks the run's folder until this process ends. Two trainings into one folder would replace each other's
+    checkpoints."""
+    check_parent(folder / "lock")
+    folder.mkdir(parents=True, exist_ok=True)
+    _held.enter_context(locked(folder / "lock", keep=True))
 
 
 def _meet(place: Place) -> Peers:
@@ -152,6 +178,9 @@ def train_until_told(cfg: Any) -> None:
     import fairseq_cli.train as fairseq_train
     from fairseq.checkpoint_utils import save_checkpoint
 
+    from .trainer import mend_trainer
+
+    mend_trainer()  # the command too, which a process that fairseq has started imports after the plugin
     preemption.watch()
     fairseq_train.validate_and_save = preemption.stop_when_told(fairseq_train.validate_and_save, save_checkpoint)
     fairseq_train.main(cfg)
@@ -208,12 +237,17 @@ def _end(status: int) -> NoReturn:
 
 
 def _user_error(error: BaseException | None) -> InputError | None:
-    """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ...")."""
+    """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ..."), or one of the
+    operating system, as a sentence."""
+    outermost = error
     while error is not None and not isinstance(error, InputError):
         if _last_line(error).startswith(_QUALIFIED):
             break
         error = error.__cause__ or error.__context__
-    return None if error is None else InputError(_last_line(error).removeprefix(_QUALIFIED))
+    if error is not None:
+        return InputError(_last_line(error).removeprefix(_QUALIFIED))
+    sentence = None if outermost is None else machine_error(outermost)
+    return None if sentence is None else InputError(sentence)
 
 
 def _last_line(error: BaseException) -> str:
@@ -226,4 +260,4 @@ def _say_error(error: InputError) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,13 +1,18 @@
-"""A mend of fairseq's trainer: the last update of an epoch in several processes with --update-freq.
+"""Mends of fairseq's trainer: the last update of an epoch, the random numbers of several processes, a missing loss.
 
 Where the batches of an epoch do not divide evenly, some processes get an empty one at the end, for which fairseq trains
 on a stand-in and counts nothing. With --update-freq it then counts nothing of the whole group: of the batches before it
 the gradient is kept and the size is lost, so that the update is too large, and their losses are not logged.
 """
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+
+import numpy as np
+
+from .checkpoints import fail_unless_saved
 
 
 def without_stand_ins(train_step: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,10 +25,46 @@ def without_stand_ins(train_step: Callable[..., Any]) -> Callable[..., Any]:
     return mended
 
 
-def mend_last_update() -> None:
-    """Puts it into fairseq, once."""
+def seed_by_rank(set_seed: Callable[..., None]) -> Callable[..., None]:
+    """`Trainer._set_seed`, but each process draws dropout of its own: fairseq gives the same seed to all of them.
+
+    Rank 0 keeps fairseq's seed, so that a run of one process is what it was.
+    """
+
+    @wraps(set_seed)
+    def mended(self: Any) -> None:
+        set_seed(self)
+        if self.data_parallel_rank > 0:
+            from fairseq.utils import set_torch_seed
+
+            key = [self.cfg.common.seed, self.get_num_updates(), self.data_parallel_rank]
+            # torch's generator on a CPU looks at 32 bits of a seed.
+            set_torch_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+    return mended
+
+
+def without_loss(get_valid_stats: Callable[..., Any]) -> Callable[..., Any]:
+    """`fairseq_cli.train.get_valid_stats` for a validation without a masked piece: it has no loss to compare."""
+
+    @wraps(get_valid_stats)
+    def mended(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> Any:
+        has_loss = stats.get(cfg.checkpoint.best_checkpoint_metric) is not None
+        return get_valid_stats(cfg, trainer, stats, tracking_best and has_loss)
+
+    return mended
+
+
+def mend_trainer() -> None:
+    """Puts the mends into fairseq, once."""
     from fairseq.trainer import Trainer
 
     if not hasattr(Trainer.train_step, "__weam__"):
         Trainer.train_step = without_stand_ins(Trainer.train_step)
         Trainer.train_step.__weam__ = True
+        Trainer._set_seed = seed_by_rank(Trainer._set_seed)
+    command: Any = sys.modules.get("fairseq_cli.train")  # importing it would set up logging
+    if command is not None and not hasattr(command.get_valid_stats, "__weam__"):
+        command.main = fail_unless_saved(command.main)
+        command.get_valid_stats = without_loss(command.get_valid_stats)
+        command.get_valid_stats.__weam__ = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 
+from ..piece_encoder import white_space_ids
 from .base import Aligned, Alignments, FileAligner, WordPair, count_lines, read_words
 from .encoder_links import METHODS, EncoderOptions, Floats, piece_links, word_links
 
@@ -64,6 +66,8 @@ class EncoderAligner(FileAligner):
         if not 0 <= self._layer <= layers:
             raise InputError(f"The encoder's layer must be 0 to {layers} in {folder}, but is {self._layer}.")
         accepted = inspect.signature(self._model.forward).parameters
+        backend = self._tokenizer.backend_tokenizer
+        self._blank = frozenset(white_space_ids(json.loads(backend.to_str()), backend.get_vocab()))
         self._input_names = [name for name in self._tokenizer.model_input_names if name in accepted]
         self._max_pieces = _max_pieces(self._model.config, self._tokenizer)
         threshold = f", threshold {options.threshold:g}" if options.method == "softmax" else ""
@@ -127,9 +131,11 @@ class EncoderAligner(FileAligner):
         for n, words in enumerate(sentences):
             owners = _word_of_character(words)
             special, offsets = batch["special_tokens_mask"][n], batch["offset_mapping"][n]
-            positions = [position for position, flag in enumerate(special) if not flag]
+            ids = batch["input_ids"][n]
+            # A lone word-start mark has the span of the character behind it, but stands for no word.
+            positions = [at for at, flag in enumerate(special) if not flag and ids[at] not in self._blank]
             of_piece = [sorted({w for w in owners[slice(*offsets[p])] if w is not None}) for p in positions]
-            # A piece of no word, such as a lone word-start mark, would only draw links from others.
+            # A piece of no word would only draw links from others.
             kept = [(p, owned) for p, owned in zip(positions, of_piece, strict=True) if owned]
             inputs = {name: batch[name][n] for name in self._input_names}
             found.append(_Pieces(inputs, [p for p, _ in kept], [owned for _, owned in kept]))

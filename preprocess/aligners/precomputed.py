@@ -5,6 +5,7 @@ An item is `i-j`, or `i-j:p` with p the link's probability: all items of all fil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from .link_files import parse_links
 
 _CHUNK = 10_000  # lines that are held at once
 
+# So many lines with links and no 0 in any of them: the file counts words from 1.
+_LINES_WITHOUT_0 = 5
+_HAS_0 = re.compile(r"(?:^|\s)0-|-0(?:\s|:|$)")
+
 
 class PrecomputedLinks(FileAligner):
     """`line_idxs` are the input lines (from 0), in increasing order, of the pairs that are aligned; `lines` is the
@@ -25,25 +30,36 @@ class PrecomputedLinks(FileAligner):
     words are known.
     `probabilities` says whether links have them, as the first line with links does; None when no line has links, which
     goes with either.
+    `first_word` is the number of a sentence's first word in the file, 0 or 1; None expects 0, and refuses a file that
+    counts from 1.
     """
 
     name = "precomputed"
 
-    def __init__(self, file: Path, lines: int) -> None:
+    def __init__(self, file: Path, lines: int, first_word: int | None = None) -> None:
         self.file = file
+        self._first_word = first_word or 0
         self.line_idxs: Iterable[int] = range(lines)
         self.probabilities: bool | None = None
-        count = 0
+        count = linked = 0
+        has_0 = False
         reader = RawReader([(file,)], _CHUNK)
         for line in self._read(reader):
             count += 1
+            has_0 = has_0 or _HAS_0.search(line) is not None
+            linked += not line.isspace() and line != ""
             if self.probabilities is None and line.split():
                 self.probabilities = self._parsed(line, count - 1)[0][1] is not None
-        self.version = "sha256:" + reader.parts[0][0].sha256
+        self.version = "sha256:" + reader.parts[0][0].sha256 + (":from-1" if self._first_word else "")
         if count != lines:
             raise InputError(
                 f"{file} has {count:,} lines of links, but the input has {lines:,} lines. "
                 "Give one line of links for each line of the input, empty where there is no link."
+            )
+        if first_word is None and not has_0 and linked >= _LINES_WITHOUT_0:
+            raise InputError(
+                f"{file} counts words from 1: no link of the file has a 0. Give --links-from 1, which subtracts 1 from "
+                "both numbers of each link, or --links-from 0 if the file does count from 0."
             )
 
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
@@ -87,12 +103,21 @@ class PrecomputedLinks(FileAligner):
 
     def _parsed(self, line: str, line_idx: int) -> list[tuple[Link, float | None]]:
         try:
-            return parse_links(line)
+            links = parse_links(line)
         except ValueError as error:
             raise InputError(
                 f"{self._where(line_idx)}: links must be like 0-0 1-2, or with probabilities above 0 and at most 1 "
                 f"like 0-0:0.93 1-2:0.4, but {str(error)!r} stands there. Mend the line."
             ) from None
+        if not self._first_word:
+            return links
+        for (i, j), _ in links:
+            if min(i, j) < self._first_word:
+                raise InputError(
+                    f"{self._where(line_idx)}: link {i}-{j} has a word 0, but --links-from 1 says that words count "
+                    "from 1. Give --links-from 0, or correct the file."
+                )
+        return [((i - self._first_word, j - self._first_word), probability) for (i, j), probability in links]
 
     def _where(self, line_idx: int) -> str:
         return f"{self.file.name} line {line_idx + 1:,}"

@@ -28,7 +28,9 @@ _BY_LANGUAGE = {
 _CODES = (
     "asm=as ben=bn cat=ca ces=cs cmn=zh deu=de ell=el eng=en est=et fin=fi fra=fr gle=ga guj=gu hin=hi hun=hu isl=is "
     "ita=it jpn=ja kan=kn khm=km kor=ko lao=lo lav=lv lit=lt lvs=lv mal=ml mar=mr mya=my nld=nl ori=or ory=or pan=pa "
-    "pol=pl por=pt ron=ro rus=ru slk=sk slv=sl spa=es swe=sv tam=ta tel=te tha=th zho=zh"
+    "pol=pl por=pt ron=ro rus=ru slk=sk slv=sl spa=es swe=sv tam=ta tel=te tha=th zho=zh "
+    # The other code that ISO 639-2 has for some of them.
+    "bur=my chi=zh cze=cs dut=nl fre=fr ger=de gre=el ice=is rum=ro slo=sk"
 )
 _TWO_LETTERS = dict(item.split("=") for item in _CODES.split())
 

@@ -62,8 +62,28 @@ def test_a_split_in_the_name_is_recorded(folder_path: Path, data_dir: Path) -> N
 def test_predictions_of_a_whole_set_have_no_split_in_their_name(folder_path: Path, gold: Path, tmp_path: Path) -> None:
     more = ("--languages", "fr", "--predictions", str(tmp_path / "p"))
     _measured("word-alignment", folder_path, gold, *more)
-    names = sorted(path.name for path in (tmp_path / "p").iterdir())
-    assert names == ["word-alignment.fr.items.jsonl", "word-alignment.fr.txt"]
+    names = sorted(path.name for path in (tmp_path / "p" / folder_path.name).iterdir())
+    assert names == ["word-alignment.en-fr.seed1.items.jsonl", "word-alignment.en-fr.seed1.txt"]
+
+
+@pytest.mark.parametrize("task", [*TASKS, "word-retrieval"])
+def test_gold_that_counts_from_1_is_shifted_when_asked(
+    task: str, folder_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _measured(task, folder_path, data_dir, "--languages", "de") != []
+    (expected, *_) = read_scores(data_dir / "scores.jsonl")
+    gold = data_dir / "heldout.en-de.gold"
+    links = [[tuple(map(int, link.split("-"))) for link in line.split()] for line in gold.read_text().splitlines()]
+    gold.write_text("".join(" ".join(f"{i + 1}-{j + 1}" for i, j in line) + "\n" for line in links))
+    words = [task, "--model", str(folder_path), "--data", str(data_dir), "--languages", "de"]
+    assert main(words) == 2
+    assert "heldout.en-de.gold counts words from 1: no link of the file has a 0, and line" in capsys.readouterr().err
+    _measured(task, folder_path, data_dir, "--languages", "de", "--gold-from", "1")
+    (shifted, *_) = read_scores(data_dir / "scores.jsonl")
+    assert shifted.value == expected.value
+    assert "|gold-from:1|" in shifted.signature
+    assert main(["masked-pieces", *words[1:], "--gold-from", "1"]) == 2
+    assert "--gold-from would change nothing: masked-pieces reads no gold links" in capsys.readouterr().err
 
 
 def test_a_missing_language_is_said_with_those_that_are_there(

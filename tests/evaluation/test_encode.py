@@ -1,5 +1,6 @@
 """Means over pieces: the right positions, whatever the padding and the batch."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize, windows, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
+from weam_fairseq.evaluation.progress import progress, progress_bar
 
 
 def test_sentence_means_leave_out_padding_and_special_pieces(folder: Folder, sentences: list[str]) -> None:
@@ -101,3 +103,32 @@ def test_means_over_windows(make_folder: Callable[..., Path]) -> None:
         np.testing.assert_allclose(states.values[2, index], total / count, atol=1e-5)
     last = group_states(short, pieces, sentence_groups(pieces), 100, None, layers=[2])
     np.testing.assert_allclose(last.values[0], states.values[2], atol=1e-5)
+
+
+def test_progress_is_a_line_a_minute_where_there_is_no_terminal() -> None:
+    file, now = io.StringIO(), [0.0]
+    bar = progress_bar("xnli de", "batches", 1000, initial=100, file=file, clock=lambda: now[0])
+    for second in range(1, 150):
+        now[0] = second
+        bar.update()
+    bar.close()
+    assert file.getvalue().splitlines() == [
+        "xnli de: 160 of 1,000 batches after 1 min, about 14 min left",
+        "xnli de: 220 of 1,000 batches after 2 min, about 13 min left",
+    ]
+
+
+def test_short_work_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress("abc", "letters", "letters", 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_progress_is_a_bar() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    bar = progress_bar("xnli de", "batches", 2, file=Terminal())
+    bar.update()
+    assert (bar.n, bar.total) == (1, 2)
+    bar.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.evaluation.cli import main
-from weam_fairseq.evaluation.hf_folder import checkpoint_hash
+from weam_fairseq.evaluation.hf_folder import open_folder
 from weam_fairseq.evaluation.scores import read_scores
 from weam_fairseq.evaluation.tasks import TASKS
 
@@ -30,7 +30,7 @@ def test_every_task_writes_its_scores_and_a_table(
     first = read_scores(out)
     assert _call(task, folder_path, data_dir, "--name", "weam", "--out", str(out), "--batch-size", "2") == 0
     assert read_scores(out) == first  # replaced, not added, and the same whatever the batch
-    assert {(score.model, score.checkpoint) for score in first} == {("weam", checkpoint_hash(folder_path))}
+    assert {(score.model, score.checkpoint) for score in first} == {("weam", open_folder(folder_path).checkpoint)}
     assert all(0 <= score.value <= 100 and score.signature.startswith(task + "|") for score in first)
     assert task in capsys.readouterr().out
 
@@ -78,7 +78,7 @@ def test_missing_model_folder(data_dir: Path, tmp_path: Path, capsys: pytest.Cap
     ("name", "message"),
     [
         ("config.json", "has no config.json"),
-        ("model.safetensors", "has no model.safetensors"),
+        ("model.safetensors", "has no model.safetensors or pytorch_model.bin"),
         ("tokenizer.json", "has no tokenizer"),
     ],
 )

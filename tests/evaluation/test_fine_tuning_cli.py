@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from weam_fairseq.common.command import INTERRUPTED
 from weam_fairseq.evaluation import score as weam_score
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.fine_tuning import tune
-from weam_fairseq.evaluation.hf_folder import checkpoint_hash
+from weam_fairseq.evaluation.hf_folder import checkpoint_hash, open_folder
 from weam_fairseq.evaluation.scores import Score, read_scores
 
 from .benchmark_data import LANGUAGES, QUICK, WRITERS, squad, write_benchmark
@@ -43,7 +44,7 @@ def test_every_task_from_a_folder_to_numbers_that_weam_score_gives_too(
     scores = _scores(task, folder_path, data, out)
     assert task in capsys.readouterr().out
     first = scores[0]
-    assert {score.checkpoint for score in scores} == {checkpoint_hash(folder_path)}
+    assert {score.checkpoint for score in scores} == {open_folder(folder_path).checkpoint}
     assert all(part in first.signature for part in ("|train:", "|select:", "|recipe:lr0.01,ep3,bs8,len32", "|scorer:"))
 
     predictions = out.parent / first.detail["predictions"]
@@ -100,8 +101,7 @@ def test_an_interrupted_run_goes_on(folder_path: Path, tmp_path: Path, monkeypat
 
     out = tmp_path / "b" / "scores.jsonl"
     monkeypatch.setitem(tune.train.__globals__, "_update", stop_at_the_fifth)
-    with pytest.raises(KeyboardInterrupt):
-        _call("xnli", folder_path, data, out, "--save-every", "2")
+    assert _call("xnli", folder_path, data, out, "--save-every", "2") == INTERRUPTED
     assert not out.exists()
     again = _scores("xnli", folder_path, data, out, "--save-every", "2")
     assert done == 5 + 9 - 4  # 9 updates in all, of which 4 were saved
@@ -111,6 +111,120 @@ def test_an_interrupted_run_goes_on(folder_path: Path, tmp_path: Path, monkeypat
 
 def _weights(root: Path, scores: list[Score]) -> bytes:
     return (root / "fine-tuned" / scores[0].detail["fine_tuned"] / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("changed", ["config.json", "tokenizer.json"])
+def test_the_same_weights_with_another_config_or_tokenizer_are_another_model(
+    changed: str, folder_path: Path, tmp_path: Path
+) -> None:
+    data, copy = write_benchmark("xnli", tmp_path / "data"), shutil.copytree(folder_path, tmp_path / "copy")
+    model = ("--name", "weam")
+    first = _scores("xnli", copy, data, tmp_path / "a.jsonl", *model)
+    told = json.loads((copy / changed).read_text())
+    if changed == "config.json":
+        told["layer_norm_eps"] = 0.1
+    else:
+        told["normalizer"]["lowercase"] = False
+    (copy / changed).write_text(json.dumps(told))
+    second = _scores("xnli", copy, data, tmp_path / "b.jsonl", *model)
+    assert first[0].checkpoint != second[0].checkpoint
+    assert first[0].detail["fine_tuned"] != second[0].detail["fine_tuned"]
+
+
+def test_what_decides_nothing_is_in_no_hash(folder_path: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder_path, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "transformers_version": "0", "_name_or_path": "elsewhere"}))
+    folder = open_folder(copy)
+    assert folder.checkpoint == open_folder(folder_path).checkpoint
+    folder.tokenizer("a long text", truncation=True, max_length=3, padding="max_length")
+    assert checkpoint_hash(copy, folder.tokenizer) == folder.checkpoint
+
+
+@pytest.mark.parametrize("kind", ["bin", "shards", "bin shards"])
+@pytest.mark.parametrize("task", ["xnli", "sentence-retrieval"])
+def test_published_weights_in_other_files(
+    kind: str, task: str, folder_path: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are the same, and a lost shard is named."""
+    data = write_benchmark("xnli", tmp_path / "data") if task == "xnli" else data_dir
+    copy = shutil.copytree(folder_path, tmp_path / "copy")
+    parts = save_weights(copy, kind)
+    words = [task, "--data", str(data), "--languages", "de", *(QUICK if task == "xnli" else ())]
+    values = []
+    for number, folder in enumerate((folder_path, copy)):
+        out = tmp_path / str(number) / "scores.jsonl"
+        assert main([*words, "--model", str(folder), "--out", str(out)]) == 0
+        values.append([score.value for score in read_scores(out)])
+    assert values[0] == values[1]
+    parts[-1].unlink()
+    capsys.readouterr()
+    assert main([*words, "--model", str(copy), "--out", str(tmp_path / "scores.jsonl")]) == 2
+    assert parts[-1].name in capsys.readouterr().err
+
+
+def save_weights(folder: Path, kind: str) -> list[Path]:
+    """model.safetensors as pytorch_model.bin, or in two shards. Returns the files."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    whole = folder / "model.safetensors"
+    weights = load_file(whole)
+    whole.unlink()
+    name = "pytorch_model.bin" if "bin" in kind else "model.safetensors"
+    stem, ending = name.split(".")
+    names = sorted(weights)
+    halves = [names[::2], names[1::2]] if "shards" in kind else [names]
+    files = [
+        folder / (name if len(halves) == 1 else f"{stem}-{number:05}-of-00002.{ending}")
+        for number in range(1, len(halves) + 1)
+    ]
+    for file, half in zip(files, halves, strict=True):
+        part = {name: weights[name] for name in half}
+        torch.save(part, file) if ending == "bin" else save_file(part, file, metadata={"format": "pt"})
+    if len(halves) == 2:
+        where = {name: file.name for file, half in zip(files, halves, strict=True) for name in half}
+        index = {"metadata": {"total_size": 0}, "weight_map": where}
+        (folder / f"{name}.index.json").write_text(json.dumps(index))
+    return files
+
+
+def test_a_pickle_that_asks_for_more_than_tensors_is_refused(
+    folder_path: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    copy = shutil.copytree(folder_path, tmp_path / "copy")
+    (copy / "model.safetensors").unlink()
+    torch.save({"weights": Path("x")}, copy / "pytorch_model.bin")
+    assert main(["sentence-retrieval", "--model", str(copy), "--data", str(data_dir), "--languages", "de"]) == 2
+    assert "does not load as a masked language model" in capsys.readouterr().err
+
+
+def test_all_mistakes_of_all_tasks_are_reported_before_the_first_runs(
+    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write_benchmark("xnli", tmp_path), tmp_path / "scores.jsonl"
+    write_benchmark("pawsx", tmp_path)
+    write_benchmark("udpos", tmp_path)
+    (data / "pawsx" / "en" / "train.tsv").write_text("id\tsentence1\tsentence2\tlabel\n1\ta\tb\tperhaps\n")
+    monkeypatch.setattr(tune, "train", _must_not_run)
+    words = ["--model", str(folder_path), "--data", str(data), "--out", str(out), "--languages", "de,fr", *QUICK]
+    assert main(["xnli", "udpos", "pawsx", *words, "--dev-file", "none.tsv"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "3 mistakes, and nothing was evaluated: (1) xnli needs test-fr.tsv or" in error
+    assert "(2) udpos needs fr_*-ud-test*.conllu" in error
+    assert "(3) pawsx needs test-fr.tsv" in error
+    words[words.index("de,fr")] = "de"
+    assert main(["xnli", "udpos", "pawsx", *words, "--dev-file", "none.tsv"]) == 2
+    error = capsys.readouterr().err
+    assert "2 mistakes" in error
+    assert "--dev-file none.tsv is not there" in error
+    assert "train.tsv:2: the label must be 1 (paraphrase) or 0" in error
+    out.write_text("no score\n")
+    assert main(["xnli", *words]) == 2
+    assert "scores.jsonl:1: the line is no score" in capsys.readouterr().err
 
 
 def test_seeds_give_runs_of_their_own_and_the_same_ones_again(folder_path: Path, tmp_path: Path) -> None:
@@ -323,15 +437,36 @@ def test_a_diverged_training_is_an_error(
     )
 
 
+def test_the_decoding_of_answers_is_in_signature_hash_and_file_names(folder_path: Path, tmp_path: Path) -> None:
+    data, out = write_benchmark("xquad", tmp_path / "data"), tmp_path / "scores.jsonl"
+    official = _scores("xquad", folder_path, data, out, "--name", "official")
+    every = _scores("xquad", folder_path, data, out, "--name", "pipeline", "--answer-decoding", "pipeline")
+    assert all("|decoding:official|" in score.signature for score in official)
+    pipeline = [score for score in every if score.model == "pipeline"]
+    assert all("|decoding:pipeline|" in score.signature for score in pipeline)
+    one, other = official[0].detail, pipeline[0].detail
+    assert one["predictions"].endswith("seed1.json")
+    assert other["predictions"].endswith("seed1.pipeline.json")
+    assert one["fine_tuned"] != other["fine_tuned"]  # its epoch is chosen by the answers to dev
+    last = _scores("xquad", folder_path, data, out, "--name", "last", "--select", "last")[-1]
+    again = _scores(
+        "xquad", folder_path, data, out, "--name", "again", "--select", "last", "--answer-decoding", "pipeline"
+    )[-1]
+    assert last.detail["fine_tuned"] == again.detail["fine_tuned"]
+    assert last.detail["items"] != again.detail["items"]
+
+
 def test_predictions_go_where_they_are_told(folder_path: Path, tmp_path: Path) -> None:
     data = write_benchmark("udpos", tmp_path / "data")
     (first, _) = _scores("udpos", folder_path, data, tmp_path / "s.jsonl", "--predictions", str(tmp_path / "p"))
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [
+    (folder,) = (tmp_path / "p" / folder_path.name).iterdir()  # of the training data
+    assert sorted(path.name for path in folder.iterdir()) == [
         "udpos.test.de.seed1.gold.tsv",
         "udpos.test.de.seed1.items.jsonl",
         "udpos.test.de.seed1.tsv",
     ]
-    assert first.detail["predictions"] == "p/udpos.test.de.seed1.tsv"
+    assert folder.name.startswith("ud-english-en-")
+    assert first.detail["predictions"] == f"p/{folder_path.name}/{folder.name}/udpos.test.de.seed1.tsv"
     assert first.n == 8  # both treebanks
 
 

@@ -153,6 +153,18 @@ def test_nothing_is_asked_for_that_the_users_files_stand_for(tmp_path: Path, fak
     ]
 
 
+def test_a_local_data_set_is_read_anew_and_goes_by_its_whole_path(
+    tmp_path: Path, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "xquad").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    folders = [hub.folder_of("xquad", "hub:a/xquad", ["de"], "test", (), tmp_path) for _ in range(2)]
+    assert len(fake_hub.asked) == 2
+    monkeypatch.chdir(tmp_path / "a")
+    assert hub.folder_of("xquad", "hub:a/xquad", ["de"], "test", (), tmp_path) not in folders  # the Hub's
+    assert hub.folder_of("xquad", "hub:xquad", ["de"], "test", (), tmp_path) == folders[0]
+
+
 def test_xcopa_has_no_training_data_there_which_is_said_before_anything_is_loaded(
     folder_path: Path, tmp_path: Path, fake_hub: FakeHub, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from weam_fairseq.evaluation import score
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.scores import Score, read_scores
+from weam_fairseq.study.items import read_shares
+from weam_fairseq.study.score_files import read_score_files
 
 from .conftest import PAIRS, write_lines
 from .test_retrieval_files import ENTITIES, MENTIONS, write_xquad_r
@@ -48,11 +50,11 @@ def write_gold(path: Path) -> None:
 
 # A writer, the files that weam-score takes as gold, and the predictions that it takes.
 CASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "tatoeba": (write_tatoeba, "tatoeba.deu-eng.eng", "tatoeba.test.de.txt"),
-    "bucc": (write_bucc, "de-en/de-en.training.gold", "bucc.test.de.tsv"),
-    "mewslix": (write_mewslix, "wikinews_mentions-test.jsonl", "mewslix.test.de.json"),
-    "lareqa": (write_lareqa, "xquad-r", "lareqa.test.de.json"),
-    "word-alignment": (write_gold, "en-de.gold", "word-alignment.de.txt"),
+    "tatoeba": (write_tatoeba, "tatoeba.deu-eng.eng", "tatoeba.test.de.seed1.txt"),
+    "bucc": (write_bucc, "de-en/de-en.training.gold", "bucc.test.de.seed1.tsv"),
+    "mewslix": (write_mewslix, "wikinews_mentions-test.jsonl", "mewslix.test.de.seed1.json"),
+    "lareqa": (write_lareqa, "xquad-r", "lareqa.test.de.seed1.json"),
+    "word-alignment": (write_gold, "en-de.gold", "word-alignment.en-de.seed1.txt"),
     "word-similarity": (write_gold, "", ""),
 }
 
@@ -91,9 +93,24 @@ def test_two_models_keep_their_predictions_apart(folder_path: Path, tmp_path: Pa
     other = shutil.copytree(folder_path, tmp_path / "other")
     _run("tatoeba", folder_path, tmp_path)
     _run("tatoeba", other, tmp_path, "--name", "org/other")
-    assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == ["org--other", "weam"]
+    assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == ["org%2Fother", "weam"]
     told = [each.detail["items"] for each in read_scores(tmp_path / "scores.jsonl")]
-    assert told == [f"predictions/{name}/tatoeba.test.de.items.jsonl" for name in ("weam", "org--other")]
+    assert told == [f"predictions/{name}/tatoeba.test.de.seed1.items.jsonl" for name in ("weam", "org%2Fother")]
+
+
+def test_seeds_of_one_name_keep_their_items_apart(
+    folder_path: Path, make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Two pretraining seeds: weam-report finds the items of each, and they give its score."""
+    _run("tatoeba", folder_path, tmp_path, "--seed", "1")
+    _run("tatoeba", make_folder(seed=1), tmp_path, "--seed", "2")
+    entries = read_score_files([tmp_path / "scores.jsonl"]).entries
+    assert [entry.score.seed for entry in entries] == [1, 2]
+    assert len({entry.items for entry in entries}) == 2
+    for entry in entries:
+        shares = read_shares(entry)  # raises where the items are another score's
+        assert shares is not None
+        assert len(shares.ids) == entry.score.n
 
 
 @pytest.mark.parametrize(("task", "seeds"), [("word-similarity", [1, 2]), ("word-alignment", [1]), ("tatoeba", [1])])

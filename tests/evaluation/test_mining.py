@@ -42,6 +42,15 @@ def test_equal_to_the_slow_version_whatever_the_block(sizes: tuple[int, int], bl
     assert len(set(mined.source)) == len(mined.source)
 
 
+def test_pairs_without_a_positive_score_are_left_out() -> None:
+    """As in XTREME. The second source sentence points away from both targets, and the second target is free."""
+    source = unit_rows(np.array([[1.0, 0.0, 0.0], [-0.42, 0.637, 0.646]]))
+    target = unit_rows(np.array([[0.95, 0.312, 0.0], [0.9, 0.436, 0.0]]))
+    assert [(i, j, score > 0) for i, j, score in slow(source, target)] == [(0, 0, True), (1, 1, False)]
+    mined = mine(source, target, "test")
+    assert list(zip(mined.source.tolist(), mined.target.tolist(), strict=True)) == [(0, 0)]
+
+
 def test_ranked_gives_the_nearest_best_first() -> None:
     rng = np.random.default_rng(0)
     queries, candidates = rng.normal(size=(9, 5)), rng.normal(size=(40, 5))

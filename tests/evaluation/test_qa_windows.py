@@ -1,5 +1,6 @@
 """Question answering: windows over long contexts, targets, and answers cut out of the raw text."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weam_fairseq.evaluation.fine_tuning.examples import Answer, Question
+from weam_fairseq.evaluation.fine_tuning.heads.official_answers import AnswerTexts
 from weam_fairseq.evaluation.fine_tuning.heads.question_answering import QuestionAnswering, _owners
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.fine_tuning.rows import Rows, template_of
+from weam_fairseq.evaluation.fine_tuning.rows import Rows, padded, template_of
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 
-HEAD = QuestionAnswering()
+HEAD = QuestionAnswering("pipeline")
+OFFICIAL = QuestionAnswering()
 RECIPE = Recipe(epochs=1, learning_rate=1e-3, max_length=16, doc_stride=4)
 CONTEXT = "the  über driver is here in the old town and the garage door was left open again and again today"
 
@@ -149,6 +152,110 @@ def test_a_context_without_pieces_gets_an_empty_answer(folder: Folder) -> None:
     found = HEAD.read_out(_output(rows, {}), rows, range(len(rows)))
     assert HEAD.decode([example], rows, found) == [""]
     assert rows.notes["empty_answers"] == 1
+
+
+def _official_answer(folder: Folder, example: Question, rows: Rows, output: Any) -> str:
+    """The published rule again, written as loops over every pair of positions, without numpy."""
+    valid = []
+    for unit, window in enumerate(rows.marks):
+        start, end = (logits[unit].tolist() for logits in (output.start_logits, output.end_logits))
+        starts = sorted(range(len(start)), key=lambda place: (-start[place], place))[:20]
+        ends = sorted(range(len(end)), key=lambda place: (-end[place], place))[:20]
+        for first in starts:
+            for last in ends:
+                inside = window.position <= first <= last < window.position + window.length
+                if inside and last - first < 30 and window.starts[first - window.position]:
+                    valid.append((start[first] + end[last], window, first, last))
+    if not valid:
+        return "empty"
+    best = max(score for score, *_ in valid)
+    _, window, first, last = next(each for each in valid if each[0] == best)
+    tokens = folder.tokenizer.convert_ids_to_tokens(rows.ids[rows.marks.index(window)][first : last + 1])
+    pieces = tokens[0] + "".join(t[2:] if t.startswith("##") else f" {t}" for t in tokens[1:])
+    offsets = window.context.offsets[window.first + first - window.position : window.first + last - window.position + 1]
+    # White-space words that the span touches.
+    begin, stop = offsets[0][0], offsets[-1][1]
+    while begin > 0 and not example.context[begin - 1].isspace():
+        begin -= 1
+    while stop < len(example.context) and not example.context[stop].isspace():
+        stop += 1
+    words = " ".join(example.context[begin:stop].split())
+    # These contexts are ASCII and lower case, so the basic tokenizer only sets punctuation apart.
+    split = " ".join(re.findall(r"\w+|[^\w\s]", words))
+    if pieces not in split:
+        return words
+    before, length = (len(text.replace(" ", "")) for text in (split[: split.index(pieces)], pieces))
+    at = [place for place, character in enumerate(words) if character != " "]
+    return words[at[before] : at[before + length - 1] + 1]
+
+
+@given(
+    context=st.lists(
+        st.sampled_from([*CONTEXT.replace("ü", "u").split(), "door's", "town,", "(again)"]), min_size=1, max_size=40
+    ),
+    seed=st.integers(0, 2**32 - 1),
+    levels=st.sampled_from([3, 50, 100_000]),  # few levels: many equal logits
+    max_length=st.sampled_from([16, 24, 60]),
+)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_official_answers_are_those_of_the_published_rule(
+    folder: Folder, context: list[str], seed: int, levels: int, max_length: int
+) -> None:
+    """Random logits at all positions, those of the question, of special pieces and of padding too."""
+    example = Question("q", "is the door open", "  ".join(context), (Answer(context[0], 0),))
+    rows = OFFICIAL.rows(folder.tokenizer, [example], replace(RECIPE, max_length=max_length), False)
+    assert rows.pad_to == max_length
+    random = np.random.default_rng(seed)
+    logits = torch.from_numpy(random.integers(levels, size=(2, len(rows), max_length)).astype(np.float32))
+    output = SimpleNamespace(start_logits=logits[0], end_logits=logits[1])
+    (answer,) = OFFICIAL.decode([example], rows, OFFICIAL.read_out(output, rows, range(len(rows))))
+    expected = _official_answer(folder, example, rows, output)
+    assert answer == expected
+    assert rows.notes["no_valid_answer"] == (expected == "empty")
+
+
+def test_official_answers_come_from_the_20_best_only(folder: Folder) -> None:
+    """21 positions before the context have higher logits, so no piece of the context is among the 20 best starts."""
+    example = _question("today", text=" ".join(["door"] * 30))
+    answers = []
+    for head in (OFFICIAL, HEAD):
+        rows = head.rows(folder.tokenizer, [example], replace(RECIPE, max_length=60), False)
+        assert rows.marks[0].position > 20
+        logits = torch.zeros(len(rows), 60)
+        logits[:, : rows.marks[0].position] = 1.0
+        output = SimpleNamespace(start_logits=logits, end_logits=logits)
+        answers += head.decode([example], rows, head.read_out(output, rows, range(len(rows))))
+    assert answers[0] == "empty"
+    assert answers[1] in CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words", "answer"),
+    [
+        ("steve smith", "Steve Smith's", "Steve Smith"),  # the example of BERT's own script
+        ("smith ' s", "Steve Smith's", "Smith's"),
+        ("stave", "Steve Smith's", "Steve Smith's"),  # not found
+        ("uber", "Über-driver", "Über"),  # accents go with a lower-casing tokenizer
+        ("1923", "(1923),", "1923"),
+        ("天 下", "天下雨", "天下"),
+        ("", "town", "town"),
+        ("[UNK]", "☃", "☃"),
+    ],
+)
+def test_the_official_text_is_aligned_by_characters(folder: Folder, pieces: str, words: str, answer: str) -> None:
+    assert AnswerTexts(folder.tokenizer).align(pieces, words) == answer
+
+
+def test_inputs_of_the_official_decoding_are_padded_in_full(folder: Folder) -> None:
+    """As in the official scripts; so the answer does not depend on the other inputs of the batch."""
+    example = _question("today")
+    rows = OFFICIAL.rows(folder.tokenizer, [example], replace(RECIPE, max_length=60), False)
+    model = SimpleNamespace(base_model=SimpleNamespace(forward=lambda input_ids, attention_mask: None), config=None)
+    inputs = padded(rows, [0], model, folder.tokenizer.pad_token_id, "cpu")
+    assert inputs["input_ids"].shape == (1, 60)
+    assert inputs["attention_mask"].sum() == rows.length(0) < 60
+    training = OFFICIAL.rows(folder.tokenizer, [example], replace(RECIPE, max_length=60), True)
+    assert padded(training, [0], model, folder.tokenizer.pad_token_id, "cpu")["input_ids"].shape == (1, rows.length(0))
 
 
 def test_template(folder: Folder) -> None:

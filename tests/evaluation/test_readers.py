@@ -20,7 +20,7 @@ def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
         (b"a\tb\nno tab\n", r"pairs\.tsv:2: .*has 0 tabs"),
         (b"a\tb\tc\na\tb\n", r"pairs\.tsv:1: .*has 2 tabs"),
         (b"a\tb\n \tb\n", r"pairs\.tsv:2: one side is empty"),
-        (b"a\tb\na\tb\xff\n", r"pairs\.tsv:2: byte 4 of the line is not UTF-8"),
+        (b"a\tb\na\tb\xff\n", r"pairs\.tsv line 2: byte 4 \(0xff\) is not valid UTF-8"),
         (b"a\tb\n", r"pairs\.tsv has 1 pairs, but a dev half and a test half need at least 2"),
     ],
 )
@@ -37,7 +37,7 @@ def test_sure_links_are_read_and_possible_ones_counted(tmp_path: Path) -> None:
     gold.write_text("1-2 0p0 0-1 1-2\n\n")
     first, second = read_linked_pairs(words, gold)
     assert first.target_words == ["c", "d\u00a0e", "f"]
-    assert first.links == [Link(1, 2), Link(0, 1)]
+    assert first.links == [Link(0, 1), Link(1, 2)]
     assert (first.possible, second.links) == (1, [])
 
 
@@ -49,7 +49,7 @@ def test_sure_links_are_read_and_possible_ones_counted(tmp_path: Path) -> None:
         ("a ||| b\na ||| \n", "0-0\n\n", r"words:2: one side has no words"),
         ("a ||| b\na ||| b\n", "0-0\n0:0\n", r"gold:2: '0:0' is no link"),
         ("a ||| b\na b ||| b\n", "0-0\n2-0\n", r"gold:2: link 2-0 points outside the source \(2 words"),
-        ("a ||| b\na b ||| b\n", "0p1\n\n", r"gold:1: link 0p1 points outside the target \(1 words"),
+        ("a ||| b\na b ||| b\n", "0p1\n\n", r"gold:1: link 0-1 points outside the target \(1 words"),
     ],
 )
 def test_bad_links(tmp_path: Path, words: str, gold: str, message: str) -> None:
@@ -57,3 +57,21 @@ def test_bad_links(tmp_path: Path, words: str, gold: str, message: str) -> None:
     (tmp_path / "gold").write_text(gold)
     with pytest.raises(InputError, match=message):
         read_linked_pairs(tmp_path / "words", tmp_path / "gold")
+
+
+@pytest.mark.parametrize(
+    ("gold", "sign"),
+    [
+        # A last word that is linked by its number from 1 tells it in one line.
+        ("1-1 2-2\n\n", "line 1 links word 2 of 2 and 2 words as 2-2"),
+        ("1-1\n1-2\n", "line 2 links word 2 of 1 and 2 words as 1-2"),
+    ],
+)
+def test_gold_that_counts_from_1_is_known_by_the_last_words(tmp_path: Path, gold: str, sign: str) -> None:
+    words = tmp_path / "words"
+    words.write_text("a b ||| c d\na ||| c d\n")
+    (tmp_path / "gold").write_text(gold)
+    with pytest.raises(InputError, match=f"gold counts words from 1: .* has a 0, and {sign}. Give --gold-from 1"):
+        read_linked_pairs(words, tmp_path / "gold")
+    first, second = read_linked_pairs(words, tmp_path / "gold", first_word=1)
+    assert [first.links[0], *second.links] in ([Link(0, 0)], [Link(0, 0), Link(0, 1)])

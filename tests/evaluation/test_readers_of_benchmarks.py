@@ -1,6 +1,9 @@
 """The benchmarks' own file formats: as published, as XTREME's download makes them, and without their gold."""
 
+import gzip
 import json
+import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,11 +11,25 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.data_files import find_files
 from weam_fairseq.evaluation.fine_tuning.choice_files import read_choices
 from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, SentencePair, TaggedSentence
 from weam_fairseq.evaluation.fine_tuning.pair_files import read_nli, read_paws
 from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
-from weam_fairseq.evaluation.fine_tuning.tag_files import read_panx, read_udpos
+from weam_fairseq.evaluation.fine_tuning.tag_files import PANX_TAGS, read_panx, read_udpos
+from weam_fairseq.evaluation.labels import NLI
+from weam_fairseq.evaluation.measurement import Setting
+from weam_fairseq.evaluation.prediction_files import (
+    read_answer_predictions,
+    read_answers,
+    read_gold_indices,
+    read_id_pairs,
+    read_labels,
+    read_rankings,
+    read_tagged,
+)
+from weam_fairseq.evaluation.readers import read_gold, read_pairs, read_predicted_links
+from weam_fairseq.evaluation.tasks import TASKS
 
 XNLI_HEADER = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tpairID\n"
 
@@ -73,23 +90,49 @@ def test_nli_labels_go_by_name(tmp_path: Path) -> None:
     assert [pair.label for pair in read_nli(mnli, rte, snli)] == ["contradiction", "neutral", "not_entailment", "-"]
 
 
+CHOICE = '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": LABEL}' + "\n"
+
+
+@pytest.mark.parametrize(
+    ("read", "labels", "expected"),
+    [
+        (read_nli, ("0", "LABEL_1", "2", "-1"), ("entailment", "neutral", "contradiction", "-")),
+        (read_nli, ("Contradictory", "NEUTRAL", "e"), ("contradiction", "neutral", "entailment")),
+        (read_paws, ("paraphrase", "LABEL_0", "Not_paraphrase"), ("1", "0", "0")),
+    ],
+)
+def test_labels_under_other_names(
+    tmp_path: Path, read: Callable[..., Any], labels: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    (tmp_path / "f.tsv").write_text("".join(f"a\tb\t{label}\n" for label in labels))
+    assert tuple(pair.label for pair in read(tmp_path / "f.tsv")) == expected
+
+
+def test_nli_rows_with_the_names_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text('{"premise": "a", "hypothesis": "b", "label": 2}\n')
+    (tmp_path / "f.tsv").write_text("premise\thypothesis\tlabel\na\tb\t2\n")
+    assert read_nli(tmp_path / "f.jsonl") == read_nli(tmp_path / "f.tsv") == [("a", "b", "contradiction")]
+
+
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
         (read_nli, "a\tb\tneutral\nc\td\n", r"f\.tsv:2: the line has two sentences and no label: .* without its gold"),
-        (read_nli, "a\tb\tperhaps\n", r"f\.tsv:1: the label must be one of .* but is 'perhaps'"),
+        (read_nli, "a\tb\tperhaps\n", r"f\.tsv:1: the label must be entailment, .* but is 'perhaps'"),
         (read_nli, "a\n", r"f\.tsv:1: the line must hold two sentences and a label, but has 1 columns"),
         (read_nli, XNLI_HEADER + "fr\tneutral\t\t\ta\tb\t1\n", r"f\.tsv: there is no pair of language 'en'"),
         (read_nli, XNLI_HEADER + "en\tneutral\n", r"f\.tsv:2: the line has 2 columns, but its header names 7"),
         (read_paws, "a\tb\n", r"f\.tsv:1: the line has two sentences and no label"),
-        (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 0 or 1, but is '2'"),
+        (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 1 \(paraphrase\) or 0 .*, but is '2'"),
         (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag: this file came without its gold"),
         (read_panx, "Anton\tNOUN\n", r"f\.tsv:1: the tag must be one of B-LOC, .*, but is 'NOUN'"),
         (read_udpos, "Anton\n", r"f\.tsv:1: the word has no tag"),
         (read_udpos, "\n\n", r"f\.tsv holds no sentence"),
+        (read_choices, CHOICE.replace("LABEL", "2"), r"f\.tsv:1: the label must be 0 \(choice1\) .* but is '2'"),
+        (read_choices, CHOICE.replace("LABEL", "-1"), "has no gold label"),
         (read_choices, '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause"}\n', "has no gold label"),
         (read_choices, '{"premise": "a", "choice1": "b"}\n', r"f\.tsv:1: the question is malformed \(KeyError"),
-        (read_choices, "no json\n", r"f\.tsv:1: the line is no JSON"),
+        (read_choices, "no json\n", r"f\.tsv:1 must be JSON, but is not"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(tmp_path: Path, read: Callable[..., Any], text: str, message: str) -> None:
@@ -172,6 +215,62 @@ def test_equally_high_parts_go_by_the_languages_precedence(tmp_path: Path) -> No
     assert read_udpos(path, language="es")[0].tags == ("PRON", "ADV")
 
 
+def _with_deps(line: str, deps: str) -> str:
+    cells = line.split("\t")
+    return "\t".join([*cells[:8], deps, *cells[9:]])
+
+
+@pytest.mark.parametrize(
+    ("deps", "tag"),
+    [
+        (("_", "_", "_", "_"), "ADP"),  # both parts are one below the root's word: the list decides, VERB AUX PRON ADP
+        (("4:obl", "4:det", "4:dep", "0:root"), "ADP"),  # the enhanced graph repeats the tree
+        (
+            ("4:obl|3:case", "4:det", "4:dep", "0:root"),
+            "DET",
+        ),  # one more word above the first part: the second is higher
+        (("4:obl", "4:det|3.1:dep", "4:dep", "0:root"), "ADP"),  # an empty node is no word
+        (("4:obl|2:case", "4:det|1:case", "4:dep", "0:root"), "ADP"),  # a circle: each has the other above it
+    ],
+)
+def test_a_fused_form_has_the_tag_of_the_part_with_the_fewest_words_above_it(
+    tmp_path: Path, deps: tuple[str, ...], tag: str
+) -> None:
+    """In the tree and in column DEPS together, as XTREME's conversion counts (networkx's ancestors)."""
+    text = _conllu(
+        ("1-2", "del", "_", 0),
+        ("1", "de", "ADP", 4),
+        ("2", "el", "DET", 4),
+        ("3", "x", "NOUN", 4),
+        ("4", "y", "VERB", 0),
+    )
+    lines = text.split("\n")
+    places = [number for number, line in enumerate(lines) if line and line.split("\t")[0].isdigit()]
+    for place, each in zip(places, deps, strict=True):
+        lines[place] = _with_deps(lines[place], each)
+    lines.insert(places[2] + 1, "3.1\tz\t_\tVERB\t_\t_\t_\t_\t4:dep\t_")
+    (sentence,) = read_udpos(_file(tmp_path, "es_x-ud-test.conllu", "\n".join(lines)), language="es")
+    assert sentence == TaggedSentence(("del", "x", "y"), (tag, "NOUN", "VERB"))
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [("_", False), ("_ _", False), ("_ a", False), ("_ _ a", False), ("a b", True), ("_ a b", True), ("a", True)],
+)
+def test_sentences_without_their_words_are_left_out_and_counted(tmp_path: Path, words: str, kept: bool) -> None:
+    """As in XTREME: where words are missing, two must be there."""
+    rows = [(str(number), word, "X", 0) for number, word in enumerate(words.split(), start=1)]
+    read = read_udpos(_file(tmp_path, "fr_x-ud-test.conllu", _conllu(*rows) + _conllu(("1", "b", "X", 0))))
+    assert len(read) == 1 + kept
+    assert read.without_words == 1 - kept
+
+
+def test_a_fused_form_of_missing_words_is_missing_too(tmp_path: Path) -> None:
+    text = _conllu(("1-2", "_", "_", 0), ("1", "de", "ADP", 0), ("2", "el", "DET", 1), ("3", "_", "NOUN", 1))
+    with pytest.raises(InputError, match=r"holds no sentence with its words: in all 1 they are missing"):
+        read_udpos(_file(tmp_path, "es_x-ud-test.conllu", text), language="es")
+
+
 def test_conllu_words_lose_their_spaces_and_sentences_without_words_are_left_out(tmp_path: Path) -> None:
     text = _conllu(("1", "_", "X", 0)) + _conllu(("1", "10 000", "NUM", 0))
     path = _file(tmp_path, "fr_x-ud-test.conllu", text)
@@ -216,3 +315,80 @@ def test_labels_that_are_all_the_same_are_no_gold(tmp_path: Path) -> None:
     path = _file(tmp_path, "test.et.jsonl", (_copa(0) + "\n") * 10)
     with pytest.raises(InputError, match="all 10 labels are 0: this file came without its gold"):
         read_choices(path)
+
+
+QUESTIONS = (
+    '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+    '[{"text": "b", "answer_start": 2}]}]}]}]}\n'
+)
+# A reader, and a file that it takes.
+READ = [
+    (read_nli, XNLI_HEADER + "en\tneutral\t\t\ta\tb\t1\n"),
+    (read_nli, '{"sentence1": "a", "sentence2": "b", "gold_label": "neutral"}\n'),
+    (read_paws, "id\tsentence1\tsentence2\tlabel\n1\ta\tb\t1\n"),
+    (read_panx, "en:Anton\tB-PER\nen:lebt\tO\n"),
+    (read_udpos, "1\tAnton\t_\tPROPN\t_\t_\t0\t_\t_\t_\n"),
+    (read_choices, CHOICE.replace("LABEL", "1")),
+    (read_questions, QUESTIONS),
+    (read_answers, QUESTIONS),
+    (read_answer_predictions, '{"q": "b"}\n'),
+    (lambda path: read_labels(path, NLI), "neutral\nentailment\n"),
+    (lambda path: read_tagged(path, PANX_TAGS), "en:Anton\tB-PER\nen:lebt\tO\n"),
+    (read_gold_indices, "2\n0\n"),
+    (read_gold_indices, "B.\nA.\n"),
+    (read_id_pairs, "a-1\tb-1\n"),
+    (read_rankings, '{"q": ["a", "b"]}\n'),
+    (read_rankings, "a b\nb a\n"),
+    (read_pairs, "a\tb\nc\td\n"),
+    (read_gold, "0-0 1p1\n\n"),
+    (read_predicted_links, "0-0\n1-1\n"),
+]
+
+
+@pytest.mark.parametrize(("read", "text"), READ)
+def test_files_as_people_save_them(tmp_path: Path, read: Callable[..., Any], text: str) -> None:
+    """With a byte order mark and CRLF, compressed, and through a pipe, which can be read once."""
+    path = tmp_path / "f"
+    path.write_bytes(text.encode())
+    expected = read(path)
+    for content in (
+        text.replace("\n", "\r\n").encode("utf-8-sig"),
+        gzip.compress(text.encode("utf-8-sig")),
+        lzma.compress(text.encode()),
+    ):
+        path.write_bytes(content)
+        assert read(path) == expected
+    source, pipe = os.pipe()
+    os.write(pipe, text.encode())
+    os.close(pipe)
+    try:
+        assert read(Path(f"/dev/fd/{source}")) == expected
+    finally:
+        os.close(source)
+
+
+@pytest.mark.parametrize("read", list(dict.fromkeys(read for read, _ in READ)))
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"<!DOCTYPE html>\n<html>404</html>\n", "an HTML page"),
+        ("a\tb\tneutral\n".encode("utf-16"), "UTF-16 text"),
+        (b"PK\x03\x04" + bytes(40), "a zip archive"),
+    ],
+)
+def test_files_that_hold_no_text(tmp_path: Path, read: Callable[..., Any], content: bytes, found: str) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(InputError, match=f"f must hold UTF-8 text, but holds {found}"):
+        read(tmp_path / "f")
+
+
+def test_files_of_any_folder_beside_the_data_folder_are_no_data(tmp_path: Path) -> None:
+    """UDPOS's treebanks are sought in any folder below the data folder, and not in its neighbours."""
+    (tmp_path / "neighbour").mkdir()
+    _file(tmp_path / "neighbour", "fr_x-ud-test.conllu", "")
+    task = next(task for task in TASKS if task.name == "udpos")
+    (tmp_path / "data" / "UD_French").mkdir(parents=True)
+    setting = Setting(data=tmp_path / "data", languages=("fr",), split="test")
+    assert find_files(setting, "udpos", task.files[0], "fr") == []
+    inside = _file(tmp_path / "data" / "UD_French", "fr_y-ud-test.conllu", "")
+    assert find_files(setting, "udpos", task.files[0], "fr") == [inside]

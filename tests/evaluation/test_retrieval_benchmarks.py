@@ -24,10 +24,10 @@ from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool
 from weam_fairseq.evaluation.layers import fixed_layer
 from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.printed import print_warnings
+from weam_fairseq.evaluation.readers import GoldLinks
 from weam_fairseq.evaluation.retrieval_benchmarks import TASKS
 from weam_fairseq.evaluation.scores import make_score
 from weam_fairseq.evaluation.tatoeba import measure_tatoeba, read_tatoeba
-from weam_fairseq.evaluation.word_alignment import GoldLinks
 from weam_fairseq.evaluation.word_similarity import (
     Compared,
     area_under_curve,
@@ -72,15 +72,20 @@ def test_tatoeba(
     pairs = read_tatoeba(source, english)
     (found,) = measure_tatoeba(folder, {"de": pairs}, setting)
     assert (found.language, found.split, found.metric, found.n) == ("de", "test", "accuracy", len(sentences))
-    written = (tmp_path / "predictions" / "tatoeba.test.de.txt").read_text().split()
+    written = (tmp_path / "predictions" / "tatoeba.test.de.seed1.txt").read_text().split()
     assert found.value == 100 * np.mean([int(line) == k for k, line in enumerate(written)])
-    assert (
-        scored(capsys, "tatoeba", english, tmp_path / "predictions" / "tatoeba.test.de.txt")["accuracy"] == found.value
-    )
+    written_file = tmp_path / "predictions" / "tatoeba.test.de.seed1.txt"
+    assert scored(capsys, "tatoeba", english, written_file)["accuracy"] == found.value
     assert np.mean([row["accuracy"] for row in items_of(found)]) == found.value
     assert found.detail["directions"]["en>de"] == found.value
     assert found.detail["layer"] == 1
-    assert found.method == {"lang": "de", "split": "test", "direction": "en>de", "pool": "mean", "layer": "1of2"}
+    assert found.method == {
+        **{"lang": "de", "split": "test", "direction": "en>de", "pool": "mean", "layer": "1of2", "encoder": "as-given"}
+    }
+    # An item's cluster is its English sentence, whatever its line: other languages' files hold some of the same.
+    (other,) = measure_tatoeba(folder, {"fr": pairs[::-1]}, setting)
+    assert [row["cluster"] for row in items_of(other)] == [row["cluster"] for row in items_of(found)][::-1]
+    assert len({row["cluster"] for row in items_of(found)}) == len(pairs)
 
 
 def test_tatoeba_asks_english_sentences(folder: Folder, setting: Setting) -> None:
@@ -108,12 +113,13 @@ def test_lareqa(folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest
     (found,) = BY_NAME["lareqa"].measure(folder, {"de": pool}, setting)
     assert (found.metric, found.n, found.detail["candidates"]) == ("map@20", 2, 22)
     assert found.detail["right_candidates"] == [11, 11]
-    written = tmp_path / "predictions" / "lareqa.test.de.json"
+    written = tmp_path / "predictions" / "lareqa.test.de.seed1.json"
     rankings = json.loads(written.read_text())
     assert {query: ids[0] for query, ids in rankings.items()} == {"q1_de": "de_1_0", "q2_de": "de_1_1"}
     assert all(len(set(ids)) == 20 for ids in rankings.values())
     assert scored(capsys, "lareqa", tmp_path, written)["map@20"] == found.value
     assert np.mean([row["map@20"] for row in items_of(found)]) == pytest.approx(found.value, abs=1e-9)
+    assert [row["cluster"] for row in items_of(found)] == ["q1", "q2"]
     right = {"q1_de": "_0", "q2_de": "_1"}  # the first or the second sentence of every language
     by_hand = []
     for query, ids in rankings.items():
@@ -130,7 +136,7 @@ def test_mewslix(folder: Folder, setting: Setting, tmp_path: Path, capsys: pytes
     (found,) = BY_NAME["mewslix"].measure(folder, {"de": data}, setting)
     assert (found.metric, found.n, found.detail["candidates"]) == ("map@20", 1, 2)
     assert found.value in (100.0, 50.0)  # the reciprocal of rank 1 or 2
-    written = tmp_path / "predictions" / "mewslix.test.de.json"
+    written = tmp_path / "predictions" / "mewslix.test.de.seed1.json"
     assert scored(capsys, "mewslix", mentions, written)["map@20"] == found.value
     with pytest.raises(InputError, match="the mentions of split 'test' hold none in language 'tr'"):
         BY_NAME["mewslix"].measure(folder, {"tr": data}, setting)
@@ -147,7 +153,7 @@ def test_bucc_takes_its_threshold_from_dev(
     # Test holds dev's sentences and half of its gold pairs: what passes dev's threshold is the same on both.
     paths = bucc(tmp_path, **files, **{"dev.gold": gold, "test.gold": "".join(gold.splitlines(True)[:3])})
     (found,) = BY_NAME["bucc"].measure(folder, {"de": read_bucc(*paths)}, setting)
-    written = tmp_path / "predictions" / "bucc.test.de.tsv"
+    written = tmp_path / "predictions" / "bucc.test.de.seed1.tsv"
     on_dev, on_test = scored(capsys, "bucc", paths[2], written), scored(capsys, "bucc", paths[5], written)
     assert found.detail["dev_f1"] == pytest.approx(on_dev["f1"])
     assert on_dev["f1"] > 0.0
@@ -173,6 +179,24 @@ def test_bucc_without_a_right_pair_on_dev_is_measured_and_said(
     assert "de: 1 pairs were mined from dev and none is right, so that no threshold could" in capsys.readouterr().err
 
 
+def test_bucc_mines_with_repeated_sentences_and_drops_their_pairs(
+    folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As XTREME does. Left out before mining, the repeated sentence would leave its partner to another one."""
+    source = "de-1\tthe town\nde-2\tthe town\nde-3\tthe old town\nde-4\topen\n"
+    english = "en-1\tthe town\nen-2\topen\n"
+    files = {f"{split}.{side}": text for split in ("dev", "test") for side, text in (("de", source), ("en", english))}
+    gold = "de-3\ten-1\nde-4\ten-2\n"
+    paths = bucc(tmp_path, **files, **{"dev.gold": gold, "test.gold": gold})
+    (found,) = BY_NAME["bucc"].measure(folder, {"de": read_bucc(*paths)}, setting)
+    assert (tmp_path / "predictions" / "bucc.test.de.seed1.tsv").read_text() == "de-4\ten-2\n"
+    assert found.detail["sentences"] == [3, 2]
+    assert (found.detail["repeated_lines"], found.detail["pairs_repeated"]) == (2, 1)
+    assert (found.value, found.method["repeated"]) == (pytest.approx(200 / 3), "mined")
+    print_warnings([make_score(found, task="bucc", model="m", checkpoint="c", data="d", seed=1, versions={})])
+    assert "de: 1 mined pairs were left out because a sentence of theirs is on several" in capsys.readouterr().err
+
+
 def words(text: str) -> list[str]:
     return text.split()
 
@@ -193,7 +217,7 @@ def test_word_alignment_of_equal_sentences_is_the_identity(
     assert (found.language, found.metric, found.value, found.n) == ("en-de", "aer", 0.0, 12)
     assert found.detail["aer_by_layer"] == [0.0, 0.0, 0.0] or found.detail["aer_by_layer"][1:] == [0.0, 0.0]
     assert set(found.detail) >= {"itermax", "softmax", "precision", "recall"}
-    written = tmp_path / "predictions" / "word-alignment.test.de.txt"
+    written = tmp_path / "predictions" / "word-alignment.test.en-de.seed1.txt"
     assert written.read_text().splitlines() == identity
     words = [4, 7, 1]
     assert items_of(found) == [{"in_sure": n, "in_possible": n, "predicted": n, "sure": n} for n in words]
@@ -201,12 +225,15 @@ def test_word_alignment_of_equal_sentences_is_the_identity(
 
 
 def test_gold_alignments_as_published(tmp_path: Path) -> None:
-    """Single items that are no links are left out and named; links beyond a sentence stay, and are counted."""
+    """Items that are no links are refused with their line; links beyond a sentence stay, and are counted."""
     write(tmp_path / "words", "a b ||| c d\n" * 60)
-    gold = write(tmp_path / "gold", "0-0 1p1\n" * 58 + "0-0 1--100\n0-0 1-2\n")
+    gold = write(tmp_path / "gold", "0-0 1p1\n" * 59 + "0-0 1-2\n")
     data = read_alignment(tmp_path / "words", gold)
-    assert (len(data.pairs), data.left_out, data.outside) == (60, ["gold:59: 1--100"], 1)
+    assert (len(data.pairs), data.outside) == (60, 1)
     assert data.pairs[0].gold == GoldLinks(frozenset({(0, 0)}), frozenset({(0, 0), (1, 1)}))
+    write(tmp_path / "gold", "0-0 1p1\n" * 58 + "0-0 1--100\n0-0 1-2\n")
+    with pytest.raises(InputError, match="gold:59: '1--100' is no link"):
+        read_alignment(tmp_path / "words", gold)
     with pytest.raises(InputError, match="gold:1: '0:0' is no link"):
         read_alignment(tmp_path / "words", write(tmp_path / "gold", "0:0\n" * 60))
     with pytest.raises(InputError, match="holds no sure link"):
@@ -223,7 +250,7 @@ def test_word_similarity_of_equal_sentences(folder: Folder, setting: Setting) ->
     pairs = [
         GoldPair(words(one), words(other), links(*((k, k) for k in range(len(words(one)))))) for one, other in rows
     ]
-    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, [], 0)}, setting)
+    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, 0)}, setting)
     assert (found.language, found.metric, found.value, found.n) == ("en-xx", "auc", 100.0, 7)
     assert found.detail["linked"] == pytest.approx([100.0] * 3, abs=1e-3)
     assert all(random < 100 for random in found.detail["random"])
@@ -235,7 +262,7 @@ def test_word_similarity_without_another_word_in_any_sentence_has_null_and_no_na
     folder: Folder, setting: Setting
 ) -> None:
     pairs = [GoldPair([one], [other], links((0, 0))) for one, other in (("town", "töwn"), ("open", "öpen"))]
-    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, [], 0)}, setting)
+    (found,) = measure_word_similarity(folder, {"en-xx": GoldSet(pairs, 0)}, setting)
     assert found.detail["same_sentence"] == found.detail["above_same_sentence"] == [None] * 3
     assert found.detail["links_without_neighbour"] == 2
     json.dumps(found.detail, allow_nan=False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.bucc_files import read_bucc
+from weam_fairseq.evaluation.bucc_files import Collection, read_bucc
 from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool, read_right_candidates
 from weam_fairseq.evaluation.mewslix_files import read_entity_labels, read_mewslix
 from weam_fairseq.evaluation.readers import Pair
@@ -55,8 +55,8 @@ def test_bucc(tmp_path: Path) -> None:
     data = read_bucc(*bucc(tmp_path))
     assert data.dev.source.sentences == ["Ein Hund.", "Das Ende."]
     assert data.dev.gold == {("de-1", "en-2")}
-    # a sentence that stands there twice has no one id
-    assert (data.test.source.ids, data.test.source.repeated) == (["de-3"], 2)
+    # a sentence that stands there twice has no one id, and is mined with all the same
+    assert data.test.source == Collection([None, "de-3"], ["Regen", "Sonne"], 2)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_lareqa_has_eleven_right_answers_in_one_pool(tmp_path: Path) -> None:
         (xquad_r("de", qas=[]), r"de.json: its questions must be those of the other languages.* lacks 2 of theirs"),
         (xquad_r("de", sentence_breaks=[[0, 3]]), r"de.json: the answer of question 'q1' begins at character 3"),
         ("{}", r"de.json is no file of XQuAD-R \(KeyError"),
-        ('{"data": [', r"de.json is no file of XQuAD-R \(JSONDecodeError"),
+        ('{"data": [', r"de.json must be JSON, but is not"),
         (
             xquad_r("de", qas=[{"id": "q1", "question": "?", "answers": []}]),
             r"de.json: question 'q1' must have one answer, but has 0",
@@ -178,7 +178,7 @@ def test_mewslix(tmp_path: Path) -> None:
             r"the entities of 1 mentions are not in .*'Q9' of mention 'm1'",
         ),
         (ENTITIES, MENTIONS + "{}\n", r"m.jsonl:3: the line is none of Mewsli-X \(KeyError"),
-        (ENTITIES + "x\n", MENTIONS, r"e.jsonl:3: the line is none of Mewsli-X \(JSONDecodeError"),
+        (ENTITIES + "x\n", MENTIONS, r"e.jsonl:3 must be JSON, but is not"),
         (ENTITIES * 2, MENTIONS, r"e.jsonl: an entity stands there twice"),
         (ENTITIES, "", r"m.jsonl is empty"),
     ],

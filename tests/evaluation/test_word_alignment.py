@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score
-from weam_fairseq.evaluation.word_alignment import GoldLinks, read_gold, read_predictions, score_alignments
+from weam_fairseq.evaluation.readers import GoldLinks, read_gold, read_predicted_links
+from weam_fairseq.evaluation.word_alignment import score_alignments
 
 
 def gold(sure: str, possible: str = "") -> GoldLinks:
@@ -60,7 +62,7 @@ def test_a_link_that_is_given_twice_counts_once_and_sure_wins(tmp_path: Path) ->
     (tmp_path / "gold").write_text("0p0 0-0 1p1 1p1\n\n", encoding="utf-8")
     assert read_gold(tmp_path / "gold") == [gold("0-0", "1-1"), gold("")]
     (tmp_path / "links").write_text("0-0 0-0  1-1\r\n\n", encoding="utf-8")
-    assert read_predictions(tmp_path / "links") == [frozenset({(0, 0), (1, 1)}), frozenset()]
+    assert read_predicted_links(tmp_path / "links") == [frozenset({(0, 0), (1, 1)}), frozenset()]
 
 
 def weam_score(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -86,17 +88,69 @@ def test_one_json_object(files: tuple[Path, Path], capsys: pytest.CaptureFixture
     assert weam_score(capsys, *arguments[:-2]) == (code, out, err)
 
 
+def test_forms_of_gold_links(tmp_path: Path) -> None:
+    (tmp_path / "gold").write_text("0-0:S 1p1 2?1 2-2:P 3P3 4-4:possible\n", encoding="utf-8")
+    assert read_gold(tmp_path / "gold") == [gold("0-0", "1-1 2-1 2-2 3-3 4-4")]
+
+
+# Five lines with links. Gold with the first words linked, and with links of other words only.
+FROM_0, FROM_1 = "0-0 1-1\n" * 5, "1-1 2-2\n" * 5
+
+
+@pytest.mark.parametrize(
+    ("gold_text", "predicted", "options", "expected"),
+    [
+        (FROM_1, FROM_0, (), "gold counts words from 1: no link of the file has a 0. Give --gold-from 1"),
+        (FROM_0, FROM_1, (), "links counts words from 1: .* Give --predictions-from 1"),
+        (FROM_1, FROM_0, ("--gold-from", "1"), 0.0),
+        (FROM_0, FROM_1, ("--predictions-from", "1"), 0.0),
+        (FROM_1, FROM_1, ("--gold-from", "1", "--predictions-from", "1"), 0.0),
+        (FROM_1, FROM_1, ("--gold-from", "0"), 0.0),  # the predictions agree with it as they are
+        (FROM_0, FROM_1, ("--predictions-from", "0"), 50.0),
+        (FROM_0, FROM_0, ("--gold-from", "1"), "gold:1: link 0-0 has a word 0, but --gold-from 1 says"),
+        (FROM_0, FROM_0, ("--predictions-from", "1"), "links:1: link 0-0 has a word 0, but --predictions-from 1"),
+        # Too few lines to tell, and predictions that fit no better when they are shifted.
+        ("1-1 2-2\n\n" * 4, "1-1 2-2\n\n" * 4, (), 0.0),
+        (FROM_0, "5-5\n" * 5, (), 100.0),
+    ],
+)
+def test_links_that_count_from_1(
+    files: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    gold_text: str,
+    predicted: str,
+    options: tuple[str, ...],
+    expected: float | str,
+) -> None:
+    files[0].write_text(gold_text)
+    files[1].write_text(predicted)
+    code, out, err = weam_score(capsys, "word-alignment", "--gold", files[0], "--predictions", files[1], *options)
+    if isinstance(expected, float):
+        assert (code, json.loads(out)["aer"]) == (0, pytest.approx(expected))
+    else:
+        assert code == 2
+        assert re.search(expected, err)
+
+
 @pytest.mark.parametrize(
     ("which", "content", "sentence"),
     [
-        ("gold", "0-0\n0:1\n", r"gold:2: '0:1' is no link. Write links as i-j \(sure\) or ipj \(possible\)"),
+        (
+            "gold",
+            "0-0\n0:1\n",
+            r"gold:2: '0:1' is no link. Write links as i-j or i-j:S \(sure\), ipj, i\?j or i-j:P \(possible\)",
+        ),
+        ("gold", "0-0\n21--100\n", r"gold:2: '21--100' is no link\. Write"),
+        ("gold", "0-0\n0-1:FUN\n", r"gold:2: '0-1:FUN' is no link\. Write"),
+        ("gold", "0-0\n0p1:S\n", r"gold:2: '0p1:S' is no link\. Write"),
+        ("gold", f"0-0\n0-{'1' * 4301}\n", r"gold:2: '0-1+' is no link\. Write"),
         ("links", "0-0\n0p1\n", r"links:2: '0p1' is no link. Write links as i-j, words counted from 0\."),
         ("links", "0-0\n1--2\n", r"links:2: '1--2' is no link"),
         ("links", "0-0\n0-0:0.5\n", r"links:2: '0-0:0\.5' is no link"),
         ("links", "0-0\n", r"gold has 2 lines but .*links has 1: line k of one must belong to line k of the other"),
         ("gold", "0p0\n\n", r"gold: the gold links hold no sure link"),
-        ("links", b"\xff\n\n", r"links:1: byte 1 of the line is not UTF-8"),
-        ("links", None, r"links is not there"),
+        ("links", b"\xff\n\n", r"links line 1: byte 1 \(0xff\) is not valid UTF-8"),
+        ("links", None, r"links does not exist"),
     ],
 )
 def test_files_that_cannot_be_scored(
@@ -126,6 +180,7 @@ def test_files_that_cannot_be_scored(
             ["word-alignment", "--gold", "g"],
             "the following arguments are required: --predictions. See weam-score --help.",
         ),
+        (["xnli", "--gold", "g", "--predictions", "p", "--gold-from", "1"], "are for word-alignment, not for xnli."),
         (["word-alignment", "--gold", "g", "--predictions", "p", "--model", "x"], "unrecognized arguments: --model x."),
     ],
 )

@@ -51,9 +51,11 @@ def _download(root: Path, names: Sequence[str]) -> Path:
     return root / "download"
 
 
+@pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize(("task", "language", "names"), TEST)
-def test_test_files(task: str, language: str, names: list[str], tmp_path: Path) -> None:
+def test_test_files(task: str, language: str, names: list[str], ending: str, tmp_path: Path) -> None:
     row = find_by_name(TASKS, task)
+    names = [name + ending for name in names]
     data = _download(tmp_path, names)
     found = data_files(row, Setting(data, (language,), split=row.splits[0]))
     assert found == {language: [data / name for name in names]}

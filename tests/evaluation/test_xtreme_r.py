@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.scores import Score
-from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, overall, overall_by_model, render_markdown
+from weam_fairseq.evaluation.tasks import TASKS
+from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, EXACT_AND_F1, Overall, overall, overall_by_model
 
 
 def score(
@@ -36,7 +39,8 @@ def test_the_ten_tasks_and_their_languages() -> None:
 def test_everything_there() -> None:
     result = overall(whole(50.0))
     assert (result.value, result.partial) == (50.0, False)
-    assert "partial" not in render_markdown({"m": result})
+    assert "*" not in result.marks
+    assert "|tasks:10of10|complete|" in result.signature
 
 
 def test_a_task_counts_once_however_many_languages_it_has() -> None:
@@ -61,9 +65,9 @@ def test_a_missing_language_is_named_and_makes_it_partial() -> None:
     rows = [each for each in whole() if (each.task, each.language) != ("xnli", "sw")]
     result = overall(rows)
     assert (result.partial, result.tasks[0].missing) == (True, ("sw",))
-    text = render_markdown({"m": result})
-    assert "- m, xnli: missing sw" in text
-    assert r"50.0\*" in text
+    assert result.marks.startswith("*")
+    assert result.tasks[0].marks.startswith("*")
+    assert "|partial|" in result.signature
 
 
 def test_half_of_question_answering_does_not_count() -> None:
@@ -77,9 +81,7 @@ def test_another_split_is_named_and_not_counted() -> None:
     result = overall(rows)
     average = next(each for each in result.tasks if each.task == "panx")
     assert (average.value, average.not_counted, result.partial) == (None, ("de (dev)",), True)
-    assert "- m, panx: nothing is there; not counted, because of another split: de (dev)" in render_markdown(
-        {"m": result}
-    )
+    assert "|tasks:9of10|partial|" in result.signature
 
 
 def test_other_metrics_tasks_and_pairs_of_languages_are_no_part_of_it() -> None:
@@ -98,6 +100,67 @@ def test_models_are_kept_apart() -> None:
         overall(rows)
     by_model = overall_by_model(rows)
     assert {name: each.value for name, each in by_model.items()} == {"m": 40.0, "n": 60.0}
-    assert "| **overall** | mean of the tasks | | 40.0 | 60.0 |" in render_markdown(by_model)
     with pytest.raises(InputError, match="xnli ar accuracy, seed 1, stands twice for m"):
         overall([*whole(), score("xnli", "ar", "accuracy", 1.0)])
+
+
+def as_xtreme_r(each: Score, **changes: str) -> Score:
+    """The score with the signature that weam-evaluate gives by default."""
+    if each.task in ("lareqa", "mewslix", "tatoeba"):
+        parts = {"lang": each.language, "encoder": "as-given"}
+    else:
+        training = next(task.training for task in TASKS if task.name == each.task)
+        assert training is not None
+        parts = {"train": f"{training.name}:en:0123456789ab", "recipe": training.recipe.text}
+        benchmark = next(row for row in BENCHMARKS if row.task == each.task)
+        parts |= {"decoding": "official"} if benchmark.metrics == EXACT_AND_F1 else {}
+    named = {**parts, **changes}
+    return replace(each, signature="|".join([each.task, *(f"{name}:{value}" for name, value in named.items())]))
+
+
+def otherwise(result: Overall) -> dict[str, list[str]]:
+    return {task.task: list(task.otherwise) for task in result.tasks if task.otherwise}
+
+
+AS_GIVEN = {task: ["encoder=as-given"] for task in ("lareqa", "mewslix", "tatoeba")}
+
+
+def test_retrieval_without_fine_tuning_is_said_beside_the_figure_and_in_its_signature() -> None:
+    result = overall(map(as_xtreme_r, whole(50.0)))
+    assert otherwise(result) == AS_GIVEN
+    assert result.marks == "†"
+    assert [task.marks for task in result.tasks] == [*[""] * 7, *["†"] * 3]
+    assert result.signature == (
+        "xtreme-r|overall|tasks:10of10|complete|lareqa:encoder=as-given|mewslix:encoder=as-given"
+        "|tatoeba:encoder=as-given|value:50.00"
+    )
+    first = result.deviations()[0]
+    assert first.startswith("lareqa: retrieval was measured on the encoder as given, without fine-tuning it")
+
+
+@pytest.mark.parametrize(
+    ("task", "part", "value", "said"),
+    [
+        ("xnli", "train", "files:en:0123456789ab", ["train=files"]),
+        ("tydiqa", "train", "files:en:0123456789ab:without300", ["train=files", "train=part"]),
+        ("xnli", "train", "multinli:en:0123456789ab:1000", ["train=part"]),
+        ("mlqa", "train", "squad-v1.1:de:0123456789ab", ["train=squad-v1.1:de"]),
+        ("panx", "recipe", "lr0.0003,ep2,bs32,len128,warm0,wd0,fp32", ["recipe=other"]),
+        ("panx", "recipe", "lr2e-05,ep10,bs32,len128,warm0,wd0,bf16", []),
+        ("xquad", "decoding", "pipeline", ["decoding=pipeline"]),
+    ],
+)
+def test_what_was_fine_tuned_otherwise_is_said(task: str, part: str, value: str, said: list[str]) -> None:
+    rows = [as_xtreme_r(each, **({part: value} if each.task == task else {})) for each in whole()]
+    result = overall(rows)
+    assert otherwise(result) == AS_GIVEN | ({task: said} if said else {})
+    assert result.value == 50.0
+    if said:
+        assert f"|{task}:{','.join(said)}|" in result.signature
+
+
+def test_answers_of_an_older_version_were_decoded_otherwise() -> None:
+    rows = [
+        replace(each, signature=each.signature.replace("|decoding:official", "")) for each in map(as_xtreme_r, whole())
+    ]
+    assert otherwise(overall(rows))["mlqa"] == ["decoding=pipeline"]

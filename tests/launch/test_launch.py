@@ -284,6 +284,18 @@ def test_the_failure_of_any_rank_is_the_jobs(tmp_path: Path) -> None:
     assert run.ended("8") == 0
 
 
+def test_a_rank_of_an_earlier_start_says_nothing_about_the_job(tmp_path: Path) -> None:
+    """Slurm has lost its node and queued the job again, but the rank runs on."""
+    run = RunFolder(tmp_path)
+    run.end("7", 1, rank=1, restarts=0)
+    run.end("7", 0, restarts=1)
+    assert run.ended("7") == 0
+    run.end("7", 1, restarts=0)
+    assert run.ended("7") == 0
+    run.end("7", 3, rank=1, restarts=1)
+    assert run.ended("7") == 3
+
+
 def test_only_a_training_is_told_that_its_time_runs_out(tmp_path: Path) -> None:
     """weam-preprocess would die of Slurm's USR2, minutes before its time is over."""
     ready = tmp_path / "ready"

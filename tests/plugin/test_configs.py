@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from omegaconf import DictConfig
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.config import read_config
+from weam_fairseq.encoder import EncoderConfig
+from weam_fairseq.model import WeamModel
 from weam_fairseq.start import complete, parse, prepare
+from weam_fairseq.task import WeamTask
 
 # Those of weam-train; studies have a test of their own (tests/study/grid).
 CONFIGS = (Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml")
@@ -131,6 +135,25 @@ def test_a_config_that_is_none_gets_one_sentence(tmp_path: Path, text: str, sent
     config.write_text(text)
     with pytest.raises(InputError, match=sentence):
         read_config(config, [])
+
+
+def test_every_option_of_model_and_criterion_reaches_them(
+    small_data_bin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = f"{small_data_bin} --arch weam_tiny --save-dir nowhere --batch-size 4 --layers 1 --width 12 --heads 3"
+    words += " --feed-forward 20 --positions 30 --position-offset 2 --segments 3 --norm-eps 0.25 --activation relu"
+    words += " --untied-head --head-activation gelu_new --vocabulary-rows 50 --dropout 0.2 --attention-dropout 0.3"
+    words += " --checkpoint-activations --cp-head own --precision bf16 --cp-weight 0.5"
+    _, cfg = configuration(words.split(), monkeypatch)
+    task = WeamTask.setup_task(cfg.task)
+    model, criterion = WeamModel.build_model(cfg.model, task), task.build_criterion(cfg.criterion)
+    shape = EncoderConfig(50, 1, 1, 12, 3, 20, 30, 2, 3, 0.25, "relu", "gelu_new", True, 0.2, 0.3)
+    assert model.encoder.config == shape
+    assert model.encoder.recompute
+    assert model.encoder.cp_head is not None
+    norms = [module.eps for module in model.modules() if isinstance(module, torch.nn.LayerNorm)]
+    assert norms == [0.25] * (1 + 2 + 2), "embeddings, one layer, two heads"
+    assert (criterion.autocast, criterion.cp_weight) == (torch.bfloat16, 0.5)
 
 
 CODE = "__import__('pathlib').Path('ran').touch() or (0.9, 0.98)"

@@ -1,5 +1,6 @@
 """The criterion on a real batch against the method's definition: one full pass, E written densely, λ of any size."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairseq.logging import metrics
+from fairseq.trainer import Trainer
 from test_dataset import PAIRS, dataset
 
 from weam_fairseq.common.errors import InputError
@@ -15,6 +17,7 @@ from weam_fairseq.dataset import WordExchangeDataset
 from weam_fairseq.encoder import EncoderConfig
 from weam_fairseq.model import WeamModel
 from weam_fairseq.policy import Policy
+from weam_fairseq.trainer import without_loss
 
 SHAPE = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
 
@@ -90,6 +93,58 @@ def test_the_mean_over_pairs_gives_each_pair_the_same_weight() -> None:
     found = shown.get_smoothed_values()
     assert (found["en-de:mp_loss"], found["en-es:mp_loss"], found["mp_loss"]) == (2, 4, 3)
     assert found["cp_loss"] == 1.5
+
+
+def log_of(**sums: tuple[float, float]) -> dict[str, float]:
+    """What one batch reports: pair -> summed loss, masked pieces."""
+    names = ("mp_hits", "cp_hits", "linked", "pieces")
+    log: dict[str, float] = {f"{pair}:{name}": 9.0 for pair in sums for name in names}
+    for pair, (nll, masked) in sums.items():
+        log |= {f"{pair}:mp_nll": nll, f"{pair}:cp_nll": nll, f"{pair}:masked": masked}
+    size = sum(masked for _, masked in sums.values())
+    loss = sum(nll for nll, _ in sums.values())
+    return log | {"loss": loss, "sample_size": size, "without_masked": int(not size), "has_cp": 1}
+
+
+def test_a_rare_pair_is_left_out_of_the_means_until_it_is_seen_again() -> None:
+    """fairseq empties its meters after each line of the log; an empty one has no average."""
+    with metrics.aggregate() as shown:
+        WeamCriterion.reduce_metrics([log_of(en_de=(20.0, 10), en_zh=(8.0, 2))])
+        assert shown.get_smoothed_values()["mp_loss"] == 3
+        shown.reset()
+        WeamCriterion.reduce_metrics([log_of(en_de=(20.0, 10), en_zh=(0.0, 0))])
+    found = shown.get_smoothed_values()
+    assert (found["mp_loss"], found["cp_loss"]) == (2, 2)
+
+
+@pytest.mark.parametrize("empty", [1, 2])
+def test_batches_without_a_masked_piece_are_counted_and_not_averaged(empty: int) -> None:
+    task = SimpleNamespace(reduce_metrics=lambda outputs, _: WeamCriterion.reduce_metrics(outputs))
+    trainer = SimpleNamespace(task=task, get_criterion=lambda: None, tpu=False, _warn_once={"loss"})
+    with metrics.aggregate() as shown:
+        for log in [log_of(en_de=(0.0, 0))] * empty + [log_of(en_de=(70.0, 10))]:
+            Trainer._reduce_and_log_stats(trainer, [log], log["sample_size"])
+    assert shown["loss"].avg == 7
+    assert shown["skipped_without_masked"].sum == empty
+
+
+def test_a_validation_without_a_masked_piece_has_no_loss() -> None:
+    with metrics.aggregate() as shown:
+        WeamCriterion.reduce_metrics([log_of(en_de=(0.0, 0))])
+    stats = shown.get_smoothed_values()
+    assert stats["loss"] is None
+    cfg = SimpleNamespace(checkpoint=SimpleNamespace(best_checkpoint_metric="loss"))
+    tracked = []
+    without_loss(lambda cfg, trainer, stats, tracking: tracked.append(tracking))(cfg, None, stats, True)
+    without_loss(lambda cfg, trainer, stats, tracking: tracked.append(tracking))(cfg, None, {"loss": 2.0}, True)
+    assert tracked == [False, True]
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
+def test_a_weight_that_is_none_is_refused(small_data_bin: Path, weight: float) -> None:
+    task = SimpleNamespace(pairs=PAIRS, policy=dataset(small_data_bin, Policy()).policy)
+    with pytest.raises(InputError, match=r"--cp-weight must be 0 or more, but is"):
+        WeamCriterion(task, weight, "fp32")
 
 
 def test_half_precision_without_loss_scaling_is_refused(small_data_bin: Path) -> None:

@@ -5,15 +5,17 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
+from fairseq.trainer import Trainer
 from hand_made_data_bin import Example, random_examples, write_data_bin
 from run_training import BIN, ENVIRONMENT, TORCHRUN, WEAM_TRAIN, said, train, updates_of, weights
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.distributed import FIRST_PORT, PORTS, Place, find_place, options
+from weam_fairseq.distributed import FIRST_PORT, PORTS, Place, find_place, options, slurm_address
 from weam_fairseq.start import Start
 from weam_fairseq.train import _hear_start, _user_error
 
@@ -36,12 +38,12 @@ SRUN_SAYS = {
 }
 
 
-def hostnames(nodes: str) -> list[str]:
+def address(nodes: str) -> str:
     assert nodes == "node[07-08]"
-    return ["node07", "node08"]
+    return "node07"
 
 
-def no_slurm(nodes: str) -> list[str]:
+def no_slurm(nodes: str) -> str:
     raise AssertionError(nodes)
 
 
@@ -66,7 +68,7 @@ def test_torchrun_inside_a_slurm_job_wins() -> None:
 
 
 def test_slurm_says_the_place() -> None:
-    place = find_place(SRUN_SAYS, hostnames)
+    place = find_place(SRUN_SAYS, address)
     assert place is not None
     assert place._replace(init_method="") == Place(2, 4, 0, "", "Slurm")
     host, port = place.init_method.removeprefix("tcp://").split(":")
@@ -76,7 +78,7 @@ def test_slurm_says_the_place() -> None:
 
 def test_slurm_jobs_and_steps_meet_at_ports_of_their_own() -> None:
     other = [{"SLURM_JOB_ID": "4322"}, {"SLURM_STEP_ID": "1"}, {}, {"SLURM_PROCID": "0"}]
-    places = [find_place(SRUN_SAYS | change, hostnames) for change in other]
+    places = [find_place(SRUN_SAYS | change, address) for change in other]
     methods = [place.init_method for place in places if place is not None]
     assert len(set(methods[:3])) == 3
     assert methods[3] == methods[2]
@@ -86,6 +88,22 @@ def test_slurm_takes_the_address_that_is_set() -> None:
     place = find_place(SRUN_SAYS | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "1234"}, no_slurm)
     assert place is not None
     assert place.init_method == "tcp://10.0.0.1:1234"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("localhost", "localhost"), ("n1.invalid", "10.0.0.7")])
+def test_a_node_whose_name_only_slurm_knows_is_reached_by_slurms_address(
+    name: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scontrol(
+        tmp_path,
+        f"""case "$*" in
+        "show hostnames n[1-2]") echo {name}; echo n2;;
+        "--oneliner show node n1.invalid") echo "NodeName=n1.invalid CPUTot=2 NodeAddr=10.0.0.7 NodeHostName=vm";;
+        *) exit 1;;
+    esac""",
+    )
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert slurm_address("n[1-2]") == expected
 
 
 def test_a_batch_script_is_one_process_however_many_tasks_its_job_has() -> None:
@@ -172,6 +190,23 @@ def test_the_sentence_is_found_in_what_a_process_leaves_behind() -> None:
     assert _user_error(RuntimeError(f"{text}ValueError: else")) is None
 
 
+def test_each_process_draws_dropout_of_its_own_and_the_first_one_draws_fairseqs() -> None:
+    def draws(rank: int, updates: int) -> list[float]:
+        common = SimpleNamespace(seed=5)
+        trainer = SimpleNamespace(
+            data_parallel_rank=rank, cfg=SimpleNamespace(common=common), get_num_updates=lambda: updates
+        )
+        Trainer._set_seed(trainer)
+        return torch.rand(4).tolist()
+
+    torch.manual_seed(5 + 7)  # fairseq: the run's seed + the number of updates
+    fairseqs = torch.rand(4).tolist()
+    assert draws(0, 7) == fairseqs
+    different = [draws(rank, updates) for rank in range(3) for updates in (7, 8)]
+    assert len({tuple(each) for each in different}) == 6
+    assert draws(2, 8) == different[-1]
+
+
 # Real processes ------------------------------------------------------------------------------------------------------
 
 # 15 batches of 8 in an epoch, for two processes: at the last update one of them has one batch less.
@@ -221,11 +256,15 @@ def in_two_processes(words: list[str], launcher: str, tmp_path: Path) -> subproc
     return by_srun(words, tmp_path)
 
 
+def write_scontrol(folder: Path, script: str) -> None:
+    program = folder / "scontrol"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
 def by_srun(words: list[str], tmp_path: Path) -> subprocess.CompletedProcess:
     """What srun does on one machine: both ranks with Slurm's variables, and its program on PATH."""
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostnames here" ] && echo 127.0.0.1\n')
-    scontrol.chmod(0o755)
+    write_scontrol(tmp_path, '[ "$*" = "show hostnames here" ] && echo 127.0.0.1')
     slurm = SRUN_SAYS | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "here", "SLURM_JOB_ID": str(os.getpid())}
     ranks = []
     for rank in ("0", "1"):

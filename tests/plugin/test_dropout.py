@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weam_fairseq import dropout
 from weam_fairseq.attention import attend, attend_in_steps
 from weam_fairseq.dropout import Dropout, drop
 
@@ -45,6 +46,13 @@ def test_the_gradient_passes_where_the_state_did(count: int, chance: float, seed
     torch.testing.assert_close(states.grad * states, dropped)
     torch.manual_seed(seed)
     assert torch.equal(drop(states, chance), dropped), "torch's seed fixes it"
+
+
+def test_of_all_draws_exactly_as_many_drop_an_element_as_its_chance_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16)
+    monkeypatch.setattr(dropout, "_sixteen_bits", lambda shape: every.view(shape))
+    for of_all in (1, 6554, 1 << 15, (1 << 16) - 1):
+        assert (drop(torch.ones(1 << 16), of_all / (1 << 16)) == 0).sum() == of_all
 
 
 def test_the_ends() -> None:

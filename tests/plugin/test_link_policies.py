@@ -111,9 +111,25 @@ def test_a_link_named_twice_counts_once_with_the_weight_named_first() -> None:
     assert edges.weight.tolist() == [0.75, 0.25, 1, 1]
 
 
-def test_words_are_numbered_apart_between_sentences() -> None:
-    words = Ragged.of([np.array([0, 0, 1]), np.array([0, 2, 2])])
-    assert number_words(words).tolist() == [0, 0, 1, 2, 3, 3]
+@pytest.mark.parametrize(
+    ("sentences", "numbers"),
+    [
+        ([[0, 0, 1], [0, 2, 2]], [0, 0, 1, 2, 3, 3]),
+        ([[0, 1, 2], [0, 0]], [0, 1, 2, 3, 3]),  # the first word of the second sentence is not the third of the first
+    ],
+)
+def test_words_are_numbered_apart_between_sentences(sentences: list[list[int]], numbers: list[int]) -> None:
+    assert number_words(Ragged.of([np.array(words) for words in sentences])).tolist() == numbers
+
+
+def test_the_first_word_is_the_first_in_the_text_and_not_that_of_a_piece_number() -> None:
+    """Source word 1 (pieces 1 2) is linked to target words 1 (piece 3) and 2 (piece 4); word 0 has three pieces."""
+    links = np.array([[s, t, 1] for s in (1, 2) for t in (3, 4)])
+    into_source, into_target = choose_links(
+        links, np.array([0, 1, 1]), np.array([0, 0, 0, 1, 2]), LinkPolicy("first", "all")
+    )
+    assert into_source[:, :2].tolist() == [[1, 3], [2, 3]]
+    assert sorted(into_target[:, :2].tolist()) == [[3, 1], [3, 2], [4, 1], [4, 2]]
 
 
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=4), st.integers(0, 2**31))
@@ -123,3 +139,10 @@ def test_wrong_names_are_a_circle_within_each_sentence(sizes: list[int], seed: i
     assert sorted(renamed) == list(range(sum(sizes))), "each piece once: as many linked rows as before"
     assert (renamed != np.arange(sum(sizes))).all(), "no piece keeps its own name"
     assert (targets.owner()[renamed] == targets.owner()).all(), "links stay within their pair"
+
+
+def test_the_circle_goes_by_the_random_numbers_and_not_by_the_text() -> None:
+    targets = Ragged(np.arange(6), np.array([4, 2]))
+    #                       order of the pieces: 1 0 3 2, then 5 4
+    numbers = np.array([0.3, 0.1, 0.9, 0.5, 0.8, 0.2])
+    assert next_in_circle(targets, numbers).tolist() == [3, 0, 1, 2, 5, 4]

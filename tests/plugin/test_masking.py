@@ -36,6 +36,16 @@ def test_whole_words_are_masked_together() -> None:
     assert masked.is_masked.tolist() == [False, True, True, True, False]
 
 
+def test_what_replaces_a_piece_is_drawn_for_each_piece_of_a_masked_word() -> None:
+    starts = unit_starts(np.array([0, 0, 0]))
+    uniforms = np.array([[0.1, 0.9, 0.9], [0.5, 0.85, 0.95], [0.0, 0.5, 0.0]])
+    masked = mask_pieces(
+        np.arange(50, 53), uniforms, mask_prob=0.3, replace="bert", mask=MASK, ordinary=ORDINARY, unit_start=starts
+    )
+    assert masked.is_masked.all()
+    assert masked.inputs.tolist() == [MASK, 52, 52]  # [MASK], a random piece, itself
+
+
 def test_shares_are_those_of_bert() -> None:
     size = 200_000
     pieces = np.full(size, 50)

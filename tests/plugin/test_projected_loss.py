@@ -70,3 +70,60 @@ def test_without_gradients_nothing_is_kept() -> None:
         found = predict_and_weigh(*operands(), TARGETS, WEIGHTS)
     assert not found.loss.requires_grad
     assert found.predictions.nll.shape == (M,)
+
+
+# Small whole numbers: products and their sums are exact in half precision, so that only the loss can lose digits.
+EXACT_ROWS = torch.tensor([[4.0, 1.0], [2.0, 3.0], [1.0, -1.0]])
+EXACT_WORDS = torch.tensor([[3.0, 0.0], [2.0, 1.0], [1.0, 2.0], [-2.0, 1.0]])
+EXACT_TARGETS = torch.tensor([0, 2, 3])
+EXACT_WEIGHTS = torch.tensor([1.0, 2.0, 0.5])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_ends_with_the_logits(dtype: torch.dtype) -> None:
+    """The loss, its predictions and their weights are float32."""
+    logits = (EXACT_ROWS @ EXACT_WORDS.t()).double()
+    nll = F.cross_entropy(logits, EXACT_TARGETS, reduction="none")
+    found = predict_and_weigh(
+        *(tensor.to(dtype) for tensor in (EXACT_ROWS, EXACT_WORDS, torch.zeros(4))), EXACT_TARGETS, EXACT_WEIGHTS
+    )
+    assert found.loss.dtype == found.predictions.nll.dtype == torch.float32
+    torch.testing.assert_close(found.predictions.nll.double(), nll, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.loss.double(), (EXACT_WEIGHTS * nll).sum(), rtol=1e-6, atol=1e-6)
+    assert found.predictions.hit.tolist() == [True, True, False]
+
+
+def test_a_piece_as_likely_as_the_target_does_not_make_it_wrong() -> None:
+    words = torch.tensor([[1.0], [1.0], [0.0]])  # 0 and 1 are equally likely
+    found = predict_and_weigh(torch.ones(3, 1), words, torch.zeros(3), torch.tensor([0, 1, 2]), torch.ones(3))
+    assert found.predictions.hit.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_target_that_is_nearly_certain_keeps_its_gradient(dtype: torch.dtype) -> None:
+    """probability - 1 from the loss itself, not from a probability that was rounded."""
+    biases = torch.tensor([[x, 0.0] for x in (4.0, 5.0, 6.0, 7.0, 8.0)])
+    for bias in biases:
+        operand = bias.to(dtype).requires_grad_()
+        found = predict_and_weigh(
+            torch.zeros(1, 1, dtype=dtype), torch.zeros(2, 1, dtype=dtype), operand, torch.tensor([0]), torch.ones(1)
+        )
+        found.loss.backward()
+        wanted = torch.expm1(-found.predictions.nll.double())
+        rounding = torch.finfo(dtype).eps
+        torch.testing.assert_close(operand.grad[:1].double(), wanted, rtol=2 * rounding, atol=0)
+
+
+def test_the_head_multiplies_in_the_precision_that_it_is_told() -> None:
+    """Also where autocast is on around it."""
+    found = []
+    for enabled in (False, True):
+        rows, projection, bias = operands()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss, nll, _ = projected_loss.ProjectedCrossEntropy.apply(
+                rows, projection, bias, TARGETS, WEIGHTS, torch.float32
+            )
+        loss.backward()
+        found.append((loss, nll, rows.grad, projection.grad, bias.grad))
+    for without, inside in zip(*found, strict=True):
+        assert torch.equal(without, inside)

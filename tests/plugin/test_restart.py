@@ -177,6 +177,177 @@ def test_a_checkpoint_last_that_asks_for_more_stops_the_run(tmp_path: Path, evil
     assert not evil[1].exists()
 
 
+@pytest.mark.parametrize("size", [1000, 4096, 8192, 32768, 65536, 131072, -1])
+def test_a_checkpoint_that_was_cut_anywhere_is_replaced(tmp_path: Path, size: int) -> None:
+    """The system's own error for some of these lengths is EINVAL."""
+    whole = write_checkpoint(tmp_path / "checkpoint_1_7.pt", 7).read_bytes()
+    last = tmp_path / "checkpoint_last.pt"
+    last.write_bytes(whole[:size])
+    assert "goes on from checkpoint_1_7.pt (7 updates)" in str(checkpoints.mend_last(tmp_path, "anew"))
+    assert last.read_bytes() == whole
+
+
+def test_a_damaged_tensor_is_noticed_and_named(tmp_path: Path) -> None:
+    whole = write_checkpoint(tmp_path / "checkpoint_1_7.pt", 7).read_bytes()
+    middle = len(whole) // 2
+    last = tmp_path / "checkpoint_last.pt"
+    last.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
+    with pytest.raises(checkpoints.CutShort, match="has another checksum"):
+        checkpoints.check_intact(last)
+    with pytest.raises(InputError, match="has another checksum"):
+        prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", str(last)])
+    assert "goes on from checkpoint_1_7.pt" in str(checkpoints.mend_last(tmp_path, "anew"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("unable to mmap 400 bytes from file <last.pt>: Cannot allocate memory (12)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_too_little_memory_is_not_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The run must stop, and not start anew beside an intact checkpoint."""
+    last = write_checkpoint(tmp_path / "checkpoint_last.pt", 7)
+    before = last.read_bytes()
+
+    def load(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(checkpoints.Unreadable, match="is intact, but there is not enough memory to read it"):
+        prepare(["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_last.pt"]
+    cut(last)
+    write_checkpoint(tmp_path / "checkpoint_1_5.pt", 5).write_bytes(before)
+    with pytest.raises(checkpoints.Unreadable):
+        checkpoints.mend_last(tmp_path, "anew")
+    assert last.is_file()
+
+
+def test_a_missing_checkpoint_last_is_made_from_the_newest_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk was full after checkpoint_1_8.pt and before its copy."""
+    named = [write_checkpoint(tmp_path / f"checkpoint_1_{updates}.pt", updates) for updates in (4, 8)]
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)]
+    for more in (["--no-last-checkpoints"], ["--restore-file", str(named[0])]):
+        prepare([*words, *more])
+        assert not (tmp_path / "checkpoint_last.pt").exists()
+    assert prepare(words).checkpoint == str(tmp_path / "checkpoint_last.pt")
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == named[1].read_bytes()
+    assert "is missing, so the run goes on from checkpoint_1_8.pt beside it (8 updates)" in capsys.readouterr().out
+
+
+def test_partial_files_of_a_kill_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint_1_5.pt.0a1b2c3d.partial").write_text("half")
+    (tmp_path / "notes.partial").write_text("somebody's")
+    assert checkpoints.mend_last(tmp_path, "anew") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.partial"]
+
+
+# Saving --------------------------------------------------------------------------------------------------------------
+
+
+class FullDisk:
+    """torch.save on a disk that has room again after some tries."""
+
+    def __init__(self, tries: int) -> None:
+        self.left, self.save = tries, torch.save
+
+    def __call__(self, state: object, file: Any) -> None:
+        if self.left:
+            self.left -= 1
+            file.write(b"PK\x03\x04 half")
+            try:
+                raise OSError(28, "No space left on device")
+            finally:
+                # As torch's writer, which closes its archive on the way out.
+                raise RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 64 vs 0")
+        self.save(state, file)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def fill(tries: int) -> None:
+        monkeypatch.setattr(torch, "save", FullDisk(tries))
+        monkeypatch.setattr(checkpoints, "PAUSE", 0)
+
+    return fill
+
+
+def test_a_disk_that_is_full_for_a_moment_leaves_an_intact_checkpoint(tmp_path: Path, full_disk: Any) -> None:
+    full_disk(checkpoints.TRIES - 1)
+    checkpoints.save_whole({"model": {}}, str(tmp_path / "a.pt"))
+    assert checkpoints.load(tmp_path / "a.pt") == {"model": {}}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path: Path, full_disk: Any) -> None:
+    before = write_checkpoint(tmp_path / "a.pt", 3).read_bytes()
+    full_disk(99)
+    with pytest.raises(checkpoints.NotSaved, match=r"a\.pt could not be saved: No space left on device\."):
+        checkpoints.save_whole({"model": {}}, str(tmp_path / "a.pt"))
+    assert (tmp_path / "a.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_what_fairseq_saves_in_a_crash_does_not_hide_the_crash(
+    tmp_path: Path, full_disk: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full_disk(99)
+    checkpoints.save_whole({"model": {}}, str(tmp_path / "crash.pt"))
+    assert "crash.pt could not be saved: No space left on device" in capsys.readouterr().err
+
+
+def test_a_link_is_replaced_and_its_target_left(tmp_path: Path) -> None:
+    target = write_checkpoint(tmp_path / "base.pt", 3)
+    before = target.read_bytes()
+    (tmp_path / "checkpoint_last.pt").symlink_to(target)
+    new = write_checkpoint(tmp_path / "checkpoint_1_5.pt", 5)
+    checkpoints.copy_whole(str(new), str(tmp_path / "checkpoint_last.pt"), overwrite=True)
+    assert target.read_bytes() == before
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == new.read_bytes()
+
+
+@pytest.mark.parametrize("later", [True, False], ids=["saved-later", "never-saved"])
+def test_a_run_that_cannot_save_trains_on_and_fails_at_its_end_unless_a_later_save_succeeds(
+    capsys: pytest.CaptureFixture[str], later: bool
+) -> None:
+    class Saves(checkpoints.Saves):
+        failure = None
+
+    outcomes = iter([OSError(28, "No space left on device", "run/a.pt"), "a.pt" if later else None])
+
+    def save() -> object:
+        outcome = next(outcomes)
+        saving.best = 1.0  # as fairseq does before it writes
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    saving: Any = checkpoints.save_or_report(save, Saves)
+
+    def main() -> None:
+        assert saving() is None
+        assert not hasattr(saving, "best")  # the best loss is that of a checkpoint that exists
+        saving()
+
+    training = checkpoints.fail_unless_saved(main, Saves)
+    if later:
+        training()
+    else:
+        with pytest.raises(InputError, match=r"its last checkpoint is missing: run/a\.pt: No space left on device"):
+            training()
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "run/a.pt: No space left on device. Training goes on; the checkpoints saved before are kept." in err
+
+
 # What is named on the command line -----------------------------------------------------------------------------------
 
 

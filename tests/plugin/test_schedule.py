@@ -93,3 +93,63 @@ def test_a_given_total_and_other_schedules_are_left_alone(parsed: Parsed, small_
 def test_a_run_of_unknown_length_is_refused(parsed: Parsed, small_data_bin: Path) -> None:
     with pytest.raises(InputError, match="give --max-epoch, --max-update or --total-num-update"):
         schedule.total_updates(parsed(small_data_bin, "--batch-size 16"))
+
+
+# Numbers of all options ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--cp-weight nan", "--cp-weight must be 0 or more, but is nan"),
+        ("--cp-weight -0.5", "--cp-weight must be 0 or more, but is -0.5"),
+        ("--mask-prob nan", "--mask-prob must lie between 0 and 1, but is nan"),
+        ("--mask-prob 1", "--mask-prob must lie between 0 and 1, but is 1"),
+        ("--sampling-temperature inf", "--sampling-temperature must be over 0, but is inf"),
+        ("--lr nan", "argument --lr: it must be a number, or several joined by commas, not 'nan'"),
+        ("--lr 1e999", "--lr must be 0 or more, but is inf"),
+        ("--total-num-update many", "--total-num-update must be a number, but is many"),
+        ("--lr 0.1,-0.1", "--lr must be 0 or more, but is -0.1"),
+        ("--clip-norm nan", "--clip-norm must be 0 or more, but is nan"),
+        ("--weight-decay inf", "--weight-decay must be 0 or more, but is inf"),
+        ("--stop-min-lr nan", "--stop-min-lr must be a finite number, but is nan"),
+        ("--end-learning-rate nan", "--end-learning-rate must be 0 or more, but is nan"),
+        ("--total-num-update 0", "--total-num-update must be over 0, but is 0"),
+        ("--batch-size 0", "--batch-size must be 1 or more, but is 0"),
+        ("--max-tokens -5", "--max-tokens must be 1 or more, but is -5"),
+        ("--update-freq 2,0", "--update-freq must be 1 or more, but is 0"),
+        ("--max-update -1", "--max-update must be 0 or more, but is -1"),
+        ("--log-interval 0", "--log-interval must be 1 or more, but is 0"),
+        ("--seed -1", "--seed must lie between 0 and"),
+        ("--dropout 1", "--dropout must be 0 or more and less than 1, but is 1"),
+        ("--max-epoch 1", "--batch-size or --max-tokens must say"),
+        ("--write-checkpoints-asynchronously", "--write-checkpoints-asynchronously must not be given"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(parsed: Parsed, options: str, sentence: str) -> None:
+    batches = "" if sentence.startswith("--batch-size or") else "--batch-size 16 "
+    with pytest.raises(InputError, match=sentence):
+        parsed("bin", batches + options)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--max-tokens 12", "--max-tokens must have room for every pair, but is 12, and the longest training pair of"),
+        ("--batch-size 4 --grouped-shuffling", "--grouped-shuffling must not be given"),
+    ],
+)
+def test_batches_that_would_leave_pairs_out_are_refused(
+    parsed: Parsed, small_data_bin: Path, options: str, sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        updates_made(parsed(small_data_bin, f"--total-num-update 9 --max-update 1 {options}"))
+
+
+def test_a_later_shard_with_a_longer_pair_is_refused_before_the_first_update(parsed: Parsed, tmp_path: Path) -> None:
+    long = ([5] * 30, [20] * 30, [], list(range(30)), list(range(30)))
+    parts = {"short": random_examples(10, 1), "long": [*random_examples(9, 2), long]}
+    folders = [str(write_data_bin(tmp_path / name, {"en-de": {"train": part}})) for name, part in parts.items()]
+    args = parsed(":".join(folders), "--max-tokens 40 --max-update 1 --total-num-update 9")
+    with pytest.raises(InputError, match=f"the longest training pair of {folders[1]} takes 63: give at least 63"):
+        updates_made(args)

@@ -237,6 +237,24 @@ def test_lines_of_links_may_end_in_a_carriage_return_and_begin_with_a_byte_order
     assert PrecomputedLinks(tmp_path / "links", 2).align([TWO_BY_TWO] * 2).links == [[(0, 0)], [(1, 1)]]
 
 
+def test_links_that_count_words_from_1(tmp_path: Path) -> None:
+    lines = ["1-1 2-2", "1-2", "2-1", "2-2", "1-1"]
+    with pytest.raises(InputError, match=r"links counts words from 1: no link .* has a 0\. Give --links-from 1"):
+        given_links(tmp_path, "links", *lines)
+    aligner = PrecomputedLinks(tmp_path / "links", 5, first_word=1)
+    assert aligner.align([TWO_BY_TWO] * 5).links == [[(0, 0), (1, 1)], [(0, 1)], [(1, 0)], [(1, 1)], [(0, 0)]]
+    told = PrecomputedLinks(tmp_path / "links", 5, first_word=0)
+    assert told.version != aligner.version
+    with pytest.raises(InputError, match="link 2-2 points outside"):
+        told.align([TWO_BY_TWO] * 5)
+    # A 0 on either side, or few lines, and the file counts from 0.
+    for lines in (["1-0:0.1", *["1-1:0.1"] * 5], ["0-1", *["1-1"] * 5], ["1-1", "", "", "", "", "1-1"]):
+        assert given_links(tmp_path, "links", *lines).align([TWO_BY_TWO] * 6).links[-1] == [(1, 1)]
+    (tmp_path / "links").write_text("1-1\n0-1\n")
+    with pytest.raises(InputError, match="links line 2: link 0-1 has a word 0, but --links-from 1 says"):
+        PrecomputedLinks(tmp_path / "links", 2, first_word=1).align([TWO_BY_TWO] * 2)
+
+
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [

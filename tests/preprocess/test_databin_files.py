@@ -81,6 +81,26 @@ def test_counts_agree_and_links_are_inside(databin: Path) -> None:
                 assert all(t < len(more) for t in flat[1::2])
 
 
+def test_the_manifest_counts_what_the_data_bin_holds(likely: Path) -> None:
+    """Of each side apart: the two have other numbers of pieces, words and linked pieces."""
+    databin = likely
+    manifest = json.loads((databin / "manifest.json").read_text(encoding="utf-8"))
+    for pair in ("en-de", "en-zh"):
+        both = [f"{split}.{{}}{pair}" for split in ("train", "valid")]
+        links = [np.array(item).reshape(-1, 2) for name in both for item in items(databin, name.format("align."))]
+        linked, per_word = {}, {}
+        for column, language in enumerate(pair.split("-")):
+            pieces = sum(len(item) for name in both for item in items(databin, f"{name.format('')}.{language}"))
+            words = [item for name in both for item in items(databin, f"{name.format('words.')}.{language}")]
+            linked[language] = round(sum(len(set(each[:, column].tolist())) for each in links) / pieces, 4)
+            per_word[language] = round(pieces / sum(len(set(item)) for item in words), 4)
+        found = manifest["pairs"][pair]
+        assert found["piece_links"] == sum(map(len, links))
+        assert found["linked_pieces"] == linked
+        assert found["pieces_per_word"] == per_word
+        assert len(set(linked.values())) == len(set(per_word.values())) == 2, "or swapped sides would not show"
+
+
 def test_dictionaries_are_the_same_bytes_and_numbers(databin: Path) -> None:
     texts = {(databin / f"dict.{lang}.txt").read_text() for lang in ("en", "de", "zh")}
     assert len(texts) == 1

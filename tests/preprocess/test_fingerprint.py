@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from weam_preprocess.words import segmenter
 
 
 def fingerprint(tmp_path: Path, **more: object) -> dict[str, Any]:
-    return description.fingerprint(options(tmp_path / "en-de.tsv", tmp_path / "bin", **more), {})
+    asked = options(write_tsv(tmp_path / "en-de.tsv", GERMAN), tmp_path / "bin", **more)
+    return description.fingerprint(asked, {}, description.digests(asked))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
 
 
 def test_what_it_holds_of_packages(tmp_path: Path) -> None:
@@ -27,14 +34,46 @@ def test_what_it_holds_of_packages(tmp_path: Path) -> None:
     assert not {"sentencepiece", "py3langid"} & plain["versions"].keys()
     assert "sentencepiece" in fingerprint(tmp_path, train_tokenizer="bpe")["versions"]
     assert "py3langid" in fingerprint(tmp_path, rules=Rules(min_language_score=0.1))["versions"]
-    assert fingerprint(tmp_path, given_words={"en-de": tmp_path / "words"})["segmenters"] == {}
+    assert fingerprint(tmp_path, given_words={"en-de": write(tmp_path / "words", "a")})["segmenters"] == {}
 
 
 def test_which_links_belong_to_which_pair(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
+    one, other = write(tmp_path / "one", "0-0\n"), write(tmp_path / "other", "0-1\n")
     assert fingerprint(tmp_path, links={"en-de": one, "en-zh": other}) != fingerprint(
         tmp_path, links={"en-zh": one, "en-de": other}
     )
+
+
+def test_the_content_of_every_input_counts_and_not_its_name_or_time(tmp_path: Path) -> None:
+    names = ("links", "given_words", "exclude", "tokenizer")
+    files = {name: write(tmp_path / name, "old\n") for name in names}
+
+    def found() -> dict[str, Any]:
+        more: dict[str, object] = {"links": {"en-de": files["links"]}, "given_words": {"en-de": files["given_words"]}}
+        return fingerprint(tmp_path, **more, exclude=(files["exclude"],), tokenizer=files["tokenizer"])
+
+    before = found()
+    for name in names:
+        stat = files[name].stat()
+        write(files[name], "new\n")
+        os.utime(files[name], ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert found()["inputs"] != before["inputs"], name
+        write(files[name], "old\n")
+        os.utime(files[name])
+        assert found() == before
+        files[name] = files[name].rename(tmp_path / f"renamed.{name}")
+        assert found() == before
+
+
+def test_a_tokenizer_folder_is_all_its_files_but_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    write(folder / "vocab.txt", "a\n")
+    before = fingerprint(tmp_path, tokenizer=folder)
+    write(folder / "model.safetensors", "")
+    assert fingerprint(tmp_path, tokenizer=folder) == before
+    write(folder / "tokenizer_config.json", "{}")
+    assert fingerprint(tmp_path, tokenizer=folder) != before
 
 
 def test_another_segmenter_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,5 +91,5 @@ def test_another_segmenter_is_not_gone_on_with(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(asked)
     monkeypatch.setattr(segmenter("zh", "whitespace"), "name", "jieba 0.0")
-    with pytest.raises(InputError, match=r"but these differ: segmenters\. Leave --resume out"):
+    with pytest.raises(InputError, match=r"but these differ: segmenters \(zh\)\. Run without --resume"):
         pipeline.run(asked)

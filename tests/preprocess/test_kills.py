@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cluster_jobs
 import pytest
 from small_runs import contents, corpus, options
-from weam_preprocess import cli, databin, destination, pipeline
+from weam_preprocess import cli, databin, destination, manifest, pipeline
 from weam_preprocess.errors import InputError, Unfinished
+from weam_preprocess.work import Work
 from weam_preprocess.workers import Workers
 
 # Small chunks, so that some are done and some are not when the kill comes; the command itself has no option for it.
@@ -240,3 +244,107 @@ def test_half_a_tokenizer_does_not_stay(plain: tuple[Path, dict[str, bytes]], tm
     pipeline.run(options(plain[0], tmp_path / "bin", resume=True))
     assert contents(tmp_path / "bin") == plain[1]
     assert list((tmp_path / "bin").glob("*.beside")) == []
+
+
+@pytest.mark.parametrize("removed", [0, 2, 1000])
+def test_a_kill_in_the_clean_up_lets_no_part_into_another_run(
+    removed: int, plain: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many files, or after run.json. What is left is of the old input, and is refused or removed."""
+    asked = options(plain[0], tmp_path / "bin", chunk=100)
+    unlink, write, left = os.unlink, manifest.write, removed
+
+    def killed_at(path: str | Path, *more: Any, **named: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise KeyboardInterrupt
+        unlink(path, *more, **named)
+        if Path(path).name == "run.json":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+
+        def write_and_clean_up(*arguments: Any) -> None:
+            write(*arguments)
+            patch.setattr(os, "unlink", killed_at)
+
+        patch.setattr(manifest, "write", write_and_clean_up)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(asked)
+    other = tmp_path / "other.tsv"
+    other.write_text("".join(reversed(plain[0].read_text(encoding="utf-8").splitlines(keepends=True))))
+    of_other = options(other, tmp_path / "bin", chunk=100, resume=True)
+    if removed < 1000:
+        with pytest.raises(InputError, match=r"but these differ: inputs \(--pair en-de file 1\)"):
+            pipeline.run(of_other)
+        pipeline.run(replace(asked, resume=True))
+        assert contents(tmp_path / "bin") == plain[1]
+    else:
+        pipeline.run(of_other)
+        pipeline.run(options(other, tmp_path / "fresh", chunk=100))
+        assert contents(tmp_path / "bin") == contents(tmp_path / "fresh")
+
+
+def test_parts_without_a_record_are_not_used(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    """As a clean-up that removes run.json first leaves them: other pieces and another vocabulary."""
+    folder = tmp_path / "bin.incomplete"
+    with killed_before_the_clean_up(), pytest.raises(KeyboardInterrupt):
+        pipeline.run(options(plain[0], tmp_path / "bin", vocab_size=150))
+    (folder / "work" / "run.json").unlink()
+    assert (folder / "tokenizer").exists()
+    pipeline.run(options(plain[0], tmp_path / "bin", resume=True))
+    assert contents(tmp_path / "bin") == plain[1]
+
+
+@contextmanager
+def killed_before_the_clean_up() -> Iterator[None]:
+    """A run ends before its clean-up."""
+
+    def killed(_: Work) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Work, "remove", killed)
+        yield
+
+
+@pytest.mark.parametrize("which", ["text", "tokenizer"])
+def test_other_content_of_the_same_size_and_time_is_refused(
+    which: str, plain: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    tsv, folder = shutil.copy(plain[0], tmp_path / "en-de.tsv"), tmp_path / "tokenizer"
+    shutil.copytree(plain[0].parent / "bin" / "tokenizer", folder)
+    asked = options(tsv, tmp_path / "bin", train_tokenizer=None, vocab_size=0, tokenizer=folder)
+    with killed_before_the_clean_up(), pytest.raises(KeyboardInterrupt):
+        pipeline.run(asked)
+    changed = {"text": tsv, "tokenizer": folder / "tokenizer.json"}[which]
+    stat = changed.stat()
+    text = changed.read_bytes()
+    changed.write_bytes(text.replace(b"house", b"hovel"))
+    os.utime(changed, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    named = {"text": "--pair en-de file 1", "tokenizer": "--tokenizer"}[which]
+    with pytest.raises(InputError, match=rf"but these differ: inputs \({named}\)\. Run without --resume"):
+        pipeline.run(replace(asked, resume=True))
+    changed.write_bytes(text)
+    pipeline.run(replace(asked, resume=True))
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_no_parts(
+    plain: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tsv = Path(shutil.copy(plain[0], tmp_path / "en-de.tsv"))
+    make, text = pipeline._make_tokenizer, tsv.read_bytes()
+
+    def changing(*arguments: Any) -> Any:
+        made = make(*arguments)
+        tsv.write_bytes(text.replace(b"house", b"hovel"))
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_make_tokenizer", changing)
+        with pytest.raises(InputError, match=r"--pair en-de file 1: the file changed while it was read"):
+            pipeline.run(options(tsv, tmp_path / "bin", resume=True))
+    tsv.write_bytes(text)
+    pipeline.run(options(tsv, tmp_path / "bin", resume=True))
+    assert contents(tmp_path / "bin") == plain[1]

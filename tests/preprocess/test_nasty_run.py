@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from test_nasty_lines import CHARS, LINE, NASTY, documented, files
+from test_nasty_lines import CHARS, LINE, NASTY, documented, files, is_text
 from weam_preprocess import pipeline, tokenizer_folder
 from weam_preprocess.inputs import parse_pair_files
 from weam_preprocess.spans import Span
-from weam_preprocess.streams import NOT_TEXT
 from weam_preprocess.words import segmenter
 
 indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
@@ -155,7 +154,7 @@ def test_nasty_corpus(tokenizer: Path, workers: int, tmp_path: Path) -> None:
 @given(lines=st.lists(st.tuples(LINE, LINE), min_size=4, max_size=18), chunk=st.integers(1, 7))
 def test_fuzzed_lines(lines: Lines, chunk: int, tokenizer: Path) -> None:
     lines = [*lines, PLAIN]
-    assume(not any(content.startswith(tuple(NOT_TEXT)) for content in files(lines)))
+    assume(all(map(is_text, files(lines))))
     with tempfile.TemporaryDirectory() as folder:
         run(lines, tokenizer, Path(folder), chunk=chunk)
         assert check(lines, Path(folder, "bin")) >= 1

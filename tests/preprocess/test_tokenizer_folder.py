@@ -183,7 +183,7 @@ def test_an_id_that_asks_for_gigabytes_is_refused(trained: Path, tmp_path: Path)
     content = json.loads(file.read_text(encoding="utf-8"))
     content["model"]["vocab"]["far"] = 2**31
     file.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(InputError, match=r"pieces have the ids from 0 to .*, but the largest is 2,147,483,648"):
+    with pytest.raises(InputError, match="pieces and ids up to 2,147,483,648"):
         PieceTokenizer(tmp_path / "folder")
 
 

@@ -1,27 +1,27 @@
-"""A Slurm for the tests of this folder, which are marked `slurm`; they are skipped where it does not start."""
+"""A Slurm for the tests of this folder, which are marked `slurm`. If it does not start, pytest stops and fails."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 
-import one_node
 import pytest
+import two_nodes
 
 
 @pytest.fixture(scope="session")
-def one_slurm() -> Iterator[one_node.Node]:
-    """A Slurm of one node with two CPUs, for all tests of the session."""
+def one_slurm() -> Iterator[two_nodes.Slurm]:
+    """A Slurm of two nodes with two CPUs each, for all tests of the session."""
     with contextlib.ExitStack() as stack:
         try:
-            found = stack.enter_context(one_node.started())
-        except one_node.NoSlurm as reason:
-            pytest.skip(f"no Slurm: {reason}")
+            found = stack.enter_context(two_nodes.started())
+        except two_nodes.NoSlurm as reason:
+            pytest.exit(f"no Slurm: {reason}", returncode=1)
         yield found
 
 
 @pytest.fixture
-def node(one_slurm: one_node.Node) -> Iterator[one_node.Node]:
-    """The node, with no job when a test begins."""
+def slurm(one_slurm: two_nodes.Slurm) -> Iterator[two_nodes.Slurm]:
+    """The Slurm, with no job when a test begins."""
     yield one_slurm
-    one_node.cancel_all(one_slurm)
+    one_slurm.cancel_all()

@@ -2,8 +2,9 @@
 
     python gated_training.py (all of weam-train's arguments)
 
-WEAM_TEST_GATE names a file with the number of an update. Before that update each process writes GATE.NUMBER.PID and
-waits until the file holds another number or a signal came. Without the variable it is weam-train.
+WEAM_TEST_GATE names a file with the number of an update. Before that update each process writes GATE.NUMBER.NODE.PID,
+with the name of its Slurm node, and waits until the file holds another number or a signal came. Without the variable
+it is weam-train.
 """
 
 import os
@@ -24,7 +25,7 @@ step = Trainer.train_step
 def gated(self: Trainer, *args: object, **kwargs: object) -> object:
     gate, number = Path(os.environ["WEAM_TEST_GATE"]), str(self.get_num_updates() + 1)
     if gate.read_text() == number:
-        Path(f"{gate}.{number}.{os.getpid()}").touch()
+        Path(f"{gate}.{number}.{os.environ['SLURMD_NODENAME']}.{os.getpid()}").touch()
     while gate.read_text() == number and preemption.WATCH.told is None:
         time.sleep(0.05)
     return step(self, *args, **kwargs)

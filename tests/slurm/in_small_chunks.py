@@ -2,8 +2,8 @@
 
     python in_small_chunks.py --pair … (all of weam-preprocess's options)
 
-Where WEAM_TEST_GATE names a file, the first stage waits until it is there, and writes its process id into FILE.PID:
-so a test can stop a task that surely runs.
+Where WEAM_TEST_GATE names a file, each task of the first stage writes FILE.NODE.PID, with the name of its Slurm node,
+and waits until the file exists: so a test can stop a task that surely runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def in_small_chunks(options: pipeline.Options) -> pipeline.Report:
 def gated_prepare(job: tuple[Preparation, RawChunk]) -> int:
     gate = os.environ.get("WEAM_TEST_GATE")
     if gate:
-        Path(f"{gate}.{os.getpid()}").touch()
+        Path(f"{gate}.{os.environ['SLURMD_NODENAME']}.{os.getpid()}").touch()
         while not Path(gate).exists():
             time.sleep(0.05)
     return prepare(job)

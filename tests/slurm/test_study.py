@@ -10,14 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import one_node
 import pytest
+import two_nodes
 
 from tests.study.grid.small_study import small_config, write_config, write_data
 
 pytestmark = pytest.mark.slurm
-
-pytest.importorskip("submitit")
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 # weam-study itself, that looks at its jobs more often.
@@ -28,17 +26,17 @@ STUDY = [
 ]
 
 
-def test_a_study_goes_on_with_the_jobs_that_are_there(tmp_path: Path, node: one_node.Node) -> None:
+def test_a_study_goes_on_with_the_jobs_that_are_there(tmp_path: Path, slurm: two_nodes.Slurm) -> None:
     write_data(tmp_path)
     config = small_config()
     config["grid"][0].update(objective=["tlm", "weam"], seed=1)
-    config["slurm"] = {"default": {"partition": node.partition, "time": 10}}
+    config["slurm"] = {"default": {"partition": two_nodes.PARTITION, "time": 10}}
     # Longer than it takes to kill weam-study.
     config["base"]["train"]["max-update"] = 400
     study = tmp_path / "study"
     words = [str(write_config(tmp_path, config)), "--root", str(tmp_path), "--study-dir", str(study)]
     command = [*STUDY, *words, "--cluster", "slurm", "--jobs", "2"]
-    environment = {**node.environment, **ONE_THREAD}
+    environment = {**slurm.environment, **ONE_THREAD}
     log = tmp_path / "first.log"
     with log.open("wb") as said:
         first = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)

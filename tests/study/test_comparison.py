@@ -1,6 +1,6 @@
 """What a table of scores holds: means, averages, differences, and what is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,14 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.comparison import Comparison, compare
 from weam_fairseq.study.figures import AVERAGE, TaskTable
 from weam_fairseq.study.score_files import read_score_files
-from weam_fairseq.study.score_table import format_cells, gain_table, score_table, summary_gains, summary_table
+from weam_fairseq.study.score_table import (
+    format_cells,
+    gain_table,
+    interval_table,
+    score_table,
+    summary_gains,
+    summary_table,
+)
 
 RESAMPLES = 1000
 
@@ -79,7 +86,7 @@ def test_items_are_drawn_in_pairs(tmp_path: Path) -> None:
     assert difference.over == "items"
     # The binomial's 95 %: 25 ± 1.96 sqrt(.25 × .75 / 100) = 25 ± 8.5
     assert difference.items[:2] == pytest.approx((16.5, 33.5), abs=1.6)
-    assert difference.items.p == pytest.approx(1 / (RESAMPLES + 1))
+    assert difference.items.p == pytest.approx(2 / (RESAMPLES + 1))
     assert difference.items.excludes_zero
 
 
@@ -259,6 +266,87 @@ def test_translated_test_sets_are_drawn_together(tmp_path: Path) -> None:
     assert apart == pytest.approx(alone / 2**0.5, rel=0.2)
 
 
+LANGUAGES = ("de", "es", "ru", "tr", "zh")
+QUESTIONS = 120
+
+
+def _average_width(folder: Path, task: str, item: Callable[[str, int], dict[str, Any]]) -> tuple[float, float]:
+    """The widths of the interval of one language's difference and of that of the average, where a question is easy or
+    hard in all languages alike."""
+    lines = []
+    for model, right in (("tlm", 4), ("weam", 7)):
+        for language in LANGUAGES:
+            items = [{**item(language, k), "f1": 100.0 * ((7 * k) % 12 < right)} for k in range(QUESTIONS)]
+            value = sum(each["f1"] for each in items) / QUESTIONS
+            lines.append(with_items(folder, score(model, language, value, task=task, metric="f1"), items))
+    table = _only(_compare(folder, lines))
+    alone, average = (table.differences["weam", each].items for each in ("de", AVERAGE))
+    assert alone is not None
+    assert average is not None
+    return alone.high - alone.low, average.high - average.low
+
+
+@pytest.mark.parametrize(
+    ("task", "item"),
+    [
+        ("lareqa", lambda language, k: {"id": f"572a{k}_{language}"}),
+        ("lareqa", lambda language, k: {"id": f"572a{k}_{language}", "cluster": f"572a{k}"}),
+        ("xquad", lambda language, k: {"id": f"572a{k}"}),
+        ("xnli", lambda language, k: {"id": k}),
+        ("tatoeba", lambda language, k: {"id": (k + ord(language[0])) % QUESTIONS, "cluster": f"sentence {k}"}),
+    ],
+    ids=["lareqa", "lareqa with clusters", "xquad", "xnli", "tatoeba"],
+)
+def test_what_languages_share_is_drawn_together(
+    tmp_path: Path, task: str, item: Callable[[str, int], dict[str, Any]]
+) -> None:
+    """The question is the unit, not the question in one language: else the average's interval is 1/√5 as wide."""
+    alone, average = _average_width(tmp_path, task, item)
+    assert average == pytest.approx(alone)
+
+
+def test_questions_that_some_languages_share_are_drawn_together(tmp_path: Path) -> None:
+    """As in MLQA: a language lacks every fifth question, each another one."""
+    lines = []
+    for model, right in (("tlm", 4), ("weam", 7)):
+        for place, language in enumerate(LANGUAGES):
+            items = [{"id": f"q{k}", "f1": 100.0 * ((7 * k) % 12 < right)} for k in range(QUESTIONS) if k % 5 != place]
+            value = sum(each["f1"] for each in items) / len(items)
+            lines.append(with_items(tmp_path, score(model, language, value, task="mlqa", metric="f1"), items))
+    table = _only(_compare(tmp_path, lines))
+    alone, average = (table.differences["weam", each].items for each in ("de", AVERAGE))
+    assert alone is not None
+    assert average is not None
+    # Drawn apart it would be 0.45 of a language's. A language has 4/5 of all questions, so the average's is a bit less.
+    assert 0.8 < (average.high - average.low) / (alone.high - alone.low) < 1
+
+
+@pytest.mark.parametrize("task", ["udpos", "panx", "tydiqa", "bucc", "mewslix"])
+def test_equal_numbers_of_unlike_items_are_drawn_apart(tmp_path: Path, task: str) -> None:
+    alone, average = _average_width(tmp_path, task, lambda language, k: {"id": k})
+    assert average == pytest.approx(alone / len(LANGUAGES) ** 0.5, rel=0.25)
+
+
+def test_bold_exactly_where_p_is_below_five_percent(tmp_path: Path) -> None:
+    """One difference after the other, from clear to none: 8 more of 100 are right, and 0 to 8 others are wrong."""
+    seen = set()
+    for wrong in range(9):
+        lines = [
+            right_and_wrong(tmp_path, score("tlm", "de", 0.0), "0" * 8 + "1" * wrong + "01" * 42 + "0" * (8 - wrong)),
+            right_and_wrong(tmp_path, score("weam", "de", 0.0), "1" * 8 + "0" * wrong + "01" * 42 + "0" * (8 - wrong)),
+        ]
+        table = _only(_compare(tmp_path, lines))
+        interval = table.differences["weam", "de"].items
+        assert interval is not None
+        assert interval.p is not None
+        bold = gain_table(table).rows[0].cells[0].best
+        assert bold == (interval.p < 0.05) == interval.excludes_zero
+        shown = interval_table(table).rows[0].cells
+        assert shown[1].best == (float(shown[2].text) < 0.05)
+        seen.add(bold)
+    assert seen == {True, False}
+
+
 @pytest.mark.parametrize(
     ("part", "value"), [("data", "ffffffffffff"), ("scorer", "other"), ("split", "dev"), ("direction", "de>en")]
 )
@@ -274,6 +362,14 @@ def test_unequal_signatures_are_refused(tmp_path: Path, part: str, value: str) -
         _compare(tmp_path, [*lines, other])
     assert "scores.jsonl:1" in str(error.value)
     assert "scores.jsonl:3" in str(error.value)
+
+
+def test_older_signatures_were_measured_as_older_versions_did(tmp_path: Path) -> None:
+    """They do not name the decoding of answers, which was `pipeline`."""
+    old = score("tlm", "de", 50.0, task="xquad", metric="f1")
+    _compare(tmp_path, [old, score("weam", "de", 51.0, task="xquad", metric="f1", decoding="pipeline")])
+    with pytest.raises(InputError, match=r"their `decoding` is pipeline \(.*\) and official"):
+        _compare(tmp_path, [old, score("weam", "de", 51.0, task="xquad", metric="f1", decoding="official")])
 
 
 def test_what_may_differ_is_said(tmp_path: Path) -> None:

@@ -67,10 +67,15 @@ def test_page_tables_and_what_is_printed(scores: Path, capsys: pytest.CaptureFix
     assert "Lower is better" in page
     assert {f"table-{number}" for number in range(3)} <= set(checker.ids)
     # XTREME-R's tasks are there in part: every average but none is whole.
-    assert re.search(r'<tr><th scope="row">xnli</th><td>accuracy</td><td>15</td>(<td>[\d.]+\*</td>){3}</tr>', page)
-    assert re.search(r'<tr><th scope="row">overall</th>.*?(<td>[\d.]+\*</td>){3}</tr>', page)
+    assert re.search(r'<tr><th scope="row">xnli</th><td>accuracy</td><td>15</td>(<td>[\d.]+\*†</td>){3}</tr>', page)
+    assert re.search(r'<tr><th scope="row">overall</th>.*?(<td>[\d.]+\*†</td>){3}</tr>', page)
+    assert "† measured otherwise than XTREME-R does" in page
+    assert "weam, tatoeba: retrieval was measured on the encoder as given, without fine-tuning it" in page
+    assert "|tatoeba:encoder=as-given|value:" in page
     assert "no figure of XTREME-R" in page
     markdown = (scores.parent / "report.md").read_text(encoding="utf-8")
+    assert "weam, tatoeba: retrieval was measured on the encoder as given, without fine-tuning it" in markdown
+    assert "|tatoeba:encoder=as-given|value:" in markdown
     assert "| xnli, accuracy | 3 languages | " in markdown
     assert re.search(r"\| weam − tlm, average of 3 \| \+[\d.]+ \| \**\\\[", markdown)
     assert markdown.count("\n## ") == 1 + 1 + 3 + 2

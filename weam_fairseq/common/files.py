@@ -102,14 +102,14 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
     """Gives a new, empty file beside `path` to write into. It takes the place of `path` when the block ends without an
-    error, and is removed otherwise. A link at `path` is followed.
+    error, and is removed otherwise. A link at `path` is followed, or replaced if `follow` is not set.
 
     Raises:
         OSError: with `path` as its file name.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path)) if follow else path
     partial = partial_path(path)
     try:
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))

@@ -21,6 +21,7 @@ from pathlib import Path
 from .errors import InputError
 
 # flock on a file system that has no locks.
+_MOMENT, _ORPHANS_END = 0.25, 30.0  # seconds
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -143,17 +144,22 @@ def _try_lock(descriptor: int, wait: bool) -> bool:
         if error.errno not in _WITHOUT_LOCKS:
             raise
         owner = _owner(descriptor)
-        return owner is None or owner == this_process() or owner.is_running() is False
+        return owner is None or owner == this_process() or owner.is_running() is not True
     return True
 
 
 def _try_again(descriptor: int) -> bool:
-    """A process that only asks whether the lock is held holds it for a moment."""
-    for _ in range(5):
+    """A process that only asks whether the lock is held holds it for a moment, and worker processes of an owner that
+    was killed hold it until they have seen that."""
+    began = time.monotonic()
+    while True:
         time.sleep(0.05)
         if _try_lock(descriptor, wait=False):
             return True
-    return False
+        owner = _owner(descriptor)
+        killed = owner is not None and owner.is_running() is False
+        if time.monotonic() - began > (_ORPHANS_END if killed else _MOMENT):
+            return False
 
 
 def _owner(descriptor: int) -> Process | None:
@@ -167,9 +173,7 @@ def _owner(descriptor: int) -> Process | None:
 def _busy(file: Path, owner: Process | None) -> str:
     by = "another process" if owner is None else f"{owner.command} (process {owner.pid} on {owner.host})"
     folder = file.parent if file.name == "lock" else file.with_name(file.name[1:].removesuffix(".lock"))
-    unknown = owner is not None and owner.is_running() is None
-    more = f" If that process does not run any more, remove {file}." if unknown else ""
-    return f"{folder} is in use by {by}. Wait until it ends, stop it, or choose another place.{more}"
+    return f"{folder} is in use by {by}. Wait until it ends, stop it, or choose another place."
 
 
 def _is_at(file: Path, descriptor: int) -> bool:

@@ -5,6 +5,7 @@ format and no code.
 """
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..common.errors import InputError
+from ..common.special_pieces import first_ids, id_range, named_special_ids
 
 # preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
 PROBES = (
@@ -36,13 +38,18 @@ VOCABULARIES = (
     "vocab.txt",
     "vocab.json",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 
 
 class TokenizerFacts(NamedTuple):
-    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id. special_ids: cls, sep, pad, unk, mask."""
+    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id.
+
+    special_ids: cls, pad, sep, mask, and unk where the tokenizer has one.
+    """
 
     tokenizer_ids: Tensor
     special_ids: dict[str, int]
@@ -59,35 +66,28 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     """Opens the tokenizer of a folder with AutoTokenizer.
 
     Raises:
-        InputError: there is none, it has no fast form, lacks special pieces, or its ids have gaps.
+        InputError: there is none, it has no fast form, or lacks special pieces.
     """
     tokenizer = _open(folder)
     rust = tokenizer.backend_tokenizer
     rust.no_truncation()
     rust.no_padding()
-    special = {
-        "cls": _first(tokenizer.cls_token_id, tokenizer.bos_token_id),
-        "pad": tokenizer.pad_token_id,
-        "sep": _first(tokenizer.sep_token_id, tokenizer.eos_token_id),
-        "unk": tokenizer.unk_token_id,
-        "mask": tokenizer.mask_token_id,
-    }
-    missing = [name for name, value in special.items() if value is None]
-    if missing:
-        raise InputError(f"The tokenizer of {folder} must have cls, pad, sep, unk and mask, but has no {missing}.")
+    special = named_special_ids(tokenizer, folder)
     vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
-    ids = sorted(set(vocabulary.values()))
-    if ids != list(range(len(ids))):
-        raise InputError(f"The ids of the tokenizer of {folder} must be 0 to {len(ids) - 1}, but have gaps.")
-    first = [special[name] for name in ("cls", "pad", "sep", "unk")]
+    ids = id_range(vocabulary, folder)
+    first = first_ids(special, ids)
     lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
     written = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
     return TokenizerFacts(
         torch.tensor([*first, *(i for i in ids if i not in first)]),
-        {name: int(value) for name, value in special.items()},
+        special,
         hashlib.sha256(lines.encode()).hexdigest(),
         hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in written).encode()).hexdigest(),
     )
+
+
+def _has_protobuf() -> bool:
+    return find_spec("google") is not None and find_spec("google.protobuf") is not None
 
 
 def _open(folder: Path) -> Any:
@@ -95,6 +95,13 @@ def _open(folder: Path) -> Any:
 
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARIES)}.")
+    models = [name for name in VOCABULARIES if name.endswith(".model") and (folder / name).is_file()]
+    if models and not (folder / "tokenizer.json").is_file() and not _has_protobuf():
+        raise InputError(
+            f"{folder} must hold a tokenizer.json, but has only {models[0]}, which transformers reads with protobuf. "
+            f"Copy the tokenizer.json of DATA_BIN/tokenizer into it, from a data-bin that weam-preprocess made with "
+            f"--tokenizer {folder}, or pip install protobuf."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
@@ -104,7 +111,3 @@ def _open(folder: Path) -> Any:
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise InputError(f"The tokenizer of {folder} must have a fast (Rust) form, but has none.")
     return tokenizer
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)

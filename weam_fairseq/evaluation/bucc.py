@@ -29,13 +29,14 @@ def measure_bucc(folder: Folder, data: Mapping[str, Bucc], setting: Setting) -> 
 def _measure_language(folder: Folder, data: Bucc, setting: Setting, language: str) -> Measurement:
     depth = depth_of(folder)
     layer = fixed_layer(depth)
-    dev, _ = _scored_pairs(folder, data.dev, layer, setting, f"bucc {language} dev")
+    dev, _, _ = _scored_pairs(folder, data.dev, layer, setting, f"bucc {language} dev")
     threshold = best_threshold(dev, data.dev.gold)
-    scored, split = _scored_pairs(folder, data.test, layer, setting, f"bucc {language} test")
+    scored, split, dropped = _scored_pairs(folder, data.test, layer, setting, f"bucc {language} test")
     taken = _above(scored, threshold)
     result = mining_f1(data.test.gold, taken)
     write_lines(setting, "bucc", language, ("\t".join(pair) for pair in taken), "tsv")
-    items = write_items(setting, "bucc", language, mining_shares(data.test.source.ids, data.test.gold, taken))
+    once = [name for name in data.test.source.ids if name is not None]
+    items = write_items(setting, "bucc", language, mining_shares(once, data.test.gold, taken))
     return Measurement(
         language=language,
         split=setting.split,
@@ -49,8 +50,9 @@ def _measure_language(folder: Folder, data: Bucc, setting: Setting, language: st
             "dev_f1": mining_f1(data.dev.gold, _above(dev, threshold)).f1,
             "dev_pairs_wrong": len(dev) if threshold is None else 0,
             "layer": layer,
-            "sentences": [len(data.test.source.ids), len(data.test.english.ids)],
-            "repeated_left_out": data.test.source.repeated + data.test.english.repeated,
+            "sentences": [len(data.test.source.sentences), len(data.test.english.sentences)],
+            "repeated_lines": data.test.source.repeated + data.test.english.repeated,
+            "pairs_repeated": dropped,
             "sentences_split": split,
             **items,
         },
@@ -61,6 +63,7 @@ def _measure_language(folder: Folder, data: Bucc, setting: Setting, language: st
             "layer": layer_label(layer, depth),
             "margin": "ratio",
             "threshold": "dev",
+            "repeated": "mined",
         },
     )
 
@@ -71,16 +74,18 @@ def _above(scored: Mapping[IdPair, float], threshold: float | None) -> list[IdPa
 
 def _scored_pairs(
     folder: Folder, split: BuccSplit, layer: int, setting: Setting, label: str
-) -> tuple[dict[IdPair, float], int]:
-    """Every mined pair with its score, best first, and how many sentences were read in windows."""
+) -> tuple[dict[IdPair, float], int, int]:
+    """Every mined pair with its score, best first; how many sentences were read in windows; and how many mined pairs
+    were left out because a sentence of theirs has no one id."""
 
     def encode(side: Collection) -> SentenceVectors:
         return sentence_vectors(folder, side.sentences, layer, setting.batch_size, label)
 
     source, english = encode(split.source), encode(split.english)
     mined = mine(unit_rows(source.values), unit_rows(english.values), label)
-    pairs = {
-        (split.source.ids[one], split.english.ids[other]): float(score)
-        for one, other, score in zip(mined.source, mined.target, mined.score, strict=True)
-    }
-    return pairs, source.long + english.long
+    pairs = {}
+    for one, other, score in zip(mined.source, mined.target, mined.score, strict=True):
+        source_id, english_id = split.source.ids[one], split.english.ids[other]
+        if source_id is not None and english_id is not None:
+            pairs[source_id, english_id] = float(score)
+    return pairs, source.long + english.long, len(mined.score) - len(pairs)

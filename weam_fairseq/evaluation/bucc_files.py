@@ -5,6 +5,7 @@ A text file holds `id<TAB>sentence` lines, a gold file `id<TAB>id` lines, the ot
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,17 @@ LANGUAGES = ("de", "fr", "ru", "zh")
 
 
 class Collection(NamedTuple):
-    """Sentences that stand there once, by their ids; `repeated` lines hold a sentence that others hold too.
+    """The different sentences of a file.
 
-    A repeated sentence has no one id, so it is left out, as LASER's and XTREME's code does.
+    A sentence on several lines has no one id. As in LASER's and XTREME's code it is mined with, once, and its pair is
+    left out afterwards.
+
+    Attributes:
+        ids: of each sentence; None for one that is on several lines.
+        repeated: how many lines hold such a sentence.
     """
 
-    ids: list[str]
+    ids: list[str | None]
     sentences: list[str]
     repeated: int
 
@@ -73,8 +79,9 @@ def _read_rows(path: Path) -> dict[str, str]:
 
 
 def _collection(rows: dict[str, str]) -> Collection:
-    count: dict[str, int] = {}
-    for sentence in rows.values():
-        count[sentence] = count.get(sentence, 0) + 1
-    once = [(name, sentence) for name, sentence in rows.items() if count[sentence] == 1]
-    return Collection([name for name, _ in once], [sentence for _, sentence in once], len(rows) - len(once))
+    count = Counter(rows.values())
+    by_sentence: dict[str, str | None] = {}
+    for name, sentence in rows.items():
+        by_sentence[sentence] = name if count[sentence] == 1 else None
+    repeated = sum(lines for lines in count.values() if lines > 1)
+    return Collection(list(by_sentence.values()), list(by_sentence), repeated)

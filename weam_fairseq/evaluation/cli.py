@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import check_file_destination, check_parent
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options
 from weam_fairseq.evaluation.data_files import has_split
 from weam_fairseq.evaluation.fine_tuning.recipe import PRECISIONS, FineTuning
-from weam_fairseq.evaluation.hf_folder import hash_files, load_folder, open_folder
+from weam_fairseq.evaluation.hf_folder import check_folder, hash_files, load_folder, open_folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.printed import format_table, print_replaced, print_warnings
-from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, write_scores
+from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, read_scores, write_scores
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import (
     TASKS,
@@ -43,19 +46,15 @@ _RECIPE_OPTIONS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tasks. Returns the exit code: 0, or 2 after one sentence on stderr."""
-    return run_command("weam-evaluate", lambda: _run(argv), _AGAIN)
+    return run_command("weam-evaluate", lambda: _run(make_parser().parse_args(argv)), _AGAIN)
 
 
-def _run(argv: Sequence[str] | None) -> None:
-    options = make_parser().parse_args(argv)
+def _run(options: argparse.Namespace) -> None:
     wait_without_spinning()
     scores: list[Score] = []
     try:
-        tasks = [find_by_name(TASKS, name) for name in dict.fromkeys(options.task)]
-        _check_used(tasks, options)
-        for task in tasks:
-            for seed in _seeds(options, task):
-                new = evaluate(task, options, seed)
+        for job in _checked_jobs(options):
+            for new in job.run(options):
                 if options.out is not None:
                     old = write_scores(options.out, new)  # at once: the next fine-tuning may take hours
                     print_replaced(options.out, old, new)
@@ -66,20 +65,108 @@ def _run(argv: Sequence[str] | None) -> None:
             print(format_table(scores))
 
 
+class _Problems:
+    """The user's mistakes, collected so that all are reported at once."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, None] = {}
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            self._sentences.setdefault(str(error))
+
+    def raise_any(self) -> None:
+        if len(self._sentences) == 1:
+            raise InputError(next(iter(self._sentences)))
+        if self._sentences:
+            listed = " ".join(f"({number}) {each}" for number, each in enumerate(self._sentences, start=1))
+            raise InputError(f"{len(self._sentences)} mistakes, and nothing was evaluated: {listed}")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One task that has been checked; its data is read again when its turn comes, so that memory holds one task's."""
+
+    task: Task
+    setting: Setting
+    files: dict[str, list[Path]]
+    seeds: list[int]
+
+    def run(self, options: argparse.Namespace) -> Iterator[list[Score]]:
+        """The scores of each seed."""
+        data = read_data(self.task, self.files, self.setting.gold_from)
+        hashes = _hashes(self.setting, self.files)
+        for seed in self.seeds:
+            yield _evaluate(self.task, data, hashes, replace(self.setting, seed=seed), options)
+
+
+def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
+    """Checks all options and reads all files of all tasks before the first one runs.
+
+    Raises:
+        InputError: with all mistakes that were found.
+    """
+    problems = _Problems()
+    tasks: list[Task] = []
+    for name in dict.fromkeys(options.task):
+        with problems.noted():
+            tasks.append(find_by_name(TASKS, name))
+    problems.raise_any()
+    folder = None
+    for check in (_check_used, _check_places):
+        with problems.noted():
+            check(tasks, options)
+    with problems.noted():
+        check_folder(options.model, options.device)
+        if any(task.training is not None for task in tasks):
+            folder = open_folder(options.model, options.device)
+    jobs = []
+    for task in tasks:
+        with problems.noted():
+            jobs.append(_prepare(task, options))
+    for job in jobs:
+        with problems.noted():
+            data = read_data(job.task, job.files, job.setting.gold_from)
+            if job.task.check is not None and folder is not None:
+                job.task.check(folder, data, job.setting)
+    problems.raise_any()
+    return jobs
+
+
 def _check_used(tasks: Sequence[Task], options: argparse.Namespace) -> None:
+    names = ", ".join(task.name for task in tasks)
+    if options.gold_from is not None and not any(task.reads_links for task in tasks):
+        raise InputError(f"--gold-from would change nothing: {names} reads no gold links. Leave it out.")
     if any(task.training is not None for task in tasks):
         return
     given = training_options(options)
     if given:
-        names = ", ".join(task.name for task in tasks)
         raise InputError(
             f"{', '.join(given)} would change nothing: {names} is measured as the model is, without training. Leave it "
             "out, or name a task that fine-tunes."
         )
 
 
-def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Score]:
-    """Reads the data first, so that a mistake in it shows before a model is loaded."""
+def _check_places(tasks: Sequence[Task], options: argparse.Namespace) -> None:
+    """Raises InputError: the scores file cannot be written or added to, or a folder of results is none."""
+    if options.out is not None:
+        check_file_destination(options.out, overwrite=True)
+        if options.out.exists():
+            read_scores(options.out)
+    for option in ("work", "predictions"):
+        path = getattr(options, option)
+        if path is None:
+            continue
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--{option} {path} must be a folder, but is a file. Name another place.")
+        check_parent(path / "x")
+
+
+def _prepare(task: Task, options: argparse.Namespace) -> _Job:
+    seeds = _seeds(options, task)
     from_hub = str(options.data).startswith(hub.PREFIX)
     if from_hub:
         hub.check_served(task.name)
@@ -88,10 +175,11 @@ def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Sco
         languages=(),
         source_language=options.source_language,
         split=options.split or (task.splits[0] if task.splits else _DEFAULT_SPLIT),
-        seed=seed,
+        seed=seeds[0],
         batch_size=DEFAULT_BATCH if options.batch_size is None else options.batch_size,
         predictions=_predictions(task, options),
         fine_tuning=_fine_tuning(options) if task.training is not None else None,
+        gold_from=options.gold_from,
     )
     setting = _from_hub(task, setting, options.languages) if from_hub else setting
     setting = replace(setting, languages=_languages(task, options.languages, setting))
@@ -100,7 +188,12 @@ def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Sco
     if not task.splits and options.split is None:
         without = frozenset(language for language, paths in files.items() if not has_split(setting, paths))
         setting = replace(setting, without_split=without)
-    data = read_data(task, files)
+    return _Job(task, setting, files, seeds)
+
+
+def _evaluate(
+    task: Task, data: Mapping[str, Any], hashes: Mapping[str, str], setting: Setting, options: argparse.Namespace
+) -> list[Score]:
     if task.training is None:
         folder = load_folder(options.model, options.device, task.needs_head, options.precision or PRECISIONS[0])
     else:
@@ -108,11 +201,6 @@ def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Sco
     measurements = task.measure(folder, data, setting)
     if folder.precision != PRECISIONS[0]:  # of encoding; a recipe says its own
         measurements = [replace(each, method={**each.method, "precision": folder.precision}) for each in measurements]
-    hashes = {language: hash_files(list(dict.fromkeys(paths))) for language, paths in files.items()}
-    # Some tasks name their figures by the pair; one of the source language comes from all files.
-    hashes |= {setting.pair(language): found for language, found in hashes.items()}
-    every = list(dict.fromkeys(path for paths in files.values() for path in paths))
-    hashes.setdefault(setting.source_language, hash_files(every))
     return [
         make_score(
             _with_relative_paths(measurement, options.out),
@@ -127,6 +215,16 @@ def evaluate(task: Task, options: argparse.Namespace, seed: int = 1) -> list[Sco
     ]
 
 
+def _hashes(setting: Setting, files: Mapping[str, list[Path]]) -> dict[str, str]:
+    """Of the files that a figure comes from, by the figure's language."""
+    hashes = {language: hash_files(list(dict.fromkeys(paths))) for language, paths in files.items()}
+    # Some tasks name their figures by the pair; one of the source language comes from all files.
+    hashes |= {setting.pair(language): found for language, found in hashes.items()}
+    every = list(dict.fromkeys(path for paths in files.values() for path in paths))
+    hashes.setdefault(setting.source_language, hash_files(every))
+    return hashes
+
+
 def _seeds(options: argparse.Namespace, task: Task) -> list[int]:
     try:
         seeds = list(dict.fromkeys(int(part) for part in options.seeds.split(",") if part.strip()))
@@ -138,10 +236,17 @@ def _seeds(options: argparse.Namespace, task: Task) -> list[int]:
 
 
 def _predictions(task: Task, options: argparse.Namespace) -> Path | None:
-    """Beside --out, a folder for each model; what is fine-tuned keeps them with the fine-tuned model (None)."""
-    if options.predictions is not None or options.out is None or task.training is not None:
-        return options.predictions
-    return options.out.parent / "predictions" / _model_name(options).replace("/", "--")
+    """A folder for each model; what is fine-tuned keeps them with the fine-tuned model (None) unless told otherwise."""
+    every = options.predictions
+    if every is None and options.out is not None and task.training is None:
+        every = options.out.parent / "predictions"
+    return None if every is None else every / _as_folder(_model_name(options))
+
+
+def _as_folder(name: str) -> str:
+    """A different folder for each name."""
+    name = name.replace("%", "%25").replace("/", "%2F")
+    return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
 def _model_name(options: argparse.Namespace) -> str:
@@ -167,6 +272,7 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
         train_examples=options.train_examples,
         select=options.select,
         oracle=options.oracle,
+        answer_decoding=options.answer_decoding,
         values=values,
         save_every=options.save_every,
     )

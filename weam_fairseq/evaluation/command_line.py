@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.data_files import alternatives
-from weam_fairseq.evaluation.fine_tuning.recipe import PRECISIONS, SELECTIONS, TRAIN_ON
+from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, SELECTIONS, TRAIN_ON
 from weam_fairseq.evaluation.task import Task, Training
 from weam_fairseq.evaluation.tasks import TASKS
 
@@ -73,8 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
         *("--predictions",),
         metavar="DIR",
         type=Path,
-        help="folder for predictions, of this model only (default: in the fine-tuned folder, or `predictions/NAME` "
-        "beside --out)",
+        help="folder for predictions, in which each model has a folder of its own (default: the fine-tuned folder, or "
+        "`predictions` beside --out)",
+    )
+    parser.add_argument(
+        "--gold-from",
+        type=int,
+        choices=(0, 1),
+        help="number of a sentence's first word in gold links (default: 0; a file that seems to count from 1 is "
+        "an error)",
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="of training and of encoding; bf16 is by autocast (default: fp32)"
@@ -122,6 +129,13 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--train-examples", metavar="N", type=int, default=0, help="train on N examples of the data (default: all)"
+    )
+    group.add_argument(
+        *("--answer-decoding",),
+        choices=ANSWER_DECODINGS,
+        default=ANSWER_DECODINGS[0],
+        help="mlqa, xquad, tydiqa: read answers out as BERT's and XTREME's scripts do, or take the best of all spans, "
+        "close to transformers' pipeline (default: %(default)s)",
     )
     group.add_argument("--epochs", type=int, help="times that all training data is seen")
     group.add_argument("--learning-rate", type=float, help="at its peak, such as 2e-5")

@@ -23,6 +23,9 @@ LANGUAGE_NAMES = {
 }
 
 
+# A file may also be compressed, with one of these behind its name.
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
 # Stands for a language that is not known yet.
 _ANY = "\0"
 
@@ -62,8 +65,8 @@ def find_files(setting: Setting, task: str, names: str | tuple[str, ...], langua
     beside = setting.data.resolve().parent
     for base in (setting.data / task, setting.data, beside):
         for name in alternatives(names):
-            if base == beside and "/" not in name:
-                continue  # a bare name beside the folder may be anybody's
+            if base == beside and ("/" not in name or "*" in name.partition("/")[0]):
+                continue  # a bare name, or any folder's, beside the data folder may be anybody's
             paths = _matching(base, fill(name, setting, language))
             if paths:
                 return paths
@@ -86,8 +89,9 @@ def languages_in_names(setting: Setting, task: str, names: str | tuple[str, ...]
 def _language_in(path: Path, name: str, setting: Setting) -> str:
     """Empty where the file's name does not fit."""
     before, after = fill(name, setting, _ANY).split(_ANY)
-    middle = path.name[len(before) : len(path.name) - len(after)]
-    return middle if path.name == before + middle + after and "." not in middle else ""
+    whole = path.name.removesuffix(path.suffix) if path.suffix in COMPRESSED else path.name
+    middle = whole[len(before) : len(whole) - len(after)]
+    return middle if whole == before + middle + after and "." not in middle else ""
 
 
 def has_split(setting: Setting, paths: Sequence[Path]) -> bool:
@@ -101,6 +105,8 @@ def is_there(setting: Setting, task: str, files: Sequence[str | tuple[str, ...]]
 
 def _matching(base: Path, name: str) -> list[Path]:
     if "*" in name:
-        return sorted(path for path in base.glob(name) if path.is_file())
-    path = base / name
-    return [path] if path.is_file() else []
+        packed = (path for ending in COMPRESSED for path in base.glob(name + ending))
+        paths = [*base.glob(name), *(path for path in packed if not path.with_suffix("").is_file())]
+        return sorted(path for path in paths if path.is_file())
+    path = next((path for ending in ("", *COMPRESSED) if (path := base / f"{name}{ending}").is_file()), None)
+    return [] if path is None else [path]

@@ -11,13 +11,13 @@ window in which it stands farthest from an edge, so that no piece is lost and no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -258,5 +258,4 @@ def _pad(folder: Folder, rows: dict[str, list[list[int]]]) -> dict[str, torch.Te
 
 
 def _progress(batches: list[list[int]], label: str | None) -> Iterator[list[int]]:
-    bar: Any = tqdm(batches, desc=label, unit="batch", leave=False, disable=True if label is None else None)
-    yield from bar
+    return iter(batches) if label is None else progress(batches, label, "batches", len(batches))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, tokenize, word_groups
@@ -21,14 +20,9 @@ from weam_fairseq.evaluation.layers import depth_of, fixed_layer, layer_label
 from weam_fairseq.evaluation.link_extraction import EXTRACTIONS, Extraction, word_links
 from weam_fairseq.evaluation.measurement import Measurement, Setting
 from weam_fairseq.evaluation.predictions import write_items, write_lines
-from weam_fairseq.evaluation.readers import read_lines
-from weam_fairseq.evaluation.word_alignment import (
-    GoldLinks,
-    WordLink,
-    alignment_shares,
-    read_published_gold,
-    score_alignments,
-)
+from weam_fairseq.evaluation.progress import progress
+from weam_fairseq.evaluation.readers import GoldLinks, WordLink, read_words_and_gold
+from weam_fairseq.evaluation.word_alignment import alignment_shares, score_alignments
 
 # Pairs whose states are held at once, at every layer.
 CHUNK = 64
@@ -46,10 +40,9 @@ class GoldPair(NamedTuple):
 
 
 class GoldSet(NamedTuple):
-    """`left_out`: what of the gold file is no link; `outside`: links beyond their sentences, which no model can hit."""
+    """`outside`: how many links point beyond their sentences, so that no model can hit them."""
 
     pairs: list[GoldPair]
-    left_out: list[str]
     outside: int
 
 
@@ -60,34 +53,17 @@ class SentencePieces(NamedTuple):
     words: list[list[int]]
 
 
-def read_alignment(words: Path, gold: Path) -> GoldSet:
-    """Reads `source words ||| target words` lines and their lines of sure (`i-j`) and possible (`ipj`) links.
+def read_alignment(words: Path, gold: Path, first_word: int | None = None) -> GoldSet:
+    """Reads `source words ||| target words` lines and their lines of links (readers.read_gold).
 
     Raises:
         InputError: the files differ in length, a line is malformed, or no link is sure.
     """
-    lines = read_lines(words)
-    links, left_out = read_published_gold(gold)
-    if len(lines) != len(links):
-        raise InputError(
-            f"{words} has {len(lines):,} lines but {gold} has {len(links):,}: line k of one must belong to line k "
-            "of the other. Take both files from the same release."
-        )
+    sentences, links = read_words_and_gold(words, gold, first_word)
     if not any(each.sure for each in links):
         raise InputError(f"{gold} holds no sure link (i-j), so recall and AER stand for nothing.")
-    pairs = [
-        GoldPair(*_two_sides(line, f"{words}:{number}"), each)
-        for number, (line, each) in enumerate(zip(lines, links, strict=True), start=1)
-    ]
-    return GoldSet(pairs, left_out, sum(not _inside(pair, link) for pair in pairs for link in pair.gold.possible))
-
-
-def _two_sides(line: str, where: str) -> tuple[list[str], list[str]]:
-    """At spaces only: `split()` would also cut at the Unicode spaces inside words, and shift every link behind them."""
-    sides = [[word for word in side.split(" ") if word] for side in line.split("|||")]
-    if len(sides) != 2 or not all(sides):
-        raise InputError(f"{where}: the line must be `source words ||| target words`, with words on both sides.")
-    return sides[0], sides[1]
+    pairs = [GoldPair(*sides, each) for sides, each in zip(sentences, links, strict=True)]
+    return GoldSet(pairs, sum(not _inside(pair, link) for pair in pairs for link in pair.gold.possible))
 
 
 def _inside(pair: GoldPair, link: WordLink) -> bool:
@@ -108,10 +84,11 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
     method = next(iter(EXTRACTIONS))
     score = score_alignments(gold, links[method, layer])
     lines = (" ".join(f"{i}-{j}" for i, j in sorted(found)) for found in links[method, layer])
-    write_lines(setting, "word-alignment", language, lines)
-    items = write_items(setting, "word-alignment", language, alignment_shares(gold, links[method, layer]))
+    name = language if "-" in language else setting.pair(language)
+    write_lines(setting, "word-alignment", language, lines, pair=name)
+    items = write_items(setting, "word-alignment", language, alignment_shares(gold, links[method, layer]), pair=name)
     return Measurement(
-        language=language if "-" in language else setting.pair(language),
+        language=name,
         split=setting.split_of(language),
         metric="aer",
         value=score.aer,
@@ -123,15 +100,14 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
             "layer": layer,
             "aer_by_layer": [score_alignments(gold, links[method, each]).aer for each in range(depth + 1)],
             "pairs": len(pairs),
-            "links_left_out": len(gold_set.left_out),
-            "first_left_out": next(iter(gold_set.left_out), None),
             "links_outside": gold_set.outside,
             "sentences_split": split,
             **items,
         },
         method={
-            "pair": language if "-" in language else setting.pair(language),
+            "pair": name,
             "split": setting.split_of(language),
+            **({"gold-from": str(setting.gold_from)} if setting.gold_from else {}),
             "links": f"{method}-pieces",
             "layer": layer_label(layer, depth),
         },
@@ -148,7 +124,8 @@ def extract_links(
     order = sorted(range(len(pairs)), key=lambda k: -len(pairs[k].source_words) - len(pairs[k].target_words))
     found: dict[tuple[str, int], dict[int, frozenset[WordLink]]] = {}
     split = 0
-    for start in tqdm(range(0, len(order), CHUNK), desc=label, unit="chunk", leave=False, disable=None):
+    starts = range(0, len(order), CHUNK)
+    for start in progress(starts, label, "chunks", len(starts)):
         chunk = order[start : start + CHUNK]
         sources, source_split = _pieces(folder, [pairs[k].source_words for k in chunk], batch_size)
         targets, target_split = _pieces(folder, [pairs[k].target_words for k in chunk], batch_size)

@@ -18,7 +18,6 @@ from weam_fairseq.evaluation.fine_tuning.heads.tagging import Tagging
 from weam_fairseq.evaluation.fine_tuning.measure import Benchmark
 from weam_fairseq.evaluation.fine_tuning.pair_files import (
     NLI_LABELS,
-    NOT_ENTAILMENT,
     PAWS_LABELS,
     read_nli,
     read_paws,
@@ -35,6 +34,7 @@ from weam_fairseq.evaluation.fine_tuning.scoring import (
     score_squad,
 )
 from weam_fairseq.evaluation.fine_tuning.tag_files import PANX_TAGS, UPOS_TAGS, read_panx, read_udpos
+from weam_fairseq.evaluation.labels import NOT_ENTAILMENT
 from weam_fairseq.evaluation.task import Alternatives, Task, Training
 
 _PAIRS = Recipe(epochs=5, learning_rate=2e-5, batch_size=32, max_length=128)
@@ -261,6 +261,7 @@ def _row(
         files=(files,),
         read=benchmark.read,
         measure=benchmark.measure,
+        check=benchmark.check,
         metric=metric,
         needs_head=False,
         citation=citation,

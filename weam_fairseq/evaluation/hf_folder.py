@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +54,12 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precis
         InputError: the folder, a file in it or the device is missing, or the checkpoint lacks weights that are
             used: weights that are made up at random would give a chance-level number instead of an error.
     """
-    _check_files(path)
-    _check_device(device)
+    check_folder(path, device)
     return Folder(
         path=path,
         model=(model := _load_model(path, needs_head).to(device).eval()),
         tokenizer=(tokenizer := _load_tokenizer(path)),
-        checkpoint=checkpoint_hash(path),
+        checkpoint=checkpoint_hash(path, tokenizer),
         device=device,
         max_pieces=_max_pieces(model.config, tokenizer),
         precision=precision,
@@ -73,29 +74,89 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
     """
     import transformers
 
-    _check_files(path)
-    _check_device(device)
+    check_folder(path, device)
     try:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
     tokenizer = _load_tokenizer(path)
-    return Folder(path, None, tokenizer, checkpoint_hash(path), device, _max_pieces(config, tokenizer))
+    return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, _max_pieces(config, tokenizer))
 
 
-def checkpoint_hash(path: Path) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 over the folder's weights (all shards, in order of name)."""
-    return hash_files(sorted(path.glob("*.safetensors")))
+def weight_files(path: Path) -> list[Path]:
+    """The files that transformers takes the weights from: safetensors, else pytorch_model.bin, one file or shards.
+
+    Raises:
+        InputError: a shard that the index names is not there.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return [path / name]
+        index = path / f"{name}.index.json"
+        if not index.is_file():
+            continue
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{index} is no index of shards ({type(error).__name__}: {error}).") from None
+        missing = [shard for shard in shards if not (path / shard).is_file()]
+        if missing:
+            raise InputError(f"{path} lacks {', '.join(missing)}, which {index.name} names. Download the shards again.")
+        return [path / shard for shard in shards]
+    return []
 
 
-def hash_files(paths: list[Path]) -> str:
+def loading_options(path: Path) -> dict[str, Any]:
+    """How transformers loads the folder: local files only, no code of the folder's own, no pickle but of tensors."""
+    return {
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": all(file.suffix == ".safetensors" for file in weight_files(path)),
+        "weights_only": True,
+        "output_loading_info": True,
+    }
+
+
+def checkpoint_hash(path: Path, tokenizer: Any) -> str:
+    """The first 12 hexadecimal digits of a SHA-256 over all that decides what the model gives for a text: its weights
+    (all shards, in order of name), its configuration, and how the loaded tokenizer makes pieces."""
+    digest = hashlib.sha256()
+    _add_files(digest, weight_files(path))
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    for name in ("transformers_version", "_name_or_path"):
+        config.pop(name, None)
+    for part in (config, _piece_maker(tokenizer)):
+        digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:12]
+
+
+def _piece_maker(tokenizer: Any) -> dict[str, Any]:
+    """The tokenizer as it was loaded: versions of transformers build different ones from the same files."""
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    for name in ("truncation", "padding"):  # what the last call asked for
+        backend.pop(name, None)
+    names = ("model_input_names", "model_max_length", "padding_side", "truncation_side", "special_tokens_map")
+    return {"backend": backend, **{name: getattr(tokenizer, name, None) for name in names}}
+
+
+def hash_files(paths: Sequence[Path]) -> str:
     """The first 12 hexadecimal digits of the SHA-256 over the files' bytes, one after the other."""
     digest = hashlib.sha256()
+    _add_files(digest, paths)
+    return digest.hexdigest()[:12]
+
+
+def _add_files(digest: Any, paths: Sequence[Path]) -> None:
     for path in paths:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    return digest.hexdigest()[:12]
+
+
+def check_folder(path: Path, device: str) -> None:
+    """Raises InputError: the folder, a file in it or the device is missing."""
+    _check_files(path)
+    _check_device(device)
 
 
 def _check_files(path: Path) -> None:
@@ -103,8 +164,8 @@ def _check_files(path: Path) -> None:
         raise InputError(f"the model folder {path} is not there. Give --model a Hugging Face folder.")
     if not (path / "config.json").is_file():
         raise InputError(f"{path} has no config.json, so it is no Hugging Face folder. Export one with weam-to-hf.")
-    if not any(path.glob("*.safetensors")):
-        raise InputError(f"{path} has no model.safetensors. Save the model as safetensors, or export it again.")
+    if not weight_files(path):
+        raise InputError(f"{path} has no model.safetensors or pytorch_model.bin, in one file or in shards.")
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         raise InputError(f"{path} has no tokenizer (one of {', '.join(TOKENIZER_FILES)}). Copy its files there.")
 
@@ -117,16 +178,19 @@ def _check_device(device: str) -> None:
 
 
 def _load_model(path: Path, needs_head: bool) -> Any:
+    import pickle
+
     import safetensors
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        model, info = transformers.AutoModelForMaskedLM.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
+        model, info = transformers.AutoModelForMaskedLM.from_pretrained(path, **loading_options(path))
+    except (
+        *(OSError, ValueError, RuntimeError, KeyError, EOFError),
+        *(pickle.UnpicklingError, safetensors.SafetensorError),
+    ) as error:
         raise InputError(f"{path} does not load as a masked language model: {first_line(error)}") from error
     prefix = model.base_model_prefix + "."
     missing = sorted(key for key in info["missing_keys"] if needs_head or key.startswith(prefix))

@@ -156,18 +156,22 @@ def folder_of(task: str, data: str, languages: Sequence[str], split: str, englis
             "--dev-file FILE, --hold-out N or --select last."
         )
     name = data.removeprefix(PREFIX) or source.usual
-    folder = work / "hub" / task / name.strip("/").replace("/", "--")
+    local = Path(name).exists()  # as datasets decides; its files may have changed since the last run
+    named = str(Path(name).resolve()) if local else name
+    folder = work / "hub" / task / named.strip("/").replace("/", "--")
     for language in languages:
-        _fetch(source, name, folder, split, language)
+        _fetch(source, name, folder, split, language, again=local)
     for each in training.english:
-        if each in english:
-            _fetch(training, name if training is source else training.usual, folder, each, "en")
+        if each in english and training is source:
+            _fetch(source, name, folder, each, "en", again=local)
+        elif each in english:
+            _fetch(training, training.usual, folder, each, "en", again=False)
     return folder
 
 
-def _fetch(source: Source, name: str, folder: Path, split: str, language: str) -> None:
+def _fetch(source: Source, name: str, folder: Path, split: str, language: str, again: bool) -> None:
     path = folder / _filled(source.file, split, language)
-    if not path.is_file():
+    if again or not path.is_file():
         _write(path, _download(source, name, split, language))
 
 

@@ -43,7 +43,13 @@ def _measure_language(
     }
     right = {question.id: pool.right[question.key] for question in questions}
     write_rankings(setting, "lareqa", language, rankings)
-    items = write_items(setting, "lareqa", language, shares(right, rankings))
+    clusters = {question.id: question.key for question in questions}
+    items = write_items(
+        setting,
+        "lareqa",
+        language,
+        ({**item, "cluster": clusters[str(item["id"])]} for item in shares(right, rankings)),
+    )
     own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
     return Measurement(
         language=language,
@@ -66,5 +72,7 @@ def _measure_language(
             "pool": "mean",
             "layer": layer_label(layer, depth_of(folder)),
             "candidates": "sentences",
+            # XTREME-R fine-tunes it first, and the overall score says that this was not done.
+            "encoder": "as-given",
         },
     )

@@ -7,13 +7,13 @@ the question's answer, one in each language: 11. Ids are the benchmark's: `en_12
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.readers import read_document
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
@@ -50,11 +50,11 @@ def read_pool(*paths: Path) -> Pool:
     """
     pool = Pool({}, [], {})
     for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} is not there, and LAReQA's candidates are those of all its languages.")
         try:
-            _add(pool, path, json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            raise InputError(f"{path} is not there, and LAReQA's candidates are those of all its languages.") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            _add(pool, path, read_document(path))
+        except (KeyError, TypeError) as error:
             raise InputError(f"{path} is no file of XQuAD-R ({type(error).__name__}: {error}).") from None
     _check(pool, paths)
     return pool
@@ -69,7 +69,7 @@ def read_right_candidates(folder: Path, language: str) -> dict[str, list[str]]:
 
 
 def _add(pool: Pool, path: Path, data: Mapping[str, Any]) -> None:
-    language = path.stem
+    language = path.name.partition(".")[0]
     pool.questions[language] = []
     paragraphs = [paragraph for each in data["data"] for paragraph in each["paragraphs"]]
     for number, paragraph in enumerate(paragraphs, start=1):

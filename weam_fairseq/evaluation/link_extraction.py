@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from weam_fairseq.evaluation.word_alignment import WordLink
+from weam_fairseq.evaluation.readers import WordLink
 
 # The states of both sides' pieces to (I, J) booleans.
 Extraction = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import Pieces, batches_by_length, padded_inputs, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.measurement import Measurement, Setting
+from weam_fairseq.evaluation.progress import progress
 from weam_fairseq.evaluation.readers import Pair
 
 if TYPE_CHECKING:
@@ -130,10 +130,8 @@ def _ranks(folder: Folder, masked: Masked, batch_size: int, label: str) -> np.nd
 
     ranks = []
     with torch.inference_mode(), folder.autocast():
-        batches: Any = tqdm(
-            batches_by_length(masked.pieces, batch_size), desc=label, unit="batch", leave=False, disable=None
-        )
-        for indices in batches:
+        batches = batches_by_length(masked.pieces, batch_size)
+        for indices in progress(batches, label, "batches", len(batches)):
             rows = [row for row, index in enumerate(indices) for _ in masked.positions[index]]
             if not rows:
                 continue

@@ -19,9 +19,11 @@ class Setting:
     Attributes:
         split: the part of the data that is measured, as it stands in the files' names.
         batch_size: sentences encoded at once.
-        predictions: folder for predictions in the benchmark's own format; None is the fine-tuned folder, or nowhere.
+        predictions: the model's folder for predictions in the benchmark's own format; None is the fine-tuned folder, or
+            nowhere.
         without_split: languages whose files name no split, where the user named none either.
         fine_tuning: choices for tasks that fine-tune.
+        gold_from: the number of a sentence's first word in gold links; None expects 0.
     """
 
     data: Path
@@ -33,6 +35,7 @@ class Setting:
     predictions: Path | None = None
     fine_tuning: FineTuning | None = None
     without_split: frozenset[str] = frozenset()
+    gold_from: int | None = None
 
     def pair(self, language: str) -> str:
         return f"{self.source_language}-{language}"
@@ -41,9 +44,14 @@ class Setting:
         """What a score says of the split: `-` for a set that is published whole."""
         return WHOLE if language in self.without_split else self.split
 
-    def stem(self, task: str, language: str) -> str:
-        """How the names of a task's files of predictions begin."""
-        parts = (task, self.split_of(language), language)
+    def stem(self, task: str, language: str, pair: str | None = None) -> str:
+        """How the names of a task's files of predictions begin: with all that tells its scores apart, but the model and
+        the training data, which have folders of their own.
+
+        Args:
+            pair: what the score calls the language, if not `language`.
+        """
+        parts = (task, self.split_of(language), pair or language, f"seed{self.seed}")
         return ".".join(part for part in parts if part != WHOLE)
 
 

@@ -7,12 +7,12 @@ the answers out of its test files, which is an error here).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.readers import read_lines
 
@@ -81,9 +81,9 @@ def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
     found = []
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            found.append(parse(json.loads(line)))
+            found.append(parse(parse_json(line, f"{path}:{number}", dict)))
         except InputError as error:
-            raise InputError(f"{path}:{number}: {error}") from None
+            raise InputError(str(error) if str(path) in str(error) else f"{path}:{number}: {error}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}:{number}: the line is none of Mewsli-X ({type(error).__name__}: {error})."

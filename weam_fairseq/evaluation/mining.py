@@ -2,7 +2,8 @@
 
 The cosine of a pair is divided by the mean cosine of both sentences' four nearest neighbours in the other collection
 (Artetxe and Schwenk 2019, "ratio"). Each side's best partner by that score is a candidate; candidates are taken from
-the best on while both sentences are free ("max" retrieval), so that every sentence is in one pair at most.
+the best on while both sentences are free ("max" retrieval), so that every sentence is in one pair at most. As in
+XTREME's code, a pair whose score is not above 0 takes its sentences and is left out.
 
 Shapes: `X` and `Y` sentences, `D` width, `k` neighbours.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+
+from weam_fairseq.evaluation.progress import progress
 
 NEIGHBOURS = 4
 
@@ -56,7 +58,8 @@ def _take_best(source: np.ndarray, target: np.ndarray, score: np.ndarray) -> Min
         if one not in seen_source and other not in seen_target:
             seen_source.add(one)
             seen_target.add(other)
-            taken.append(place)
+            if score[place] > 0:
+                taken.append(place)
     return Mined(source[taken], target[taken], score[taken])
 
 
@@ -69,7 +72,8 @@ def _neighbours(source: np.ndarray, target: np.ndarray, label: str, block: int) 
     backward = _Nearest(
         np.full((len(target), k_target), -np.inf, dtype=np.float32), np.zeros((len(target), k_target), dtype=np.int64)
     )
-    for start in tqdm(range(0, len(source), block), desc=label, unit="block", leave=False, disable=None):
+    starts = range(0, len(source), block)
+    for start in progress(starts, label, "blocks", len(starts)):
         rows = slice(start, start + block)
         for begin in range(0, len(target), block):
             columns = slice(begin, begin + block)

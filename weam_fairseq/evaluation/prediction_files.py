@@ -5,14 +5,16 @@ Every reader names the file and the line of what it does not understand. Nothing
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.fine_tuning.tag_files import is_conllu
+from weam_fairseq.evaluation.labels import Labels, is_number, known_tag
 from weam_fairseq.evaluation.metrics.mining import IdPair
-from weam_fairseq.evaluation.readers import read_lines
+from weam_fairseq.evaluation.readers import read_document, read_lines
 
 
 class Tagged(NamedTuple):
@@ -29,7 +31,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
     Raises:
         InputError: the file is no SQuAD JSON, an id stands twice, or a question has no answer.
     """
-    data = _read_json(path)
+    data = read_document(path)
     answers: dict[str, list[str]] = {}
     try:
         questions = [qa for each in data["data"] for paragraph in each["paragraphs"] for qa in paragraph["qas"]]
@@ -50,42 +52,52 @@ def read_answers(path: Path) -> dict[str, list[str]]:
 
 def read_answer_predictions(path: Path) -> dict[str, str]:
     """A JSON object, `{id: answer}`."""
-    data = _read_json(path)
+    data = read_document(path)
     if not isinstance(data, dict) or not all(isinstance(answer, str) for answer in data.values()):
         raise InputError(f"{path} must hold one JSON object {{id: answer}} with an answer text for each question.")
     return data
 
 
-def read_labels(path: Path) -> list[str]:
-    """One label a line; a line may also be a JSON object with a `label` (XCOPA's own files)."""
-    labels = []
+def read_labels(path: Path, known: Labels) -> tuple[list[str], bool]:
+    """One label a line; a line may also be a JSON object with a `label` (XCOPA's own files).
+
+    Returns:
+        The labels, and whether some of them are numbers.
+
+    Raises:
+        InputError: a line holds no label, or none of the task's.
+    """
+    labels, numbers = [], False
     for number, line in enumerate(read_lines(path), start=1):
         label = _label(line.strip(), f"{path}:{number}")
         if not label or "\t" in label:
             raise InputError(
                 f"{path}:{number}: the line must hold one label, but holds {line!r}. Write one label a line."
             )
-        labels.append(label)
-    return labels
+        labels.append(known.known(label, f"{path}:{number}"))
+        numbers = numbers or is_number(label)
+    return labels, numbers
 
 
 def _label(text: str, where: str) -> str:
     if not text.startswith("{"):
         return text
-    try:
-        return str(json.loads(text)["label"])
-    except (json.JSONDecodeError, KeyError) as error:
-        raise InputError(f"{where}: the line is no JSON object with a label ({type(error).__name__}).") from None
+    row = parse_json(text, where, dict)
+    if "label" not in row:
+        raise InputError(f"{where}: the line is no JSON object with a label.")
+    return str(row["label"])
 
 
-def read_tagged(path: Path) -> list[Tagged]:
+def read_tagged(path: Path, tags: Sequence[str]) -> list[Tagged]:
     """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
 
-    A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. A file that is called
-    `.conllu` is read as CoNLL-U: its syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1)
-    are none.
+    A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. CoNLL-U is read by its
+    syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are none.
+
+    Raises:
+        InputError: a line is malformed, or a tag is none of `tags`.
     """
-    rows = _conllu_rows if path.name.endswith(".conllu") else _tagged_row
+    rows = _conllu_rows if is_conllu(path) else _tagged_row
     sentences: list[Tagged] = []
     current = Tagged([], [], 1)
     for number, line in enumerate([*read_lines(path), ""], start=1):
@@ -95,7 +107,7 @@ def read_tagged(path: Path) -> list[Tagged]:
             current = Tagged([], [], number + 1)
         elif (row := rows(line, f"{path}:{number}")) is not None:
             word, tag = row
-            current.tags.append(tag)
+            current.tags.append(known_tag(tag, tags, f"{path}:{number}"))
             if word is not None:
                 current.words.append(word)
             if len(current.words) not in (0, len(current.tags)):
@@ -204,7 +216,7 @@ def read_rankings(path: Path) -> dict[str, list[str]]:
     if not next((line for line in lines if line.strip()), "").lstrip().startswith("{"):
         return {str(number): _ranking(line, f"{path}:{number + 1}") for number, line in enumerate(lines)}
     if len([line for line in lines if line.strip()]) == 1 or not _is_json(lines[0]):
-        data = _read_json(path)
+        data = read_document(path)
         if all(isinstance(ids, list) for ids in data.values()):
             return {query: [str(each) for each in ids] for query, ids in data.items()}
     rankings: dict[str, list[str]] = {}
@@ -220,18 +232,15 @@ def _ranking(line: str, where: str) -> list[str]:
     """A JSON list, or ids between white space."""
     if not line.lstrip().startswith("["):
         return line.split()
-    try:
-        return [str(each) for each in json.loads(line)]
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: the line is no JSON list: {error}.") from None
+    return [str(each) for each in parse_json(line, where, list)]
 
 
 def _record(line: str, where: str) -> tuple[str, list[str]]:
     try:
-        values = list(json.loads(line).values())
+        values = list(parse_json(line, where, dict).values())
         (query,) = [value for value in values if isinstance(value, str | int)]
         (ids,) = [value for value in values if isinstance(value, list)]
-    except (ValueError, AttributeError):
+    except ValueError:
         raise InputError(
             f"{where}: must be a JSON object with one id and one list of candidates, or the file one JSON object "
             "{query: [candidate, …]}."
@@ -241,16 +250,7 @@ def _record(line: str, where: str) -> tuple[str, list[str]]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except ValueError:
+        parse_json(text, "the line")
+    except InputError:
         return False
     return True
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON file: {error}.") from None

@@ -13,10 +13,10 @@ from weam_fairseq.evaluation.scores import Score, measured_otherwise
 _REMARKS = {
     "sentences_cut": "sentences were longer than the model takes and were cut",
     "sentences_split": "sentences were longer than the model takes and were read in parts",
-    "repeated_left_out": "sentences stand there more than once and were left out",
+    "repeated_lines": "lines hold a sentence that other lines hold too, so that it has no one id",
+    "pairs_repeated": "mined pairs were left out because a sentence of theirs is on several lines",
     "dev_pairs_wrong": "pairs were mined from dev and none is right, so that no threshold could be chosen and all "
     "pairs mined from test were taken",
-    "links_left_out": "entries of the gold file are no links",
     "links_outside": "gold links point outside their sentences and can be hit by none",
     "links_without_pieces": "links were left out because a word of theirs has no pieces",
     "links_without_neighbour": "links have no other word in their sentence to be compared with",
@@ -25,6 +25,9 @@ _REMARKS = {
     "choices_cut": "choices with their prompt were longer than --max-length and were cut",
     "questions_cut": "questions were longer than 64 pieces (or half of --max-length) and were cut",
     "empty_answers": "questions got an empty answer",
+    "no_valid_answer": "questions have no valid pair among the 20 best starts and ends, and got the answer `empty`, as "
+    "in the official scripts",
+    "sentences_without_words": "sentences lack words (_), have at most one, and were left out, as in XTREME",
     "words_without_pieces": "words have no pieces and went in as the unknown piece",
     "words_too_long": "words alone are longer than --max-length and went in as the unknown piece",
     "ids_repeated": "questions have an id that others have too (it goes on with # and a number)",
@@ -36,6 +39,7 @@ _TRAINING_REMARKS = {
     "pairs_without_label": "training pairs have no label that the task knows and were left out",
     "answers_not_in_context": "training answers are not in their context at their place and were left out",
     "questions_cut": "training questions were longer than 64 pieces (or half of --max-length) and were cut",
+    "sentences_without_words": "training sentences lack words (_), have at most one, and were left out",
     "words_without_pieces": "training words have no pieces and went in as the unknown piece",
     "words_too_long": "training words alone are longer than --max-length and went in as the unknown piece",
 }

@@ -2,16 +2,19 @@
 
 Every reader takes paths, returns a list with one entry a line, and refuses what it does not understand with the
 file and the line. Lines end at a line feed and nowhere else: `str.splitlines` would also split at the Unicode
-separators that real text contains.
+separators that real text contains. Byte order marks, compression and the like are common/text_files.py's.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import is_regular, open_text
 
 
 class Pair(NamedTuple):
@@ -37,9 +40,29 @@ class LinkedPair(NamedTuple):
     possible: int
 
 
+WordLink = tuple[int, int]
+
+
+class GoldLinks(NamedTuple):
+    """One pair. A link that is given as both sure and possible is sure; `possible` holds the sure ones too."""
+
+    sure: frozenset[WordLink]
+    possible: frozenset[WordLink]
+
+
 T = TypeVar("T")
 
-_LINK = re.compile(r"(\d+)([-p])(\d+)")
+# Benchmarks put all their questions on one line of JSON.
+_LONGEST_LINE = 1 << 30
+
+# Nine digits at most: no sentence has more words, and longer numbers are slow to read.
+_ITEM = re.compile(r"([0-9]{1,9})([-pP?])([0-9]{1,9})(?::([A-Za-z]+))?")
+_LABELS = {"s": "sure", "sure": "sure", "p": "possible", "possible": "possible"}
+_GOLD_FORMS = "i-j or i-j:S (sure), ipj, i?j or i-j:P (possible)"
+
+# So many lines with links and no 0 in any of them: the file counts words from 1. In the eight published sets that
+# docs/evaluation.md measures, at least 96 in 100 lines have a link with a 0.
+LINES_WITHOUT_0 = 5
 
 
 def read_pairs(path: Path) -> list[Pair]:
@@ -63,24 +86,44 @@ def read_pairs(path: Path) -> list[Pair]:
     return _not_too_few(pairs, path)
 
 
-def read_linked_pairs(words_path: Path, gold_path: Path) -> list[LinkedPair]:
-    """Reads `source words ||| target words` lines and their lines of links, `i-j` (sure) or `ipj` (possible).
+def read_linked_pairs(words_path: Path, gold_path: Path, first_word: int | None = None) -> list[LinkedPair]:
+    """Reads `source words ||| target words` lines and their lines of links (see `read_gold`).
 
     Raises:
         InputError: the two files differ in length, a line is malformed, or a link leaves its sentence.
     """
-    word_lines, gold_lines = read_lines(words_path), read_lines(gold_path)
-    if len(word_lines) != len(gold_lines):
-        raise InputError(
-            f"{words_path} has {len(word_lines):,} lines but {gold_path} has {len(gold_lines):,}: "
-            "line k of one must belong to line k of the other. Make both files again from the same pairs."
-        )
     pairs = []
-    for number, (words, gold) in enumerate(zip(word_lines, gold_lines, strict=True), start=1):
-        source_words, target_words = _split_words(words, f"{words_path}:{number}")
-        links, possible = _parse_links(gold, len(source_words), len(target_words), f"{gold_path}:{number}")
-        pairs.append(LinkedPair(source_words, target_words, links, possible))
+    sentences, gold = read_words_and_gold(words_path, gold_path, first_word)
+    for number, ((source_words, target_words), each) in enumerate(zip(sentences, gold, strict=True), start=1):
+        for link in sorted(each.possible):
+            for word_idx, words, side in zip(link, (source_words, target_words), ("source", "target"), strict=True):
+                if word_idx >= len(words):
+                    raise InputError(
+                        f"{gold_path}:{number}: link {link[0]}-{link[1]} points outside the {side} ({len(words)} "
+                        "words, counted from 0). Align the same file again."
+                    )
+        links = [Link(*link) for link in sorted(each.sure)]
+        pairs.append(LinkedPair(source_words, target_words, links, len(each.possible - each.sure)))
     return _not_too_few(pairs, words_path)
+
+
+def read_words_and_gold(
+    words_path: Path, gold_path: Path, first_word: int | None = None
+) -> tuple[list[tuple[list[str], list[str]]], list[GoldLinks]]:
+    """The words of both sides and the links of each pair (see `read_gold`). Links may point outside their sentence.
+
+    Raises:
+        InputError: the two files differ in length, or a line is malformed.
+    """
+    lines, gold_lines = read_lines(words_path), read_lines(gold_path)
+    if len(lines) != len(gold_lines):
+        raise InputError(
+            f"{words_path} has {len(lines):,} lines but {gold_path} has {len(gold_lines):,}: line k of one must belong "
+            "to line k of the other. Take both files from the same release, or make both again from the same pairs."
+        )
+    sentences = [_split_words(line, f"{words_path}:{number}") for number, line in enumerate(lines, start=1)]
+    sizes = [(len(source), len(target)) for source, target in sentences]
+    return sentences, read_gold(gold_path, first_word, sizes)
 
 
 def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
@@ -96,49 +139,126 @@ def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
     return source_words, target_words
 
 
-def _parse_links(line: str, source_length: int, target_length: int, where: str) -> tuple[list[Link], int]:
-    links: dict[Link, None] = {}
-    possible = 0
-    for text in line.split():
-        match = _LINK.fullmatch(text)
-        if match is None:
-            raise InputError(f"{where}: {text!r} is no link. Sure links are written i-j, possible ones ipj, from 0.")
-        link = Link(int(match[1]), int(match[3]))
-        for word_idx, length, side in (
-            (link.source_word_idx, source_length, "source"),
-            (link.target_word_idx, target_length, "target"),
-        ):
-            if word_idx >= length:
+def read_gold(
+    path: Path, first_word: int | None = None, sizes: Sequence[tuple[int, int]] | None = None
+) -> list[GoldLinks]:
+    """The one reader of gold links, whatever is measured with them.
+
+    A line holds sure links `i-j` (also `i-j:S`) and possible ones `ipj` (also `i?j` and `i-j:P`).
+
+    Args:
+        first_word: the number of a sentence's first word in the file, 0 or 1 (--gold-from); None expects 0.
+        sizes: how many words both sides of each pair have, where that is known.
+
+    Returns:
+        Links that count words from 0.
+
+    Raises:
+        InputError: an item is no link (with its file and line), or the file counts words from 1 and `first_word` is
+            None.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path), start=1):
+        items = [_gold_item(item, f"{path}:{number}") for item in line.split()]
+        sure = frozenset(link for link, kind in items if kind == "sure")
+        rows.append((sure, sure.union(link for link, _ in items)))
+    every = [possible for _, possible in rows]
+    if first_word is None and (sign := counted_from_1(every, sizes)) is not None:
+        raise InputError(
+            f"{path} counts words from 1: no link of the file has a 0{sign}. Give --gold-from 1, which subtracts 1 "
+            "from both numbers of each link, or --gold-from 0 if the file does count from 0."
+        )
+    shifted = (from_0(links, first_word or 0, path, "--gold-from") for links in ([sure for sure, _ in rows], every))
+    return [GoldLinks(*row) for row in zip(*shifted, strict=True)]
+
+
+def _gold_item(item: str, where: str) -> tuple[WordLink, str]:
+    match = _ITEM.fullmatch(item)
+    kind = None
+    if match is not None:
+        kind = "sure" if match[2] == "-" else "possible"
+        if match[4] is not None:
+            kind = _LABELS.get(match[4].lower()) if match[2] == "-" else None
+    if match is None or kind is None:
+        raise InputError(
+            f"{where}: {item!r} is no link. Write links as {_GOLD_FORMS}, words counted from 0; correct the item or "
+            "remove it."
+        )
+    return (int(match[1]), int(match[3])), kind
+
+
+def read_predicted_links(path: Path) -> list[frozenset[WordLink]]:
+    """Lines of `i-j`, numbered as in the file. Raises InputError with the file and the line of another item."""
+    return [
+        frozenset(_predicted_item(item, f"{path}:{number}") for item in line.split())
+        for number, line in enumerate(read_lines(path), start=1)
+    ]
+
+
+def _predicted_item(item: str, where: str) -> WordLink:
+    match = _ITEM.fullmatch(item)
+    if match is None or match[2] != "-" or match[4] is not None:
+        raise InputError(f"{where}: {item!r} is no link. Write links as i-j, words counted from 0.")
+    return int(match[1]), int(match[3])
+
+
+def counted_from_1(lines: Sequence[frozenset[WordLink]], sizes: Sequence[tuple[int, int]] | None = None) -> str | None:
+    """None, or what besides the missing 0 shows that a file counts words from 1 (empty: it has many lines)."""
+    if any(0 in link for links in lines for link in links):
+        return None
+    for number, (links, size) in enumerate(zip(lines, sizes or [], strict=sizes is not None), start=1):
+        for i, j in sorted(links):
+            if i == size[0] or j == size[1]:
+                return f", and line {number:,} links word {max(i, j)} of {size[0]} and {size[1]} words as {i}-{j}"
+    return "" if sum(map(bool, lines)) >= LINES_WITHOUT_0 else None
+
+
+def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, option: str) -> list[frozenset[WordLink]]:
+    """Links that count words from `first_word`, counted from 0.
+
+    Raises:
+        InputError: a link has a number below `first_word`, with the file and the line.
+    """
+    for number, links in enumerate(lines, start=1):
+        for i, j in sorted(links):
+            if min(i, j) < first_word:
                 raise InputError(
-                    f"{where}: link {text} points outside the {side} ({length} words, counted from 0). "
-                    "Align the same file again."
+                    f"{path}:{number}: link {i}-{j} has a word {min(i, j)}, but {option} {first_word} says that words "
+                    f"count from {first_word}. Give {option} 0, or correct the file."
                 )
-        if match[2] == "-":
-            links[link] = None
-        else:
-            possible += 1
-    return list(links), possible
+    return [frozenset((i - first_word, j - first_word) for i, j in links) for links in lines]
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file. Raises InputError: the file is not there, or a line is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there.") from None
-    rows = data.split(b"\n")
-    if rows and not rows[-1]:
-        rows.pop()
-    return [_decode(row, path, number) for number, row in enumerate(rows, start=1)]
+    """The lines of a text file, plain or compressed (common/text_files.py).
+
+    What can be read only once (a pipe) is remembered, since a file may be read for several purposes.
+
+    Raises:
+        InputError: the file is not there, is damaged, holds no text, or a line is not UTF-8.
+    """
+    if is_regular(path):
+        return list(_open(path))
+    pipe = path, path.stat().st_ino
+    if pipe not in _READ_ONCE:
+        _READ_ONCE[pipe] = list(_open(path))
+    return list(_READ_ONCE[pipe])
 
 
-def _decode(row: bytes, path: Path, number: int) -> str:
-    try:
-        return row.decode("utf-8").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8. Convert the file to UTF-8."
-        ) from None
+_READ_ONCE: dict[tuple[Path, int], list[str]] = {}
+
+
+def _open(path: Path) -> Iterator[str]:
+    return open_text(path, allow_json=True, max_line_bytes=_LONGEST_LINE)
+
+
+def read_document(path: Path, kind: type = object) -> Any:
+    """The value of a JSON file, plain or compressed.
+
+    Raises:
+        InputError: as `read_lines` and `parse_json`.
+    """
+    return parse_json("\n".join(read_lines(path)), path, kind)
 
 
 def _not_too_few(pairs: list[T], path: Path) -> list[T]:

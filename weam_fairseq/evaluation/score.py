@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
-from weam_fairseq.evaluation.fine_tuning.tag_files import read_udpos
+from weam_fairseq.evaluation.fine_tuning.tag_files import (
+    PANX_TAGS,
+    UPOS_TAGS,
+    is_conllu,
+    read_udpos,
+    tags_depend_on_language,
+)
+from weam_fairseq.evaluation.labels import CHOICE, NLI, PARAPHRASE, Labels
 from weam_fairseq.evaluation.lareqa_files import read_right_candidates
 from weam_fairseq.evaluation.metrics.classification import accuracy
 from weam_fairseq.evaluation.metrics.mining import mining_f1
@@ -46,12 +54,20 @@ Prints one JSON object on one line, such as {"exact_match": 40.6, "f1": 57.9}.
 
 
 class Request(NamedTuple):
-    """What the user asked for. `missing_as_zero`: what has no prediction counts 0 instead of being an error."""
+    """What the user asked for.
+
+    Attributes:
+        missing_as_zero: what has no prediction counts 0 instead of being an error.
+        gold_from: of gold links, the number of a sentence's first word; None expects 0 and refuses what counts from 1.
+        predictions_from: the same of predicted links.
+    """
 
     gold: Path
     predictions: Path
     language: str | None = None
     missing_as_zero: bool = False
+    gold_from: int | None = None
+    predictions_from: int | None = None
 
     def needed_language(self) -> str:
         if self.language is None:
@@ -107,31 +123,53 @@ def _score_squad(request: Request) -> Result:
     return Result({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
 
 
-def _score_labels(request: Request) -> Result:
-    gold, predictions = read_labels(request.gold), read_labels(request.predictions)
-    value = accuracy(gold, predictions)
-    if not (_KNOWN_LABELS | set(gold)) & set(predictions):
-        raise InputError(
-            f"{request.predictions} holds none of the gold labels ({', '.join(sorted(set(gold)))}), but "
-            f"{', '.join(sorted(set(predictions))[:5])}. Write labels as the gold file does."
-        )
-    return Result({"accuracy": value})
+def _score_nli(request: Request) -> Result:
+    return _score_labels(request, NLI)
+
+
+def _score_paraphrases(request: Request) -> Result:
+    return _score_labels(request, PARAPHRASE)
+
+
+def _score_choices(request: Request) -> Result:
+    return _score_labels(request, CHOICE)
+
+
+def _score_labels(request: Request, labels: Labels) -> Result:
+    gold, gold_numbers = read_labels(request.gold, labels)
+    predictions, predicted_numbers = read_labels(request.predictions, labels)
+    files = [
+        str(path)
+        for path, numbers in ((request.gold, gold_numbers), (request.predictions, predicted_numbers))
+        if numbers and labels.named
+    ]
+    notes = [f"{' and '.join(files)}: the labels are numbers, read as {labels.numbered}."] if files else []
+    return Result({"accuracy": accuracy(gold, predictions)}, tuple(notes))
 
 
 def _score_entities(request: Request) -> Result:
-    gold, predictions = read_tagged(request.gold), read_tagged(request.predictions)
+    gold, predictions = read_tagged(request.gold, PANX_TAGS), read_tagged(request.predictions, PANX_TAGS)
     return Result(entity_f1(*_compared_tags(gold, predictions, request))._asdict())
 
 
 def _score_pos(request: Request) -> Result:
     """UD counts syntactic words, XTREME a fused form (zum) as one word: either may have been predicted."""
-    predictions = read_tagged(request.predictions)
-    gold = read_tagged(request.gold)
-    if request.gold.suffix == ".conllu" and _lengths(gold) != _lengths(predictions):
-        fused = read_udpos(request.gold, language=request.language or "en")
+    predictions = read_tagged(request.predictions, UPOS_TAGS)
+    gold = read_tagged(request.gold, UPOS_TAGS)
+    if is_conllu(request.gold) and _lengths(gold) != _lengths(predictions):
+        fused = read_udpos(request.gold, language=_language_of_treebank(request))
         if _lengths(fused) == _lengths(predictions):
             gold = [Tagged(list(sentence.words), list(sentence.tags), 0) for sentence in fused]
     return Result(pos_scores(*_compared_tags(gold, predictions, request))._asdict())
+
+
+def _language_of_treebank(request: Request) -> str:
+    """As given, or from a name such as `de_gsd-ud-test.conllu`; any where the tags are the same for all languages."""
+    if request.language is not None:
+        return request.language
+    if named := re.match(r"([a-z]{2,3})_[^.]*-ud-", request.gold.name):
+        return named[1]
+    return request.needed_language() if tags_depend_on_language(request.gold) else "en"
 
 
 def _lengths(sentences: Sequence[Tagged] | Sequence[TaggedSentence]) -> list[int]:
@@ -154,11 +192,8 @@ def _score_bucc(request: Request) -> Result:
 
 
 def _score_links(request: Request) -> Result:
-    result, left_out = score_files(request.gold, request.predictions)
-    notes = (
-        [f"{len(left_out):,} items of the gold file are no links and were left out: {left_out[0]}"] if left_out else []
-    )
-    return Result(result._asdict(), tuple(notes))
+    files = request.gold, request.predictions
+    return Result(score_files(*files, request.gold_from, request.predictions_from)._asdict())
 
 
 def _score_lareqa(request: Request) -> Result:
@@ -170,7 +205,7 @@ def _score_lareqa(request: Request) -> Result:
 
 
 def _score_mewslix(request: Request) -> Result:
-    if request.gold.suffix == ".jsonl":
+    if ".jsonl" in request.gold.suffixes:
         gold = read_entity_labels(request.gold, request.needed_language())
     else:
         gold = read_rankings(request.gold)
@@ -195,9 +230,6 @@ def _id_notes(gold: Collection[str], predictions: Collection[str]) -> tuple[str,
     )
 
 
-# XNLI's, PAWS-X's and XCOPA's: predictions that are all wrong may hold no label of a small gold file.
-_KNOWN_LABELS = {"entailment", "neutral", "contradiction", "0", "1"}
-
 _LABELS = "a label a line"
 _SQUAD = "SQuAD JSON"
 _ANSWERS = "a JSON object {id: answer}"
@@ -205,7 +237,7 @@ _RANKINGS = "a JSON object {query: [candidate, …]}, best first; or a line a qu
 _TAGS = "lines of word<TAB>tag, a blank line between sentences"
 
 TASKS = (
-    ScoringTask("xnli", _LABELS, _LABELS, ("accuracy",), _score_labels, "Conneau et al. 2018"),
+    ScoringTask("xnli", _LABELS, _LABELS, ("accuracy",), _score_nli, "Conneau et al. 2018"),
     ScoringTask(
         name="mlqa",
         gold=f"{_SQUAD}; --language is that of its contexts",
@@ -233,13 +265,13 @@ TASKS = (
         citation="Rajpurkar et al. 2016 (SQuAD v1.1), as XTREME",
         by_id=True,
     ),
-    ScoringTask("pawsx", _LABELS, _LABELS, ("accuracy",), _score_labels, "Yang et al. 2019"),
+    ScoringTask("pawsx", _LABELS, _LABELS, ("accuracy",), _score_paraphrases, "Yang et al. 2019"),
     ScoringTask(
         name="xcopa",
         gold=f"{_LABELS}, or the benchmark's JSON lines",
         predictions=_LABELS,
         metrics=("accuracy",),
-        score=_score_labels,
+        score=_score_choices,
         citation="Ponti et al. 2020",
     ),
     ScoringTask(
@@ -294,8 +326,8 @@ TASKS = (
     ),
     ScoringTask(
         name="word-alignment",
-        gold="a line a pair: sure links i-j and possible ones ipj, words counted from 0",
-        predictions="a line a pair: links i-j",
+        gold="a line a pair: sure links i-j and possible ones ipj, words counted from 0 (or --gold-from 1)",
+        predictions="a line a pair: links i-j, words counted from 0 (or --predictions-from 1)",
         metrics=("aer", "precision", "recall"),
         # Links are word numbers, whatever the language.
         score=_score_links,
@@ -315,18 +347,20 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the scores. Returns the exit code: 0, or 2 after one sentence on stderr."""
-    return run_command("weam-score", lambda: _run(argv))
+    return run_command("weam-score", lambda: _run(_parser().parse_args(argv)))
 
 
-def _run(argv: Sequence[str] | None) -> None:
-    options = _parser().parse_args(argv)
+def _run(options: argparse.Namespace) -> None:
     if options.task in FROM_STATES:
         raise InputError(
-            f"{options.task} has no predictions to score: its figure comes from a model's states. Give "
-            f"weam-evaluate {options.task} the model."
+            f"{options.task} has no predictions to score: its figure comes from a model's states. Give weam-evaluate "
+            f"{options.task} the model."
         )
     task = find_by_name(TASKS, options.task)
-    request = Request(options.gold, options.predictions, options.language, options.missing_as_zero)
+    request = Request(
+        *(options.gold, options.predictions, options.language, options.missing_as_zero),
+        *(options.gold_from, options.predictions_from),
+    )
     result = score(task, request)
     for note in result.notes:
         print(f"weam-score: note: {note}", file=sys.stderr)
@@ -338,6 +372,8 @@ def score(task: ScoringTask, request: Request) -> Result:
     if request.missing_as_zero and not task.by_id:
         by_id = ", ".join(each.name for each in TASKS if each.by_id)
         raise InputError(f"--missing-as-zero is for tasks whose predictions carry ids ({by_id}), not for {task.name}.")
+    if (request.gold_from, request.predictions_from) != (None, None) and task.score is not _score_links:
+        raise InputError(f"--gold-from and --predictions-from are for word-alignment, not for {task.name}.")
     try:
         result = task.score(request)
     except InputError as error:
@@ -364,6 +400,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gold", metavar="FILE", type=Path, required=True, help="the benchmark's answers")
     parser.add_argument("--predictions", metavar="FILE", type=Path, required=True, help="what is scored")
     parser.add_argument("--language", metavar="XX", help="language of the predictions, where the metric depends on it")
+    for option, what in (("--gold-from", "gold"), ("--predictions-from", "predicted")):
+        parser.add_argument(
+            option,
+            type=int,
+            choices=(0, 1),
+            help=f"number of a sentence's first word in {what} links (default: 0; a file that seems to count from 1 is "
+            "an error)",
+        )
     parser.add_argument(
         "--missing-as-zero",
         action="store_true",

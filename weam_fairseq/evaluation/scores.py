@@ -25,7 +25,7 @@ _VERSIONS = ("v", "transformers", "torch")
 
 @dataclass(frozen=True)
 class Score:
-    """One line of `scores.jsonl`. `value` is 0–100; `checkpoint` is the start of the weights' SHA-256."""
+    """One line of `scores.jsonl`. `value` is 0–100; `checkpoint` is `hf_folder.checkpoint_hash`."""
 
     task: str
     model: str

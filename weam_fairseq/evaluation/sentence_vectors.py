@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
@@ -30,11 +29,12 @@ def sentence_vectors(folder: Folder, texts: Sequence[str], layer: int, batch_siz
         InputError: a text has no pieces, or a state is not finite.
     """
     parts, long = [], 0
-    starts = tqdm(range(0, len(texts), CHUNK), desc=label, unit="chunk", leave=False, disable=_hidden(len(texts)))
-    for start in starts:
+    starts = range(0, len(texts), CHUNK)
+    for number, start in enumerate(starts, start=1):
         chunk = texts[start : start + CHUNK]
+        part = label if len(starts) == 1 else f"{label}, part {number} of {len(starts)}"
         pieces = tokenize(folder, chunk)
-        states = group_states(folder, pieces, sentence_groups(pieces), batch_size, label, [layer])
+        states = group_states(folder, pieces, sentence_groups(pieces), batch_size, part, [layer])
         if not states.filled.all():
             text = chunk[int(np.flatnonzero(~states.filled)[0])]
             raise InputError(
@@ -43,8 +43,3 @@ def sentence_vectors(folder: Folder, texts: Sequence[str], layer: int, batch_siz
         parts.append(states.values[0])
         long += pieces.long
     return SentenceVectors(np.concatenate(parts), long)
-
-
-def _hidden(texts: int) -> bool | None:
-    """One chunk has its own bar of batches; a bar of chunks is for more."""
-    return True if texts <= CHUNK else None

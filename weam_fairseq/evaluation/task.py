@@ -55,6 +55,8 @@ class Task:
         training: how the model is fine-tuned; None where it is measured as it is.
         uses_seed: whether the seed changes the number; where it does not, only the first of --seeds is used.
         reads_language: whether `read` takes the language (`language=`), because a file may hold several.
+        check: (folder, data by language, setting); finds the mistakes that `measure` would meet, before any task runs.
+        reads_links: whether `read` takes the number of a sentence's first word in gold links (`first_word=`).
     """
 
     name: str
@@ -71,3 +73,5 @@ class Task:
     training: Training | None = None
     uses_seed: bool = False
     reads_language: bool = False
+    reads_links: bool = False
+    check: Callable[[Folder, Mapping[str, Any], Setting], None] | None = None

@@ -37,6 +37,7 @@ TASKS = (
         languages=None,
         files=("{split}.{pair}.src-tgt", "{split}.{pair}.gold"),
         read=read_linked_pairs,
+        reads_links=True,
         measure=measure_word_retrieval,
         metric="precision@1",
         needs_head=False,
@@ -65,28 +66,37 @@ def data_files(task: Task, setting: Setting) -> dict[str, list[Path]]:
     """The files of each language that was asked for, all of them there.
 
     Raises:
-        InputError: the folder, a file or a language's data is missing.
+        InputError: the folder, or files, are missing; all missing files are named.
     """
     check_split(task, setting.split)
     found: dict[str, list[Path]] = {}
+    missing: dict[tuple[str, ...], list[str]] = {}
     for language in setting.languages:
         check_language(task, language)
         for names in task.files:
             paths = find_files(setting, task.name, names, language)
-            if not paths:
-                raise InputError(_missing(task, setting, language, names))
             found.setdefault(language, []).extend(paths)
+            if not paths:
+                needed = tuple(dict.fromkeys(fill(name, setting, language) for name in alternatives(names)))
+                missing.setdefault(needed, []).append(language)
+    if missing:
+        raise InputError(_missing(task, setting, missing))
     return found
 
 
-def read_data(task: Task, files: Mapping[str, list[Path]]) -> dict[str, Any]:
+def read_data(task: Task, files: Mapping[str, list[Path]], gold_from: int | None = None) -> dict[str, Any]:
     """Each language's data.
+
+    Args:
+        gold_from: the number of a sentence's first word in gold links; None expects 0.
 
     Raises:
         InputError: a file is not in the benchmark's format, or its gold was taken out.
     """
     if task.reads_language:
         return {language: task.read(*paths, language=language) for language, paths in files.items()}
+    if task.reads_links:
+        return {language: task.read(*paths, first_word=gold_from) for language, paths in files.items()}
     return {language: task.read(*paths) for language, paths in files.items()}
 
 
@@ -117,11 +127,15 @@ def check_language(task: Task, language: str) -> None:
         raise InputError(f"{task.name} has no language {language!r}; it has {', '.join(task.languages)}.")
 
 
-def _missing(task: Task, setting: Setting, language: str, names: str | tuple[str, ...]) -> str:
+def _missing(task: Task, setting: Setting, missing: Mapping[tuple[str, ...], list[str]]) -> str:
+    """`missing`: the languages that lack a file, by the file's possible names."""
     present = languages_there(task, setting)
     there = f"there is data for {', '.join(present)}" if present else "there is data for no language"
-    needed = " or ".join(dict.fromkeys(fill(name, setting, language) for name in alternatives(names)))
+    needed = "; ".join(
+        f"{' or '.join(names)} for language {', '.join(map(repr, languages))}" for names, languages in missing.items()
+    )
     return (
-        f"{task.name} needs {needed} for language {language!r}, but {setting.data} lacks it; in that folder {there} "
-        f"(split {setting.split!r}, source language {setting.source_language!r}). Change --languages, or add the file."
+        f"{task.name} needs {needed}, but {setting.data} lacks {'it' if len(missing) == 1 else 'them'}; in that folder "
+        f"{there} (split {setting.split!r}, source language {setting.source_language!r}). Change --languages, or add "
+        f"the {'file' if len(missing) == 1 else 'files'}."
     )

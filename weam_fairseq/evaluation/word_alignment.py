@@ -1,7 +1,7 @@
 """Word alignment against hand-made links: alignment error rate, precision and recall (Och and Ney 2003).
 
-A gold line holds sure links `i-j` and possible ones `ipj`; a line of predictions holds `i-j`. Both count words from 0,
-and line k of one belongs to line k of the other. An empty line has no links.
+A gold line holds sure links and possible ones (readers.read_gold), a line of predictions links `i-j`, and line k of one
+belongs to line k of the other. An empty line has no links.
 
 With A the predicted links, S the sure ones and P the sure and possible ones, over all lines together:
 
@@ -10,28 +10,20 @@ With A the predicted links, S the sure ones and P the sure and possible ones, ov
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.readers import read_lines
-
-WordLink = tuple[int, int]
-
-# Share of a published gold file's items that may be no links.
-MOST_LEFT_OUT = 0.01
-
-_ITEM = re.compile(r"([0-9]+)([-p])([0-9]+)")
-
-
-class GoldLinks(NamedTuple):
-    """One pair. A link that is given as both sure and possible is sure; `possible` holds the sure ones too."""
-
-    sure: frozenset[WordLink]
-    possible: frozenset[WordLink]
+from weam_fairseq.evaluation.readers import (
+    GoldLinks,
+    WordLink,
+    counted_from_1,
+    from_0,
+    read_gold,
+    read_predicted_links,
+)
 
 
 class AlignmentScore(NamedTuple):
@@ -77,73 +69,41 @@ def alignment_shares(
         }
 
 
-def score_files(gold: Path, predictions: Path) -> tuple[AlignmentScore, list[str]]:
-    """The score, and what of the gold file is no link and was left out.
+def score_files(
+    gold: Path, predictions: Path, gold_from: int | None = None, predictions_from: int | None = None
+) -> AlignmentScore:
+    """Args: `gold_from` and `predictions_from`: the number of a sentence's first word in each file; None expects 0.
 
     Raises:
-        InputError: a line is malformed, the files differ in length, or no gold link is sure.
+        InputError: a line is malformed, a file counts words from 1 although 0 is expected, the files differ in length,
+            or no gold link is sure.
     """
-    gold_links, left_out = read_published_gold(gold)
-    predicted = read_predictions(predictions)
+    gold_links = read_gold(gold, gold_from)
+    predicted = read_predicted_links(predictions)
     if len(gold_links) != len(predicted):
         raise InputError(
             f"{gold} has {len(gold_links):,} lines but {predictions} has {len(predicted):,}: line k of one must belong "
             "to line k of the other. Give one line of links for each pair, empty where there is none."
         )
+    if predictions_from is None and _predicted_from_1(gold_links, predicted):
+        raise InputError(
+            f"{predictions} counts words from 1: no link of the file has a 0, and with 1 subtracted from both numbers "
+            "more links are gold. Give --predictions-from 1, which does that, or --predictions-from 0 if the file does "
+            "count from 0."
+        )
+    predicted = from_0(predicted, predictions_from or 0, predictions, "--predictions-from")
     try:
-        return score_alignments(gold_links, predicted), left_out
+        return score_alignments(gold_links, predicted)
     except InputError as error:
         raise InputError(f"{gold}: {error}") from None
 
 
-def read_gold(path: Path) -> list[GoldLinks]:
-    """Raises InputError with the file and the line of what is no link."""
-    pairs = []
-    for number, line in enumerate(read_lines(path), start=1):
-        items = [_parsed(item, f"{path}:{number}", "i-j (sure) or ipj (possible)", "-p") for item in line.split()]
-        sure = frozenset(link for link, kind in items if kind == "-")
-        pairs.append(GoldLinks(sure, sure.union(link for link, _ in items)))
-    return pairs
-
-
-def read_published_gold(path: Path) -> tuple[list[GoldLinks], list[str]]:
-    """As `read_gold`, but single items that are no link are left out and returned with their lines.
-
-    Published files hold a few, such as `21--100`; more than 1 in 100 make another format of it.
-
-    Raises:
-        InputError: too many items are no links, with the first of them.
-    """
-    pairs, left_out, items = [], [], 0
-    first_error: InputError | None = None
-    for number, line in enumerate(read_lines(path), start=1):
-        sure: set[WordLink] = set()
-        possible: set[WordLink] = set()
-        for item in line.split():
-            items += 1
-            try:
-                link, kind = _parsed(item, f"{path}:{number}", "i-j (sure) or ipj (possible)", "-p")
-            except InputError as error:
-                first_error = first_error or error
-                left_out.append(f"{path.name}:{number}: {item}")
-            else:
-                (sure if kind == "-" else possible).add(link)
-        pairs.append(GoldLinks(frozenset(sure), frozenset(sure | possible)))
-    if first_error is not None and len(left_out) > items * MOST_LEFT_OUT:
-        raise first_error
-    return pairs, left_out
-
-
-def read_predictions(path: Path) -> list[frozenset[WordLink]]:
-    """Raises InputError with the file and the line of what is no link."""
-    return [
-        frozenset(_parsed(item, f"{path}:{number}", "i-j", "-")[0] for item in line.split())
-        for number, line in enumerate(read_lines(path), start=1)
-    ]
-
-
-def _parsed(item: str, where: str, form: str, kinds: str) -> tuple[WordLink, str]:
-    match = _ITEM.fullmatch(item)
-    if match is None or match[2] not in kinds:
-        raise InputError(f"{where}: {item!r} is no link. Write links as {form}, words counted from 0.")
-    return (int(match[1]), int(match[3])), match[2]
+def _predicted_from_1(gold: Sequence[GoldLinks], predicted: Sequence[frozenset[WordLink]]) -> bool:
+    """A poor aligner may leave all first words without links, so a missing 0 alone is no sign here."""
+    if counted_from_1(predicted) is None:
+        return False
+    hits = [0, 0]
+    for pair, links in zip(gold, predicted, strict=True):
+        for first in (0, 1):
+            hits[first] += len(pair.possible & {(i - first, j - first) for i, j in links})
+    return hits[1] > hits[0]

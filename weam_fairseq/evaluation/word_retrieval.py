@@ -115,6 +115,7 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
         method={
             "pair": setting.pair(language),
             "split": f"{setting.split}/{test.name}",
+            **({"gold-from": str(setting.gold_from)} if setting.gold_from else {}),
             "match": "type",
             "links": "sure-without-copies",
             "pool": "mean",

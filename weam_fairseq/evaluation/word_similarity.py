@@ -85,6 +85,7 @@ def _measure_pairs(folder: Folder, pairs: Sequence[GoldPair], setting: Setting, 
         method={
             "pair": name,
             "split": setting.split_of(language),
+            **({"gold-from": str(setting.gold_from)} if setting.gold_from else {}),
             "links": "sure-without-copies",
             "pool": "mean",
             "layer": layer_label(layer, depth),

@@ -6,18 +6,30 @@ without it. Languages and metrics are otherwise that script's.
 
 What is missing is named and makes an average, and the overall, `partial`: it is then a mean over what is there and no
 figure of the benchmark. Scores on another split than the one that the benchmark reports are named and never counted.
+What was measured otherwise than XTREME-R does is counted, and stated beside the figure and in its signature: retrieval
+without XTREME-R's fine-tuning for it, a user's own training data, another recipe, another decoding of answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation import fine_tuned_benchmarks
+from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS
 from weam_fairseq.evaluation.scores import Score
 
 EXACT_AND_F1 = ("exact_match", "f1")
+
+
+# What XTREME-R does to the encoder before it measures retrieval, which weam-evaluate measures on the encoder as given.
+_RETRIEVAL = {
+    "lareqa": "XTREME-R fine-tunes the encoder on SQuAD as a dual encoder",
+    "mewslix": "XTREME-R fine-tunes the encoder on Wikipedia mentions",
+    "tatoeba": "XTREME-R's script takes an encoder that was fine-tuned on SQuAD",
+}
 
 
 class Benchmark(NamedTuple):
@@ -68,6 +80,7 @@ class TaskAverage(NamedTuple):
         missing: the languages without one.
         seeds: over how many seeds a language is averaged, the fewest and the most.
         not_counted: what is there on another split, as `de (dev)`.
+        otherwise: what was done otherwise than XTREME-R does, as short words for a signature and in a sentence.
     """
 
     task: str
@@ -76,6 +89,12 @@ class TaskAverage(NamedTuple):
     missing: tuple[str, ...]
     seeds: tuple[int, int]
     not_counted: tuple[str, ...]
+    otherwise: dict[str, str]
+
+    @property
+    def marks(self) -> str:
+        """What follows the figure: `*` for one that lacks languages, `†` for one that was measured otherwise."""
+        return "*" * bool(self.missing) + "†" * bool(self.otherwise)
 
 
 class Overall(NamedTuple):
@@ -84,6 +103,23 @@ class Overall(NamedTuple):
     tasks: tuple[TaskAverage, ...]
     value: float | None
     partial: bool
+
+    @property
+    def marks(self) -> str:
+        return "*" * self.partial + "†" * any(task.otherwise for task in self.tasks)
+
+    @property
+    def signature(self) -> str:
+        """`xtreme-r|overall|tasks:10of10|complete|xnli:train=files|lareqa:encoder=as-given|value:50.00`."""
+        there = [task for task in self.tasks if task.value is not None]
+        parts = [f"{task.task}:{','.join(task.otherwise)}" for task in there if task.otherwise]
+        complete = "partial" if self.partial else "complete"
+        value = [] if self.value is None else [f"value:{self.value:.2f}"]
+        return "|".join(["xtreme-r", "overall", f"tasks:{len(there)}of{len(self.tasks)}", complete, *parts, *value])
+
+    def deviations(self) -> list[str]:
+        """What was measured otherwise than XTREME-R does, task by task."""
+        return [f"{task.task}: {'; '.join(task.otherwise.values())}" for task in self.tasks if task.otherwise]
 
 
 def overall(scores: Iterable[Score]) -> Overall:
@@ -117,28 +153,10 @@ def overall_by_model(scores: Iterable[Score]) -> dict[str, Overall]:
     return {model: overall(rows) for model, rows in by_model.items()}
 
 
-def render_markdown(overalls: Mapping[str, Overall]) -> str:
-    """A table of tasks and models, then what is missing. A partial average carries an asterisk."""
-    names = list(overalls)
-    lines = [
-        "| XTREME-R | counts by | languages | " + " | ".join(names) + " |",
-        "| --- | --- | ---: | " + " | ".join("---:" for _ in names) + " |",
-    ]
-    for place, benchmark in enumerate(BENCHMARKS):
-        cells = [_cell(each.tasks[place].value, bool(each.tasks[place].missing)) for each in overalls.values()]
-        metrics = " and ".join(benchmark.metrics)
-        lines.append(f"| {benchmark.task} | {metrics} | {len(benchmark.languages)} | " + " | ".join(cells) + " |")
-    cells = [_cell(each.value, each.partial) for each in overalls.values()]
-    lines.append("| **overall** | mean of the tasks | | " + " | ".join(cells) + " |")
-    notes = [line for name, each in overalls.items() for line in _notes(name, each)]
-    if notes:
-        lines += ["", r"\* partial: a mean over what is there, and no figure of XTREME-R.", "", *notes]
-    return "\n".join(lines) + "\n"
-
-
 def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
     values: dict[str, dict[str, dict[int, float]]] = {}
     elsewhere = set()
+    otherwise: dict[str, str] = {}
     for score in scores:
         if score.task != benchmark.task or score.metric not in benchmark.metrics:
             continue
@@ -153,6 +171,7 @@ def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
                 f"{score.task} {score.language} {score.metric}, seed {score.seed}, stands twice for {score.model}."
             )
         seeds[score.seed] = score.value
+        otherwise |= _otherwise(score, benchmark)
     counted = {
         language: fmean(fmean(by_metric[metric].values()) for metric in benchmark.metrics)
         for language in benchmark.languages
@@ -166,24 +185,42 @@ def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
         missing=tuple(language for language in benchmark.languages if language not in counted),
         seeds=(min(seeds_used, default=0), max(seeds_used, default=0)),
         not_counted=tuple(f"{language} ({split})" for language, split in sorted(elsewhere)),
+        otherwise=otherwise if counted else {},
     )
 
 
-def _cell(value: float | None, partial: bool) -> str:
-    mark = r"\*" if partial else ""
-    return "–" if value is None else f"{value:.1f}{mark}"
+# How XTREME-R's own models are fine-tuned, by task.
+_TRAININGS = {task.name: task.training for task in fine_tuned_benchmarks.TASKS if task.training is not None}
 
 
-def _notes(name: str, each: Overall) -> list[str]:
-    notes = []
-    for average in each.tasks:
-        what = f"missing {', '.join(average.missing)}" if average.languages else "nothing is there"
-        if not average.missing:
-            what = "whole"
-        if average.not_counted:
-            what += f"; not counted, because of another split: {', '.join(average.not_counted)}"
-        if average.seeds[0] != average.seeds[1]:
-            what += f"; {average.seeds[0]} to {average.seeds[1]} seeds a language"
-        if average.missing or average.not_counted or average.seeds[0] != average.seeds[1]:
-            notes.append(f"- {name}, {average.task}: {what}")
-    return notes
+def _otherwise(score: Score, benchmark: Benchmark) -> dict[str, str]:
+    """What was done otherwise than XTREME-R does, from the score's signature: as short words, and as sentences."""
+    if score.task in _RETRIEVAL:
+        return {
+            "encoder=as-given": "retrieval was measured on the encoder as given, without fine-tuning it for retrieval; "
+            + _RETRIEVAL[score.task]
+        }
+    training = _TRAININGS[score.task]
+    parts = {name: value for name, _, value in (part.partition(":") for part in score.signature.split("|")[1:])}
+    found = {}
+    # `multinli:en:<hash>`, then how many examples were drawn (`:1000`) or are left (`:without300`).
+    trained_on, *rest = parts.get("train", "").split(":")
+    if trained_on == "files":
+        found["train=files"] = f"fine-tuned on files that --train-file named, not on XTREME-R's ({training.name})"
+    elif trained_on != training.name or rest[:1] != ["en"]:
+        named = ":".join([trained_on, *rest[:1]]) if trained_on else "unnamed"
+        found[f"train={named}"] = f"fine-tuned on {named} data, not on XTREME-R's ({training.name}, English)"
+    if rest[2:]:
+        found["train=part"] = "fine-tuned on a part of the training data"
+    recipe = _without_precision(parts.get("recipe", ""))
+    if recipe and recipe != _without_precision(training.recipe.text):
+        found["recipe=other"] = f"fine-tuned with {recipe}, not {_without_precision(training.recipe.text)}"
+    if benchmark.metrics == EXACT_AND_F1 and (decoding := parts.get("decoding", "pipeline")) != ANSWER_DECODINGS[0]:
+        found[f"decoding={decoding}"] = "answers were not read out of the logits as in the official scripts"
+    return found
+
+
+def _without_precision(recipe: str) -> str:
+    for precision in PRECISIONS:
+        recipe = recipe.removesuffix(f",{precision}")
+    return recipe

@@ -36,12 +36,13 @@ class Job:
         run = RunFolder(Path(self.run_dir))
         launch, _ = run.read()
         job, rank = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_PROCID", "0"))
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if rank == 0:
             run.forget_end()  # Slurm may have queued the job again after one
         status = _run(launch.command, launch.directory)
         if status == AGAIN:
             _queue_again(job, first=rank == 0)
-        run.end(job, status, rank)
+        run.end(job, status, rank, restarts)
         if status:
             raise CommandFailed(f"{Path(launch.command[0]).name} ended with exit code {status}.")
 

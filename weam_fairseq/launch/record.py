@@ -105,23 +105,29 @@ class RunFolder:
         for file in self.path.glob("ended*.json"):
             file.unlink(missing_ok=True)
 
-    def end(self, job: str, status: int, rank: int = 0) -> None:
-        """Only the first rank's end ends a job; the others' failures are kept beside it."""
-        if rank == 0 or status:
-            self._write("ended.json" if rank == 0 else f"ended.{rank}.json", {"job": job, "status": status})
+    def end(self, job: str, status: int, rank: int = 0, restarts: int = 0) -> None:
+        """Only the first rank's end ends a job; the others' failures are kept beside it.
+
+        restarts: how often Slurm had queued the job again. A node that Slurm has lost may still run a rank of an
+            earlier start. Its end says nothing about the job: it replaces no later end, and `ended` ignores it.
+        """
+        file = self.path / ("ended.json" if rank == 0 else f"ended.{rank}.json")
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        later = found is not None and found["job"] == job and _start_of(found) > (job, restarts)
+        if (rank == 0 or status) and not later:
+            self._write(file.name, {"job": job, "status": status, "restarts": restarts})
 
     def ended(self, job: str) -> int | None:
         """Exit code of a job, that of another rank where the first one's is 0; None: it left none."""
-        found = []
-        for file in [self.path / "ended.json", *sorted(self.path.glob("ended.*.json"))]:
-            if not file.is_file():
-                return None
-            told = read_json(file, dict)
-            if value_at(told, "job", str, file) == job:
-                found.append(value_at(told, "status", int, file))
-            elif file.name == "ended.json":
-                return None
-        return next((status for status in found if status), 0)
+        first = self.path / "ended.json"
+        if not first.is_file():
+            return None
+        last = read_json(first, dict)
+        if value_at(last, "job", str, first) != job:
+            return None
+        others = [read_json(file, dict) for file in sorted(self.path.glob("ended.*.json"))]
+        of_last_start = [one for one in others if _start_of(one) == _start_of(last)]
+        return next((status for one in [last, *of_last_start] if (status := value_at(one, "status", int, first))), 0)
 
     def keep(self, name: str, text: str) -> Path:
         """Writes a file of text."""
@@ -132,6 +138,11 @@ class RunFolder:
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         self.keep(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _start_of(end: dict[str, Any]) -> tuple[str, int]:
+    """The job, and how often Slurm had queued it again; files of earlier versions do not tell that."""
+    return end["job"], end.get("restarts", 0)
 
 
 def environment() -> dict[str, Any]:

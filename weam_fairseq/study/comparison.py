@@ -60,10 +60,8 @@ def compare(
     columns = {group: _columns(rows) for group, rows in groups.items()}
     with tqdm(total=sum(map(len, columns.values())), desc="drawing items", unit=" languages", disable=None) as bar:
 
-        def draw(language: str, column: Column) -> Draws:
-            drawn = draw_items(language, column, resamples, seed)
-            bar.update()
-            return drawn
+        def draw(columns: Mapping[str, Column]) -> Draws:
+            return draw_items(columns, resamples, seed, bar.update)
 
         tables = [_table(group, titles[group], each, models, chosen, draw) for group, each in columns.items()]
     order = [chosen, *(model for model in models if model != chosen)]
@@ -103,7 +101,7 @@ def _table(
     columns: Mapping[str, Column],
     models: Sequence[str],
     baseline: str,
-    draw: Callable[[str, Column], Draws],
+    draw: Callable[[Mapping[str, Column]], Draws],
 ) -> TaskTable:
     here = {model for column in columns.values() for model in column}
     ordered = [model for model in dict.fromkeys([baseline, *models]) if model in here]
@@ -112,9 +110,7 @@ def _table(
     figures = {
         (model, language): _figure(entries) for language, column in columns.items() for model, entries in column.items()
     }
-    draws = Draws({}, {})
-    for language, column in columns.items():
-        draws = draws.joined(draw(language, column))
+    draws = draw(columns)
     if len(common) > 1:
         figures |= {(model, AVERAGE): _average([figures[model, each] for each in common]) for model in ordered}
         draws = draws.averaged(AVERAGE, ordered, common)
@@ -178,7 +174,7 @@ def _differences(
         drawn = draws.difference(model, baseline, language)
         differences[model, language] = Difference(
             value=value,
-            items=None if drawn is None else item_interval(value, drawn),
+            items=None if drawn is None else item_interval(drawn),
             seeds=seed_interval(by_seed),
             shared=len(shared),
             all_shared=set(figure.values) == set(other.values),

@@ -16,7 +16,7 @@ from weam_fairseq.study.bootstrap import Interval, item_interval, seed_interval
 from weam_fairseq.study.figures import AVERAGE
 from weam_fairseq.study.gains import Gain, TaskGains
 from weam_fairseq.study.groups import group_scores
-from weam_fairseq.study.item_draws import Draws, draw_items
+from weam_fairseq.study.item_draws import draw_items
 from weam_fairseq.study.score_files import Entry
 from weam_fairseq.study.study_folder import Study
 from weam_fairseq.study.study_settings import Place, Places, Setting, joined
@@ -79,9 +79,7 @@ def _difference(
     by_seed = {seed: one.by_seed[seed] - other.by_seed[seed] for seed in one.by_seed if seed in other.by_seed}
     value = fmean(by_seed.values()) if by_seed else one.value - other.value
     four = [place.model for place in (more, less)] + [places.baselines[place.setting] for place in (more, less)]
-    items = (
-        _over_items(study, task, (value, by_seed), four, resamples, draw_seed) if one.items and other.items else None
-    )
+    items = _over_items(study, task, by_seed, four, resamples, draw_seed) if one.items and other.items else None
     seeds = seed_interval(list(by_seed.values()))
     intervals = [each for each in (items, seeds) if each is not None]
     return Gain(value, items, seeds, by_seed, bool(intervals) and all(each.excludes_zero for each in intervals))
@@ -90,26 +88,23 @@ def _difference(
 def _over_items(
     study: Study,
     task: TaskGains,
-    found: tuple[float, Collection[int]],
+    seeds: Collection[int],
     four: Sequence[str],
     resamples: int,
     draw_seed: int,
 ) -> Interval | None:
-    """`found`: the difference, and the seeds that it is over. `four`: the model with more, that with less, and their
-    baselines in the same order."""
-    value, seeds = found
+    """`seeds`: those that the difference is over. `four`: the model with more, that with less, and their baselines in
+    the same order."""
     languages = task.cells[four[0], AVERAGE].over
     rows = group_scores(study.scores.entries)[task.group]
-    draws = Draws({}, {})
-    for language in languages:
-        column: dict[str, list[Entry]] = {model: [] for model in four}
-        for entry in rows:
-            if entry.score.language == language and entry.score.model in column:
-                column[entry.score.model].append(entry)
-        draws = draws.joined(draw_items(language, column, resamples, draw_seed))
+    columns: dict[str, dict[str, list[Entry]]] = {language: {model: [] for model in four} for language in languages}
+    for entry in rows:
+        if entry.score.language in columns and entry.score.model in columns[entry.score.language]:
+            columns[entry.score.language][entry.score.model].append(entry)
+    draws = draw_items(columns, resamples, draw_seed, None)
     draws = draws.averaged(AVERAGE, list(dict.fromkeys(four)), languages)
     more, less = (draws.difference(four[at], four[at + 2], AVERAGE, seeds or None) for at in (0, 1))
     if more is None or less is None:
         return None
     sign = -1.0 if task.lower_is_better else 1.0
-    return item_interval(value, sign * (more - less))
+    return item_interval(sign * (more - less))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.study.bootstrap import resampled_sums
+from weam_fairseq.study.bootstrap import Part, resampled_sums
 from weam_fairseq.study.items import Shares, read_shares
 from weam_fairseq.study.score_files import Entry
 
 Cell = tuple[str, str]  # model, language
+
+# The scores of one language by model.
+Column = Mapping[str, Sequence[Entry]]
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,6 @@ class Draws:
 
     by_seed: dict[Cell, dict[int, np.ndarray]]
     without: dict[Cell, Entry]
-
-    def joined(self, other: Draws) -> Draws:
-        return Draws({**self.by_seed, **other.by_seed}, {**self.without, **other.without})
 
     def figure(self, model: str, language: str) -> np.ndarray | None:
         """The mean over seeds in each resample, *Shape:* (R,)."""
@@ -60,42 +61,93 @@ class Draws:
         return np.mean([one[seed] - two[seed] for seed in shared], axis=0)
 
 
-def draw_items(language: str, column: Mapping[str, Sequence[Entry]], resamples: int, seed: int) -> Draws:
-    """Draws the items of one language for every model and seed alike.
+def draw_items(
+    columns: Mapping[str, Column], resamples: int, seed: int, progress: Callable[[], object] | None
+) -> Draws:
+    """Draws the items of a table's languages for every model and seed alike.
 
-    The draw depends on `seed` and the items' ids alone. Languages with the same ids, as in a test set that was
-    translated, are so drawn together, and the interval of their average counts that their items go up and down
-    together; those with other ids are drawn apart. Unlike items that share their numbers lose nothing by it.
+    Items of several languages in one cluster are drawn together, so that the interval of an average over languages
+    counts that they are hard or easy together: the query is drawn, not the query in one language. Languages that share
+    no cluster are drawn apart. The draw depends on `seed` and the clusters' names alone.
+
+    Args:
+        columns: the scores by language and model.
+        progress: called after each language is read.
 
     Raises:
         InputError: a file of items is malformed, or two models' items differ.
     """
-    shares: dict[str, list[Shares]] = {}
+    draws = Draws({}, {})
+    found: dict[str, list[_Row]] = {}
+    for language, column in columns.items():
+        rows, without = _read(language, column)
+        draws.without.update(without)
+        if rows:
+            found[language] = rows
+        if progress is not None:
+            progress()
+    for languages in _connected({language: set(rows[0].shares.clusters) for language, rows in found.items()}):
+        draws.by_seed.update(_draw({language: found[language] for language in languages}, resamples, seed))
+    return draws
+
+
+class _Row(NamedTuple):
+    model: str
+    seed: int
+    shares: Shares
+
+
+def _read(language: str, column: Column) -> tuple[list[_Row], dict[Cell, Entry]]:
+    """The items of each model and seed, all of them the same, and the cells without items."""
+    rows: list[_Row] = []
     without: dict[Cell, Entry] = {}
+    first: Entry | None = None
     for model, entries in column.items():
         found = [(entry, read_shares(entry)) for entry in entries]
         lacking = next((entry for entry, each in found if each is None), None)
-        if lacking is None:
-            shares[model] = [each for _, each in found if each is not None]
-        else:
+        if lacking is not None:
             without[model, language] = lacking
-    if not shares:
-        return Draws({}, without)
-    together = [(model, number, each) for model, rows in shares.items() for number, each in enumerate(rows)]
-    ids = together[0][2].ids
-    for model, number, each in together:
-        if each.ids != ids:
-            raise InputError(_unlike(column[together[0][0]][0], column[model][number], ids, each.ids))
-    rng = np.random.default_rng([seed, zlib.crc32("\n".join(ids).encode())])
-    sums = resampled_sums(np.concatenate([each.values for _, _, each in together], axis=1), resamples, rng)
+            continue
+        for entry, each in found:
+            assert each is not None
+            first = first or entry
+            if rows and each.ids != rows[0].shares.ids:
+                raise InputError(_unlike(first, entry, rows[0].shares.ids, each.ids))
+            rows.append(_Row(model, entry.score.seed, each))
+    return rows, without
+
+
+def _connected(clusters: Mapping[str, set[str]]) -> list[list[str]]:
+    """The languages that share clusters, directly or by way of others, put together."""
+    parts: list[tuple[list[str], set[str]]] = []
+    for language, own in clusters.items():
+        apart = [part for part in parts if part[1].isdisjoint(own)]
+        together = [part for part in parts if not part[1].isdisjoint(own)]
+        languages = [name for names, _ in together for name in names]
+        parts = [*apart, ([*languages, language], own.union(*(each for _, each in together)))]
+    return [languages for languages, _ in parts]
+
+
+def _draw(found: Mapping[str, Sequence[_Row]], resamples: int, seed: int) -> dict[Cell, dict[int, np.ndarray]]:
+    names = sorted({name for rows in found.values() for name in rows[0].shares.clusters})
+    numbers = {name: number for number, name in enumerate(names)}
+    parts = [
+        Part(
+            values=np.concatenate([row.shares.values for row in rows], axis=1),
+            clusters=np.array([numbers[name] for name in rows[0].shares.clusters]),
+        )
+        for rows in found.values()
+    ]
+    rng = np.random.default_rng([seed, zlib.crc32("\n".join(names).encode())])
     by_seed: dict[Cell, dict[int, np.ndarray]] = {}
-    start = 0
-    for model, number, each in together:
-        width = each.values.shape[1]
-        drawn = each.statistic.of(sums[:, start : start + width], len(ids))
-        by_seed.setdefault((model, language), {})[column[model][number].score.seed] = drawn
-        start += width
-    return Draws(by_seed, without)
+    for (language, rows), sums in zip(found.items(), resampled_sums(parts, resamples, rng), strict=True):
+        start = 0
+        for row in rows:
+            width = row.shares.values.shape[1]
+            figures = row.shares.statistic.of(sums[:, start : start + width], sums[:, -1])
+            by_seed.setdefault((row.model, language), {})[row.seed] = figures
+            start += width
+    return by_seed
 
 
 def _unlike(first: Entry, other: Entry, ids: Sequence[str], others: Sequence[str]) -> str:

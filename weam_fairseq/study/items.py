@@ -7,7 +7,7 @@ entities, has the counts: they are summed over the drawn items, and the ratio is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,10 @@ from weam_fairseq.common.documents import parse_json, read_text
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.score_files import Entry
 
+# Tasks that number each language's own items, so that the same number in two languages is no shared item. In all other
+# tasks the same id is the same item in another language.
+_OWN_ITEMS = {"tydiqa", "udpos", "panx", "bucc", "mewslix", "word-alignment"}
+
 # Two ways to sum the same shares: the figure from the items must be the score.
 _TOLERANCE = 1e-6
 
@@ -27,11 +31,11 @@ class Statistic(NamedTuple):
 
     Attributes:
         columns: what is summed.
-        of: sums of *Shape:* (..., len(columns)) and the number of items, to figures of *Shape:* (...).
+        of: sums of *Shape:* (..., len(columns)) and numbers of items of *Shape:* (...), to figures of *Shape:* (...).
     """
 
     columns: tuple[str, ...]
-    of: Callable[[np.ndarray, int], np.ndarray]
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -39,7 +43,7 @@ def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return 100.0 * part / np.where(whole == 0, 1.0, whole)
 
 
-def _mean(sums: np.ndarray, count: int) -> np.ndarray:
+def _mean(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.asarray(sums[..., 0] / count)
 
 
@@ -61,9 +65,16 @@ RATIOS = {
 
 @dataclass(frozen=True)
 class Shares:
-    """`values`: *Shape:* (N, K), the columns of `statistic` for each item, in the order of `ids`, which is sorted."""
+    """The items of one score.
+
+    Attributes:
+        ids: sorted.
+        clusters: what each item shares with items of other languages, such as the question that was translated.
+        values: *Shape:* (N, K), the columns of `statistic` for each item.
+    """
 
     ids: tuple[str, ...]
+    clusters: tuple[str, ...]
     values: np.ndarray
     statistic: Statistic
 
@@ -91,13 +102,23 @@ def read_shares(entry: Entry) -> Shares | None:
             f"{path}: an item has no number for {' and '.join(statistic.columns)} ({type(error).__name__}: {error}). "
             "Evaluate again."
         ) from None
-    shares = Shares(tuple(name for name, _ in records), values, statistic)
+    clusters = tuple(_cluster(entry, record) for _, record in records)
+    shares = Shares(tuple(name for name, _ in records), clusters, values, statistic)
     _check_value(entry, path, shares)
     return shares
 
 
+def _cluster(entry: Entry, record: Mapping[str, Any]) -> str:
+    """What the item shares with other languages: its `cluster` where the file names one, else its id."""
+    name, language = str(record.get("cluster", record["id"])), entry.score.language
+    if entry.score.task in _OWN_ITEMS:
+        return f"{language}:{name}"
+    # Older item files of LAReQA name no cluster: `572a…_de` is question 572a… in German.
+    return name.removesuffix(f"_{language}") if entry.score.task == "lareqa" else name
+
+
 def _check_value(entry: Entry, path: Path, shares: Shares) -> None:
-    value = float(shares.statistic.of(shares.values.sum(axis=0), len(shares.ids)))
+    value = float(shares.statistic.of(shares.values.sum(axis=0), np.array(len(shares.ids))))
     if not math.isclose(value, entry.score.value, rel_tol=0, abs_tol=_TOLERANCE):
         raise InputError(
             f"{path} gives {entry.score.metric} {value:.4f}, but {entry.where} says {entry.score.value:.4f}: the items "

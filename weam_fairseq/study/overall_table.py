@@ -13,14 +13,25 @@ from weam_fairseq.study.score_files import Entry, ScoreSet
 from weam_fairseq.study.table import MISSING
 
 HEAD = ["XTREME-R", "counts by", "languages"]
+PARTIAL = "* partial: a mean over what is there, and no figure of XTREME-R."
+OTHERWISE = "† measured otherwise than XTREME-R does, so not comparable with its published figures:"
 
 
 class OverallTable(NamedTuple):
-    """`refused`: why there is no overall score though its tasks are there; empty otherwise."""
+    """Beside the figures `*` marks what is partial, `†` what was measured otherwise than XTREME-R does.
+
+    Attributes:
+        notes: what is missing, by model and task.
+        otherwise: what was done otherwise, by model and task.
+        signatures: of each model's overall score.
+        refused: why there is no overall score though its tasks are there; empty otherwise.
+    """
 
     head: list[str]
     rows: list[list[str]]
     notes: list[str]
+    otherwise: list[str]
+    signatures: dict[str, str]
     refused: str = ""
 
 
@@ -31,7 +42,7 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
     try:
         overalls = overall_by_model(rows)
     except InputError as error:
-        return OverallTable([], [], [], f"There is no overall score of XTREME-R: {error}")
+        return OverallTable([], [], [], [], {}, f"There is no overall score of XTREME-R: {error}")
     overalls = {model: each for model, each in overalls.items() if each.value is not None}
     if not overalls:
         return None
@@ -39,9 +50,11 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
         [task.task, " and ".join(task.metrics), str(len(task.languages)), *_values(overalls, place)]
         for place, task in enumerate(BENCHMARKS)
     ]
-    last = ["overall", "mean of the tasks", "", *(_value(each.value, each.partial) for each in overalls.values())]
+    last = ["overall", "mean of the tasks", "", *(_value(each.value, each.marks) for each in overalls.values())]
     notes = [note for model, each in overalls.items() for task in each.tasks for note in _notes(model, task)]
-    return OverallTable([*HEAD, *overalls], [*body, last], notes)
+    otherwise = [f"{model}, {each}." for model, overall in overalls.items() for each in overall.deviations()]
+    signatures = {model: each.signature for model, each in overalls.items()}
+    return OverallTable([*HEAD, *overalls], [*body, last], notes, otherwise, signatures)
 
 
 def _zero_shot(scores: ScoreSet) -> list[Entry]:
@@ -55,11 +68,11 @@ def _one_model(entry: Entry) -> Score:
 
 
 def _values(overalls: dict[str, Overall], place: int) -> list[str]:
-    return [_value(each.tasks[place].value, bool(each.tasks[place].missing)) for each in overalls.values()]
+    return [_value(each.tasks[place].value, each.tasks[place].marks) for each in overalls.values()]
 
 
-def _value(value: float | None, partial: bool) -> str:
-    return MISSING if value is None else f"{value:.1f}{'*' if partial else ''}"
+def _value(value: float | None, marks: str) -> str:
+    return MISSING if value is None else f"{value:.1f}{marks}"
 
 
 def _notes(model: str, task: TaskAverage) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from weam_fairseq.study import score_words
+from collections.abc import Sequence
+
+from weam_fairseq.study import overall_table, score_words
 from weam_fairseq.study.comparison import Comparison
 from weam_fairseq.study.figures import TaskTable
 from weam_fairseq.study.overall_table import OverallTable
@@ -40,9 +42,17 @@ def _models(comparison: Comparison) -> str:
 def _overall(overall: OverallTable) -> str:
     if overall.refused:
         return escape_text(overall.refused)
-    partial = [r"\* partial: a mean over what is there, and no figure of XTREME-R."] if overall.notes else []
-    notes = ["\n".join(f"- {escape_text(note)}" for note in overall.notes)] if overall.notes else []
-    return "\n\n".join([pipe_table(overall.head, overall.rows), *partial, *notes])
+    parts = [pipe_table(overall.head, overall.rows)]
+    if overall.otherwise:
+        parts += [overall_table.OTHERWISE, _list(overall.otherwise)]
+    if overall.notes:
+        parts += [escape_text(overall_table.PARTIAL), _list(overall.notes)]
+    signatures = "\n".join(f"- {escape_text(model)} `{each}`" for model, each in overall.signatures.items())
+    return "\n\n".join([*parts, "Signatures of the overall scores:", signatures])
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escape_text(each)}" for each in sentences)
 
 
 def _task(table: TaskTable) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from weam_fairseq import __version__
-from weam_fairseq.study import markup, score_words
+from weam_fairseq.study import markup, overall_table, score_words
 from weam_fairseq.study.comparison import Comparison
 from weam_fairseq.study.figures import TaskTable
 from weam_fairseq.study.overall_table import OverallTable
@@ -60,13 +62,21 @@ def _summary(comparison: Comparison, scores: ScoreSet) -> str:
 def _overall(overall: OverallTable) -> str:
     if overall.refused:
         return markup.absent(overall.refused)
-    notes = "".join(f"<li>{markup.text(note)}</li>" for note in overall.notes)
-    partial = "* partial: a mean over what is there, and no figure of XTREME-R."
-    return markup.table(overall.head, overall.rows, "unbroken") + (
-        f"{markup.paragraph(partial, 'caution')}<details><summary>What is missing</summary><ul>{notes}</ul></details>"
-        if notes
-        else ""
+    parts = [markup.table(overall.head, overall.rows, "unbroken")]
+    if overall.otherwise:
+        parts += [markup.paragraph(overall_table.OTHERWISE, "caption"), _list(overall.otherwise)]
+    if overall.notes:
+        parts.append(markup.paragraph(overall_table.PARTIAL, "caption"))
+        parts.append(f"<details><summary>What is missing</summary>{_list(overall.notes)}</details>")
+    signatures = "".join(
+        f"<li><b>{markup.text(model)}</b> <code>{markup.text(each)}</code></li>"
+        for model, each in overall.signatures.items()
     )
+    return "".join([*parts, f'<ul class="signatures">{signatures}</ul>'])
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{markup.text(each)}</li>' for each in sentences)}</ul>"
 
 
 def _task(table: TaskTable, models: list[str], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from weam_fairseq.study.bootstrap import Interval
+from weam_fairseq.study.bootstrap import OUTSIDE, Interval
 from weam_fairseq.study.comparison import Comparison
 from weam_fairseq.study.figures import AVERAGE, Difference, TaskTable
 from weam_fairseq.study.table import MISSING, Cell
@@ -57,11 +57,10 @@ def interval_table(table: TaskTable) -> CellTable:
             if (model, language) not in table.differences:
                 continue
             each = table.differences[model, language]
-            p = each.items.p if each.items else None
             cells = [
                 Cell(signed(each.value, 2)),
                 Cell(interval_text(each.items, 2), bool(each.items and each.items.excludes_zero)),
-                Cell(MISSING if p is None else f"{p:.4f}"),
+                Cell(p_text(each.items)),
                 Cell(interval_text(each.seeds, 2), bool(each.seeds and each.seeds.excludes_zero)),
                 Cell(str(each.shared)),
             ]
@@ -121,6 +120,14 @@ def interval_text(interval: Interval | None, decimals: int = 1) -> str:
     return f"[{signed(interval.low, decimals)}, {signed(interval.high, decimals)}]"
 
 
+def p_text(interval: Interval | None) -> str:
+    """To four decimals, or as many as show on which side of 0.05 it is."""
+    if interval is None or interval.p is None:
+        return MISSING
+    text = f"{interval.p:.4f}"
+    return text if (float(text) < OUTSIDE) == (interval.p < OUTSIDE) else f"{interval.p:.6f}"
+
+
 def _difference_cell(difference: Difference | None) -> Cell:
     if difference is None:
         return Cell(MISSING)
@@ -128,7 +135,7 @@ def _difference_cell(difference: Difference | None) -> Cell:
     if interval is None:
         return Cell(signed(difference.value), note="no interval: one seed, and no items")
     text = f"{signed(difference.value)} {interval_text(interval)}"
-    note = f"95 % over {difference.over}" + ("" if interval.p is None else f", p {interval.p:.4f}")
+    note = f"95 % over {difference.over}" + ("" if interval.p is None else f", p {p_text(interval)}")
     return Cell(text if difference.items else f"{text} s", difference.clear, note)
 
 

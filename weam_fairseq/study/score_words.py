@@ -30,14 +30,15 @@ def repeated(count: int) -> str:
 def procedure(resamples: int) -> list[str]:
     """How differences are tested, step by step."""
     return [
-        f"Over items (paired bootstrap: Koehn 2004; Berg-Kirkpatrick et al. 2012). In each of {resamples:,} resamples "
+        f"Over items (paired bootstrap: Koehn 2004). In each of {resamples:,} resamples "
         "as many items as the test set has are drawn from it with replacement. All models and all seeds are scored on "
         "the same drawn items; a metric that is no mean over items (F1 over entities) is worked out from the summed "
         "counts. A model's figure is the mean over its seeds, and the interval holds the middle 95 % of the "
         "differences.",
-        "p is two-sided: how often a resampled difference lies as far from the observed one as that lies from 0.",
-        "Languages whose items have the same ids, as in a translated test set, are drawn together; the interval of an "
-        "average is that of the resampled averages.",
+        "p is two-sided and comes from the same resamples: twice the share of resampled differences on the rarer side "
+        "of 0 (Efron and Tibshirani 1993). So p is below 0.05 exactly where the interval excludes 0.",
+        "An item that several languages share (a translated question) is drawn for all of them together: the question "
+        "is the unit, not the question in one language. The interval of an average is that of the resampled averages.",
         "Over seeds: Student's interval of the mean difference between runs of the same seed, where two or more seeds "
         "are common to both models. It takes the test items as given. With two or three seeds it is wide, and rightly.",
         "Only scores are compared whose signatures agree in all but checkpoint, seed, layer, hyper-parameters, choice "

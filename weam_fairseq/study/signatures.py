@@ -12,6 +12,8 @@ COMPARED = {"ckpt", "seed", "start"}
 # What may belong to a model (its depth, its own best recipe) or hardly matters, and is said.
 SAID = {"layer": "layer", "recipe": "recipe", "select": "epoch chosen by", "v": "weam-fairseq"}
 SAID |= {"transformers": "transformers", "torch": "torch"}
+# What older signatures, which lack a part, were measured by.
+_BEFORE = {"decoding": "pipeline", "encoder": "as-given", "repeated": "left-out"}
 
 
 def read_signature(signature: str) -> dict[str, str]:
@@ -33,7 +35,7 @@ def check_comparable(entries: Sequence[Entry]) -> dict[str, list[str]]:
     for entry in entries:
         parts = read_signature(entry.score.signature)
         for name in [*first, *(name for name in parts if name not in first)]:
-            one, other = first.get(name, "nothing"), parts.get(name, "nothing")
+            one, other = (each.get(name, _BEFORE.get(name, "nothing")) for each in (first, parts))
             if name in COMPARED or one == other:
                 continue
             if name not in SAID:

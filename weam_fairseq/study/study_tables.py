@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from weam_fairseq.study.figures import AVERAGE, Figure
 from weam_fairseq.study.gains import AVERAGES, SEEN, UNSEEN, Gain, TaskGains
 from weam_fairseq.study.growth import Growth
-from weam_fairseq.study.score_table import CellRow, CellTable, interval_text, signed
+from weam_fairseq.study.score_table import CellRow, CellTable, interval_text, p_text, signed
 from weam_fairseq.study.study_folder import Study
 from weam_fairseq.study.study_settings import Place, Places, joined
 from weam_fairseq.study.table import MISSING, Cell
@@ -148,7 +148,8 @@ def _gain(gain: Gain | None) -> Cell:
     if gain.interval is None:
         return Cell(signed(gain.value), note="no interval: one seed, and no items")
     text = f"{signed(gain.value)} {interval_text(gain.interval)}"
-    return Cell(text if gain.items else f"{text} s", gain.clear, f"95 % over {gain.over}")
+    note = f"95 % over {gain.over}" + (f", p {_p(gain)}" if gain.items else "")
+    return Cell(text if gain.items else f"{text} s", gain.clear, note)
 
 
 def _both(gain: Gain) -> list[Cell]:
@@ -162,4 +163,4 @@ def _both(gain: Gain) -> list[Cell]:
 
 
 def _p(gain: Gain | None) -> str:
-    return MISSING if gain is None or gain.items is None or gain.items.p is None else f"{gain.items.p:.4f}"
+    return p_text(gain.items if gain else None)

@@ -6,13 +6,14 @@ for every language; Social IQa's context with its question.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import Choice
+from weam_fairseq.evaluation.labels import CHOICE
 from weam_fairseq.evaluation.readers import read_lines
 
 
@@ -41,12 +42,7 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
 
 
 def _row(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: the line is no JSON ({error}).") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: the line must be a JSON object.")
+    row: Mapping[str, Any] = parse_json(line, where, dict)
     return row
 
 
@@ -65,16 +61,22 @@ def _choice(row: Mapping[str, Any], label_beside: str | None, where: str) -> Cho
     try:
         if "premise" in row:
             prompt, choices = f"{row['premise']} What was the {row['question']}?", (row["choice1"], row["choice2"])
-            label = _number(row.get("label"), first=0)
+            label = _choice_of_two(row.get("label"), where)
         else:
             prompt = f"{row['context']} {row['question']}"
             choices = (row["answerA"], row["answerB"], row["answerC"])
             label = _letter(row["correct"]) if "correct" in row else _number(row.get("label", label_beside), first=1)
+    except InputError:
+        raise
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{where}: the question is malformed ({type(error).__name__}: {error}).") from None
     if label is None or not 0 <= label < len(choices):
         raise InputError(f"{where}: the question has no gold label. Get the published file with its labels.")
     return Choice(prompt, choices, label)
+
+
+def _choice_of_two(value: Any, where: str) -> int | None:
+    return None if str(value) in ("None", "", "-1") else int(CHOICE.known(str(value), where))
 
 
 def _number(value: Any, first: int) -> int | None:

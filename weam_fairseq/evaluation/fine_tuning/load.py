@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
-from weam_fairseq.evaluation.hf_folder import first_line
+from weam_fairseq.evaluation.hf_folder import first_line, loading_options
 
 
 class HeadedModel(NamedTuple):
@@ -50,6 +50,8 @@ def load_fine_tuned(path: Path, head: Head, device: str) -> Any:
 
 
 def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, dict[str, Any]]:
+    import pickle
+
     import safetensors
     import transformers
 
@@ -60,14 +62,10 @@ def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, dict[str, Any]]:
     if labelled and names:
         labels = {"id2label": names, "label2id": {label: number for number, label in names.items()}}
     try:
-        model, info = getattr(transformers, head.auto_class).from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **labels,
-        )
+        model, info = getattr(transformers, head.auto_class).from_pretrained(path, **loading_options(path), **labels)
         return model.float(), info
-    except (OSError, ValueError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
+    except (
+        *(OSError, ValueError, RuntimeError, KeyError, EOFError),
+        *(pickle.UnpicklingError, safetensors.SafetensorError),
+    ) as error:
         raise InputError(f"{path} does not load under a head for {head.name}: {first_line(error)}") from error

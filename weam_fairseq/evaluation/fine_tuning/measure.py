@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +45,45 @@ class Benchmark:
     score_dev: Callable[[Sequence[Any], Sequence[Any]], Scored]
     training: Training
 
+    def check(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> None:
+        """Reads all training data, and leaves it: what is wrong shows before any model is trained.
+
+        Raises:
+            InputError: options contradict each other, gold cannot be scored, or training data is missing or malformed.
+        """
+        choice = setting.fine_tuning
+        assert choice is not None
+        choice.check()
+        head = self.head.chosen(choice)
+        if head is not self.head:
+            return replace(self, head=head).check(folder, data, setting)
+        for language, examples in data.items():
+            check_gold(self.head, examples, f"{self.name} {setting.split} {language}")
+        stages = [self.training]
+        if self.training.before is not None and not choice.train_files:
+            stages.insert(0, self.training.before)
+        for training in stages:
+            training.recipe.fitted(choice.values, folder.max_pieces)
+            seen = set()
+            for language in data:
+                files = training_files(self.name, training, setting, language)
+                if files not in seen:
+                    read_training(self.name, training, setting, self.head, self.read, language)
+                    seen.add(files)
+        if choice.oracle:
+            for language in data:
+                self.read(*self._oracle_files(setting, language), language=language)
+
     def measure(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> list[Measurement]:
         """One measurement a language and metric.
 
         Raises:
             InputError: training data is missing or malformed, the measured data was trained on, or training diverged.
         """
-        choice = setting.fine_tuning
-        assert choice is not None
-        choice.check()
-        for language, examples in data.items():
-            check_gold(self.head, examples, f"{self.name} {setting.split} {language}")
+        assert setting.fine_tuning is not None
+        head = self.head.chosen(setting.fine_tuning)
+        if head is not self.head:
+            return replace(self, head=head).measure(folder, data, setting)
         models: dict[tuple[str, tuple[Path, ...]], Tuned] = {}
         measurements = []
         for language, examples in data.items():
@@ -115,6 +143,7 @@ class Benchmark:
                     "recipe": tuned.recipe.text,
                     "select": tuned.data.dev_name or "last",
                     "scorer": scored.scorer,
+                    **self.head.method,
                 },
             )
             for metric, value in scored.metrics.items()
@@ -149,9 +178,11 @@ class Benchmark:
         setting: Setting,
     ) -> dict[str, str]:
         """Writes predictions, gold in the same format, and each item's share. Returns where, for the detail."""
-        place = setting.predictions or tuned.path / "predictions"
+        place = tuned.path / "predictions"
+        if setting.predictions is not None:  # a model's figures after different training data stand side by side
+            place = setting.predictions / tuned.data.name.replace(":", "-")
         place.mkdir(parents=True, exist_ok=True)
-        stem = f"{self.name}.{setting.split}.{language}.seed{setting.seed}"
+        stem = f"{setting.stem(self.name, language)}{self.head.unusual}"
         suffix = self.head.suffix
         texts = {
             f"{stem}{suffix}": self.head.write(examples, answers),
@@ -162,14 +193,17 @@ class Benchmark:
             write_text(place / name, text)
         return {"predictions": str(place / f"{stem}{suffix}"), "items": str(place / f"{stem}.items.jsonl")}
 
+    def _oracle_files(self, setting: Setting, language: str) -> list[Path]:
+        dev_files = find_files(setting, self.name, self.training.target_dev, language)
+        if not dev_files:
+            raise InputError(f"--oracle: {self.name} has no dev data of language {language!r} in {setting.data}.")
+        return dev_files
+
     def _oracle(
         self, folder: Folder, model: Any, tuned: Tuned, examples: Sequence[Any], language: str, setting: Setting
     ) -> dict[str, Any]:
         """What the epoch that is best on the target language's own dev gives: no zero-shot figure, so kept apart."""
-        dev_files = find_files(setting, self.name, self.training.target_dev, language)
-        if not dev_files:
-            raise InputError(f"--oracle: {self.name} has no dev data of language {language!r} in {setting.data}.")
-        dev = self.read(*dev_files, language=language)
+        dev = self.read(*self._oracle_files(setting, language), language=language)
         if [self.head.text_of(example) for example in dev] == [self.head.text_of(example) for example in examples]:
             raise InputError(f"--oracle chooses on {language} dev, so {self.name} cannot be measured on dev with it.")
         by_epoch = []

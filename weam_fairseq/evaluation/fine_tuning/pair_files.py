@@ -6,40 +6,25 @@ does not either.
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import SentencePair
+from weam_fairseq.evaluation.labels import PARAPHRASE, TRAINING_NLI
 from weam_fairseq.evaluation.readers import read_lines
 
+# In the order of a model's outputs.
 NLI_LABELS = ("contradiction", "entailment", "neutral")
-
-# Two-way sets know no more than this; as a target it is "contradiction or neutral".
-NOT_ENTAILMENT = "not_entailment"
-
-# SNLI's and MultiNLI's annotators did not agree: such pairs have no label. Training leaves them out and counts them.
-NO_LABEL = "-"
-
 PAWS_LABELS = ("0", "1")
-
-_NLI_SPELLINGS = {
-    **{label: label for label in NLI_LABELS},
-    NO_LABEL: NO_LABEL,
-    "contradictory": "contradiction",
-    NOT_ENTAILMENT: NOT_ENTAILMENT,
-    "yes": "entailment",
-    "true": "entailment",
-    "no": NOT_ENTAILMENT,
-    "false": NOT_ENTAILMENT,
-}
 
 # (first sentence, second sentence, label) by the headers of the published files.
 _HEADERS = (
     ("sentence1", "sentence2", "gold_label"),  # SNLI, MultiNLI, xnli.dev.tsv, xnli.test.tsv
     ("premise", "hypo", "label"),  # XNLI-MT: multinli.train.XX.tsv
+    ("premise", "hypothesis", "label"),  # the Hub's names
     ("sentence_A", "sentence_B", "entailment_judgment"),  # SICK
     ("sentence1", "sentence2", "label"),  # PAWS-X
 )
@@ -48,7 +33,8 @@ _HEADERS = (
 def read_nli(*paths: Path, language: str = "en") -> list[SentencePair]:
     """Reads XNLI (both layouts), `multinli.train.XX.tsv`, and, to train on, SNLI, MultiNLI, SICK and RTE.
 
-    Of a file with a column `language` only that language's lines are taken. Labels go by their names.
+    Of a file with a column `language` only that language's lines are taken. Labels go by their names, or by the numbers
+    that the published data sets give them (labels.py).
 
     Raises:
         InputError: a line is malformed, a label is unknown or missing, or the language has no line.
@@ -61,26 +47,22 @@ def read_paws(*paths: Path, language: str = "en") -> list[SentencePair]:
     """Reads PAWS-X: three columns (XTREME), or four with a header (`id sentence1 sentence2 label`).
 
     Raises:
-        InputError: a line is malformed, or a label is neither 0 nor 1.
+        InputError: a line is malformed, or a label is unknown.
     """
     pairs = []
     for path in paths:
         for where, (first, second, label) in _rows(path, language):
-            if label not in PAWS_LABELS:
-                raise InputError(f"{where}: the label must be 0 or 1, but is {label!r}.")
-            pairs.append(_pair(first, second, label, where))
+            pairs.append(_pair(first, second, PARAPHRASE.known(label, where)))
     return _not_empty(pairs, paths, language)
 
 
 def _read_nli_file(path: Path, language: str) -> Iterator[SentencePair]:
-    rows = {".xml": _rte_rows, ".jsonl": _json_rows}.get(path.suffix, _rows)(path, language)
+    rows = _rte_rows(path, language) if path.suffix == ".xml" else _rows(path, language)
     for where, (first, second, label) in rows:
-        if label.lower() not in _NLI_SPELLINGS:
-            raise InputError(f"{where}: the label must be one of {', '.join(NLI_LABELS)}, but is {label!r}.")
-        yield _pair(first, second, _NLI_SPELLINGS[label.lower()], where)
+        yield _pair(first, second, TRAINING_NLI.known(label, where))
 
 
-def _pair(first: str, second: str, label: str, where: str) -> SentencePair:
+def _pair(first: str, second: str, label: str) -> SentencePair:
     # The published sets hold a few empty sides; they are asked like all others, as everybody else does.
     return SentencePair(first.strip(), second.strip(), label)
 
@@ -90,6 +72,9 @@ Row = tuple[str, tuple[str, str, str]]
 
 def _rows(path: Path, language: str) -> Iterator[Row]:
     lines = read_lines(path)
+    if lines and lines[0].lstrip().startswith("{"):
+        yield from _json_rows(path, lines, language)
+        return
     columns = _columns(lines[0].split("\t")) if lines else None
     if columns is None:
         yield from _plain_rows(path, lines)
@@ -131,14 +116,16 @@ def _plain_rows(path: Path, lines: Sequence[str]) -> Iterator[Row]:
         yield f"{path}:{number}", (cells[0], cells[1], cells[2].strip())
 
 
-def _json_rows(path: Path, language: str) -> Iterator[Row]:
-    for number, line in enumerate(read_lines(path), start=1):
+def _json_rows(path: Path, lines: Sequence[str], language: str) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
+            row = parse_json(line, where, dict)
+            columns = next((names for names in _HEADERS if all(name in row for name in names)), _HEADERS[0])
+            first, second, label = (row[name] for name in columns)
             if row.get("language", language) == language:
-                yield where, (row["sentence1"], row["sentence2"], row["gold_label"])
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
+                yield where, (first, second, str(label))
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{where}: the line is no NLI pair ({type(error).__name__}: {error}).") from None
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
 from weam_fairseq.evaluation.fine_tuning.rows import Rows, length_sorted, padded
+from weam_fairseq.evaluation.progress import progress
 
 
 class Machine(NamedTuple):
@@ -38,7 +37,8 @@ def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine
     model.eval()
     found: list[Any] = [None] * len(rows)
     with torch.inference_mode(), machine.autocast():
-        for units in tqdm(length_sorted(rows, machine.batch_size), desc=label, unit="batch", leave=False, disable=None):
+        batches = length_sorted(rows, machine.batch_size)
+        for units in progress(batches, label, "batches", len(batches)):
             output = model(**padded(rows, units, model, machine.pad_piece, machine.device))
             if not all(torch.isfinite(values).all() for values in output.values() if torch.is_tensor(values)):
                 raise InputError("the fine-tuned model gives outputs that are not finite: its training diverged.")

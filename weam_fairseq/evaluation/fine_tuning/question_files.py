@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.data_files import LANGUAGE_NAMES
 from weam_fairseq.evaluation.fine_tuning.examples import REPEATED, Answer, Question
+from weam_fairseq.evaluation.readers import read_document
 
 
 def read_questions(*paths: Path, language: str = "en") -> list[Question]:
@@ -46,14 +46,14 @@ def _of_language(questions: list[Question], language: str, path: Path) -> list[Q
 
 def _read_file(path: Path) -> Iterator[Question]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_document(path)
         rows = [
             (paragraph["context"], row)
             for article in data["data"]
             for paragraph in article["paragraphs"]
             for row in paragraph["qas"]
         ]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(f"{path} is no SQuAD JSON ({type(error).__name__}: {error}).") from None
     if not rows:
         raise InputError(f"{path} holds no question.")

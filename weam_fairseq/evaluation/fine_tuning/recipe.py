@@ -10,6 +10,7 @@ from weam_fairseq.common.errors import InputError
 PRECISIONS = ("fp32", "bf16")
 SELECTIONS = ("dev", "last")
 TRAIN_ON = ("english", "translate-train")
+ANSWER_DECODINGS = ("official", "pipeline")
 
 # A warm-up that is longer than this share of all updates is shortened to it: see Recipe.warmup_of.
 _WARMUP_SHARE = 0.1
@@ -92,6 +93,7 @@ class FineTuning:
         train_examples: so many training examples are drawn; 0 is all.
         select: `dev` keeps the epoch that is best on English dev, `last` the last; None is `dev` where there is one.
         oracle: whether to give, in the detail, the figure of the epoch that is best on the target language's dev.
+        answer_decoding: how an answer is read out of the logits (question answering).
         values: hyper-parameters in place of the task's own, by name.
         save_every: updates between two saves of an unfinished training.
     """
@@ -104,6 +106,7 @@ class FineTuning:
     train_examples: int = 0
     select: str | None = None
     oracle: bool = False
+    answer_decoding: str = ANSWER_DECODINGS[0]
     values: dict[str, object] = field(default_factory=dict)
     save_every: int = 500
 

@@ -27,9 +27,11 @@ class Rows:
         origins: index of the example that the unit is a part of.
         marks: what the head needs to read the unit's output.
         notes: what was cut, split or left out, counted.
+        pad_to: the length to which every batch is padded; 0 is that of the longest input in it.
     """
 
     per_unit: int = 1
+    pad_to: int = 0
     ids: list[list[int]] = field(default_factory=list)
     types: list[list[int]] = field(default_factory=list)
     targets: list[Any] = field(default_factory=list)
@@ -118,7 +120,7 @@ def padded(rows: Rows, units: Sequence[int], model: Any, pad_piece: int, device:
     import torch
 
     chosen = [row for unit in units for row in rows.rows_of(unit)]
-    longest = max(len(rows.ids[row]) for row in chosen)
+    longest = max(rows.pad_to, *(len(rows.ids[row]) for row in chosen))
     ids = torch.full((len(chosen), longest), pad_piece, dtype=torch.long)
     types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
     for place, row in enumerate(chosen):

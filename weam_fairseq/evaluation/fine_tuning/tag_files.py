@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
+from weam_fairseq.evaluation.labels import known_tag
 from weam_fairseq.evaluation.readers import read_lines
 
 PANX_TAGS = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
@@ -39,23 +40,47 @@ def read_panx(*paths: Path, language: str = "en") -> list[TaggedSentence]:
     return [sentence for path in paths for sentence in _tab_file(path, PANX_TAGS, f"{language}:")]
 
 
-def read_udpos(*paths: Path, language: str = "en") -> list[TaggedSentence]:
+class Sentences(list[TaggedSentence]):
+    """`without_words`: how many sentences were left out because their words are missing."""
+
+    without_words = 0
+
+
+def read_udpos(*paths: Path, language: str = "en") -> Sentences:
     """Reads `.conllu` files, or the `word<TAB>tag` files that XTREME makes of them.
 
-    A fused form (German *zum*) is one word, as in XTREME: it has the tag of its highest part in the tree. Spaces and
-    U+200C inside words are taken out. A sentence whose words are all missing (`_`) is left out, as in XTREME.
+    As in XTREME: a fused form (German *zum*) is one word with the tag of its highest part, which is the part with the
+    fewest words above it in the tree and in the enhanced graph (column DEPS) together. Empty nodes (`8.1`) are no
+    words. Spaces and U+200C inside words are taken out. A sentence is left out and counted where some words are
+    missing (`_`) and at most one is not.
 
     Raises:
         InputError: a line is malformed, a word has no tag (a file without its gold), or one that is none of the 17
             universal ones.
     """
-    return [
-        sentence
-        for path in paths
-        for sentence in (
-            _conllu_file(path, language) if path.suffix in (".conllu", ".conll") else _tab_file(path, UPOS_TAGS, "")
-        )
-    ]
+    sentences = Sentences()
+    for path in paths:
+        if is_conllu(path):
+            read = _conllu_file(path, language)
+            sentences.without_words += read.without_words
+        else:
+            read = Sentences(_tab_file(path, UPOS_TAGS, ""))
+        sentences += read
+    return sentences
+
+
+def is_conllu(path: Path) -> bool:
+    """By its name, or by the ten columns of its first word."""
+    if {".conllu", ".conll"} & set(path.suffixes):
+        return True
+    first = next((line for line in read_lines(path) if line.strip() and not line.startswith("#")), "")
+    return first.count("\t") == 9
+
+
+def tags_depend_on_language(path: Path) -> bool:
+    """Whether fused forms of a CoNLL-U file get other tags by one language's list of precedence than by another's."""
+    first = read_udpos(path, language="en")
+    return any(read_udpos(path, language=language) != first for language in _PRECEDENCE)
 
 
 def _tab_file(path: Path, tags: Sequence[str], prefix: str) -> list[TaggedSentence]:
@@ -78,9 +103,7 @@ def _word_and_tag(line: str, where: str, tags: Sequence[str]) -> tuple[str, str]
             f"{where}: the word has no tag: this file came without its gold (XTREME's download takes it out of "
             "test files). Get the published file."
         )
-    if cells[-1] not in tags:
-        raise InputError(f"{where}: the tag must be one of {', '.join(tags)}, but is {cells[-1]!r}.")
-    return cells[0], cells[-1]
+    return cells[0], known_tag(cells[-1], tags, where)
 
 
 def _blocks(path: Path) -> Iterator[list[tuple[int, str]]]:
@@ -99,19 +122,31 @@ def _blocks(path: Path) -> Iterator[list[tuple[int, str]]]:
 
 
 class _Node(NamedTuple):
+    """`heads`: the words right above it, in the tree and in the enhanced graph; 0 is the root."""
+
     form: str
     tag: str
-    head: int
+    heads: tuple[int, ...]
 
 
-def _conllu_file(path: Path, language: str) -> list[TaggedSentence]:
-    sentences = []
+def _conllu_file(path: Path, language: str) -> Sentences:
+    sentences = Sentences()
     for block in _blocks(path):
         nodes, fused = _parse(block, path)
-        if nodes and not all(node.form == "_" for node in nodes.values()):
-            sentences.append(_sentence(nodes, fused, _PRECEDENCE.get(language, _DEFAULT_PRECEDENCE)))
+        if not nodes:
+            continue
+        sentence = _sentence(nodes, fused, _PRECEDENCE.get(language, _DEFAULT_PRECEDENCE))
+        missing = sentence.words.count("_")
+        if missing and missing >= len(sentence.words) - 1:
+            sentences.without_words += 1
+        else:
+            sentences.append(sentence)
     if not sentences:
-        raise InputError(f"{path} holds no sentence with its words.")
+        raise InputError(
+            f"{path} holds no sentence with its words"
+            + (f": in all {sentences.without_words:,} they are missing (_). " if sentences.without_words else ". ")
+            + "Get the treebank's text, which some publishers give apart, and put it in."
+        )
     return sentences
 
 
@@ -136,9 +171,8 @@ def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Nod
                     f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _): this file came without its "
                     "gold, as files of shared tasks do. Get the published file."
                 )
-            if cells[3] not in UPOS_TAGS:
-                raise InputError(f"{where}: the tag must be one of {', '.join(UPOS_TAGS)}, but is {cells[3]!r}.")
-            nodes[int(cells[0])] = _Node(form, cells[3], int(cells[6]) if cells[6].isdigit() else 0)
+            tag = known_tag(cells[3], UPOS_TAGS, where)
+            nodes[int(cells[0])] = _Node(form, tag, _heads(cells))
     return nodes, fused
 
 
@@ -159,15 +193,26 @@ def _sentence(nodes: dict[int, _Node], fused: dict[int, tuple[int, str]], preced
 
 
 def _fused_tag(parts: Sequence[int], nodes: dict[int, _Node], precedence: Sequence[str]) -> str:
-    depths = {part: _depth(part, nodes) for part in parts}
+    depths = {part: len(_above(part, nodes)) for part in parts}
     highest = [part for part in parts if depths[part] == min(depths.values())]
     ranks = {tag: rank for rank, tag in enumerate(precedence)}
     return nodes[min(highest, key=lambda part: ranks.get(nodes[part].tag, len(ranks)))].tag
 
 
-def _depth(number: int, nodes: dict[int, _Node]) -> int:
-    seen = {number}
-    while number in nodes and nodes[number].head not in seen and nodes[number].head != 0:
-        number = nodes[number].head
-        seen.add(number)
-    return len(seen)
+def _heads(cells: Sequence[str]) -> tuple[int, ...]:
+    """Of columns HEAD and DEPS (`4:obj|0:root`); heads that are empty nodes (`8.1`) are left out, as in XTREME."""
+    basic = int(cells[6]) if cells[6].isdigit() else 0
+    enhanced = (part.partition(":")[0] for part in cells[8].split("|"))
+    return (basic, *(int(head) for head in enhanced if head.isdigit()))
+
+
+def _above(number: int, nodes: dict[int, _Node]) -> set[int]:
+    """The words from which this one is reached, itself left out, and the root."""
+    found: set[int] = set()
+    new = [number]
+    while new:
+        node = nodes.get(new.pop())
+        heads = set(node.heads) - found if node else set()
+        found |= heads
+        new += heads
+    return found - {number}

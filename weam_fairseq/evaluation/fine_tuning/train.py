@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
@@ -20,6 +19,7 @@ from weam_fairseq.evaluation.fine_tuning.predict import Machine
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
 from weam_fairseq.evaluation.fine_tuning.rows import Rows, padded
 from weam_fairseq.evaluation.fine_tuning.store import Store
+from weam_fairseq.evaluation.progress import progress_bar
 
 _MAX_NORM = 1.0
 _ADAM_EPS = 1e-8
@@ -66,9 +66,7 @@ def train(
     updates = recipe.epochs * -(-len(rows) // recipe.batch_size)
     torch.manual_seed(seed)  # for dropout, whatever was drawn before
     progress = _restore(store, model, optimizer) or Progress()
-    bar = tqdm(
-        total=updates, initial=progress.update, desc=label, unit="update", leave=False, disable=None, smoothing=0.1
-    )
+    bar = progress_bar(label, "updates", updates, initial=progress.update)
     while progress.epoch < recipe.epochs:
         batches = batches_of_epoch(rows, recipe.batch_size, seed, progress.epoch)
         for units in batches[progress.batch :]:

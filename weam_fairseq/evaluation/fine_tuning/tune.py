@@ -16,7 +16,7 @@ from weam_fairseq.evaluation.fine_tuning.predict import Machine, predict
 from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning, Recipe
 from weam_fairseq.evaluation.fine_tuning.store import Store
 from weam_fairseq.evaluation.fine_tuning.train import train
-from weam_fairseq.evaluation.hf_folder import Folder, checkpoint_hash, hash_files
+from weam_fairseq.evaluation.hf_folder import Folder, hash_files
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.task import Training
 
@@ -183,14 +183,14 @@ def _train(
         "notes": {name: count for name, count in rows.notes.items() if count},
     }
     store.finish(loaded.model, folder.path, told)
-    return {**told, "checkpoint": checkpoint_hash(store.path)}
+    return told
 
 
 def _made_of(
     folder: Folder, head: Head, data: TrainingData, recipe: Recipe, setting: Setting, start: Tuned | None
 ) -> dict[str, Any]:
     return {
-        "version": 1,
+        "version": 2,  # of what the trainings depend on besides the rest: 1 had the weights alone as `checkpoint`
         "checkpoint": folder.checkpoint,
         "head": head.name,
         "labels": list(head.labels),
@@ -200,6 +200,7 @@ def _made_of(
         "seed": setting.seed,
         "keep_epochs": _choice(setting).oracle,
         "start": start.path.name if start else "",
+        **(head.method if data.dev else {}),  # the epoch is chosen by predictions
     }
 
 

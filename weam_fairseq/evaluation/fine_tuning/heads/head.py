@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
+from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning, Recipe
 from weam_fairseq.evaluation.fine_tuning.rows import Rows
 
 if TYPE_CHECKING:
@@ -27,6 +27,20 @@ class Head(ABC):
     auto_class: str
     labels: tuple[str, ...] = ()
     suffix: str
+
+    @property
+    def method(self) -> dict[str, str]:
+        """Parts of the signature that say how predictions are read out, where there is a choice."""
+        return {}
+
+    @property
+    def unusual(self) -> str:
+        """What names of prediction files say of a choice other than the default, such as `.pipeline`."""
+        return ""
+
+    def chosen(self, choice: FineTuning) -> Head:
+        """This head as the user wants it."""
+        return self
 
     @abstractmethod
     def rows(self, tokenizer: Any, examples: Sequence[Any], recipe: Recipe, for_training: bool) -> Rows:

@@ -1,8 +1,11 @@
 """Extractive question answering: XQuAD, MLQA, TyDiQA-GoldP, trained as SQuAD v1.1 is (Devlin et al. 2019).
 
 A context that does not fit beside its question is read in windows that start `doc_stride` pieces apart. Each piece may
-begin an answer in one window only, the one that shows most of its surroundings. Over all windows the span with
-the highest sum of start and end logit is the answer (at most 30 pieces); its text is cut out of the raw context.
+begin an answer in one window only, the one that shows most of its surroundings. The answer has the highest sum of start
+and end logit over all windows, and at most 30 pieces. Two ways to read it out (`--answer-decoding`):
+
+- `official`, as BERT's and XTREME's scripts do: see official_answers.py;
+- `pipeline`, close to transformers' pipeline: the best of all spans of the context, cut out of the raw context.
 """
 
 from __future__ import annotations
@@ -16,21 +19,28 @@ import numpy as np
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.examples import REPEATED, Question
 from weam_fairseq.evaluation.fine_tuning.heads.head import Head
-from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
+from weam_fairseq.evaluation.fine_tuning.heads.official_answers import (
+    MAX_ANSWER_PIECES,
+    NO_VALID_ANSWER,
+    AnswerTexts,
+    Candidate,
+    best_candidate,
+)
+from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, FineTuning, Recipe
 from weam_fairseq.evaluation.fine_tuning.rows import Rows, Template, template_of
 
 if TYPE_CHECKING:
     import torch
 
-MAX_ANSWER_PIECES = 30
 MAX_QUESTION_PIECES = 64
 
 
 class Context(NamedTuple):
-    """A context's pieces, and the characters `[start, end)` of each."""
+    """A context's pieces, the characters `[start, end)` of each, and the tokenizer that made them."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]
+    tokenizer: Any
 
 
 class Window(NamedTuple):
@@ -59,11 +69,31 @@ class QuestionAnswering(Head):
     auto_class = "AutoModelForQuestionAnswering"
     suffix = ".json"
 
+    def __init__(self, decoding: str = ANSWER_DECODINGS[0]) -> None:
+        assert decoding in ANSWER_DECODINGS, decoding
+        self.decoding = decoding
+
+    @property
+    def method(self) -> dict[str, str]:
+        return {"decoding": self.decoding}
+
+    @property
+    def unusual(self) -> str:
+        return "" if self._official else f".{self.decoding}"
+
+    def chosen(self, choice: FineTuning) -> Head:
+        return self if choice.answer_decoding == self.decoding else QuestionAnswering(choice.answer_decoding)
+
+    @property
+    def _official(self) -> bool:
+        return self.decoding == ANSWER_DECODINGS[0]
+
     def rows(self, tokenizer: Any, examples: Sequence[Question], recipe: Recipe, for_training: bool) -> Rows:
         template = template_of(tokenizer, pair=True)
         questions = _pieces(tokenizer, [example.text for example in examples])
         contexts = _pieces(tokenizer, [example.context for example in examples])
-        rows = Rows()
+        # The official scripts pad every input to the full length, and positions of padding are among the best 20.
+        rows = Rows(pad_to=recipe.max_length if self._official and not for_training else 0)
         for index, example in enumerate(examples):
             question = self._question(questions[example.text].ids, template, recipe, rows)
             answer = _answer_pieces(example, contexts[example.context]) if for_training else None
@@ -99,7 +129,17 @@ class QuestionAnswering(Head):
         entropy = torch.nn.functional.cross_entropy
         return (entropy(output.start_logits.float(), gold[:, 0]) + entropy(output.end_logits.float(), gold[:, 1])) / 2
 
-    def read_out(self, output: Any, rows: Rows, units: Sequence[int]) -> list[Span]:
+    def read_out(self, output: Any, rows: Rows, units: Sequence[int]) -> list[Span] | list[Candidate | None]:
+        return self._candidates(output, rows, units) if self._official else self._spans(output, rows, units)
+
+    def _candidates(self, output: Any, rows: Rows, units: Sequence[int]) -> list[Candidate | None]:
+        start, end = (logits.float().cpu().numpy() for logits in (output.start_logits, output.end_logits))  # (B, T)
+        windows = [rows.marks[unit] for unit in units]
+        return [
+            best_candidate(start[row], end[row], window.position, window.starts) for row, window in enumerate(windows)
+        ]
+
+    def _spans(self, output: Any, rows: Rows, units: Sequence[int]) -> list[Span]:
         import torch
 
         start, end = output.start_logits.float(), output.end_logits.float()  # (B, T)
@@ -116,7 +156,31 @@ class QuestionAnswering(Head):
             for unit, score, index in zip(units, best.tolist(), place.tolist(), strict=True)
         ]
 
-    def decode(self, examples: Sequence[Question], rows: Rows, found: Sequence[Span]) -> list[str]:
+    def decode(
+        self, examples: Sequence[Question], rows: Rows, found: Sequence[Span] | Sequence[Candidate | None]
+    ) -> list[str]:
+        return self._official_texts(examples, rows, found) if self._official else self._texts(examples, rows, found)
+
+    def _official_texts(self, examples: Sequence[Question], rows: Rows, found: Sequence[Any]) -> list[str]:
+        """Of equal candidates in several windows the first one is taken."""
+        best: dict[int, tuple[Candidate, Window]] = {}
+        for origin, candidate, window in zip(rows.origins, found, rows.marks, strict=True):
+            if candidate is not None and (origin not in best or candidate.score > best[origin][0].score):
+                best[origin] = (candidate, window)
+        rows.notes["no_valid_answer"] = len(examples) - len(best)
+        texts = AnswerTexts(rows.marks[0].context.tokenizer)
+        answers = []
+        for index, example in enumerate(examples):
+            if index not in best:
+                answers.append(NO_VALID_ANSWER)
+                continue
+            candidate, window = best[index]
+            first, last = (window.first + place - window.position for place in (candidate.first, candidate.last))
+            pieces = slice(first, last + 1)
+            answers.append(texts.cut(example.context, window.context.offsets[pieces], window.context.ids[pieces]))
+        return answers
+
+    def _texts(self, examples: Sequence[Question], rows: Rows, found: Sequence[Any]) -> list[str]:
         best: dict[int, Span] = {}
         for origin, span in zip(rows.origins, found, strict=True):
             if origin not in best or span.score > best[origin].score:
@@ -167,7 +231,7 @@ def _pieces(tokenizer: Any, texts: Sequence[str]) -> dict[str, Context]:
     distinct = list(dict.fromkeys(texts))
     batch = tokenizer(distinct, add_special_tokens=False, return_offsets_mapping=True)
     return {
-        text: Context(ids, [(int(start), int(end)) for start, end in offsets])
+        text: Context(ids, [(int(start), int(end)) for start, end in offsets], tokenizer)
         for text, ids, offsets in zip(distinct, batch["input_ids"], batch["offset_mapping"], strict=True)
     }
 

@@ -37,6 +37,7 @@ class Tagging(Head):
         capacity = recipe.max_length - template.special
         label_ids = {label: number for number, label in enumerate(self.labels)}
         rows = Rows()
+        rows.notes["sentences_without_words"] = getattr(examples, "without_words", 0)
         for index, words in enumerate(self._words(tokenizer, examples, capacity, rows)):
             word_idx = 0
             windows = list(_windows(words, capacity))

@@ -1,0 +1,222 @@
+"""Files as people have them: names, pipes, archives, marks: each is read, or refused in one sentence."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import os
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import GERMAN, write_tsv
+from small_runs import contents
+from weam_preprocess import cli
+from weam_preprocess.corpus import parse_pair
+from weam_preprocess.errors import InputError
+from weam_preprocess.inputs import parse_pair_files
+
+TRAIN = ("--train-tokenizer", "wordpiece", "--vocab-size", "100", "--aligner", "precomputed")
+LINKS = "0-0\n" * len(GERMAN)
+
+
+@pytest.fixture
+def plain(de_tsv: Path, tmp_path: Path) -> tuple[list[str], dict[str, bytes]]:
+    """Arguments but for --pair and --destdir, and what they make of the plain file."""
+    (tmp_path / "links").write_text(LINKS)
+    words = [*TRAIN, "--links", f"en-de={tmp_path / 'links'}"]
+    assert cli.main(["--pair", f"en-de={de_tsv}", *words, "--destdir", str(tmp_path / "plain")]) == 0
+    return words, contents(tmp_path / "plain")
+
+
+@contextmanager
+def pipe(path: Path, data: bytes) -> Iterator[Path]:
+    """A named pipe that gives `data` to one reader, once."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    yield path
+    writer.join(10)
+    assert not writer.is_alive()
+
+
+def test_pipes_are_read_once(de_tsv: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The tokenizer's training, the digests and the pairs each need the text; links are read twice."""
+    text, exclude = de_tsv.read_bytes(), b"It is raining today.\n"
+    words = b"".join(_given_words())
+    for kind in ("files", "pipes"):
+        (tmp_path / kind).mkdir()
+    files = {"text": gzip.compress(text), "exclude": exclude, "links": LINKS.encode(), "words": words}
+    for name, data in files.items():
+        (tmp_path / "files" / name).write_bytes(data)
+    assert cli.main(_with_all(tmp_path / "files", tmp_path / "one")) == 0
+    with (
+        pipe(tmp_path / "pipes" / "text", files["text"]),
+        pipe(tmp_path / "pipes" / "exclude", files["exclude"]),
+        pipe(tmp_path / "pipes" / "links", files["links"]),
+        pipe(tmp_path / "pipes" / "words", files["words"]),
+    ):
+        assert cli.main(_with_all(tmp_path / "pipes", tmp_path / "other")) == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+    assert "text can be read only once, so it is copied first" in caplog.text
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("one", "other")]
+    assert manifests[0]["options"] == manifests[1]["options"]
+    assert manifests[0]["pairs"] == manifests[1]["pairs"]
+
+
+def _given_words() -> Iterator[bytes]:
+    for source, target in GERMAN:
+        yield f"{source} ||| {target}\n".encode()
+
+
+def _with_all(folder: Path, destdir: Path) -> list[str]:
+    return [
+        *("--pair", f"en-de={folder / 'text'}", "--exclude", str(folder / "exclude")),
+        *("--links", f"en-de={folder / 'links'}", "--given-words", f"en-de={folder / 'words'}"),
+        *(*TRAIN, "--explain", "5", "--destdir", str(destdir)),
+    ]
+
+
+def test_errors_name_the_pipe(
+    plain: tuple[list[str], object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pipe(tmp_path / "pipe", b"a\tb\nno tab\n") as path:
+        words = ["--pair", f"en-de={path}", *plain[0], "--strict", "--destdir", str(tmp_path / "bin")]
+        assert cli.main(words) == 2
+    assert f"{tmp_path / 'pipe'} line 2: must hold exactly one tab" in capsys.readouterr().err
+    assert not (tmp_path / "bin.incomplete").exists()
+
+
+def test_a_pipe_named_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As /dev/stdin is, which has a second name."""
+    with pipe(tmp_path / "pipe", b"a\tb\n") as path:
+        (tmp_path / "again").symlink_to(path)
+        words = ["--pair", f"en-de={path}", "--exclude", str(tmp_path / "again"), *TRAIN[:4]]
+        assert cli.main([*words, "--destdir", str(tmp_path / "bin")]) == 2
+    assert "again is a pipe and can be read only once, but is named twice" in capsys.readouterr().err
+
+
+def test_the_content_decides(
+    de_tsv: Path, plain: tuple[list[str], dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table says what was decompressed."""
+    text = de_tsv.read_bytes()
+    de_tsv.write_bytes(bz2.compress(text[:100]) + bz2.compress(b"\n".join(text[100:].split(b"\n"))))
+    assert cli.main(["--pair", f"en-de={de_tsv}", *plain[0], "--destdir", str(tmp_path / "bin")]) == 0
+    assert contents(tmp_path / "bin") == plain[1]
+    assert capsys.readouterr().out.endswith("decompressed: en-de.tsv (bzip2)\n")
+    manifest = json.loads((tmp_path / "bin" / "manifest.json").read_text())
+    assert manifest["pairs"]["en-de"]["inputs"][0][0]["compression"] == "bzip2"
+
+
+@pytest.mark.parametrize("where", ["--pair", "--exclude", "--links", "--given-words"])
+def test_every_option_refuses_archives_and_cut_files(
+    where: str, de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text(LINKS)
+    for data, sentence in (
+        (b"%PDF-1.7\n", "must hold UTF-8 text, but holds a PDF document"),
+        (gzip.compress(b"0-0\n") + gzip.compress(b"0-0\n" * 7)[:-4], "holds gzip data that are damaged, truncated"),
+    ):
+        bad.write_bytes(data)
+        given = {"--pair": f"en-de={de_tsv}", "--links": f"en-de={good}"}
+        given[where] = str(bad) if where == "--exclude" else f"en-de={bad}"
+        words = [word for option in given.items() for word in option]
+        assert cli.main([*words, *TRAIN, "--destdir", str(tmp_path / "bin")]) == 2
+        assert f"{bad} {sentence}" in capsys.readouterr().err
+        assert not (tmp_path / "bin").exists()
+
+
+def test_marks_at_the_beginning_of_files_are_no_text(
+    plain: tuple[list[str], dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each file of a pair, of links and of given words."""
+    mark = "\ufeff"
+    for at, language in enumerate(("en", "de")):
+        for name, part in (("a", GERMAN[:3]), ("b", GERMAN[3:])):
+            text = "".join(pair[at] + "\r\n" for pair in part)
+            (tmp_path / f"{name}.{language}").write_text(mark + text, encoding="utf-8", newline="")
+    (tmp_path / "links").write_text(mark + LINKS, encoding="utf-8")
+    (tmp_path / "words").write_bytes(mark.encode() + b"".join(_given_words()))
+    pairs = [f"--pair=en-de={tmp_path / name}.en,{tmp_path / name}.de" for name in ("a", "b")]
+    words = [*pairs, *plain[0], "--given-words", f"en-de={tmp_path / 'words'}", "--destdir", str(tmp_path / "bin")]
+    assert cli.main(words) == 0
+    assert "repaired: CR at line end 16, byte order mark 4" in capsys.readouterr().out
+    sides = [f"train.en-de.{language}.bin" for language in ("en", "de")]
+    found = contents(tmp_path / "bin")
+    assert [found[name] for name in sides] == [plain[1][name] for name in sides]
+
+
+def test_a_moses_zip(
+    plain: tuple[list[str], dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As OPUS has them, with README and LICENSE."""
+    path = tmp_path / "de-en.txt.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README", "read me\n")
+        for at, language in enumerate(("en", "de")):
+            archive.writestr(f"Books.de-en.{language}", "".join(pair[at] + "\n" for pair in GERMAN))
+        archive.writestr("tsv/en-de.tsv", "".join(f"{a}\t{b}\n" for a, b in GERMAN))
+    for number, text in enumerate([f"{path}", f"{path}/Books.de-en.en,{path}/Books.de-en.de", f"{path}/tsv/en-de.tsv"]):
+        destdir = tmp_path / f"bin{number}"
+        assert cli.main(["--pair", f"en-de={text}", *plain[0], "--destdir", str(destdir)]) == 0
+        found = contents(destdir)
+        assert [name for name in found if found[name] != plain[1][name]] == []
+    capsys.readouterr()
+    for text, sentence in ((f"en-fr={path}", "ends in .en and one that ends in .fr, but holds Books.de-en.de, Books"),):
+        assert cli.main(["--pair", text, *TRAIN[:4], "--destdir", str(tmp_path / "bin")]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.tsv", "a,b.tsv", "a=b.tsv", "größe.tsv", "中文.tsv", os.fsdecode(b"\xff\xfe.tsv"), "-x", "a'\"$.tsv"]
+)
+def test_names_of_files(
+    name: str, plain: tuple[list[str], dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tsv(Path(name), GERMAN)
+    assert cli.main(["--pair", f"en-de={name}", *plain[0], "--destdir", "bin"]) == 0
+    assert contents(tmp_path / "bin") == plain[1]
+    [[file]] = json.loads((tmp_path / "bin" / "manifest.json").read_text(encoding="utf-8"))["pairs"]["en-de"]["inputs"]
+    assert file["file"] == name
+
+
+def test_commas_and_a_tilde_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell expands no tilde after an equals sign."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,1.en", "a,1.de"):
+        Path(name).write_text("a\n")
+    assert parse_pair("en-de=a,1.en,a,1.de").files == (Path("a,1.en"), Path("a,1.de"))
+    assert parse_pair("en-de=~/a,1.en,~/a,1.de").files == (tmp_path / "a,1.en", tmp_path / "a,1.de")
+    assert parse_pair("en-de=~/none.tsv").files == (tmp_path / "none.tsv",)
+
+
+@pytest.mark.parametrize(
+    "name", ["en-zh_CN", "en-zh_Hans_CN", "eng_Latn-jpn_Jpan", "pt_BR-pt_PT", "sr_Latn-sr_Cyrl", "en-es_419", "EN-DE"]
+)
+def test_codes_of_languages(name: str) -> None:
+    pair = parse_pair(f"{name}=x.tsv")
+    assert f"{pair.source_lang}-{pair.target_lang}" == name
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (["en-zh-CN=x"], r"but is 'en-zh-CN'\. Write a hyphen inside a code as an underscore: en-zh_CN"),
+        (["en=x"], r"two language codes joined by a hyphen, like en-de, but is 'en'\.$"),
+        (["en_-=x"], "two language codes joined by a hyphen"),
+        (["en-EN=x"], r"the two languages must differ, but both are 'EN'"),
+        (["en-de=x", "EN-fr=y"], r"a language must have one code, but one is en here and EN there"),
+        (["en-de=x,"], "must name one TSV file or two files"),
+    ],
+)
+def test_codes_that_are_refused(texts: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        parse_pair_files(texts)

@@ -1,0 +1,510 @@
+"""Text files as people have them: plain or compressed, with or without a byte order mark. The content decides what a
+file is; its name does not.
+
+    check(path)         raises InputError unless the file can be opened and is none of the known formats without text
+    open_text(path)     the lines as str: decompressed, UTF-8 checked, byte order mark and line ends removed
+    TextStream(path)    the decompressed bytes, for a reader that must count what it drops and repairs
+    sha256(path)        of the bytes that TextStream(path) reads from the disk
+    find_format(data)   which known format without text the first bytes of a file have
+    zip_members(path)   the files in a zip archive, as paths
+
+gzip, bzip2, xz and Zstandard data are decompressed. Every stream of a file is read to its end: a damaged or truncated
+one, and bytes after the last one, are an InputError. Archives, web pages, office documents, databases, UTF-16 and
+other formats are an InputError that names the format. `ARCHIVE.zip/MEMBER` is the path of a file in a zip archive.
+
+Every function raises InputError with the path, for OS errors too. A file is read once, from its beginning to its end,
+so a pipe will do.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from .errors import InputError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLOCK = 1 << 20
+_HEAD = 1 << 16  # bytes that decide what a file is
+
+
+class Format(NamedTuple):
+    """A format that is not text with one item per line, as an error names it, and what the user can do about it."""
+
+    name: str
+    advice: str
+
+
+_UNPACK = "Unpack it, and name the files in it."
+_EXPORT = "Export the sentences as UTF-8 text, one per line, and name that file."
+_DECOMPRESS = "Decompress it first."
+_UTF8 = "Convert it: iconv -f {0} -t UTF-8."
+_FETCH = "Download the file again."
+
+# What a file begins with. The longest of those that fit counts.
+_SIGNATURES: dict[bytes, Format] = {
+    b"PK\x03\x04": Format("a zip archive", "Name a file in it as ARCHIVE.zip/FILE, or unpack it."),
+    b"PK\x05\x06": Format("an empty zip archive", _FETCH),
+    b"PK\x07\x08": Format("a zip archive of several parts", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": Format("a 7z archive", _UNPACK),
+    b"Rar!\x1a\x07": Format("a RAR archive", _UNPACK),
+    b"!<arch>\n": Format("an ar archive", _UNPACK),
+    b"\x1f\x9d": Format("data of compress (.Z)", _DECOMPRESS),
+    b"LZIP\x01": Format("lzip data", _DECOMPRESS),
+    b"\x04\x22\x4d\x18": Format("LZ4 data", _DECOMPRESS),
+    b"\x5d\x00\x00": Format("LZMA data (.lzma)", _DECOMPRESS),
+    b"\xff\x06\x00\x00sNaPpY": Format("Snappy data", _DECOMPRESS),
+    b"\xff\xfe": Format("UTF-16 text", _UTF8.format("UTF-16")),
+    b"\xfe\xff": Format("UTF-16 text", _UTF8.format("UTF-16")),
+    b"\xff\xfe\x00\x00": Format("UTF-32 text", _UTF8.format("UTF-32")),
+    b"\x00\x00\xfe\xff": Format("UTF-32 text", _UTF8.format("UTF-32")),
+    b"%PDF-": Format("a PDF document", _EXPORT),
+    b"{\\rtf": Format("a rich text document (RTF)", _EXPORT),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": Format("a Microsoft Office document", _EXPORT),
+    b"PAR1\x15": Format("a Parquet file", _EXPORT),
+    b"ARROW1\x00": Format("an Arrow file", _EXPORT),
+    b"Obj\x01": Format("an Avro file", _EXPORT),
+    b"\x89HDF\r\n\x1a\n": Format("an HDF5 file", _EXPORT),
+    b"SQLite format 3\x00": Format("an SQLite database", _EXPORT),
+    b"\x93NUMPY": Format("a NumPy array", _EXPORT),
+    b"MMIDIDX\x00": Format("a fairseq index", "Name the text that it was made from."),
+    b"\x89PNG\r\n": Format("a PNG image", _EXPORT),
+    b"\xff\xd8\xff": Format("a JPEG image", _EXPORT),
+    b"\x7fELF": Format("a program", "Name a text file."),
+    b"version https://git-lfs": Format("a Git LFS pointer", "Fetch the file itself with git lfs pull."),
+}
+_ZIP_KINDS = {
+    b"word/": Format("a Word document (.docx)", _EXPORT),
+    b"xl/": Format("an Excel workbook (.xlsx)", _EXPORT),
+    b"ppt/": Format("a PowerPoint presentation (.pptx)", _EXPORT),
+    b"mimetypeapplication/vnd.oasis": Format("an OpenDocument file", _EXPORT),
+    b"mimetypeapplication/epub": Format("an EPUB book", _EXPORT),
+    b"data.pkl": Format("a PyTorch checkpoint", "Name a text file."),
+}
+_TAR = Format("a tar archive", _UNPACK)
+_HTML = Format("an HTML page", "It may be a server's error message. " + _FETCH)
+_XML = Format("XML", _EXPORT)
+_JSON = Format("JSON", _EXPORT)
+_UTF16_WITHOUT_MARK = Format("UTF-16 text without a byte order mark", _UTF8.format("UTF-16LE (or UTF-16BE)"))
+_CR_ONLY = Format("lines that end with CR alone", "Convert it: tr '\\r' '\\n' < FILE > NEW_FILE.")
+
+
+def find_format(data: bytes, *, allow_json: bool = False) -> Format | None:
+    """The known format that a file which begins with `data` has; None for text, and for what is not known.
+
+    `data` should have 512 bytes or more where the file has: a tar archive is known by its first 512.
+    """
+    fitting = [signature for signature in _SIGNATURES if data.startswith(signature)]
+    if fitting:
+        found = _SIGNATURES[max(fitting, key=len)]
+        if data.startswith(b"PK\x03\x04"):
+            return next((kind for mark, kind in _ZIP_KINDS.items() if mark in data), found)
+        return found
+    if _is_tar(data):
+        return _TAR
+    if _is_utf16(data):
+        return _UTF16_WITHOUT_MARK
+    text = data.removeprefix(BYTE_ORDER_MARK).lstrip()
+    start = text[:15].lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return _HTML
+    if start.startswith((b"<?xml", b"<tmx", b"<xliff", b"<!doctype")):
+        return _XML
+    if not allow_json and _is_json(text):
+        return _JSON
+    if b"\n" not in data and b"\r" in data.rstrip(b"\r"):
+        return _CR_ONLY
+    return None
+
+
+def _is_tar(data: bytes) -> bool:
+    """Also an archive of the oldest format, which has no signature: by the checksum of its first header."""
+    if data[257:262] == b"ustar":
+        return True
+    try:
+        told = int(data[148:156].strip(b" \0"), 8)
+    except ValueError:
+        return False
+    header = data[:512]
+    return len(header) == 512 and told == sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
+
+
+def _is_utf16(data: bytes) -> bool:
+    """Whether every second byte is zero so often, and no other one, that it is UTF-16 with some Latin letters."""
+    even, odd = data[::2].count(0), data[1::2].count(0)
+    return max(even, odd) >= max(4, len(data) // 16) and min(even, odd) <= max(even, odd) // 20
+
+
+def _is_json(text: bytes) -> bool:
+    """Whether the first line is a JSON object or a list of them, or the first of several lines of one."""
+    line, ended, _ = text.partition(b"\n")
+    line = line.strip()
+    if line in (b"{", b"[") and ended:
+        return True
+    begins = line.replace(b" ", b"")[:3].startswith((b'{"', b"[{", b'[["'))
+    if not begins:
+        return False
+    if not ended and len(text) >= _HEAD - 64:  # the line goes on after the bytes that are looked at
+        return True
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) or (isinstance(found, list) and isinstance(found[0], dict | list))
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Source:
+    """The bytes on disk. Their SHA-256 is taken as they are read; `peek` reads some of them ahead."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._ahead = b""
+        self.sha256 = hashlib.sha256()
+
+    def peek(self, size: int) -> bytes:
+        # A pipe gives less than it is asked for, and still has more.
+        while len(self._ahead) < size and (data := self._from_disk(size - len(self._ahead))):
+            self._ahead += data
+        return self._ahead[:size]
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._ahead:
+            end = len(self._ahead) if size < 0 else size
+            data, self._ahead = self._ahead[:end], self._ahead[end:]
+            return data
+        return self._from_disk(size)
+
+    def _from_disk(self, size: int) -> bytes:
+        data: bytes = self._file.read(size) or b""
+        self.sha256.update(data)
+        return data
+
+
+class _Streams:
+    """The decompressed bytes of a file of one or more compressed streams, each of them read to its end.
+
+    Not the standard library's readers of bz2 and xz files: they end at the first stream that does not begin well.
+    """
+
+    def __init__(self, source: _Readable, new: Callable[[], Any], padding: bytes = b"") -> None:
+        self._source, self._new, self._padding = source, new, padding
+        self._stream = new()
+        self._begun = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        while True:
+            data = b""
+            if self._stream.eof:
+                data = self._stream.unused_data.lstrip(self._padding) or self._source.read(_BLOCK)
+                self._stream = self._new()
+                self._begun = False
+            elif self._stream.needs_input:
+                data = self._source.read(_BLOCK)
+            if not self._begun:
+                while data and not (data := data.lstrip(self._padding)):
+                    data = self._source.read(_BLOCK)
+                if not data:
+                    return b""
+                self._begun = True
+            elif not data and self._stream.needs_input:
+                raise EOFError("it ends before its last stream does")
+            if text := self._stream.decompress(data, size):
+                return bytes(text)
+
+
+def _read_gzip(source: Any) -> _Readable:
+    return gzip.GzipFile(fileobj=source)
+
+
+def _read_bzip2(source: Any) -> _Readable:
+    return _Streams(source, bz2.BZ2Decompressor)
+
+
+def _read_xz(source: Any) -> _Readable:
+    # The format allows zero bytes between streams and after the last one.
+    return _Streams(source, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), padding=b"\0")
+
+
+def _read_zstandard(source: Any) -> _Readable:
+    import backports.zstd as zstd
+
+    return _Streams(source, zstd.ZstdDecompressor)
+
+
+_COMPRESSED: dict[str, tuple[Callable[[bytes], bool], Callable[[Any], _Readable]]] = {
+    "gzip": (lambda head: head.startswith(b"\x1f\x8b"), _read_gzip),
+    "bzip2": (lambda head: head[:3] == b"BZh" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"), _read_bzip2),
+    "xz": (lambda head: head.startswith(b"\xfd7zXZ\x00"), _read_xz),
+    # The second is a frame that holds no text, which pzstd puts before the others.
+    "Zstandard": (
+        lambda head: head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5),
+        _read_zstandard,
+    ),
+}
+
+
+def find_compression(head: bytes) -> str | None:
+    """`gzip`, `bzip2`, `xz` or `Zstandard`, by the first bytes of a file; None where it is not compressed."""
+    return next((name for name, (fits, _) in _COMPRESSED.items() if fits(head)), None)
+
+
+class TextStream:
+    """A text file as bytes, decompressed, read once from its beginning to its end; a context manager.
+
+    Attributes:
+        path: the file.
+        compression: `gzip`, `bzip2`, `xz`, `Zstandard` or None.
+    """
+
+    def __init__(self, path: Path, *, allow_json: bool = False) -> None:
+        """Raises InputError when the file cannot be opened, or is of a format without text."""
+        self.path = path
+        self._allow_json = allow_json
+        self.compression: str | None = None
+        self._close: list[Callable[[], None]] = []
+        self._head: bytes | None = None  # of the text, until it has been taken
+        self._begun = False
+        try:
+            self._source = _Source(self._open(path))
+            head = self._source.peek(_HEAD)
+            self.compression = find_compression(head)
+            if self.compression is None:
+                self._text: _Readable = self._source
+                self._check(head)
+            else:
+                self._text = _COMPRESSED[self.compression][1](self._source)
+        except ImportError:
+            self.close()
+            raise InputError(
+                f"{path} is Zstandard data, which needs the package backports.zstd. Install it: "
+                "pip install backports.zstd"
+            ) from None
+        except (EOFError, zlib.error, zipfile.BadZipFile) as error:  # of a file in a zip archive
+            self.close()
+            raise self._damaged(error) from error
+        except OSError as error:
+            self.close()
+            raise _cannot_read(path, error) from error
+        except InputError:
+            self.close()
+            raise
+
+    def _open(self, path: Path) -> Any:
+        try:
+            if path.is_dir():
+                raise InputError(f"{path} is a folder. Name the files in it.")
+            file: Any = io.FileIO(path)
+        except NotADirectoryError:
+            found = _in_zip(path)
+            if found is None:
+                raise
+            archive, name = found
+            opened = _open_zip(archive)
+            self._close.append(opened.close)
+            member = _members(opened).get(name)
+            if member is None:
+                raise InputError(f"{archive} holds no file {name}. It holds {_listed(_members(opened))}.") from None
+            try:
+                file = opened.open(member)
+            except (NotImplementedError, RuntimeError) as error:  # a password, or an unknown compression
+                raise InputError(f"{path} cannot be read: {error}. Unpack {archive}.") from None
+        self._close.append(file.close)
+        return file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for close in reversed(self._close):
+            close()
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes (1 or more) of text; none at the end. Raises InputError for a damaged file, and for
+        one that is compressed and has a format without text."""
+        assert size > 0
+        if not self._begun:
+            self._begun = True
+            head = b""
+            while len(head) < _HEAD and (data := self._decompressed(_HEAD - len(head))):
+                head += data
+            if self.compression:
+                self._check(head)
+            self._head = head
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return self._decompressed(size)
+
+    def _decompressed(self, size: int) -> bytes:
+        try:
+            return self._text.read(size)
+        except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+            raise self._damaged(error) from error
+        except OSError as error:
+            # bz2 and gzip have OSErrors of their own, without a number.
+            raise (self._damaged(error) if error.errno is None else _cannot_read(self.path, error)) from error
+        except Exception as error:
+            if type(error).__name__ != "ZstdError":
+                raise
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> InputError:
+        kind = f"{self.compression} data" if self.compression else "data"
+        reason = str(error).rstrip(".")
+        return InputError(
+            f"{self.path} holds {kind} that are damaged, truncated, or followed by other bytes ({reason}). Download or "
+            "compress the file again."
+        )
+
+    def _check(self, head: bytes) -> None:
+        found = find_format(head, allow_json=self._allow_json)
+        if found is None and self.compression and (again := find_compression(head)):
+            found = Format(f"{again} data", "Decompress it twice.")
+        if found is not None:
+            inside = f"{self.compression} data with " if self.compression else ""
+            raise InputError(f"{self.path} must hold UTF-8 text, but holds {inside}{found.name}. {found.advice}")
+
+    def sha256(self) -> str:
+        """Of the bytes on disk, so of the compressed ones; of a file in a zip archive, of its own bytes."""
+        try:
+            while self._source.read(_BLOCK):
+                pass
+        except OSError as error:
+            raise _cannot_read(self.path, error) from error
+        return self._source.sha256.hexdigest()
+
+
+def _cannot_read(path: Path, error: OSError) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path} does not exist. Check the path.")
+    return InputError(f"{path} cannot be read: {error.strerror or error}.")
+
+
+def check(path: Path) -> None:
+    """Opens the file unless it can be read only once.
+
+    Raises InputError when it cannot be opened, or is of a format without text.
+    """
+    if is_regular(path):
+        TextStream(path).close()
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a file can be read again and again; False for pipes and devices.
+
+    Raises InputError when there is no such file, when it is a folder, or a device that never ends or waits for a
+    person to type.
+    """
+    try:
+        mode = path.stat().st_mode
+    except NotADirectoryError as error:
+        if _in_zip(path) is None:
+            raise _cannot_read(path, error) from error
+        return True
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder. Name the files in it.")
+    if stat.S_ISSOCK(mode) or stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not path.samefile(os.devnull)):
+        raise InputError(f"{path} is a device or a terminal. Name a file or a pipe.")
+    return stat.S_ISREG(mode)
+
+
+def open_text(path: Path, *, allow_json: bool = False, max_line_bytes: int = 1 << 26) -> Iterator[str]:
+    """The lines of a text file, without line ends ("\\n", or "\\r\\n") and without byte order mark.
+
+    Only "\\n" ends a line, so U+2028 and the like are text. Line n of the file is item n - 1.
+
+    Raises InputError with the file's name, and the line's number where there is one: what `TextStream` raises, invalid
+    UTF-8, and a line of more than `max_line_bytes`. An empty file has no lines and is not an error.
+    """
+    with TextStream(path, allow_json=allow_json) as stream:
+        rest, number = b"", 0
+        while block := stream.read(_BLOCK):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                number += 1
+                yield _decode(path, number, line)
+            if len(rest) > max_line_bytes:
+                raise InputError(f"{path} line {number + 1:,} has over {max_line_bytes:,} bytes. Give a text file.")
+        if rest:
+            yield _decode(path, number + 1, rest)
+
+
+def _decode(path: Path, number: int, line: bytes) -> str:
+    if number == 1:
+        line = line.removeprefix(BYTE_ORDER_MARK)
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} line {number:,}: byte {error.start + 1} (0x{line[error.start]:02x}) is not valid UTF-8. Convert "
+            "the file to UTF-8."
+        ) from None
+
+
+def sha256(path: Path) -> str:
+    """Of the bytes on disk, in hexadecimal; of a file in a zip archive, of its own bytes. Raises InputError."""
+    with TextStream(path) as stream:
+        return stream.sha256()
+
+
+def zip_members(path: Path) -> list[Path] | None:
+    """The files in a zip archive as paths like `ARCHIVE.zip/NAME`, by name; None if the file is no zip archive.
+
+    Raises InputError for a damaged archive.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"PK\x03\x04":
+                return None
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+    with _open_zip(path) as archive:
+        return [path / name for name in sorted(_members(archive))]
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is a damaged zip archive ({error}). Download it again.") from error
+    except OSError as error:
+        raise _cannot_read(path, error) from error
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Under normal names: `./a//b` is `a/b`."""
+    return {Path(info.filename).as_posix(): info for info in archive.infolist() if not info.is_dir()}
+
+
+def _listed(names: dict[str, Any]) -> str:
+    shown = sorted(names)[:10]
+    return (", ".join(shown) or "no file") + (", …" if len(names) > len(shown) else "")
+
+
+def _in_zip(path: Path) -> tuple[Path, str] | None:
+    """The archive and the file's name in it, of a path that leads into a zip archive."""
+    for parent in path.parents:
+        if parent.is_file():
+            return (parent, path.relative_to(parent).as_posix()) if zipfile.is_zipfile(parent) else None
+    return None
