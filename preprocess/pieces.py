@@ -68,10 +68,10 @@ class PieceTokenizer:
             raise InputError(f"{folder} holds a tokenizer without a fast (Rust) form. Convert it to a tokenizer.json.")
         self._rust.no_truncation()
         self._rust.no_padding()
+        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
+        self.ids = list(id_range(vocabulary, folder))  # first, since Rust's writer visits each id up to the largest
         self._encoder = PieceEncoder(self.to_json())
         self.special_ids = named_special_ids(self._auto, folder)
-        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
-        self.ids = list(id_range(vocabulary, folder))
         holes = set(self.ids).difference(vocabulary.values())  # no masked piece may become one of them
         self.all_special_ids = sorted({*self._auto.all_special_ids, *holes})
         # A sentence may hold unknown characters, but no piece that has a meaning to the model's input.

@@ -32,7 +32,9 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "sentencepiece.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 MOST_TOKENIZER_BYTES = 1 << 28
@@ -232,12 +234,13 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
     if not all(re.fullmatch("[0-9]{1,10}", symbol) for symbol in symbols):
         raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal: it was made elsewhere.")
     size = int(manifest["tokenizer"]["vocab_size"])
-    order = [*first_ids(ids, range(size)), *map(int, symbols)]
+    plausible = size == len(symbols) + 4  # asked first: `size` is only what a manifest claims
+    order = [*first_ids(ids, range(size)), *map(int, symbols)] if plausible else []
     tokenizer_ids = np.asarray(order, dtype=np.int64)
-    if len(order) != size or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):
+    if not plausible or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):
         raise InputError(
-            f"The dictionary must hold each of the tokenizer's {size} ids once, but holds {len(set(order))} of them in "
-            f"{len(order)} places. Run weam-preprocess again."
+            f"The dictionary must hold each of the tokenizer's {size:,} ids once, four of them before its first line, "
+            f"but its {len(symbols):,} lines do not.{AGAIN}"
         )
     fairseq_ids = np.empty(size, dtype=np.int64)
     fairseq_ids[tokenizer_ids] = np.arange(size)

@@ -306,6 +306,16 @@ def test_a_manifest_from_elsewhere_is_checked(
         read_manifest(data_bin)
 
 
+@pytest.mark.parametrize("symbols", [["4"], [str(i) for i in range(5, 41)], ["5"] * 36, ["9" * 10] * 36, ["x"] * 36])
+def test_a_dictionary_that_is_no_permutation_is_an_error(symbols: list[str], small_data_bin: Path) -> None:
+    manifest = read_manifest(small_data_bin)
+    with pytest.raises(InputError, match=r"The dictionary must hold each of the tokenizer's 40 ids once|in decimal"):
+        read_vocabulary(manifest, symbols)
+    manifest["tokenizer"]["vocab_size"] = 10**12  # takes no memory
+    with pytest.raises(InputError, match=r"1,000,000,000,000 ids once|in decimal"):
+        read_vocabulary(manifest, symbols)
+
+
 def test_a_manifest_with_a_key_twice_is_an_error(make_data_bin: Callable[..., Path]) -> None:
     data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
     text = (data_bin / "manifest.json").read_text()

@@ -113,9 +113,18 @@ def test_folders_that_are_no_model_of_the_aligner(words: Path, tmp_path: Path) -
     (model / "aligner.json").write_text(card.replace("weam-aligner/1", "weam-aligner/9"), encoding="utf-8")
     with pytest.raises(InputError, match="format 'weam-aligner/9', but this version reads 'weam-aligner/1'"):
         aligners.build("fast_align", model=model)
-    (model / "aligner.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match="is not what a training writes"):
-        aligners.build("fast_align", model=model)
+    for wrong, sentence in (
+        ("[]", r"aligner\.json must be an object, but is a list\. Train the aligner again"),
+        (card.replace("forward.fa_lexnd", "../forward.fa_lexnd"), "must name files by plain names"),
+        (
+            card.replace('"details": {', '"details": 1, "x": {'),
+            "must have an object as `details`, but has a whole number",
+        ),
+        (card.replace('"bytes": ', '"bytes": 1e999, "x": '), "must hold numbers of at most 100 digits"),
+    ):
+        (model / "aligner.json").write_text(wrong, encoding="utf-8")
+        with pytest.raises(InputError, match=sentence):
+            aligners.build("fast_align", model=model)
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str) -> None:

@@ -351,3 +351,37 @@ def test_unknown_pieces_are_counted_and_told(tmp_path: Path, caplog: pytest.LogC
     assert table.render(report).splitlines()[1].endswith("en 0.00%, de 33.33%")
     (told,) = [message for message in caplog.messages if "pieces are unknown" in message]
     assert told.startswith("en-de: 33.3% of the de pieces are unknown")
+
+
+def test_an_id_that_asks_for_gigabytes_is_refused(trained: Path, tmp_path: Path) -> None:
+    tokenizer_folder.make(trained, tmp_path / "folder")
+    file = tmp_path / "folder" / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["model"]["vocab"]["far"] = 2**31
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match="pieces and ids up to 2,147,483,648"):
+        PieceTokenizer(tmp_path / "folder")
+
+
+def test_code_that_a_tokenizer_asks_for_is_named_and_never_run(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    tokenizer_folder.make(trained, source)
+    config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    (source / "mine.py").write_text("from pathlib import Path\nPath('ran').touch()\nclass Mine: pass\n")
+    for tokenizer_class in ("BertTokenizer", "Mine"):
+        changed = config | {
+            "tokenizer_class": tokenizer_class,
+            "auto_map": {"AutoTokenizer": ["mine.Mine", "mine.Mine"]},
+        }
+        (source / "tokenizer_config.json").write_text(json.dumps(changed), encoding="utf-8")
+        tokenizer_folder.make(source, tmp_path / tokenizer_class)
+        assert "asks for code of its own (auto_map), which is never run" in caplog.text
+        if tokenizer_class == "BertTokenizer":
+            PieceTokenizer(tmp_path / tokenizer_class)
+        else:
+            with pytest.raises(InputError, match="is not a tokenizer that AutoTokenizer can load"):
+                PieceTokenizer(tmp_path / tokenizer_class)
+    assert not (tmp_path / "ran").exists()

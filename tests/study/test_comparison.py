@@ -443,7 +443,8 @@ def test_items_for_one_model_alone_fall_back_on_seeds(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "holds no item"),
-        ("[1]\n", "items.jsonl:1: no item with an id"),
+        ("[1]\n", "items.jsonl:1 must be an object, but is a list"),
+        ("{}\n", "items.jsonl:1: no item with an id"),
         ('{"id": 1, "accuracy": 0.0}\n{"id": 1, "accuracy": 0.0}\n', "items.jsonl:2: item 1 stands twice"),
         ('{"id": 1, "accuracy": 0.0}\n{"id": 2}\n', "an item has no number for accuracy"),
         ('{"id": 1, "accuracy": "x"}\n', "an item has no number for accuracy"),

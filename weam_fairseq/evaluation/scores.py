@@ -97,6 +97,9 @@ def installed_versions() -> dict[str, str]:
     }
 
 
+_AGAIN = "Remove the line, or evaluate again into a new file."
+
+
 def read_scores(path: Path) -> list[Score]:
     """Reads `scores.jsonl`.
 
@@ -109,12 +112,11 @@ def read_scores(path: Path) -> list[Score]:
         if not line.strip():
             continue
         try:
-            record = parse_json(line, f"{path}:{number}", dict)
+            record = parse_json(line, f"{path}:{number}", dict, nan=True, hint=f" {_AGAIN}")
             scores.append(Score(**{name: record[name] for name in names}))
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"{path}:{number}: the line is no score ({type(error).__name__}: {error}). "
-                "Remove it, or evaluate again into a new file."
+                f"{path}:{number}: the line is no score ({type(error).__name__}: {error}). {_AGAIN}"
             ) from None
     return scores
 
