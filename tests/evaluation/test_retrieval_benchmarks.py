@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,10 +45,10 @@ def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path, ("de",), split="test", batch_size=3, predictions=tmp_path / "predictions")
 
 
-def items_of(found: Measurement) -> list[dict[str, float]]:
-    """Each item's share, with its id left out."""
+def items_of(found: Measurement) -> list[dict[str, Any]]:
+    """Each item's share; no id stands twice."""
     rows = [json.loads(line) for line in Path(found.detail["items"]).read_text().splitlines()]
-    assert len({row.pop("id") for row in rows}) == len(rows)
+    assert len({row["id"] for row in rows}) == len(rows)
     return rows
 
 
@@ -220,7 +221,8 @@ def test_word_alignment_of_equal_sentences_is_the_identity(
     written = tmp_path / "predictions" / "word-alignment.test.en-de.seed1.txt"
     assert written.read_text().splitlines() == identity
     words = [4, 7, 1]
-    assert items_of(found) == [{"in_sure": n, "in_possible": n, "predicted": n, "sure": n} for n in words]
+    counts = [{"in_sure": n, "in_possible": n, "predicted": n, "sure": n} for n in words]
+    assert items_of(found) == [{"id": number, **each} for number, each in enumerate(counts)]
     assert scored(capsys, "word-alignment", gold, written) == {"aer": 0.0, "precision": 100.0, "recall": 100.0}
 
 

@@ -217,7 +217,7 @@ def slurms_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "slurm"
     folder.mkdir()
     for name in ("sbatch", "srun", "squeue", "scontrol"):
-        (folder / name).write_text("#!/bin/sh\necho '  -A, --account=name   charge job'\n")
+        (folder / name).write_text("#!/bin/sh\necho '  -A, --account=name   charge job'\necho Submitted batch job 7\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
@@ -230,6 +230,17 @@ def test_a_mistyped_option_of_sbatch_is_found_before_a_job_is_sent(tmp_path: Pat
     with pytest.raises(InputError, match=r"slurm_… must be a parameter of submitit"):
         check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"slurm_acount": "lab"}))
     assert list(tmp_path.iterdir()) == [tmp_path / "slurm"]
+
+
+@pytest.mark.usefixtures("slurms_programs")
+@pytest.mark.parametrize(("nodes", "seconds"), [(1, 120), (2, 600)])
+def test_a_job_of_several_nodes_runs_until_slurm_sees_that_one_is_gone(
+    tmp_path: Path, nodes: int, seconds: int
+) -> None:
+    """Slurm sees it after 400 seconds at most, and queues again only what still runs."""
+    run = tmp_path / "run"
+    assert start(run, Launch(["true"], str(tmp_path), "slurm", nodes=nodes)).id == "7"
+    assert f" --wait={seconds} " in (run / "launch" / "submit.sh").read_text()
 
 
 def test_a_refused_launch_leaves_the_config_of_the_job_that_runs(

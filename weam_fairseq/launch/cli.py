@@ -26,9 +26,10 @@ EXAMPLE = """example:
   weam-launch --run-dir runs/weam --status
   weam-launch --run-dir runs/weam --again     starts a job that has failed or was killed, as it was
 
-A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is queued again and goes on. What a
-killed node had not saved is lost: at most --save-interval-updates. Other commands of ours are queued again when they
-are preempted, but end with their time: --again, with --resume for weam-preprocess, goes on.
+A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is queued again and goes on. If one
+of its nodes fails, Slurm queues it again too, and it goes on from its last checkpoint: at most --save-interval-updates
+are lost. Other commands of ours are queued again when they are preempted, but end with their time: --again, with
+--resume for weam-preprocess, goes on.
 """
 
 

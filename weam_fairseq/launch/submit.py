@@ -28,8 +28,10 @@ from weam_fairseq.preemption import AGAIN, TERMINATED
 
 # Seconds: between two looks, and what a shared folder may take to show what a job wrote.
 POLL, PATIENCE = 2.0, 30.0
-# After the first of several processes has ended, the others get so many seconds.
-SRUN_WAIT = 120
+# After the first of several processes has ended, the others get so many seconds. On several nodes it may have ended
+# because a node is gone. Slurm sees that within 400 seconds (SlurmdTimeout, 300 by default, and a third more), and
+# queues the job again only if it still runs then.
+SRUN_WAIT, SRUN_WAIT_NODES = 120, 600
 
 
 class State(NamedTuple):
@@ -144,7 +146,7 @@ def _executor(run: RunFolder, launch: Launch) -> Any:
         "tasks_per_node": launch.tasks_per_node,
         "cpus_per_task": launch.cpus_per_task,
         "slurm_signal_delay_s": launch.grace,
-        "slurm_srun_args": [f"--wait={SRUN_WAIT}"],
+        "slurm_srun_args": [f"--wait={SRUN_WAIT if launch.nodes == 1 else SRUN_WAIT_NODES}"],
         # From Slurm 22.05 on srun does not take it from the job.
         "slurm_setup": ["export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"],
         **({"gpus_per_node": launch.gpus_per_node} if launch.gpus_per_node else {}),
