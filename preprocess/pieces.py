@@ -69,7 +69,7 @@ class PieceTokenizer:
         self._rust.no_truncation()
         self._rust.no_padding()
         vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
-        self.ids = list(id_range(vocabulary, folder))  # first, since Rust's writer visits each id up to the largest
+        self.ids = list(id_range(vocabulary, folder))
         self._encoder = PieceEncoder(self.to_json())
         self.special_ids = named_special_ids(self._auto, folder)
         holes = set(self.ids).difference(vocabulary.values())  # no masked piece may become one of them
@@ -157,12 +157,14 @@ def open_auto_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        opened = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the user's question is the same: which folder, and why not.
     except Exception as error:
         _check_json(folder / "tokenizer.json")
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{folder} is not a tokenizer that AutoTokenizer can load: {reason}") from error
+    id_range(opened.get_vocab(), folder)  # before any use: Rust's writer visits each id up to the largest
+    return opened
 
 
 def _check_json(file: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.special_pieces import id_range
 
 from ..piece_encoder import white_space_ids
 from .base import Aligned, Alignments, FileAligner, WordPair, count_lines, read_words
@@ -200,6 +201,7 @@ def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
         raise InputError(f"{folder} lacks {len(missing)} weights, such as {missing[0]}. Save the whole model.")
     if not tokenizer.is_fast:
         raise InputError(f"The tokenizer in {folder} gives no character offsets. Add a tokenizer.json.")
+    id_range(tokenizer.get_vocab(), folder)
     return model.to(torch.bfloat16 if bf16 else torch.float32).eval(), tokenizer
 
 

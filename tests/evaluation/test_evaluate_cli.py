@@ -1,5 +1,6 @@
 """weam-evaluate as a person calls it: figures with exit code 0, or one sentence with exit code 2."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.cli import main
-from weam_fairseq.evaluation.hf_folder import open_folder
+from weam_fairseq.evaluation.hf_folder import open_folder, weight_files
 from weam_fairseq.evaluation.scores import read_scores
 from weam_fairseq.evaluation.tasks import TASKS
 
@@ -177,3 +179,12 @@ def test_help_needs_neither_torch_nor_transformers_nor_fairseq() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "example:" in result.stdout
+
+
+@pytest.mark.parametrize("shard", ["../model.safetensors", "/model.safetensors", "a/b.safetensors", 3, ""])
+def test_shards_lie_in_the_folder(folder_path: Path, tmp_path: Path, shard: object) -> None:
+    copy = Path(shutil.copytree(folder_path, tmp_path / "copy"))
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
+    with pytest.raises(InputError, match=r"index\.json must name files by plain names"):
+        weight_files(copy)

@@ -166,7 +166,7 @@ def _owner(descriptor: int) -> Process | None:
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
         return Process(int(found["pid"]), str(found["started"]), str(found["host"]), str(found["command"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

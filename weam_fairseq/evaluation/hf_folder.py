@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import check_name, read_json, value_at
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.special_pieces import id_range
 
 # Any one of these makes a tokenizer that transformers can load.
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.json")
@@ -77,7 +79,7 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
     check_folder(path, device)
     try:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers raises whatever its checks raise
         raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
     tokenizer = _load_tokenizer(path)
     return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, _max_pieces(config, tokenizer))
@@ -95,10 +97,8 @@ def weight_files(path: Path) -> list[Path]:
         index = path / f"{name}.index.json"
         if not index.is_file():
             continue
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{index} is no index of shards ({type(error).__name__}: {error}).") from None
+        weight_map = value_at(read_json(index, dict), "weight_map", dict, index)
+        shards = sorted({check_name(shard, index) for shard in weight_map.values()})
         missing = [shard for shard in shards if not (path / shard).is_file()]
         if missing:
             raise InputError(f"{path} lacks {', '.join(missing)}, which {index.name} names. Download the shards again.")
@@ -122,7 +122,7 @@ def checkpoint_hash(path: Path, tokenizer: Any) -> str:
     (all shards, in order of name), its configuration, and how the loaded tokenizer makes pieces."""
     digest = hashlib.sha256()
     _add_files(digest, weight_files(path))
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config = read_json(path / "config.json", dict)
     for name in ("transformers_version", "_name_or_path"):
         config.pop(name, None)
     for part in (config, _piece_maker(tokenizer)):
@@ -207,10 +207,11 @@ def _load_tokenizer(path: Path) -> Any:
 
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # transformers and Rust raise whatever their parsers raise
         raise InputError(f"the tokenizer in {path} does not load: {first_line(error)}") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {path} gives no character offsets. Add a tokenizer.json.")
+    id_range(tokenizer.get_vocab(), path)
     return tokenizer
 
 

@@ -112,7 +112,7 @@ class RunFolder:
             earlier start. Its end says nothing about the job: it replaces no later end, and `ended` ignores it.
         """
         file = self.path / ("ended.json" if rank == 0 else f"ended.{rank}.json")
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        found = read_json(file, dict) if file.is_file() else None
         later = found is not None and found["job"] == job and _start_of(found) > (job, restarts)
         if (rank == 0 or status) and not later:
             self._write(file.name, {"job": job, "status": status, "restarts": restarts})

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_file, write_json
 from weam_fairseq.common.lock import locked
@@ -47,7 +48,7 @@ class Store:
     def finished(self) -> dict[str, Any] | None:
         """What training left to say; None while it is not finished."""
         path = self.path / "finished.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path, dict) if path.is_file() else None
 
     def begin(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
