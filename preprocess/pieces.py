@@ -160,6 +160,11 @@ def open_auto_tokenizer(folder: Path) -> Any:
         opened = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the user's question is the same: which folder, and why not.
     except Exception as error:
+        if "trust_remote_code" in str(error):  # whose advice is to run that code
+            raise InputError(
+                f"{folder} asks for code of its own, which is never run here: transformers has no class for this "
+                "tokenizer. Choose a tokenizer that transformers itself knows, or give its tokenizer.json alone."
+            ) from None
         _check_json(folder / "tokenizer.json")
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{folder} is not a tokenizer that AutoTokenizer can load: {reason}") from error

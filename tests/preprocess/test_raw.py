@@ -78,7 +78,10 @@ def test_packed_files_hold_the_same_lines(tmp_path: Path, suffix: str) -> None:
     chunks, reader = read((path,), size=40_000)
     assert [chunk.size for chunk in chunks] == [40_000, 10_000]
     assert b"".join(line + b"\n" for chunk in chunks for line in chunk.sides[0]) == data
-    assert reader.parts == [((path.name, hashlib.sha256(path.read_bytes()).hexdigest(), 50_000),)]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [[(file.file, file.sha256, file.lines) for file in part] for part in reader.parts] == [
+        [(path.name, sha256, 50_000)]
+    ]
 
 
 def test_only_newlines_end_lines(tmp_path: Path) -> None:
