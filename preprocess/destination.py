@@ -67,8 +67,9 @@ def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
             if error.filename is None:  # a full disk, while a file is written
                 error.filename = str(incomplete)
             raise
-        (incomplete / MARKER).unlink()
-        put_in_place(incomplete, Path(os.path.realpath(destdir)))
+        folder = Path(os.path.realpath(destdir))
+        put_in_place(incomplete, folder)
+        (folder / MARKER).unlink()  # last: a kill before the renaming leaves a folder that --resume accepts
 
 
 def _check_incomplete(incomplete: Path) -> None:

@@ -83,9 +83,11 @@ def locked(file: Path, *, wait: bool = False, keep: bool = False) -> Iterator[in
         _record(descriptor, this_process())
         yield descriptor
     finally:
-        if not keep and _is_at(file, descriptor):
-            file.unlink(missing_ok=True)
-        os.close(descriptor)
+        try:
+            if not keep and _is_at(file, descriptor):
+                file.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def lock_file(destination: Path) -> Path:
