@@ -295,7 +295,7 @@ def _special_names(source: Path, content: Mapping[str, Any], config: Mapping[str
 
 
 def _from_vocab(source: Path, folder: Path) -> None:
-    """A vocab.txt says nothing of casing: it is told by its pieces."""
+    """A vocab.txt does not state its casing: its pieces decide."""
     pieces = [line.rstrip("\r") for line in strict_lines([source])]
     vocab = {piece: index for index, piece in enumerate(pieces)}
     missing = [piece for piece in SPECIAL_PIECES.values() if piece not in vocab]

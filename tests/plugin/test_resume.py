@@ -1,4 +1,4 @@
-"""An epoch that goes on with other batches: every pair is used once, and what a run must keep is kept."""
+"""A run resumed with other batch sizes: every pair is used once, and options that a run must keep are kept."""
 
 from argparse import Namespace
 from collections import Counter

@@ -38,7 +38,7 @@ def preprocess(tsv: Path, destdir: Path, *words: str) -> list[str]:
     return [*command, "--train-tokenizer", "wordpiece", "--vocab-size", "200", "--valid-size", "20", *words]
 
 
-# A task takes two CPUs unless it is told otherwise, so a node runs one at a time.
+# By default a task takes two CPUs, so a node runs one task at a time.
 ON_SLURM = ["--cluster", "slurm", "--cluster-chunks", "1"]
 
 
