@@ -94,7 +94,9 @@ def test_lists_and_nested_quotes_reach_fairseq(betas: str, tmp_path: Path, monke
     from torch.nn import Linear
 
     config = tmp_path / "weam.yaml"
-    others = "arch: weam_tiny\nbatch-size: 4\noptimizer: adam\nlr: [0.1, 0.2]\nupdate-freq: [2]\npairs: [en-de, en-es]\n"
+    others = (
+        "arch: weam_tiny\nbatch-size: 4\noptimizer: adam\nlr: [0.1, 0.2]\nupdate-freq: [2]\npairs: [en-de, en-es]\n"
+    )
     config.write_text(f"{others}adam-betas: {betas}\n")
     args, cfg = configuration(["bin", "--config", str(config), "--save-dir", str(tmp_path)], monkeypatch)
     assert cfg.optimization.lr == [0.1, 0.2]
