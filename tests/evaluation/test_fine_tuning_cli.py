@@ -224,7 +224,7 @@ def test_all_mistakes_of_all_tasks_are_reported_before_the_first_runs(
     assert "train.tsv:2: the label must be 1 (paraphrase) or 0" in error
     out.write_text("no score\n")
     assert main(["xnli", *words]) == 2
-    assert "scores.jsonl:1: the line is no score" in capsys.readouterr().err
+    assert "scores.jsonl:1 must be JSON, but is not" in capsys.readouterr().err
 
 
 def test_seeds_give_runs_of_their_own_and_the_same_ones_again(folder_path: Path, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_a_policy_survives_a_checkpoint_and_older_ones_are_read() -> None:
 
 @pytest.mark.parametrize("temperature", ["0", "-1", "nan", "inf"])
 def test_a_temperature_must_be_over_zero(unequal: Path, temperature: str) -> None:
-    with pytest.raises(InputError, match="--sampling-temperature must be a number over 0, but is"):
+    with pytest.raises(InputError, match="--sampling-temperature must be over 0, but is"):
         task_of(unequal, sampling_temperature=float(temperature))
 
 

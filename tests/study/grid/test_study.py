@@ -174,4 +174,4 @@ def test_another_weam_study_in_the_same_folder_is_refused(ended: Ended, capsys: 
     with (ended.study / "lock").open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert main(ended.words[3:]) == 2
-    assert "another weam-study is at work in it" in capsys.readouterr().err
+    assert "is in use by" in capsys.readouterr().err
