@@ -5,8 +5,10 @@ B sequences, T positions, N masked rows, K edges; a row is b * T + position in t
 | key | shape | what |
 |---|---|---|
 | id | (pairs,) int64 | virtual index of each pair (sampling.py): its index in the data set if it comes once an epoch |
-| net_input.tokens | (B, T) int64 | what the model sees, after masking |
-| net_input.segments, .positions | (B, T) int64 | embedding indices |
+| net_input.tokens | (B, T) int64 | what the model sees, after masking, as tokenizer ids |
+| net_input.attention_mask | (B, T) int64 | 1, and 0 for padding |
+| net_input.segments | (B, T) int64 | embedding indices |
+| net_input.positions | (B, T) int64 or absent | embedding indices from 0; absent: the model counts them |
 | net_input.masked_rows | (N,) int64 | ascending |
 | net_input.exchange | Exchange or absent | absent: the objective has no second loss |
 | target | (N,) int64 | the piece that stood in each masked row |
@@ -34,7 +36,8 @@ def validate(batch: Batch, vocabulary_size: int) -> None:
     tokens, rows, target = net_input["tokens"], net_input["masked_rows"], batch["target"]
     assert tokens.dtype == torch.int64, tokens.dtype
     assert tokens.dim() == 2, tokens.shape
-    assert net_input["segments"].shape == tokens.shape == net_input["positions"].shape
+    assert net_input["segments"].shape == tokens.shape == net_input["attention_mask"].shape
+    assert "positions" not in net_input or net_input["positions"].shape == tokens.shape
     assert int(tokens.max()) < vocabulary_size, (int(tokens.max()), vocabulary_size)
     assert rows.shape == target.shape == batch["row_pair"].shape
     assert not len(rows) or int(rows[-1]) < tokens.numel()

@@ -14,7 +14,6 @@ from omegaconf import II
 from .batch import Batch
 from .common.errors import InputError
 from .limits import check_number
-from .losses import split_predictions
 from .word_exchange import Exchange
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -59,9 +58,9 @@ class WeamCriterion(FairseqCriterion):
         exchange = sample["net_input"].get("exchange")
         linked = target.new_empty(0) if exchange is None else Exchange(*exchange).linked
         with torch.autocast(target.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            output = model(**sample["net_input"], target=target, cp_weight=self.cp_weight)
-        loss, both = output.weighed
-        mp, cp = split_predictions(both, output.again, len(target))
+            predicted = model(**sample["net_input"], target=target, cp_weight=self.cp_weight)
+        loss = predicted.weighed.loss
+        mp, cp = predicted.split(len(target))
 
         def per_pair(values: torch.Tensor) -> torch.Tensor:
             return torch.zeros(len(self.pairs), device=pair.device).index_add(0, pair, values.float())

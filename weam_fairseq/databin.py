@@ -1,7 +1,8 @@
 """What the plugin reads of a data-bin besides the binaries: the manifest and the two id spaces.
 
 Format: preprocess/README.md. Ids in the binaries are fairseq's (0 <s>, 1 <pad>, 2 </s>, 3 <unk>, then the lines of
-dict.XX.txt); each symbol is a tokenizer id in decimal, so the dictionary is a recorded permutation.
+dict.XX.txt); each symbol is a tokenizer id in decimal, so the dictionary is a recorded permutation. Everything that is
+read from them is in tokenizer ids, as the model takes them.
 """
 
 import hashlib
@@ -43,7 +44,7 @@ _DICTIONARY_LINE = re.compile("[0-9]{1,10} [0-9]{1,10}")
 
 @dataclass(frozen=True)
 class Template:
-    """Special pieces around one or two sentences, as fairseq ids, with their segment ids.
+    """Special pieces around one or two sentences, as tokenizer ids, with their segment ids.
 
     `before`, `between`, `after` hold (id, segment) for each special piece; `segments` the ids of the sentences.
     """
@@ -65,8 +66,8 @@ class Vocabulary:
         tokenizer_ids: (V,) int64, position = fairseq id, value = tokenizer id: a permutation of 0..V-1.
         pieces_sha256: hexadecimal digest of the tokenizer's pieces in the order of their ids.
         behaviour_sha256: hexadecimal digest of how the tokenizer writes a fixed list of sentences.
-        pad, mask: fairseq ids.
-        special: (S,) fairseq ids of all special pieces.
+        pad, mask: tokenizer ids.
+        special: (S,) tokenizer ids of all special pieces.
         pair, single: how one pair and one sentence are written.
     """
 
@@ -88,10 +89,8 @@ class Vocabulary:
         return 1 + max(*self.pair.segments, *(segment for _, segment in specials))
 
     def ordinary(self) -> np.ndarray:
-        """Fairseq ids that a masked piece may be replaced by: all but the special ones."""
-        keep = np.ones(len(self), dtype=bool)
-        keep[self.special] = False
-        return np.flatnonzero(keep)
+        """Tokenizer ids that a masked piece may be replaced by: all but the special ones, in the order of fairseq's."""
+        return self.tokenizer_ids[~np.isin(self.tokenizer_ids, self.special)]
 
 
 def read_manifest(data_bin: Path) -> dict[str, Any]:
@@ -242,22 +241,20 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
             f"The dictionary must hold each of the tokenizer's {size:,} ids once, four of them before its first line, "
             f"but its {len(symbols):,} lines do not.{AGAIN}"
         )
-    fairseq_ids = np.empty(size, dtype=np.int64)
-    fairseq_ids[tokenizer_ids] = np.arange(size)
     templates = manifest["tokenizer"]["template"]
     return Vocabulary(
         tokenizer_ids=tokenizer_ids,
         pieces_sha256=manifest["tokenizer"]["pieces_sha256"],
         behaviour_sha256=manifest["tokenizer"]["behaviour_sha256"],
-        pad=int(fairseq_ids[ids["pad"]]),
-        mask=int(fairseq_ids[ids["mask"]]),
-        special=np.sort(fairseq_ids[np.asarray(manifest["tokenizer"]["all_special_ids"])]),
-        pair=_template(templates["pair"], fairseq_ids),
-        single=_template(templates["single"], fairseq_ids),
+        pad=int(ids["pad"]),
+        mask=int(ids["mask"]),
+        special=np.sort(np.asarray(manifest["tokenizer"]["all_special_ids"], dtype=np.int64)),
+        pair=_template(templates["pair"]),
+        single=_template(templates["single"]),
     )
 
 
-def _template(written: dict[str, Any], fairseq_ids: np.ndarray) -> Template:
+def _template(written: dict[str, Any]) -> Template:
     """Splits [cls, "A", sep, "B", sep] at its two sentences."""
     parts: list[list[tuple[int, int]]] = [[]]
     segments: list[int] = []
@@ -266,7 +263,7 @@ def _template(written: dict[str, Any], fairseq_ids: np.ndarray) -> Template:
             parts.append([])
             segments.append(int(segment))
         else:
-            parts[-1].append((int(fairseq_ids[piece]), int(segment)))
+            parts[-1].append((int(piece), int(segment)))
     if len(segments) == 1:  # a single sentence has nothing between
         parts.insert(1, [])
         segments.append(segments[0])

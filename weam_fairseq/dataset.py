@@ -92,7 +92,7 @@ class WordExchangeDataset(FairseqDataset):
         for number in np.unique(which).tolist():
             places = np.flatnonzero(which == number)
             inside = index[places] - (int(self._ends[number - 1]) if number else 0)
-            pairs = read_pairs(self.splits[number], number, inside, virtual[places], len(self.vocabulary))
+            pairs = read_pairs(self.splits[number], number, inside, virtual[places], self.vocabulary.tokenizer_ids)
             for place, pair in zip(places.tolist(), pairs, strict=True):
                 found[place] = pair
         return [pair for pair in found if pair is not None]
@@ -177,10 +177,12 @@ class WordExchangeDataset(FairseqDataset):
         rows = rows[order]
         net_input: dict[str, Any] = {
             "tokens": torch.from_numpy(layout.tokens),
+            "attention_mask": torch.from_numpy(layout.attended),
             "segments": torch.from_numpy(layout.segments),
-            "positions": torch.from_numpy(layout.positions),
             "masked_rows": torch.from_numpy(rows),
         }
+        if self.policy.reset_positions:
+            net_input["positions"] = torch.from_numpy(layout.positions)
         if self.policy.objective not in ("mlm", "tlm"):
             net_input["exchange"] = self._exchange(samples, source, target, layout, rows)
         piece_counts = np.bincount(
@@ -193,7 +195,7 @@ class WordExchangeDataset(FairseqDataset):
             "row_pair": torch.from_numpy(language_pair[owner[order]]),
             "pair_pieces": torch.from_numpy(piece_counts),
             "nsentences": len(samples),
-            "ntokens": int((layout.tokens != self.vocabulary.pad).sum()),
+            "ntokens": int(layout.attended.sum()),
         }
         validate(batch, len(self.vocabulary))
         return OneBuffer(batch)

@@ -41,6 +41,7 @@ class Layout(NamedTuple):
 
     Attributes:
         tokens, segments, positions: (B, T) int64.
+        attended: (B, T) int64, 1, and 0 for padding.
         source_rows, target_rows: row of each element of the ragged source and target.
     """
 
@@ -49,6 +50,7 @@ class Layout(NamedTuple):
     positions: np.ndarray
     source_rows: np.ndarray
     target_rows: np.ndarray
+    attended: np.ndarray
 
 
 def lay_out_pairs(
@@ -106,7 +108,8 @@ def lay_out_pairs(
     if one_segment:
         segments[:] = 0
     # Padding keeps segment 0 and counts on: it is never attended to.
-    return Layout(tokens, segments, positions, source_rows, target_rows)
+    attended = (column < (after_start + len(template.after))[:, None]).astype(np.int64)
+    return Layout(tokens, segments, positions, source_rows, target_rows, attended)
 
 
 def lay_out_singles(source: Ragged, target: Ragged, template: Template, pad: int) -> Layout:

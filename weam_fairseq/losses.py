@@ -57,11 +57,16 @@ def predict_and_weigh(rows: Tensor, projection: Tensor, bias: Tensor, targets: T
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
     if dtype == torch.float16:
         # Its gradients vanish unless the loss was scaled before, which is known only on the way back.
-        predictions = predict(F.linear(rows, projection, bias), targets)
-        loss = (weights * predictions.nll).sum()
-        return Weighed(loss, Predictions(predictions.nll.detach(), predictions.hit))
+        return weigh_logits(F.linear(rows, projection, bias), targets, weights)
     loss, nll, hit = ProjectedCrossEntropy.apply(rows, projection, bias, targets, weights, dtype)
     return Weighed(loss, Predictions(nll, hit))
+
+
+def weigh_logits(logits: Tensor, targets: Tensor, weights: Tensor) -> Weighed:
+    """`predict_and_weigh` from all logits, (M, V)."""
+    predictions = predict(logits, targets)
+    loss = (weights * predictions.nll).sum()
+    return Weighed(loss, Predictions(predictions.nll.detach(), predictions.hit))
 
 
 def targets_to_project(targets: Tensor, again: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from fairseq.utils import resolve_max_positions, split_paths
 
 from .checkpoints import Glance
 from .common.errors import InputError
-from .encoder import EncoderConfig
+from .model import longest_pair
 from .resume import BATCHES, ResumableEpoch
 
 SCHEDULE = "polynomial_decay"
@@ -21,6 +21,7 @@ LENGTH = (
     "max_update",
     "data",
     "positions",
+    "encoder_config",
     "skip_remainder_batch",
     "update_ordered_indices_seed",
 )
@@ -106,7 +107,7 @@ def _epoch(cfg: Any, task: Any, epoch: int) -> ResumableEpoch:
         max_tokens=cfg.dataset.max_tokens,
         max_sentences=cfg.dataset.batch_size,
         max_positions=resolve_max_positions(
-            task.max_positions(), EncoderConfig.of(cfg.model, 0, 0).longest, cfg.dataset.max_tokens
+            task.max_positions(), longest_pair(cfg.model, task), cfg.dataset.max_tokens
         ),
         ignore_invalid_inputs=True,
         required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,

@@ -154,9 +154,12 @@ def _check_weights(name: str, inside: np.ndarray, weights: Ragged) -> None:
 
 
 def read_pairs(
-    split: Split, number: int, inside: np.ndarray, virtual: np.ndarray, vocabulary_size: int
+    split: Split, number: int, inside: np.ndarray, virtual: np.ndarray, tokenizer_ids: np.ndarray
 ) -> Iterator[Pair]:
     """The pairs at the places `inside` of a split, the `number`-th of the data set, with their virtual indices.
+
+    Args:
+        tokenizer_ids: (V,) of each fairseq id; pieces are handed out as tokenizer ids.
 
     Raises:
         InputError: a piece is not in the dictionary, a link points outside its sentences, or a probability cannot be
@@ -169,10 +172,11 @@ def read_pairs(
     if split.probabilities is not None:
         weights = split.probabilities.take(inside)
     for pieces, words in ((source, source_words), (target, target_words)):
-        _check_numbers("piece", split.name, inside, pieces, vocabulary_size)
+        _check_numbers("piece", split.name, inside, pieces, len(tokenizer_ids))
         _check_numbers("word number", split.name, inside, words, MOST_WORDS)
     _check_links(split.name, inside, source, target, links)
     _check_weights(split.name, inside, weights)
+    source, target = (side._replace(flat=tokenizer_ids[side.flat]) for side in (source, target))
     columns = (source, target, links, source_words, target_words, weights)
     for index, *arrays in zip(virtual.tolist(), *(_items(column) for column in columns), strict=True):
         yield Pair(index, number, *arrays)

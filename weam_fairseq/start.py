@@ -1,6 +1,5 @@
 """Where a run starts: the command line of fairseq-train, completed, and the checkpoint that the run goes on from."""
 
-import argparse
 import os
 import re
 import sys
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from . import distributed
-from .architectures import ARCHITECTURES
 from .common.arguments import is_given, suggest, take, value_of
-from .common.documents import shown
+from .common.documents import parse_json, shown
 from .common.errors import InputError
 from .config import read_config
 from .distributed import Place
+from .encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, describe
 from .limits import check_numbers
 
 PROG = "weam-train"
@@ -24,7 +23,7 @@ NOT_COMPARED = (
     *("aim_", "azureml", "data_buffer", "device_id", "finetune", "heartbeat", "log_", "nprocs", "num_"),
     *("no_progress", "restore_file", "save_", "tensorboard", "user_dir", "wandb", "reset_", "ddp_", "total_num_update"),
     *("keep_", "plasma_path", "no_seed", "distributed_backend", "distributed_init", "distributed_rank"),
-    *("distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
+    *("encoder_config", "arch", "distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
 )
 _BETAS, _WHOLE = "two numbers from 0 to below 1, as 0.9,0.98", "whole numbers, as 1,2"
 # What fairseq runs `eval` on (optim/*.py, distributed/utils.py), and what must be there.
@@ -72,9 +71,10 @@ def prepare(arguments: list[str]) -> Start:
     if checkpoint is not None:
         arguments, over = _follow(arguments, checkpoint, folder)
     arch = _arch(arguments)
-    if arch not in ARCHITECTURES and not over:
-        found = "is not given." if arch is None else f"is {arch}.{suggest(arch, ARCHITECTURES)}"
-        raise InputError(f"--arch must be one of {', '.join(ARCHITECTURES)}, but {found}")
+    known = (*ARCHITECTURES, PUBLISHED)
+    if arch not in known and not over:
+        found = "is not given." if arch is None else f"is {arch}.{suggest(arch, known)}"
+        raise InputError(f"--arch must be one of {', '.join(known)}, but {found}")
     return Start(arguments, None if checkpoint is None else str(checkpoint), over)
 
 
@@ -176,36 +176,62 @@ def _follow(arguments: list[str], checkpoint: Path, folder: Path) -> tuple[list[
         sentence = f"{checkpoint} has {seen.updates:,} updates, and --max-update is {int(limit):,}"
         say(f"{sentence}: there is nothing to train.")
         return arguments, True
-    if _arch(arguments) is None and seen.model is not None:
-        shape = shape_of(seen.model, arguments)
-        say(f"the model has the shape of {checkpoint}: {' '.join(shape)}")
-        arguments = [*arguments, *shape]
-    return arguments, False
+    return _take_encoder(arguments, checkpoint, seen.model), False
 
 
-def shape_of(model: Namespace, given: list[str]) -> list[str]:
-    """--arch and the model's options, as a checkpoint holds them, but for those that the command line gives."""
-    load_fairseq()
-    from .model import WeamModel
+def _take_encoder(arguments: list[str], checkpoint: Path, model: Namespace | None) -> list[str]:
+    """The arguments with the encoder of a checkpoint, whose options must not say another one.
 
-    parser = argparse.ArgumentParser(add_help=False)
-    WeamModel.add_args(parser)
-    if model.arch not in ARCHITECTURES:
+    Raises:
+        InputError: the checkpoint is of an older version, or the command line describes another encoder.
+    """
+    config = getattr(model, "encoder_config", None)
+    if model is None or (config is None and getattr(model, "arch", None) is None):
+        return arguments  # a checkpoint of fairseq_cli with no options: the model compares the tensors
+    if not isinstance(config, str) or not config.startswith("{"):
+        from .encoder.configs import OLD_CHECKPOINT
+
+        raise InputError(OLD_CHECKPOINT.format(where=str(checkpoint)))
+    arguments, arch = take(arguments, "--arch")
+    if arch is None:
+        arguments, arch = take(arguments, "-a")
+    arguments, given = take(arguments, "--encoder-config")
+    sizes = {}
+    for name in OPTIONS:
+        arguments, value = take(arguments, f"--{name.replace('_', '-')}")
+        if value is not None:
+            sizes[name] = value
+    wrong = _other_encoder(config, arch, sizes)
+    if wrong is not None:
         raise InputError(
-            f"The checkpoint must hold a model of {', '.join(ARCHITECTURES)}, but holds one of {shown(model.arch)}. "
-            "Start from a checkpoint of weam-train or weam-from-hf."
+            f"{wrong} must be left out or describe the encoder of {checkpoint}, but describes another one: {config}"
         )
-    words = ["--arch", str(model.arch)]
-    for action in parser._actions:
-        option, value = action.option_strings[0], getattr(model, action.dest, None)
-        if value is None or is_given(given, option):
-            continue
-        if action.nargs == 0:
-            words += [option] if value else []
-        else:
-            # A value of a checkpoint from elsewhere must not become an option.
-            words += [option, str(value)] if str(value)[:1] != "-" else [f"{option}={value}"]
-    return words
+    if given is not None and given != config:
+        raise InputError(f"--encoder-config must be left out: the encoder is that of {checkpoint}.")
+    values = parse_json(config.encode(), f"the config of {checkpoint}", dict)
+    say(f"the encoder is that of {checkpoint}: {describe(values)}")
+    dropout = [
+        word
+        for name in ("dropout", "attention_dropout")
+        if getattr(model, name, None) is not None and not is_given(arguments, f"--{name.replace('_', '-')}")
+        for word in (f"--{name.replace('_', '-')}", str(getattr(model, name)))
+    ]
+    return [*arguments, "--arch", PUBLISHED, f"--encoder-config={config}", *dropout]
+
+
+def _other_encoder(config: str, arch: str | None, sizes: dict[str, str]) -> str | None:
+    """The option that describes another encoder than a config; None: there is none."""
+    from .encoder.sizes import matches
+
+    values = parse_json(config.encode(), "the checkpoint's config", dict)
+    if arch in ARCHITECTURES and not matches(ARCHITECTURES[arch], values, sizes):
+        return f"--arch {arch}"
+    for name, value in sizes.items():
+        if arch not in ARCHITECTURES and not matches(None, values, {name: value}):
+            return f"--{name.replace('_', '-')} {value}"
+    if arch is not None and arch not in ARCHITECTURES and arch != PUBLISHED:
+        return f"--arch {arch}"
+    return None
 
 
 def parse(arguments: list[str], place: Place | None) -> Namespace:

@@ -270,6 +270,7 @@ class WeamTask(FairseqTask):
                 "pairs": self.pairs,
                 "method": self.policy.plain(),
                 "aligner": dict(self.manifest["aligner"]),
+                "seed": self.cfg.seed,
             }
         }
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import distributed, preemption
-from .architectures import ARCHITECTURES
 from .common.command import INTERRUPTED, machine_error, run_command
 from .common.errors import InputError
 from .common.files import check_parent
 from .common.lock import locked
 from .distributed import Peers, Place
+from .encoder.sizes import ARCHITECTURES
 from .memory import keep_memory
 from .start import PROG, Start, follow_checkpoint, load_fairseq, parse, prepare, save_dir
 from .threads import wait_without_spinning
@@ -201,7 +201,7 @@ def show_help() -> None:
     parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
     gen_parser_from_dataclass(parser.add_argument_group("data and method"), WeamTaskConfig())
     gen_parser_from_dataclass(parser.add_argument_group("loss"), WeamCriterionConfig())
-    WeamModel.add_args(parser.add_argument_group("model, where it differs from --arch"))
+    WeamModel.add_args(parser.add_argument_group("model, where it differs from --arch or from the checkpoint"))
     print(parser.format_help())
     print("Optimiser, schedule, batches, checkpoints and logs: fairseq-train --help")
 

@@ -3,3 +3,8 @@
 
 class InputError(ValueError):
     """What must hold, what was found, where, and what to do: one sentence, shown without a traceback."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's error says, on one line and cut after 300 characters, for a sentence of ours."""
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__

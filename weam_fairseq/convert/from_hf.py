@@ -1,25 +1,27 @@
-"""weam-from-hf: a published Hugging Face folder -> a checkpoint to train from, checked before it appears."""
+"""weam-from-hf: a published masked LM -> a checkpoint to train from, checked before it appears."""
 
 import argparse
+import json
 import sys
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from ..architectures import nearest
 from ..common.command import run_command
 from ..common.documents import read_json
 from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
-from ..encoder import Encoder, EncoderConfig
-from . import keys, published
-from .compare import TOLERANCE, largest_difference, load
-from .families import family_of, shape_of
-from .published import CARRIED_FILES, Published
-from .slots import assign, check_fit, fill
+from ..common.hub import Resolved, resolve
+from ..databin import TOKENIZER_FILES
+from ..encoder.configs import parse_config, plain_config
+from ..encoder.huggingface import MaskedLM, is_tied, longest_sequence, masked_lm_class
+from ..encoder.sizes import PUBLISHED, describe
+from . import published
+from .card import read_card
+from .names import Placed, place
+from .published import Published, read_files
 from .tokenizer import TokenizerFacts, read_tokenizer
 from .weights import read_weights
 
@@ -35,15 +37,22 @@ UNTRAINED: dict[str, Any] = {
 
 
 class Imported(NamedTuple):
-    """What came of a folder: arch and the options beside it, the check's difference, tensors and files by fate."""
+    """What came of a folder.
 
-    arch: str
-    options: dict[str, Any]
+    Attributes:
+        description: of the encoder, in a few words.
+        difference: of the logits by rows and of the whole model, as a share of the largest.
+        trained: tensors that the model has; carried: names of the others.
+        missing: parameters that the folder lacked: a new head.
+        left_out: files that the checkpoint does not carry.
+    """
+
+    description: str
     difference: float
     trained: int
     carried: list[str]
+    missing: list[str]
     left_out: list[str]
-    notes: list[str]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,137 +63,117 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-from-hf",
-        description="Reads a published encoder (BERT: mBERT, MiniLM; DistilBERT; RoBERTa: XLM-R, InfoXLM, XLM-Align) "
-        "from a Hugging Face folder into a checkpoint for weam-train, and checks that both models give the same "
-        "logits. Weights are read without running code.",
+        description="Writes a published masked language model (any encoder that AutoModelForMaskedLM loads: BERT, "
+        "XLM-R, mDeBERTa, ModernBERT, ...) as a checkpoint for weam-train. Checks that its head predicts rows one by "
+        "one as transformers predicts whole sentences. Reads weights without running code.",
         epilog="example: weam-from-hf bert-base-multilingual-cased mbert.pt; weam-train data-bin "
         "--finetune-from-model mbert.pt --config scripts/configs/paper_mbert.yaml",
     )
-    parser.add_argument("folder", type=Path, help="Hugging Face folder with config.json, weights and tokenizer")
-    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) to write")
     parser.add_argument(
-        "--new-head", action="store_true", help="accept a folder without a masked-LM head and start a new one"
+        "model", help="Hugging Face folder with config.json, weights and tokenizer, or a name on the Hugging Face Hub"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the new head (default: 1)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint if it is there")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) to write")
+    parser.add_argument("--revision", help="branch, tag or commit of the name on the Hub (default: main)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint if it exists")
     args = parser.parse_args(argv)
-    done = convert(args.folder, args.checkpoint, new_head=args.new_head, seed=args.seed, overwrite=args.overwrite)
-    what = "states" if args.new_head else "logits"
-    print(f"{args.checkpoint}: written; {what} differ by {done.difference:.1e} of the largest at most")
-    print(f"tensors: {done.trained} to train, {len(done.carried)} carried as they are {done.carried or ''}".rstrip())
-    for line in done.notes + ([f"left out: {', '.join(done.left_out)}"] if done.left_out else []):
-        print(line)
-    more = " ".join(_as_option(name, value) for name, value in done.options.items())
-    print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint} --arch {done.arch} {more}".rstrip())
-    print(f"data:  weam-preprocess --tokenizer {args.folder} …")
+    done = convert(args.model, args.checkpoint, revision=args.revision, overwrite=args.overwrite)
+    print(f"{args.checkpoint}: {done.description}")
+    print(f"check: logits of single rows differ from the whole model's by {done.difference:.1e} of the largest")
+    print(f"tensors: {done.trained} to train, {len(done.carried)} carried unchanged {done.carried or ''}".rstrip())
+    if done.missing:
+        print(
+            f"new head: {args.model} has no weights for {', '.join(done.missing)}; weam-train fits them to the data at "
+            "the start of the run"
+        )
+    if done.left_out:
+        print(f"left out: {', '.join(done.left_out)}")
+    print(f"data:  weam-preprocess --tokenizer {args.model} ...")
+    print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
 def convert(
-    folder: Path, checkpoint: Path, *, new_head: bool = False, seed: int = 1, overwrite: bool = False
+    model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False
 ) -> Imported:
     """Writes the checkpoint, whole or not at all.
 
+    Args:
+        model: a folder, or a name on the Hub.
+        revision: branch, tag or commit of the name.
+
     Raises:
-        InputError: the folder is not of a known family, has no masked-LM head (unless new_head), lacks weights, or our
-            model of it gives other values than transformers'.
+        InputError: the model cannot be found, is no masked LM of transformers, or lacks weights besides its head.
     """
     check_file_destination(checkpoint, overwrite=overwrite)
-    config = _read_config(folder)
-    family = family_of(config, str(folder / "config.json"))
+    source = resolve(model, revision=revision)
+    folder, where = source.folder, source.name
+    config = parse_config(_read_config(folder, where), folder / "config.json")
+    model_class = masked_lm_class(config, where)
     tokenizer = read_tokenizer(folder)
     weights = read_weights(folder)
-    notes: list[str] = []
-    tie = bool(config.get("tie_word_embeddings", True))
-    slots = assign(family, weights.tensors, tie=tie, where=str(folder), notes=notes)
-    shape = shape_of(
-        family,
-        _auto_config(folder),
-        pad=tokenizer.pad,
-        untied_head=not tie or any(slot.ours == "head.decoder.weight" for slot in slots),
-        where=str(folder / "config.json"),
-    )
-    if len(tokenizer.tokenizer_ids) > shape.vocabulary:
-        raise InputError(
-            f"The tokenizer of {folder} has {len(tokenizer.tokenizer_ids):,} pieces, but its model only "
-            f"{shape.vocabulary:,} rows: they do not belong together."
-        )
-    check_fit(shape, family, slots, weights.tensors, where=str(folder), new_head=new_head)
-    order = keys.row_order(tokenizer.tokenizer_ids, shape.vocabulary)
-    torch.manual_seed(seed)  # of a new head
-    encoder = Encoder(shape).eval()
-    fill(encoder, slots, weights.tensors, order)
-    difference = largest_difference(encoder, order, load(folder, headless=new_head).model, states_only=new_head)
-    if not difference <= TOLERANCE:
-        raise InputError(
-            f"Our model of {folder} must give what transformers gives, but differs by {difference:.1e} of the largest "
-            f"value (allowed {TOLERANCE:.0e}): its arithmetic is not that of its family. Nothing was written."
-        )
-    carried = {slot.name: weights.tensors[slot.name] for slot in slots if slot.ours is None}
-    about = {"folder": folder.resolve().name, "weights": weights.sha256, "new_head": new_head}
-    found = {name: (folder / name).read_bytes() for name in CARRIED_FILES if (folder / name).is_file()}
-    state = _checkpoint(encoder, tokenizer, Published(about, slots, found, carried), found)
+    placed = place(model_class, config, weights.tensors, where)
+    # The folder's tensors say whether they are tied, whatever its config says.
+    config.tie_word_embeddings = is_tied(placed.model)
+    _check_fit(placed, config, tokenizer, where)
+    difference = MaskedLM(placed.model).check(longest=longest_sequence(placed.model))
+    files, left_out = read_files(folder)
+    carried = {slot.name: weights.tensors[slot.name] for slot in placed.slots if not slot.places}
+    about = {
+        "folder": source.name if source.revision else folder.resolve().name,
+        "revision": source.revision,
+        "weights": weights.sha256,
+        "missing": placed.missing,
+        "card": read_card(folder),
+    }
+    state = _checkpoint(placed, config, tokenizer, Published(about, placed.slots, files, carried))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(checkpoint) as partial:
         torch.save(state, partial)
-    arch, options = nearest(_options(shape, tokenizer))
-    known = {*CARRIED_FILES, *weights.sha256}
-    left_out = sorted(p.name for p in folder.iterdir() if p.name not in known and not p.name.endswith(".index.json"))
-    return Imported(arch, options, difference, len(slots) - len(carried), sorted(carried), left_out, notes)
+    return Imported(
+        describe(plain_config(config)),
+        difference,
+        len(placed.slots) - len(carried),
+        sorted(carried),
+        placed.missing,
+        left_out,
+    )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path, where: str) -> dict[str, Any]:
     path = folder / "config.json"
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder} must be a Hugging Face folder on this machine, but there is no such folder. If it is a name on "
-            f"the hub, download it first, as with: hf download {folder} --local-dir {folder.name}"
-        )
     if not path.is_file():
-        raise InputError(f"{folder} must be a Hugging Face folder, but has no config.json.")
+        raise InputError(f"{where} must be a Hugging Face folder, but has no config.json.")
     config: dict[str, Any] = read_json(path, dict)
     return config
 
 
-def _auto_config(folder: Path) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{folder} must have a config.json that AutoConfig loads, but does not: {reason}") from error
-
-
-def _options(shape: EncoderConfig, tokenizer: TokenizerFacts) -> dict[str, Any]:
-    """The fairseq model's options that give this shape."""
-    values = asdict(shape)
-    del values["pad"]
-    rows = values.pop("vocabulary")
-    return {"vocabulary_rows": 0 if rows == len(tokenizer.tokenizer_ids) else rows, **values}
+def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: str) -> None:
+    rows = placed.model.get_input_embeddings().weight.shape[0]
+    if tokenizer.pieces > rows:
+        raise InputError(
+            f"The tokenizer of {where} has {tokenizer.pieces:,} pieces, but its model only {rows:,} rows: they do not "
+            "belong together."
+        )
+    base = f"{placed.model.base_model_prefix}."
+    lacking = [name for name in placed.missing if name.startswith(base)]
+    if lacking:
+        raise InputError(
+            f"{where} must hold all weights of {type(placed.model).__name__} but those of its head, but lacks "
+            f"{len(lacking)} others, {lacking[0]} the first."
+        )
 
 
-def _as_option(name: str, value: Any) -> str:
-    option = f"--{name.replace('_', '-')}"
-    return option if value is True else f"{option} {value}"
-
-
-def _checkpoint(
-    encoder: Encoder, tokenizer: TokenizerFacts, found: Published, files: dict[str, bytes]
-) -> dict[str, Any]:
+def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: Published) -> dict[str, Any]:
     """What fairseq loads with --finetune-from-model and --restore-file; see trainer.load_checkpoint."""
-    options = _options(encoder.config, tokenizer)
-    arch, _ = nearest(options)
     digests = {
         "pieces_sha256": bytes.fromhex(tokenizer.pieces_sha256),
         "behaviour_sha256": bytes.fromhex(tokenizer.behaviour_sha256),
     }
+    options = {"encoder_config": json.dumps(plain_config(config), sort_keys=True)}
     return {
         "args": None,
-        "cfg": {"model": Namespace(_name=arch, arch=arch, **options)},
+        "cfg": {"model": Namespace(_name=PUBLISHED, arch=PUBLISHED, **options)},
         "model": {
-            **{f"encoder.{name}": value for name, value in encoder.state_dict().items()},
-            "tokenizer_ids": tokenizer.tokenizer_ids,
+            **{f"masked_lm.{name}": value for name, value in placed.model.state_dict().items()},
             **{name: torch.tensor(list(digest), dtype=torch.uint8) for name, digest in digests.items()},
             "published": published.pack(found),
         },
@@ -193,7 +182,9 @@ def _checkpoint(
             "weam": {
                 "special_ids": tokenizer.special_ids,
                 "tokenizer_files": {
-                    n: v for n, v in files.items() if n not in ("config.json", "generation_config.json")
+                    name: content
+                    for name, content in found.files.items()
+                    if name in TOKENIZER_FILES and name != "config.json"
                 },
                 "pairs": [],
                 "method": None,

@@ -1,45 +1,85 @@
 """What a published folder holds besides the weights that train: carried, as bytes, through every later training.
 
-Pooler, next-sentence head, position ids, config.json, tokenizer files, and under which name and type each tensor
-stood. A checkpoint has it as one uint8 tensor in the safetensors format: no optimizer, no weight decay and no half
-precision can touch it.
+Pooler, next-sentence head, config.json, tokenizer files and other small files, and where in the model each tensor of
+the folder is. A checkpoint has it as one uint8 tensor in the safetensors format: no optimizer, no weight decay and no
+half precision can touch it.
 """
 
 import json
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..common.documents import parse_json
-from ..databin import TOKENIZER_FILES
+from ..common.documents import parse_json, shown
+from ..common.errors import InputError
+from ..databin import MOST_TOKENIZER_BYTES, TOKENIZER_FILES
+from .names import Place, Slot
 
-# Files of a published folder that are carried; from_hf names everything else but the weights as left out.
-CARRIED_FILES = ("generation_config.json", *TOKENIZER_FILES)
-
-
-class Slot(NamedTuple):
-    """One tensor of the folder: its name and type there, and our parameter that holds it (None: carried as it is)."""
-
-    name: str
-    ours: str | None
-    dtype: str
+# Larger files are weights in another format, or belong to no encoder.
+MOST_BYTES = 1 << 20
+# Weights, whatever their size, and what a folder has for a version control or a cache.
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".pt", ".pth", ".ckpt", ".gguf")
+_CODE_SUFFIXES = (".py", ".pyc", ".so", ".sh", ".pkl", ".pickle")
+README = "README.md"  # the model card: read for the new one, which takes its place
 
 
 class Published(NamedTuple):
     """A published folder without its trainable weights.
 
     Attributes:
-        about: `folder` (its name), `weights` (file -> SHA-256), `new_head` (it had no masked-LM head).
+        about: `folder` (its name), `revision` (the commit, where it came from the Hub), `weights` (file -> SHA-256),
+            `missing` (parameters of the model that the folder lacked: a new head), `card` (what its model card says).
         slots: every tensor of the folder, in the order of its files.
-        files: config.json and the tokenizer's files, byte for byte.
-        tensors: those that no parameter of ours holds.
+        files: config.json, the tokenizer's and other small files, byte for byte, by their path in the folder.
+        tensors: those that the model does not have.
     """
 
     about: dict[str, Any]
     slots: list[Slot]
     files: dict[str, bytes]
     tensors: dict[str, Tensor]
+
+
+def read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The small files of a folder, and the paths of those that are left out: code, and what is too large.
+
+    Weights, the model card and hidden files are neither.
+    """
+    files, left_out = {}, []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        name = relative.as_posix()
+        if not path.is_file() or any(part.startswith(".") for part in relative.parts) or name == README:
+            continue
+        if name.endswith(WEIGHT_SUFFIXES) or name.endswith(".index.json"):
+            continue
+        most = MOST_TOKENIZER_BYTES if name in TOKENIZER_FILES else MOST_BYTES
+        if name.endswith(_CODE_SUFFIXES) or path.stat().st_size > most or len(relative.parts) > 2:
+            left_out.append(name)
+            continue
+        files[name] = path.read_bytes()
+    return files, left_out
+
+
+def check_path(name: object, where: str) -> str:
+    """A path within a folder from a checkpoint.
+
+    Raises:
+        InputError: it leads out of the folder, or is code or weights.
+    """
+    path = PurePosixPath(name) if isinstance(name, str) else None
+    inside = path is not None and not path.is_absolute() and 1 <= len(path.parts) <= 2
+    if (
+        path is None
+        or not inside
+        or any(part.startswith(".") or "\\" in part or "\0" in part for part in path.parts)
+        or str(path).endswith((*WEIGHT_SUFFIXES, *_CODE_SUFFIXES, ".index.json"))
+        or str(path) == README
+    ):
+        raise InputError(f"{where} must carry small files of a model's folder, but carries {shown(name)}.")
+    return str(path)
 
 
 def pack(published: Published) -> Tensor:
@@ -63,7 +103,7 @@ def unpack(packed: Tensor) -> Published | None:
     header = parse_json(_as_bytes(parts["header"]), "the checkpoint's record of a published folder", dict)
     return Published(
         header["about"],
-        [Slot(*slot) for slot in header["slots"]],
+        [Slot(name, dtype, [Place(*place) for place in places]) for name, dtype, places in header["slots"]],
         {n.removeprefix("file:"): _as_bytes(value) for n, value in parts.items() if n.startswith("file:")},
         {n.removeprefix("tensor:"): value for n, value in parts.items() if n.startswith("tensor:")},
     )

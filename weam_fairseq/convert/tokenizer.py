@@ -1,4 +1,4 @@
-"""A Hugging Face tokenizer as conversion needs it: special ids, the order of pieces, digests.
+"""A Hugging Face tokenizer as conversion needs it: special ids, digests.
 
 The same facts that weam-preprocess writes into a data-bin's manifest (preprocess/README.md); the two rooms share the
 format and no code.
@@ -9,11 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from ..common.errors import InputError
-from ..common.special_pieces import first_ids, id_range, named_special_ids
+from ..common.special_pieces import id_range, named_special_ids
 
 # preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
 PROBES = (
@@ -46,20 +43,15 @@ VOCABULARIES = (
 
 
 class TokenizerFacts(NamedTuple):
-    """tokenizer_ids (pieces,) int64: tokenizer id of each fairseq id.
+    """pieces: their number, holes among the ids included.
 
     special_ids: cls, pad, sep, mask, and unk where the tokenizer has one.
     """
 
-    tokenizer_ids: Tensor
+    pieces: int
     special_ids: dict[str, int]
     pieces_sha256: str
     behaviour_sha256: str
-
-    @property
-    def pad(self) -> int:
-        """fairseq id of the padding piece."""
-        return int((self.tokenizer_ids == self.special_ids["pad"]).nonzero()[0])
 
 
 def read_tokenizer(folder: Path) -> TokenizerFacts:
@@ -75,11 +67,10 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     special = named_special_ids(tokenizer, folder)
     vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
     ids = id_range(vocabulary, folder)
-    first = first_ids(special, ids)
     lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
     written = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
     return TokenizerFacts(
-        torch.tensor([*first, *(i for i in ids if i not in first)]),
+        len(ids),
         special,
         hashlib.sha256(lines.encode()).hexdigest(),
         hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in written).encode()).hexdigest(),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import NamedTuple
 
-from weam_fairseq.architectures import ARCHITECTURES
+from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.study.grid.options import as_number
 from weam_fairseq.study.grid.plan import Plan
 from weam_fairseq.study.grid.settings import Estimate

@@ -28,15 +28,11 @@ def drop(states: Tensor, chance: float) -> Tensor:
     return _Dropped.apply(states, dropped)  # type: ignore[no-any-return]
 
 
-class Dropout(nn.Module):
-    """`drop` in training, nothing otherwise."""
-
-    def __init__(self, chance: float) -> None:
-        super().__init__()
-        self.chance = chance
+class Dropout(nn.Dropout):
+    """`drop` in training, nothing otherwise. It takes the place of `nn.Dropout`, whose chance is `p`."""
 
     def forward(self, states: Tensor) -> Tensor:
-        return drop(states, self.chance) if self.training else states
+        return drop(states, self.p) if self.training else states
 
 
 class _Dropped(torch.autograd.Function):

@@ -1,0 +1,128 @@
+"""The model card of an exported folder, and what is read of the card of the folder that it came from."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import __version__
+
+# What the new card takes from the base model's.
+_KEPT = ("license", "license_name", "license_link", "language")
+_MOST_CHARACTERS = 1 << 20
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """License and languages of a folder's model card; empty where it has none that can be read."""
+    path = folder / "README.md"
+    try:
+        text = path.read_text(encoding="utf-8")[:_MOST_CHARACTERS]
+    except (OSError, UnicodeDecodeError):
+        return {}
+    header = re.match(r"---\n(.*?)\n---\s*\n", text, re.DOTALL)
+    if header is None:
+        return {}
+    try:
+        values = yaml.safe_load(header[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    return {name: values[name] for name in _KEPT if _is_plain(values.get(name))}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= 500 and all(isinstance(item, str) and len(item) <= 50 for item in value)
+    return isinstance(value, str) and len(value) <= 500
+
+
+def write_card(facts: dict[str, Any]) -> str:
+    """The text of README.md.
+
+    Args:
+        facts: `class` (transformers'), `layers`, `width`, `rows`, `languages` (codes), `published` (what was imported:
+            `folder`, `revision`, `card`; None), `pairs`, `updates`, `aligner`, `method`, `seed`, `missing` (a new head).
+    """
+    origin = facts["published"]
+    card = {} if origin is None else origin.get("card") or {}
+    header: dict[str, Any] = {
+        "language": sorted({*_as_list(card.get("language")), *facts["languages"]}),
+        **({"base_model": origin["folder"]} if origin is not None else {}),
+        **{name: card[name] for name in ("license", "license_name", "license_link") if name in card},
+        "library_name": "transformers",
+        "pipeline_tag": "fill-mask",
+        "tags": ["weam"],
+    }
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in header.items()]
+    return f"""---
+{chr(10).join(lines)}
+---
+
+# A masked language model trained with weam_fairseq {__version__}
+
+{facts["class"]}, {facts["layers"]} layers × {facts["width"]}, {facts["rows"]:,} rows of the vocabulary. {_training(facts)}
+
+WEAM: Yang, Ma, Cui, Ye, Che, Wang, *Bilingual Alignment Pre-Training for Zero-Shot Cross-Lingual Transfer*, MRQA 2021
+(arXiv 2106.01732).
+
+```python
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("PATH_OF_THIS_FOLDER")
+model = AutoModelForMaskedLM.from_pretrained("PATH_OF_THIS_FOLDER")
+```
+"""
+
+
+def _training(facts: dict[str, Any]) -> str:
+    origin = facts["published"]
+    started = ""
+    if origin is not None:
+        revision = f" (commit {_code(origin['revision'])})" if origin.get("revision") else ""
+        started = f"Started from {_code(origin['folder'])}{revision}. "
+    if not facts["pairs"]:
+        return f"{started}Not trained since."
+    seed = "" if facts.get("seed") is None else f", seed {facts['seed']}"
+    text = (
+        f"{started}{facts['updates']:,} updates in its last training on the pairs {', '.join(facts['pairs'])}{seed}, "
+        f"links from {_code(facts['aligner'])}.\n\nMethod: {_code(facts['method'])}"
+    )
+    return f"{text}\n\n## Commands\n\n```bash\n{_commands(facts)}\n```"
+
+
+def _commands(facts: dict[str, Any]) -> str:
+    """The commands that make such a model, with the files as placeholders."""
+    origin = facts["published"]
+    name = None if origin is None else _word(origin["folder"])
+    pairs = " ".join(f"--pair {pair}={pair.upper()}_TEXT.tsv" for pair in facts["pairs"])
+    objective = _word((facts["method"] or {}).get("objective", "weam"))
+    tokenizer = "--train-tokenizer wordpiece" if name is None else f"--tokenizer {name}"
+    start = "--arch ARCH" if name is None else "--finetune-from-model start.pt"
+    seed = "" if facts.get("seed") is None else f" --seed {facts['seed']}"
+    revision = f" --revision {_word(origin['revision'])}" if origin is not None and origin.get("revision") else ""
+    lines = [] if name is None else [f"weam-from-hf {name} start.pt{revision}"]
+    lines += [
+        f"weam-preprocess {pairs} {tokenizer} --destdir data-bin",
+        f"weam-train data-bin {start} --objective {objective} --pairs {','.join(facts['pairs'])}{seed} --save-dir run",
+        "weam-to-hf run/checkpoint_last.pt FOLDER",
+    ]
+    return "\n".join(lines)
+
+
+def _word(value: Any) -> str:
+    """A value of a checkpoint as one word of a command."""
+    return re.sub(r"[^A-Za-z0-9._/+-]", "_", str(value))
+
+
+def _code(value: Any) -> str:
+    """A value of the checkpoint as one stretch of Markdown's code, which it cannot end."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    plain = " ".join(text.replace("`", "'").split())
+    return f"`{plain}`"
+
+
+def _as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])

@@ -1,0 +1,1 @@
+"""Any masked LM of transformers: chosen rows through its own head, and the parts that make its training faster."""

@@ -1,0 +1,86 @@
+"""Configs of transformers as plain values: read without running code, compared, dropout set."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..common.documents import shown
+from ..common.errors import InputError, reason_of
+
+# Where the families' configs keep the chance to drop a state and an attention weight.
+DROPOUT_KEYS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "resid_dropout", "mlp_dropout", "embedding_dropout")
+ATTENTION_DROPOUT_KEYS = ("attention_probs_dropout_prob", "attention_dropout", "attention_dropout_prob")
+# What a config says besides the arithmetic.
+_BESIDES = {
+    *("architectures", "transformers_version", "_name_or_path", "dtype", "torch_dtype", "id2label", "label2id"),
+    *("use_cache", "tokenizer_class", "gradient_checkpointing", "classifier_dropout", "initializer_range"),
+    *("problem_type", "num_labels", "return_dict", "output_attentions", "output_hidden_states", "finetuning_task"),
+    *("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "auto_map", "task_specific_params"),
+    *("directionality", "attn_implementation", "tie_word_embeddings"),
+    *DROPOUT_KEYS,
+    *ATTENTION_DROPOUT_KEYS,
+}
+
+OLD_CHECKPOINT = (
+    "{where} must hold an encoder under transformers' names, but was written by an older version of weam_fairseq. "
+    "Import the published encoder again with weam-from-hf, or train again."
+)
+
+
+def parse_config(values: dict[str, Any], where: Path | str = "The config") -> Any:
+    """A PretrainedConfig of transformers from the mapping of a config.json. Code of a model's repository is never run.
+
+    Raises:
+        InputError: the model_type is missing or unknown to transformers, or a value does not fit its class.
+    """
+    from transformers import CONFIG_MAPPING
+
+    model_type = values.get("model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        raise InputError(
+            f"{where} must have a model_type that the installed transformers knows, but has {shown(model_type)}. Code "
+            "that comes with a model is never run: take a model of a family that is part of transformers."
+        )
+    try:
+        config = CONFIG_MAPPING[model_type].from_dict(values)
+    # transformers raises whatever its checks raise; the question is the same: which config, and why not.
+    except Exception as error:
+        raise InputError(f"{where} must hold values that fit {model_type}, but does not: {reason_of(error)}.") from error
+    config._name_or_path = ""
+    return config
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """The mapping of a config.json."""
+    return dict(json.loads(config.to_json_string(use_diff=False)))
+
+
+def difference_of(first: Any, second: Any) -> str | None:
+    """The first value of the arithmetic in which two configs differ, for a sentence; None: there is none."""
+    one, other = plain_config(first), plain_config(second)
+    for key in sorted({*one, *other} - _BESIDES):
+        if one.get(key) != other.get(key):
+            return f"{key} is {shown(one.get(key))} and {shown(other.get(key))}"
+    return None
+
+
+def set_dropout(config: Any, chance: float | None, attention_chance: float | None) -> None:
+    """Sets the chances to drop a state and an attention weight; None: as the config has them.
+
+    Raises:
+        InputError: the family's config names no such chance.
+    """
+    for option, value, keys in (
+        ("--dropout", chance, DROPOUT_KEYS),
+        ("--attention-dropout", attention_chance, ATTENTION_DROPOUT_KEYS),
+    ):
+        if value is None:
+            continue
+        found = [key for key in keys if isinstance(getattr(config, key, None), int | float)]
+        if not found and value:
+            raise InputError(
+                f"{option} must be left out for model_type {config.model_type}, whose config has none of "
+                f"{', '.join(keys)}, but is {value:g}."
+            )
+        for key in found:
+            setattr(config, key, value)
