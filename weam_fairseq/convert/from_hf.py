@@ -13,10 +13,10 @@ from ..common.command import run_command
 from ..common.documents import read_json
 from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
-from ..common.hub import Resolved, resolve
+from ..common.hub import resolve
 from ..databin import TOKENIZER_FILES
 from ..encoder.configs import parse_config, plain_config
-from ..encoder.huggingface import MaskedLM, is_tied, longest_sequence, masked_lm_class
+from ..encoder.huggingface import MaskedLM, is_tied, masked_lm_class
 from ..encoder.sizes import PUBLISHED, describe
 from . import published
 from .card import read_card
@@ -91,9 +91,7 @@ def _run(argv: list[str] | None) -> None:
     print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
-def convert(
-    model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False
-) -> Imported:
+def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False) -> Imported:
     """Writes the checkpoint, whole or not at all.
 
     Args:
@@ -114,7 +112,7 @@ def convert(
     # The folder's tensors say whether they are tied, whatever its config says.
     config.tie_word_embeddings = is_tied(placed.model)
     _check_fit(placed, config, tokenizer, where)
-    difference = MaskedLM(placed.model).check(longest=longest_sequence(placed.model))
+    difference = MaskedLM(placed.model).check()
     files, left_out = read_files(folder)
     carried = {slot.name: weights.tensors[slot.name] for slot in placed.slots if not slot.places}
     about = {

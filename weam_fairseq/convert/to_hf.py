@@ -16,7 +16,7 @@ from ..common.errors import InputError, reason_of
 from ..common.files import check_destination, whole_folder
 from ..databin import TOKENIZER_FILES, check_pair
 from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
-from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, longest_sequence, quiet
+from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, quiet
 from . import published
 from .card import write_card
 from .names import gather
@@ -177,7 +177,7 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
         tensors = {name: state[name] for name in _names_without_ties(carried.model)}
         config: dict[str, Any] = {**carried.config, **_special_ids(carried)}
         changed["architectures"] = [type(carried.model).__name__]
-        written = {name: dtype or "float32" for name in tensors}
+        written = dict.fromkeys(tensors, dtype or "float32")
     else:
         config = parse_json(origin.files["config.json"], "config.json of the checkpoint", dict)
         tensors, written = _as_it_came(origin, state)
@@ -263,10 +263,9 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
     # transformers raises whatever its checks raise; the question is the same: why does it not load the folder.
     except Exception as error:
         raise InputError(
-            f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. "
-            f"{NOT_KEPT}"
+            f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. {NOT_KEPT}"
         ) from error
-    tied = {name for name in loaded.state_dict()} - set(_names_without_ties(loaded))
+    tied = set(loaded.state_dict()) - set(_names_without_ties(loaded))
     missing = sorted(set(info["missing_keys"]) - tied)
     if missing:
         raise InputError(
@@ -279,7 +278,7 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
             raise InputError(f"{name} must be written as it is, but transformers loads other values. {NOT_KEPT}")
     model.load_state_dict(found)  # rounded as the folder is
     ours, theirs = MaskedLM(model), MaskedLM(loaded.eval())
-    inputs, real = check_batch(model, ours.takes, longest=longest_sequence(model))
+    inputs, real = check_batch(model, ours.takes)
     with torch.no_grad():
         found_logits, wanted = theirs.full_logits(inputs)[real], ours.logits(ours.states(inputs)[real])
     difference = float((wanted - found_logits).abs().max() / wanted.abs().max())

@@ -5,13 +5,15 @@ once; rows of its states, exchanged or not, go through the head by a second call
 hands out the rows in the place of the base model. Where the head ends in one matrix, that call stops before it, and
 the loss is computed without all logits at once. `check` compares both ways with the full model.
 
-Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary, M rows.
+Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary, M
+chosen rows.
 """
 
 import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +26,8 @@ from .embeddings import SharedEmbedding, can_share
 
 # Largest difference between two ways to the same logits, as a share of the largest logit: fp32 sums in another order.
 TOLERANCE = 1e-5
+# What a model raises that is of another form than `MaskedLM` takes.
+_OF_OTHER_MODELS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 
 class UnsupportedModel(InputError):
@@ -73,7 +77,9 @@ def build(config: Any, where: str = "The model") -> Any:
         return model_class(config).float()
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
-        raise InputError(f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}") from error
+        raise InputError(
+            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}"
+        ) from error
 
 
 def masked_lm_class(config: Any, where: str = "The model") -> Any:
@@ -91,7 +97,7 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
             f"{where} must be a masked language model, but model_type {model_type!r} has no masked-LM class in "
             "transformers."
         )
-    model_class = mapping[type(config)]
+    model_class: Any = mapping[type(config)]
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModel(
             f"{where} must be an encoder, but {model_type} is an encoder-decoder: it has no states of both sentences "
@@ -101,11 +107,26 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
         raise UnsupportedModel(
             f"{where} must look at both sides of a piece, but its config sets is_decoder: it is a causal model."
         )
-    if model_class.main_input_name != "input_ids" or not model_class.base_model_prefix:
+    more = _inputs_besides_text(config, model_class)
+    if more:
+        raise UnsupportedModel(f"{where} must take text alone, but {model_class.__name__} takes {more}.")
+    if model_type == "reformer":
         raise UnsupportedModel(
-            f"{where} must take pieces of text and have a base model, but {model_class.__name__} does not."
+            f"{where} must train on sequences of any length, but a reformer trains on multiples of its chunks only."
         )
     return model_class
+
+
+def _inputs_besides_text(config: Any, model_class: Any) -> str:
+    """What a class was trained on besides text, in words; empty: nothing."""
+    modalities = model_class.input_modalities
+    others = {modalities} if isinstance(modalities, str) else set(modalities)
+    others = {f"{name}s" for name in others - {"text"}}
+    if "bbox" in inspect.signature(model_class.forward).parameters:
+        others.add("places on a page")
+    if hasattr(config, "type_vocab_sizes"):
+        others.add("rows and columns of a table")
+    return " and ".join(sorted(others))
 
 
 class MaskedLM:
@@ -136,7 +157,7 @@ class MaskedLM:
         self.stops_before_projection = self._output() is not None
 
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The last layer's states, (B, T, D), of inputs as the base model takes them (input_ids, attention_mask, ...)."""
+        """The last layer's states, (B, T, D), of inputs as the base model takes them (input_ids, attention_mask, …)."""
         assert self.base is not None
         found: Tensor = self.base(**inputs, return_dict=True).last_hidden_state
         return found
@@ -188,54 +209,68 @@ class MaskedLM:
                     return parent, name, linear
         return None
 
-    def check(self, *, longest: int | None = None) -> float:
+    def check(self) -> float:
         """Compares both steps with the full model on a fixed padded batch; decides `stops_before_projection`.
 
         Returns:
             the largest difference of the logits, as a share of the largest.
 
         Raises:
-            UnsupportedModel: the head gives other logits for a row alone than within its sentence.
+            UnsupportedModel: the model does not run on text alone, or its head gives other logits for a row alone than
+                within its sentence.
         """
-        inputs, real = check_batch(self.model, self.takes, longest=longest)
+        inputs, real = check_batch(self.model, self.takes)
         training = self.model.training
         self.model.eval()
         try:
-            with torch.no_grad(), torch.autocast(_device(self.model).type, enabled=False), _without_constants(self.model):
-                full = self.full_logits(inputs)
-                states = self.states(inputs)
-                if states.shape[:2] != full.shape[:2]:
-                    raise UnsupportedModel(
-                        f"A model must have one state for each piece, but {type(self.model).__name__} has states of "
-                        f"shape {tuple(states.shape)} for {tuple(inputs['input_ids'].shape)} pieces."
-                    )
-                rows, wanted = states[real], full[real]
-                scale = wanted.abs().max().clamp_min(1e-30)
-                by_rows = float((self.logits(rows) - wanted).abs().max() / scale)
-                if not by_rows <= TOLERANCE:
-                    raise UnsupportedModel(
-                        f"A head must look at one row at a time, but that of {type(self.model).__name__} gives logits "
-                        f"that differ by {by_rows:.1e} of the largest (allowed {TOLERANCE:.0e})."
-                    )
-                self.stops_before_projection = False
-                if self._output() is not None:
-                    try:
-                        projected = self.project(rows)
-                        found = torch.nn.functional.linear(*projected)
-                        self.stops_before_projection = (
-                            found.shape == wanted.shape and float((found - wanted).abs().max() / scale) <= TOLERANCE
-                        )
-                    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
-                        pass  # a head that does more after its last matrix: all logits are computed
-        except UnsupportedModel:
-            raise
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
-            raise UnsupportedModel(
-                f"A head must take the last hidden state alone, but that of {type(self.model).__name__} does not: "
-                f"{reason_of(error)}"
-            ) from error
+            with (
+                torch.no_grad(),
+                torch.autocast(_device(self.model).type, enabled=False),
+                _without_constants(self.model),
+            ):
+                states, full = self._run_whole(inputs)
+                return self._compare(states[real], full[real])
         finally:
             self.model.train(training)
+
+    def _run_whole(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        name = type(self.model).__name__
+        try:
+            full, states = self.full_logits(inputs), self.states(inputs)
+        except _OF_OTHER_MODELS as error:
+            raise UnsupportedModel(
+                f"A model must run on pieces and an attention mask alone, but {name} does not: {reason_of(error)}."
+            ) from error
+        if states.shape[:2] != full.shape[:2]:
+            raise UnsupportedModel(
+                f"A model must have one state for each piece, but {name} has states of shape {tuple(states.shape)} for "
+                f"{tuple(inputs['input_ids'].shape)} pieces."
+            )
+        return states, full
+
+    def _compare(self, rows: Tensor, wanted: Tensor) -> float:
+        """(M, D) states and the (M, V) logits that the full model gives for them."""
+        name, scale = type(self.model).__name__, wanted.abs().max().clamp_min(1e-30)
+        try:
+            by_rows = float((self.logits(rows) - wanted).abs().max() / scale)
+        except _OF_OTHER_MODELS as error:
+            raise UnsupportedModel(
+                f"A head must take the last hidden state alone, but that of {name} does not: {reason_of(error)}."
+            ) from error
+        if not by_rows <= TOLERANCE:
+            raise UnsupportedModel(
+                f"A head must look at one row at a time, but that of {name} gives logits that differ by {by_rows:.1e} "
+                f"of the largest (allowed {TOLERANCE:.0e})."
+            )
+        self.stops_before_projection = False
+        if self._output() is not None:
+            try:
+                found = torch.nn.functional.linear(*self.project(rows))
+                self.stops_before_projection = (
+                    found.shape == wanted.shape and float((found - wanted).abs().max() / scale) <= TOLERANCE
+                )
+            except _OF_OTHER_MODELS:
+                pass  # a head that does more after its last matrix: all logits are computed
         return by_rows
 
     def full_logits(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -256,9 +291,20 @@ class _Stub(nn.Module):
         return getattr(object.__getattribute__(self, "_base"), name)
 
     def forward(self, *_: Any, return_dict: bool | None = None, **__: Any) -> Any:
-        from transformers.modeling_outputs import BaseModelOutput
+        return _states_class()(last_hidden_state=object.__getattribute__(self, "_states"))
 
-        return BaseModelOutput(last_hidden_state=object.__getattribute__(self, "_states"))
+
+@cache
+def _states_class() -> Any:
+    """A base model's output with the last hidden state alone; whatever else a family's class reads of it is None."""
+    from transformers.modeling_outputs import BaseModelOutput
+
+    class States(BaseModelOutput):  # type: ignore[misc]
+        def __getattr__(self, name: str) -> None:
+            if name.startswith("_"):
+                raise AttributeError(name)
+
+    return States
 
 
 def with_own_head(model: Any) -> Any:
@@ -272,13 +318,13 @@ def with_own_head(model: Any) -> Any:
     return copy.deepcopy(model, {id(base): nn.Module(), **shared})
 
 
-def check_batch(model: Any, takes: frozenset[str], *, longest: int | None = None) -> tuple[dict[str, Tensor], Tensor]:
+def check_batch(model: Any, takes: frozenset[str]) -> tuple[dict[str, Tensor], Tensor]:
     """A fixed padded batch of three sentences, and which of its (3, T) places are real."""
     config, device = model.config, _device(model)
     rows = model.get_input_embeddings().weight.shape[0]
     pad = config.pad_token_id or 0
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([24, 17, 5]).clamp(max=longest or 24)
+    lengths = torch.tensor([24, 17, 5]).clamp(max=longest_sequence(model) or 24)
     width = int(lengths.max())
     tokens = torch.randint(rows, (len(lengths), width), generator=generator)
     tokens[tokens == pad] = (pad + 1) % rows
@@ -336,14 +382,17 @@ def longest_sequence(model: Any) -> int | None:
 
     A model on torch's meta device will do. RoBERTa's family counts positions from the padding's id + 1.
     """
+    limits: list[int] = []
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        # I-BERT's is no nn.Embedding.
+        if name.endswith("position_embeddings") and isinstance(getattr(module, "weight", None), Tensor):
+            pad = getattr(module, "padding_idx", None)
+            limits.append(len(module.weight) - (0 if pad is None else pad + 1))
     for key in ("max_position_embeddings", "n_positions", "max_positions"):
         limit = getattr(model.config, key, None)
         if isinstance(limit, int) and limit > 0:
-            return limit
-    return None
+            limits.append(limit)
+    return min(limits, default=None)
 
 
 def first_position(masked_lm: MaskedLM) -> int:
@@ -356,7 +405,7 @@ def first_position(masked_lm: MaskedLM) -> int:
     where = f"--reset-positions must have a model that takes position ids, but {type(model).__name__}"
     if "position_ids" not in masked_lm.takes:
         raise UnsupportedModel(f"{where} takes none.")
-    inputs, real = check_batch(model, masked_lm.takes, longest=longest_sequence(model))
+    inputs, real = check_batch(model, masked_lm.takes)
     training = model.training
     model.eval()
     try:

@@ -1,0 +1,77 @@
+"""Tiny models of every masked-LM family of transformers, each parameter random."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers.utils import logging
+
+PIECES = 100
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+}
+SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+# What a family needs besides, or names otherwise.
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "albert": {"embedding_size": 16},
+    "big_bird": {"attention_type": "original_full"},
+    "convbert": {"embedding_size": 32},
+    "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False},
+    "deberta-v2": {
+        **{"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False},
+        **{"position_buckets": 8, "share_att_key": True, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0},
+    },
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+    "electra": {"embedding_size": 16},
+    "esm": {"mask_token_id": 3},
+    "esmc": {"mask_token_id": 3},
+    "eurobert": {"num_key_value_heads": 2, "mask_token_id": 3},
+    "flaubert": {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": 1},
+    "funnel": {"d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64, "block_sizes": [1, 1], "num_decoder_layers": 1},
+    "gte": {"type_vocab_size": 2},
+    "longformer": {"attention_window": 8},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
+    "mobilebert": {"embedding_size": 16, "true_hidden_size": 16, "intra_bottleneck_size": 16},
+    "neomme": {"num_key_value_heads": 1, "head_dim": 16, "embedding_rank": 16},
+    "reformer": {
+        **{"attn_layers": ["local", "local"], "axial_pos_embds": False, "attention_head_size": 16},
+        **{"feed_forward_size": 64, "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 8},
+    },
+    "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
+    "roc_bert": {"shape_vocab_size": 10, "pronunciation_vocab_size": 10, "shape_embed_dim": 8},
+    "squeezebert": {"embedding_size": 32},
+    "ultrabert": {},
+    "xlm": {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": 1},
+    "xmod": {"languages": ["en_XX", "de_DE"], "default_language": "en_XX", "adapter_reduction_factor": 2},
+}
+
+
+def tiny_config(model_type: str, **more: Any) -> Any:
+    """The config of a model of a few thousand parameters; a bigger one for families of several towers."""
+    known = AutoConfig.for_model(model_type)
+    names = {*known.to_dict(), *known.attribute_map}
+    given = {"vocab_size": PIECES, **SHAPE, **SPECIAL, **OTHERWISE.get(model_type, {}), **more}
+    return AutoConfig.for_model(model_type, **{name: value for name, value in given.items() if name in names})
+
+
+def randomize(model: Any, seed: int = 0) -> Any:
+    """Every parameter random, biases and norms too: nothing may be equal by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return model
+
+
+def write_model(folder: Path, config: Any, model_class: Any = AutoModelForMaskedLM, **options: Any) -> Any:
+    """A folder as transformers saves it; returns the model."""
+    logging.disable_progress_bar()
+    make = model_class.from_config if model_class is AutoModelForMaskedLM else model_class
+    model = randomize(make(config)).to(options.pop("dtype", torch.float32))
+    model.save_pretrained(folder, **options)
+    return model
