@@ -37,14 +37,6 @@ DOES = {
 EQUAL = [family for family, does in DOES.items() if does in (FAST, SLOW)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def gradients(model: Any, logits: Tensor) -> dict[str, Tensor]:
     model.zero_grad(set_to_none=True)
     F.cross_entropy(logits, torch.arange(len(logits)) * 7 % PIECES).backward()

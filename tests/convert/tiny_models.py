@@ -1,9 +1,13 @@
 """Tiny models of every masked-LM family of transformers, each parameter random."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForMaskedLM
 from transformers.utils import logging
 
@@ -75,3 +79,25 @@ def write_model(folder: Path, config: Any, model_class: Any = AutoModelForMasked
     model = randomize(make(config)).to(options.pop("dtype", torch.float32))
     model.save_pretrained(folder, **options)
     return model
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    """Writes model.safetensors again with other names or tensors."""
+    tensors = change(load_file(folder / "model.safetensors"))
+    save_file({name: value.clone() for name, value in tensors.items()}, folder / "model.safetensors")
+
+
+def as_bin(folder: Path, parts: int = 1) -> None:
+    """pytorch_model.bin in the place of model.safetensors, or so many parts of it with an index."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    if parts == 1:
+        torch.save(tensors, folder / "pytorch_model.bin")
+        return
+    weight_map = {}
+    for part in range(parts):
+        name = f"pytorch_model-{part + 1:05}-of-{parts:05}.bin"
+        names = list(tensors)[part::parts]
+        torch.save({each: tensors[each] for each in names}, folder / name)
+        weight_map |= dict.fromkeys(names, name)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))

@@ -16,7 +16,7 @@ from ..common.errors import InputError, reason_of
 from ..common.files import check_destination, whole_folder
 from ..databin import TOKENIZER_FILES, check_pair
 from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
-from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, quiet
+from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, names_without_ties, quiet
 from . import published
 from .card import write_card
 from .names import gather
@@ -174,7 +174,7 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
     origin, state = carried.published, carried.model.state_dict()
     changed: dict[str, Any] = {}
     if origin is None:
-        tensors = {name: state[name] for name in _names_without_ties(carried.model)}
+        tensors = {name: state[name] for name in names_without_ties(carried.model)}
         config: dict[str, Any] = {**carried.config, **_special_ids(carried)}
         changed["architectures"] = [type(carried.model).__name__]
         written = dict.fromkeys(tensors, dtype or "float32")
@@ -221,25 +221,13 @@ def _with_new_head(
     slots = carried.published.slots
     bare = any(place.name == prefix + slot.name for slot in slots for place in slot.places)
     kind = next((slot.dtype for slot in slots if slot.places), "float32")
-    found = {name: state[name] for name in _names_without_ties(carried.model)}
+    found = {name: state[name] for name in names_without_ties(carried.model)}
     kinds = dict.fromkeys(found, kind)
     for slot in slots:
         if not slot.places:
             name = prefix + slot.name if bare and not slot.name.startswith(prefix) else slot.name
             found[name], kinds[name] = tensors[slot.name], written[slot.name]
     return found, kinds
-
-
-def _names_without_ties(model: Any) -> list[str]:
-    """Names of the state dict, of tensors that share memory the first."""
-    seen: set[int] = set()
-    names = []
-    for name, value in model.state_dict().items():
-        if value.numel() and value.data_ptr() in seen:
-            continue
-        seen.add(value.data_ptr())
-        names.append(name)
-    return names
 
 
 def _special_ids(carried: Carried) -> dict[str, int]:
@@ -265,7 +253,7 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
         raise InputError(
             f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. {NOT_KEPT}"
         ) from error
-    tied = set(loaded.state_dict()) - set(_names_without_ties(loaded))
+    tied = set(loaded.state_dict()) - set(names_without_ties(loaded))
     missing = sorted(set(info["missing_keys"]) - tied)
     if missing:
         raise InputError(

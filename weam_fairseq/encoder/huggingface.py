@@ -377,6 +377,17 @@ def is_tied(model: Any) -> bool:
     return output is not None and output.weight is model.get_input_embeddings().weight
 
 
+def names_without_ties(model: Any) -> list[str]:
+    """Names of the state dict, in its order; of tensors that share memory the one under which transformers saves them.
+    """
+    state, ties = model.state_dict(), getattr(model, "all_tied_weights_keys", None) or {}
+    kept: dict[int, str] = {}
+    for name in sorted(state, key=lambda name: name in ties):
+        kept.setdefault(state[name].data_ptr() or id(state[name]), name)
+    names = set(kept.values())
+    return [name for name in state if name in names]
+
+
 def longest_sequence(model: Any) -> int | None:
     """Pieces of the longest sequence that a model has positions for; None: its positions have no end.
 
