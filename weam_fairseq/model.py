@@ -124,7 +124,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         )
         return model
 
-    def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Takes the weights of any checkpoint of the task 'weam' or of weam-from-hf with this shape and tokenizer.
 
         Raises:

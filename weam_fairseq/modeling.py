@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from .encoder.huggingface import MaskedLM, Parts, first_position, is_tied, use_faster_parts, with_own_head
+from .encoder.huggingface import (
+    MaskedLM,
+    Parts,
+    first_position,
+    is_tied,
+    takes_segments,
+    use_faster_parts,
+    with_own_head,
+)
 from .losses import (
     Predictions,
     Weighed,
@@ -43,6 +51,13 @@ class Predicted(NamedTuple):
     def split(self, rows: int) -> tuple[Predictions, Predictions]:
         """The multilingual and the cross-lingual predictions of the N masked rows."""
         return split_predictions(self.weighed.predictions, self.again, rows)
+
+
+class _Predictors(NamedTuple):
+    """The head of L_mp, and that of L_cp where it has its own."""
+
+    shared: MaskedLM
+    own: MaskedLM | None
 
 
 @dataclass
@@ -95,9 +110,7 @@ class WordExchange(nn.Module):
         self._first_position = first_position(predictor) if reset_positions else None
         self.parts: Parts = use_faster_parts(model)
         self._freeze(freeze)
-        # No modules of this one: the models are registered above.
-        object.__setattr__(self, "_predictor", predictor)
-        object.__setattr__(self, "_cp_predictor", self._predictor_of_own_head(predictor))
+        self._predictors = _Predictors(predictor, self._predictor_of_own_head(predictor))
 
     def _predictor_of_own_head(self, first: MaskedLM) -> MaskedLM | None:
         if self.own_head is None:
@@ -116,8 +129,7 @@ class WordExchange(nn.Module):
     @property
     def predictor(self) -> MaskedLM:
         """The two steps: states of a batch, and rows through the head."""
-        found: MaskedLM = self._predictor
-        return found
+        return self._predictors.shared
 
     def states(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None
@@ -134,8 +146,6 @@ class WordExchange(nn.Module):
     @property
     def takes_segments(self) -> bool:
         """Whether the model has rows for two segments."""
-        from .encoder.huggingface import takes_segments
-
         return takes_segments(self.masked_lm.config, self.predictor.takes)
 
     def predict(
@@ -161,19 +171,18 @@ class WordExchange(nn.Module):
         if exchange is None:
             return self._predict(self.predictor, own, nothing, target, 0.0)
         received = exchange_rows(flat, exchange)
-        if self._cp_predictor is None:
+        cp_head = self._predictors.own
+        if cp_head is None:
             return self._predict(self.predictor, rows_to_project(own, received), exchange.linked, target, cp_weight)
         # Two heads see an unlinked row differently: nothing is shared.
         exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
         ones = torch.ones(len(own), device=own.device)
         mp = self._weigh(self.predictor, own, target, ones)
-        cp = self._weigh(self._cp_predictor, exchanged, target, cp_weight * ones)
+        cp = self._weigh(cp_head, exchanged, target, cp_weight * ones)
         both = Predictions(*(torch.cat(columns) for columns in zip(mp.predictions, cp.predictions, strict=True)))
         return Predicted(Weighed(mp.loss + cp.loss, both), torch.arange(len(own), device=own.device))
 
-    def _predict(
-        self, head: MaskedLM, rows: Tensor, again: Tensor, target: Tensor, cp_weight: float
-    ) -> Predicted:
+    def _predict(self, head: MaskedLM, rows: Tensor, again: Tensor, target: Tensor, cp_weight: float) -> Predicted:
         weights = weights_in_the_loss(again, len(target), cp_weight)
         return Predicted(self._weigh(head, rows, targets_to_project(target, again), weights), again)
 

@@ -13,7 +13,7 @@ from ..common.command import run_command
 from ..common.documents import read_json
 from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
-from ..common.hub import Resolved, resolve
+from ..common.hub import resolve
 from ..databin import TOKENIZER_FILES
 from ..encoder.configs import parse_config, plain_config
 from ..encoder.huggingface import MaskedLM, is_tied, longest_sequence, masked_lm_class
@@ -91,9 +91,7 @@ def _run(argv: list[str] | None) -> None:
     print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
-def convert(
-    model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False
-) -> Imported:
+def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False) -> Imported:
     """Writes the checkpoint, whole or not at all.
 
     Args:

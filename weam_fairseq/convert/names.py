@@ -125,9 +125,7 @@ def _load(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
             )
     # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
     except Exception as error:
-        raise InputError(
-            f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}"
-        ) from error
+        raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}") from error
     return model.eval()
 
 

@@ -20,7 +20,19 @@ from .names import Place, Slot
 # Larger files are weights in another format, or belong to no encoder.
 MOST_BYTES = 1 << 20
 # Weights, whatever their size, and what a folder has for a version control or a cache.
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".pt", ".pth", ".ckpt", ".gguf")
+WEIGHT_SUFFIXES = (
+    ".safetensors",
+    ".bin",
+    ".h5",
+    ".msgpack",
+    ".ot",
+    ".onnx",
+    ".onnx_data",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".gguf",
+)
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".sh", ".pkl", ".pickle")
 README = "README.md"  # the model card: read for the new one, which takes its place
 

@@ -177,7 +177,7 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
         tensors = {name: state[name] for name in _names_without_ties(carried.model)}
         config: dict[str, Any] = {**carried.config, **_special_ids(carried)}
         changed["architectures"] = [type(carried.model).__name__]
-        written = {name: dtype or "float32" for name in tensors}
+        written = dict.fromkeys(tensors, dtype or "float32")
     else:
         config = parse_json(origin.files["config.json"], "config.json of the checkpoint", dict)
         tensors, written = _as_it_came(origin, state)
@@ -263,8 +263,7 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
     # transformers raises whatever its checks raise; the question is the same: why does it not load the folder.
     except Exception as error:
         raise InputError(
-            f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. "
-            f"{NOT_KEPT}"
+            f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. {NOT_KEPT}"
         ) from error
     tied = {name for name in loaded.state_dict()} - set(_names_without_ties(loaded))
     missing = sorted(set(info["missing_keys"]) - tied)

@@ -15,7 +15,15 @@ _BESIDES = {
     *("architectures", "transformers_version", "_name_or_path", "dtype", "torch_dtype", "id2label", "label2id"),
     *("use_cache", "tokenizer_class", "gradient_checkpointing", "classifier_dropout", "initializer_range"),
     *("problem_type", "num_labels", "return_dict", "output_attentions", "output_hidden_states", "finetuning_task"),
-    *("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "auto_map", "task_specific_params"),
+    *(
+        "bos_token_id",
+        "eos_token_id",
+        "sep_token_id",
+        "cls_token_id",
+        "mask_token_id",
+        "auto_map",
+        "task_specific_params",
+    ),
     *("directionality", "attn_implementation", "tie_word_embeddings"),
     *DROPOUT_KEYS,
     *ATTENTION_DROPOUT_KEYS,
@@ -45,7 +53,9 @@ def parse_config(values: dict[str, Any], where: Path | str = "The config") -> An
         config = CONFIG_MAPPING[model_type].from_dict(values)
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
-        raise InputError(f"{where} must hold values that fit {model_type}, but does not: {reason_of(error)}.") from error
+        raise InputError(
+            f"{where} must hold values that fit {model_type}, but does not: {reason_of(error)}."
+        ) from error
     config._name_or_path = ""
     return config
 

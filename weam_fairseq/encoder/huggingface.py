@@ -5,7 +5,8 @@ once; rows of its states, exchanged or not, go through the head by a second call
 hands out the rows in the place of the base model. Where the head ends in one matrix, that call stops before it, and
 the loss is computed without all logits at once. `check` compares both ways with the full model.
 
-Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary, M rows.
+Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary,
+M rows.
 """
 
 import copy
@@ -73,7 +74,9 @@ def build(config: Any, where: str = "The model") -> Any:
         return model_class(config).float()
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
-        raise InputError(f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}") from error
+        raise InputError(
+            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}"
+        ) from error
 
 
 def masked_lm_class(config: Any, where: str = "The model") -> Any:
@@ -91,7 +94,7 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
             f"{where} must be a masked language model, but model_type {model_type!r} has no masked-LM class in "
             "transformers."
         )
-    model_class = mapping[type(config)]
+    model_class: Any = mapping[type(config)]
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModel(
             f"{where} must be an encoder, but {model_type} is an encoder-decoder: it has no states of both sentences "
@@ -136,7 +139,7 @@ class MaskedLM:
         self.stops_before_projection = self._output() is not None
 
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The last layer's states, (B, T, D), of inputs as the base model takes them (input_ids, attention_mask, ...)."""
+        """The last layer's states, (B, T, D), of inputs as the base model takes them."""
         assert self.base is not None
         found: Tensor = self.base(**inputs, return_dict=True).last_hidden_state
         return found
@@ -201,7 +204,11 @@ class MaskedLM:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.no_grad(), torch.autocast(_device(self.model).type, enabled=False), _without_constants(self.model):
+            with (
+                torch.no_grad(),
+                torch.autocast(_device(self.model).type, enabled=False),
+                _without_constants(self.model),
+            ):
                 full = self.full_logits(inputs)
                 states = self.states(inputs)
                 if states.shape[:2] != full.shape[:2]:
