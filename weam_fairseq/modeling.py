@@ -120,11 +120,18 @@ class WordExchange(nn.Module):
         return second
 
     def _freeze(self, freeze: str) -> None:
-        self.freeze = freeze
-        base = getattr(self.masked_lm, self.masked_lm.base_model_prefix)
-        frozen = {"none": [], "embeddings": [self.masked_lm.get_input_embeddings()], "encoder": [base]}[freeze]
+        frozen = {"none": [], "embeddings": [self.masked_lm.get_input_embeddings()], "encoder": [self.base]}[freeze]
         for module in frozen:
             module.requires_grad_(False)
+        self.freeze = freeze
+        # Nothing below the head has a gradient.
+        self.head_only = freeze == "encoder"
+
+    @property
+    def base(self) -> nn.Module:
+        """The encoder without its head."""
+        found: nn.Module = getattr(self.masked_lm, self.masked_lm.base_model_prefix)
+        return found
 
     @property
     def predictor(self) -> MaskedLM:
@@ -135,13 +142,23 @@ class WordExchange(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None
     ) -> Tensor:
         """(B, T, D) states of the last layer; without gradients where the encoder is frozen."""
+        with torch.no_grad() if self.head_only else nullcontext():
+            return self.predictor.states(self.inputs(input_ids, attention_mask, token_type_ids, position_ids))
+
+    def inputs(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """What the base model takes of a batch."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.takes_segments:
             inputs["token_type_ids"] = token_type_ids
         if self._first_position is not None and position_ids is not None:
             inputs["position_ids"] = position_ids + self._first_position
-        with torch.no_grad() if self.freeze == "encoder" else nullcontext():
-            return self.predictor.states(inputs)
+        return inputs
 
     @property
     def takes_segments(self) -> bool:

@@ -437,6 +437,8 @@ def test_the_model_multiplies_in_the_precision_that_is_asked_for(
     task = task_of(linked_bin, {})
     task.load_dataset("train")
     model, found = model_of(task), []
-    model.masked_lm.bert.encoder.layer[0].intermediate.dense.register_forward_hook(lambda *call: found.append(call[-1].dtype))
+    model.masked_lm.bert.encoder.layer[0].intermediate.dense.register_forward_hook(
+        lambda *call: found.append(call[-1].dtype)
+    )
     loss, _, _ = WeamCriterion(task, 1.0, precision)(model, task.dataset("train").collater([task.dataset("train")[0]]))
     assert (found, loss.dtype) == ([dtype], torch.float32)
