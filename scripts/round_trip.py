@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from weam_fairseq.convert.compare import largest_difference, load
 
 from weam_fairseq.convert import from_hf, to_hf
-from weam_fairseq.convert.compare import largest_difference, load
 from weam_fairseq.convert.weights import read_weights
 
 XLMR = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 1}

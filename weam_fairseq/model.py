@@ -38,15 +38,21 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
     pieces_sha256: Tensor
     behaviour_sha256: Tensor
     published: Tensor
+    head_is_new: Tensor
 
-    def __init__(self, model: Any, pieces_sha256: str, behaviour_sha256: str, **options: Any) -> None:
+    def __init__(
+        self, model: Any, pieces_sha256: str, behaviour_sha256: str, *, head_first: int = 0, **options: Any
+    ) -> None:
         super().__init__(model, **options)
+        self.head_first = head_first
         # Recorded beside the weights that depend on them, as bytes.
         self.register_buffer("pieces_sha256", _bytes_of(pieces_sha256))
         self.register_buffer("behaviour_sha256", _bytes_of(behaviour_sha256))
         # What weam-from-hf found besides the weights that train (convert/published.py): as bytes it passes through
         # every later training, half precision included, as it came in. Empty: trained from scratch.
         self.register_buffer("published", torch.empty(0, dtype=torch.uint8))
+        # 1: the published folder had no head, and none was fitted yet (new_head.py).
+        self.register_buffer("head_is_new", torch.zeros(1, dtype=torch.uint8))
 
     @staticmethod
     def add_args(parser: Any) -> None:
@@ -68,6 +74,13 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             default="none",
             help="embeddings: the word embeddings, and a head tied to them, keep their values; encoder: only the head "
             "is trained, at about a third of the cost",
+        )
+        parser.add_argument(
+            "--head-first",
+            type=int,
+            default=0,
+            metavar="N",
+            help="train only the head for the first N updates, as for a new head that cannot be fitted",
         )
         parser.add_argument(
             "--dropout", type=float, metavar="P", help="chance to drop a state (default: as the model's config has it)"
@@ -114,6 +127,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             # tlm and mlm have no second loss: a head without gradient would only be moved by weight decay.
             cp_head=policy.cp_head if policy.objective not in ("tlm", "mlm") else "shared",
             freeze=args.freeze,
+            head_first=args.head_first,
             reset_positions=policy.reset_positions,
         )
         logger.info(
@@ -124,7 +138,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         )
         return model
 
-    def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Takes the weights of any checkpoint of the task 'weam' or of weam-from-hf with this shape and tokenizer.
 
         Raises:
@@ -135,6 +149,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             raise InputError(OLD_CHECKPOINT.format(where="The checkpoint"))
         self._check_tokenizer(state)
         self._check_shape(state)
+        state.setdefault("head_is_new", torch.zeros_like(self.head_is_new))
         if "published" in state:
             self._check_config(state["published"])
             self.published = state["published"].to(self.pieces_sha256.device)
@@ -218,6 +233,15 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         exchange = None if exchange is None else Exchange(*exchange)
         return self.predict(states, masked_rows, exchange, target, cp_weight)
 
+    def set_num_updates(self, num_updates: int) -> None:
+        """Frees the encoder after the first --head-first updates; fairseq calls it after every update."""
+        super().set_num_updates(num_updates)
+        if self.head_first and self.freeze != "encoder":
+            self.head_only = num_updates < self.head_first
+            self.base.requires_grad_(not self.head_only)
+            if self.freeze == "embeddings":
+                self.masked_lm.get_input_embeddings().requires_grad_(False)
+
     def max_positions(self) -> int:
         return longest_sequence(self.masked_lm) or UNLIMITED
 
@@ -261,6 +285,7 @@ def _leave_open(args: Any) -> None:
     for name in ("encoder_config", *OPTIONS, "dropout", "attention_dropout"):
         setattr(args, name, getattr(args, name, None))
     args.freeze = getattr(args, "freeze", "none")
+    args.head_first = getattr(args, "head_first", 0)
     args.checkpoint_activations = getattr(args, "checkpoint_activations", False)
 
 

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from .encoder.huggingface import MaskedLM, Parts, first_position, is_tied, use_faster_parts, with_own_head
+from .encoder.huggingface import (
+    MaskedLM,
+    Parts,
+    first_position,
+    is_tied,
+    takes_segments,
+    use_faster_parts,
+    with_own_head,
+)
 from .losses import (
     Predictions,
     Weighed,
@@ -43,6 +51,13 @@ class Predicted(NamedTuple):
     def split(self, rows: int) -> tuple[Predictions, Predictions]:
         """The multilingual and the cross-lingual predictions of the N masked rows."""
         return split_predictions(self.weighed.predictions, self.again, rows)
+
+
+class _Predictors(NamedTuple):
+    """The head of L_mp, and that of L_cp where it has its own."""
+
+    shared: MaskedLM
+    own: MaskedLM | None
 
 
 @dataclass
@@ -95,9 +110,7 @@ class WordExchange(nn.Module):
         self._first_position = first_position(predictor) if reset_positions else None
         self.parts: Parts = use_faster_parts(model)
         self._freeze(freeze)
-        # No modules of this one: the models are registered above.
-        object.__setattr__(self, "_predictor", predictor)
-        object.__setattr__(self, "_cp_predictor", self._predictor_of_own_head(predictor))
+        self._predictors = _Predictors(predictor, self._predictor_of_own_head(predictor))
 
     def _predictor_of_own_head(self, first: MaskedLM) -> MaskedLM | None:
         if self.own_head is None:
@@ -107,35 +120,49 @@ class WordExchange(nn.Module):
         return second
 
     def _freeze(self, freeze: str) -> None:
-        self.freeze = freeze
-        base = getattr(self.masked_lm, self.masked_lm.base_model_prefix)
-        frozen = {"none": [], "embeddings": [self.masked_lm.get_input_embeddings()], "encoder": [base]}[freeze]
+        frozen = {"none": [], "embeddings": [self.masked_lm.get_input_embeddings()], "encoder": [self.base]}[freeze]
         for module in frozen:
             module.requires_grad_(False)
+        self.freeze = freeze
+        # Nothing below the head has a gradient.
+        self.head_only = freeze == "encoder"
+
+    @property
+    def base(self) -> nn.Module:
+        """The encoder without its head."""
+        found: nn.Module = getattr(self.masked_lm, self.masked_lm.base_model_prefix)
+        return found
 
     @property
     def predictor(self) -> MaskedLM:
         """The two steps: states of a batch, and rows through the head."""
-        found: MaskedLM = self._predictor
-        return found
+        return self._predictors.shared
 
     def states(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None
     ) -> Tensor:
         """(B, T, D) states of the last layer; without gradients where the encoder is frozen."""
+        with torch.no_grad() if self.head_only else nullcontext():
+            return self.predictor.states(self.inputs(input_ids, attention_mask, token_type_ids, position_ids))
+
+    def inputs(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """What the base model takes of a batch."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.takes_segments:
             inputs["token_type_ids"] = token_type_ids
         if self._first_position is not None and position_ids is not None:
             inputs["position_ids"] = position_ids + self._first_position
-        with torch.no_grad() if self.freeze == "encoder" else nullcontext():
-            return self.predictor.states(inputs)
+        return inputs
 
     @property
     def takes_segments(self) -> bool:
         """Whether the model has rows for two segments."""
-        from .encoder.huggingface import takes_segments
-
         return takes_segments(self.masked_lm.config, self.predictor.takes)
 
     def predict(
@@ -161,19 +188,18 @@ class WordExchange(nn.Module):
         if exchange is None:
             return self._predict(self.predictor, own, nothing, target, 0.0)
         received = exchange_rows(flat, exchange)
-        if self._cp_predictor is None:
+        cp_head = self._predictors.own
+        if cp_head is None:
             return self._predict(self.predictor, rows_to_project(own, received), exchange.linked, target, cp_weight)
         # Two heads see an unlinked row differently: nothing is shared.
         exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
         ones = torch.ones(len(own), device=own.device)
         mp = self._weigh(self.predictor, own, target, ones)
-        cp = self._weigh(self._cp_predictor, exchanged, target, cp_weight * ones)
+        cp = self._weigh(cp_head, exchanged, target, cp_weight * ones)
         both = Predictions(*(torch.cat(columns) for columns in zip(mp.predictions, cp.predictions, strict=True)))
         return Predicted(Weighed(mp.loss + cp.loss, both), torch.arange(len(own), device=own.device))
 
-    def _predict(
-        self, head: MaskedLM, rows: Tensor, again: Tensor, target: Tensor, cp_weight: float
-    ) -> Predicted:
+    def _predict(self, head: MaskedLM, rows: Tensor, again: Tensor, target: Tensor, cp_weight: float) -> Predicted:
         weights = weights_in_the_loss(again, len(target), cp_weight)
         return Predicted(self._weigh(head, rows, targets_to_project(target, again), weights), again)
 

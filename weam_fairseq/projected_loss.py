@@ -34,7 +34,8 @@ class ProjectedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         nll = torch.empty(len(rows), device=rows.device)
         hit = torch.empty(len(rows), dtype=torch.bool, device=rows.device)
-        gradients = Gradients.like(rows, projection, bias) if any(ctx.needs_input_grad) else None
+        needed = ctx.needs_input_grad[:3]
+        gradients = Gradients.like(rows, projection, bias, needed) if any(needed) else None
         with torch.autocast(rows.device.type, enabled=False):
             head = _Head(rows.to(dtype), projection.to(dtype), bias.to(dtype))
             for part in head.parts():
@@ -52,22 +53,25 @@ class ProjectedCrossEntropy(torch.autograd.Function):
         scale = upstream[0]
         if scale.device.type != "cpu" or scale.item() != 1:
             for gradient in gradients:
-                gradient.mul_(scale)
+                if gradient is not None:
+                    gradient.mul_(scale)
         return *gradients, None, None, None
 
 
 class Gradients(NamedTuple):
-    """Of the loss by rows (M, D), projection (V, D) and bias (V,)."""
+    """Of the loss by rows (M, D), projection (V, D) and bias (V,); None: nobody asks for it, as where it is frozen."""
 
-    rows: Tensor
-    projection: Tensor
-    bias: Tensor
+    rows: Tensor | None
+    projection: Tensor | None
+    bias: Tensor | None
 
     @classmethod
-    def like(cls, rows: Tensor, projection: Tensor, bias: Tensor) -> "Gradients":
+    def like(cls, rows: Tensor, projection: Tensor, bias: Tensor, needed: tuple[bool, ...]) -> "Gradients":
         # What the first part writes over needs no zeros.
         make = torch.empty_like if len(rows) else torch.zeros_like
-        return cls(torch.zeros_like(rows), make(projection), make(bias))
+        makers = (torch.zeros_like, make, make)
+        columns = zip(makers, (rows, projection, bias), needed, strict=True)
+        return cls(*(maker(like) if need else None for maker, like, need in columns))
 
 
 class _Found(NamedTuple):
@@ -137,22 +141,27 @@ class _Head:
         rows, dtype = self._rows[part], self._rows.dtype
         shares = found.shares * weights.unsqueeze(1)
         keep = float(part.start > 0)
-        of_rows = rows.new_zeros(rows.shape, dtype=into.rows.dtype)
+        of_rows = None if into.rows is None else rows.new_zeros(rows.shape, dtype=into.rows.dtype)
         for number, (block, powers) in enumerate(self._stored(len(rows))):
             share = shares[:, number : number + 1]
-            weighed = (rows * share).to(dtype)
-            if into.projection.dtype == dtype:
-                into.projection[block].addmm_(powers.t(), weighed, beta=keep)
-            else:
-                _add(into.projection[block], powers.t() @ weighed, keep)
-            _add(into.bias[block], share.to(dtype).squeeze(1) @ powers, keep)
-            of_rows.addcmul_(powers @ self._projection[block], share.to(of_rows.dtype))
+            if into.projection is not None:
+                weighed = (rows * share).to(dtype)
+                if into.projection.dtype == dtype:
+                    into.projection[block].addmm_(powers.t(), weighed, beta=keep)
+                else:
+                    _add(into.projection[block], powers.t() @ weighed, keep)
+            if into.bias is not None:
+                _add(into.bias[block], share.to(dtype).squeeze(1) @ powers, keep)
+            if of_rows is not None:
+                of_rows.addcmul_(powers @ self._projection[block], share.to(of_rows.dtype))
         # Of a target's logit: probability - 1, also where the probability is nearly 1.
         of_targets = weights * torch.expm1(-found.nll)
-        of_rows += self._projection[targets] * of_targets.unsqueeze(1)
-        into.rows[part] = of_rows
-        into.projection.index_add_(0, targets, (rows * of_targets.unsqueeze(1)).to(into.projection.dtype))
-        into.bias.index_add_(0, targets, of_targets.to(into.bias.dtype))
+        if into.rows is not None and of_rows is not None:
+            into.rows[part] = of_rows + self._projection[targets] * of_targets.unsqueeze(1)
+        if into.projection is not None:
+            into.projection.index_add_(0, targets, (rows * of_targets.unsqueeze(1)).to(into.projection.dtype))
+        if into.bias is not None:
+            into.bias.index_add_(0, targets, of_targets.to(into.bias.dtype))
 
     def _stored(self, rows: int) -> Iterator[tuple[slice, Tensor]]:
         for block in self._blocks:

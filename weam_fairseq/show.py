@@ -73,7 +73,8 @@ def explain(
     import torch
 
     from .convert.to_hf import read
-    from .databin import read_manifest, read_vocabulary
+    from .modeling import WordExchange
+    from .databin import read_dictionary, read_manifest, read_vocabulary
     from .policy import Policy, check_probabilities
     from .split import open_split
 
@@ -88,36 +89,36 @@ def explain(
     carried = read(checkpoint)
     if carried.pieces_sha256 != manifest["tokenizer"]["pieces_sha256"]:
         raise InputError(f"{checkpoint} and {data_bin} must share one tokenizer, but their pieces differ.")
-    symbols = [str(int(i)) for i in carried.tokenizer_ids[4:]]
-    vocabulary = read_vocabulary(manifest, symbols)
+    vocabulary = read_vocabulary(manifest, read_dictionary(data_bin, pair.split("-")[0], manifest))
     # As the checkpoint was trained, but with links and as a pair whatever its objective: that is what is to be seen.
     trained = Policy.of(carried.description["method"] or Policy().plain())
     policy = replace(trained, mask_prob=mask_prob, objective="weam", shuffle_order=False)
     check_probabilities(manifest, data_bin, policy.links)
     opened = open_split(data_bin, split, pair, policy.links.weighted)
     dataset = WordExchangeDataset([opened], vocabulary, policy, seed, fixed_epoch=0)
-    names = _piece_names(data_bin / manifest["tokenizer"]["folder"], vocabulary.tokenizer_ids)
+    names = _piece_names(data_bin / manifest["tokenizer"]["folder"], len(vocabulary))
+    model = WordExchange(carried.model, reset_positions=policy.reset_positions).eval()
     found = []
     for index in indices:
         if not 0 <= index < len(dataset):
             raise InputError(f"--index must lie in 0..{len(dataset) - 1} for {split} of {pair}, but is {index}.")
         with torch.no_grad():
-            found.append(_explain_one(dataset, index, carried.encoder, names, pair))
+            found.append(_explain_one(dataset, index, model, names, pair))
     return found
 
 
 def _explain_one(
-    dataset: "WordExchangeDataset", index: int, encoder: Any, names: list[str], pair_name: str
+    dataset: "WordExchangeDataset", index: int, model: Any, names: list[str], pair_name: str
 ) -> dict[str, Any]:
     from .word_exchange import exchange_rows
 
     pair = dataset[index]
     batch = dataset.collater([pair])["net_input"]
-    states = encoder(batch["tokens"], batch["segments"], batch["positions"])[0]
-    exchange, masked = batch["exchange"], batch["masked_rows"]
-    own = _top(encoder.logits(states[masked]), names)
+    states = model.states(batch["tokens"], batch["attention_mask"], batch["segments"], batch.get("positions"))[0]
+    exchange, masked, head = batch["exchange"], batch["masked_rows"], model.predictor
+    own = _top(head.logits(states[masked]), names)
     received = dict(
-        zip(exchange.linked.tolist(), _top(encoder.logits(exchange_rows(states, exchange)), names), strict=True)
+        zip(exchange.linked.tolist(), _top(head.logits(exchange_rows(states, exchange)), names), strict=True)
     )
     sides = _sides(dataset, pair, names, pair_name)
     place = {int(row): (side.name, i) for side in sides for i, row in enumerate(side.rows)}
@@ -168,17 +169,18 @@ def _side(name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np
     return Side(name, language, rows, pieces, texts)
 
 
-def _piece_names(tokenizer: Path, tokenizer_ids: np.ndarray) -> list[str]:
-    """The text of each piece, in the order of fairseq's ids."""
+def _piece_names(tokenizer: Path, pieces: int) -> list[str]:
+    """The text of each piece."""
     from transformers import AutoTokenizer
 
     opened: Any = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True, trust_remote_code=False)
-    names: list[str] = opened.convert_ids_to_tokens(tokenizer_ids.tolist())
+    names: list[str] = opened.convert_ids_to_tokens(range(pieces))
     return names
 
 
 def _top(logits: Any, names: list[str]) -> list[list[str]]:
-    return [[names[i] for i in row] for row in logits.topk(TOP).indices.tolist()]
+    # A model can have more rows than its tokenizer has pieces.
+    return [[names[i] for i in row] for row in logits[:, : len(names)].topk(TOP).indices.tolist()]
 
 
 def render(example: dict[str, Any]) -> str:

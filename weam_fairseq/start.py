@@ -23,7 +23,8 @@ NOT_COMPARED = (
     *("aim_", "azureml", "data_buffer", "device_id", "finetune", "heartbeat", "log_", "nprocs", "num_"),
     *("no_progress", "restore_file", "save_", "tensorboard", "user_dir", "wandb", "reset_", "ddp_", "total_num_update"),
     *("keep_", "plasma_path", "no_seed", "distributed_backend", "distributed_init", "distributed_rank"),
-    *("encoder_config", "arch", "distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
+    *("distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
+    *("arch", "encoder_config", *OPTIONS),  # the encoder is compared before
 )
 _BETAS, _WHOLE = "two numbers from 0 to below 1, as 0.9,0.98", "whole numbers, as 1,2"
 # What fairseq runs `eval` on (optim/*.py, distributed/utils.py), and what must be there.

@@ -1,7 +1,7 @@
 """The fairseq task: options of the method, the data-bin behind them, and what a checkpoint carries of it."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -176,6 +176,12 @@ class WeamTask(FairseqTask):
             self.cfg.seed,
             fixed_epoch=None if training else VALIDATION_EPOCH,
         )
+
+    def open_for_fitting(self, policy: Policy, epoch: int) -> WordExchangeDataset:
+        """The training text of the first shard, masked as in a fixed epoch, in the layout of the training."""
+        policy = replace(policy, one_segment=self.policy.one_segment, reset_positions=self.policy.reset_positions)
+        splits = [open_split(self.data_bin, "train", pair) for pair in self.pairs]
+        return WordExchangeDataset(splits, self.vocabulary, policy, self.cfg.seed, fixed_epoch=epoch)
 
     def get_batch_iterator(
         self,

@@ -44,6 +44,20 @@ def seed_by_rank(set_seed: Callable[..., None]) -> Callable[..., None]:
     return mended
 
 
+def with_fitted_head(build_optimizer: Callable[..., None]) -> Callable[..., None]:
+    """`Trainer._build_optimizer`, before which a new head is fitted: the weights are loaded, and the optimizer makes
+    copies of them where they are in half precision."""
+
+    @wraps(build_optimizer)
+    def mended(self: Any) -> None:
+        from .new_head import fit_new_head
+
+        fit_new_head(self)
+        build_optimizer(self)
+
+    return mended
+
+
 def without_loss(get_valid_stats: Callable[..., Any]) -> Callable[..., Any]:
     """`fairseq_cli.train.get_valid_stats` for a validation without a masked piece: it has no loss to compare."""
 
@@ -63,6 +77,7 @@ def mend_trainer() -> None:
         Trainer.train_step = without_stand_ins(Trainer.train_step)
         Trainer.train_step.__weam__ = True
         Trainer._set_seed = seed_by_rank(Trainer._set_seed)
+        Trainer._build_optimizer = with_fitted_head(Trainer._build_optimizer)
     command: Any = sys.modules.get("fairseq_cli.train")  # importing it would set up logging
     if command is not None and not hasattr(command.get_valid_stats, "__weam__"):
         command.main = fail_unless_saved(command.main)

@@ -15,11 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from weam_fairseq.convert.compare import TOLERANCE, largest_difference, load
 
 from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import from_hf, keys, published, to_hf
-from weam_fairseq.convert.compare import TOLERANCE, largest_difference, load
 from weam_fairseq.convert.published import Published, Slot
 from weam_fairseq.convert.tokenizer import read_tokenizer
 from weam_fairseq.convert.weights import read_weights

@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 from transformers import AutoModelForMaskedLM, AutoTokenizer
-
 from weam_fairseq.architectures import Size
-from weam_fairseq.common.errors import InputError
-from weam_fairseq.convert import keys, to_hf
 from weam_fairseq.convert.compare import TOLERANCE
 from weam_fairseq.convert.families import BERT, Family
+
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.convert import keys, to_hf
 from weam_fairseq.convert.published import Published
 from weam_fairseq.encoder import Encoder, EncoderConfig
 

@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.config import read_config
-from weam_fairseq.encoder import EncoderConfig
 from weam_fairseq.model import WeamModel
 from weam_fairseq.start import complete, parse, prepare
 from weam_fairseq.task import WeamTask
@@ -143,18 +142,19 @@ def test_every_option_of_model_and_criterion_reaches_them(
     small_data_bin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = f"{small_data_bin} --arch weam_tiny --save-dir nowhere --batch-size 4 --layers 1 --width 12 --heads 3"
-    words += " --feed-forward 20 --positions 30 --position-offset 2 --segments 3 --norm-eps 0.25 --activation relu"
-    words += " --untied-head --head-activation gelu_new --vocabulary-rows 50 --dropout 0.2 --attention-dropout 0.3"
-    words += " --checkpoint-activations --cp-head own --precision bf16 --cp-weight 0.5"
+    words += " --feed-forward 20 --positions 30 --dropout 0.2 --attention-dropout 0.3 --freeze embeddings"
+    words += " --checkpoint-activations --cp-head own --precision bf16 --cp-weight 0.5 --reset-positions"
     _, cfg = configuration(words.split(), monkeypatch)
     task = WeamTask.setup_task(cfg.task)
     model, criterion = WeamModel.build_model(cfg.model, task), task.build_criterion(cfg.criterion)
-    shape = EncoderConfig(50, 1, 1, 12, 3, 20, 30, 2, 3, 0.25, "relu", "gelu_new", True, 0.2, 0.3)
-    assert model.encoder.config == shape
-    assert model.encoder.recompute
-    assert model.encoder.cp_head is not None
-    norms = [module.eps for module in model.modules() if isinstance(module, torch.nn.LayerNorm)]
-    assert norms == [0.25] * (1 + 2 + 2), "embeddings, one layer, two heads"
+    config = model.masked_lm.config
+    shape = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size)
+    assert (*shape, config.max_position_embeddings, model.max_positions()) == (1, 12, 3, 20, 30, 30)
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.2, 0.3)
+    assert model.masked_lm.is_gradient_checkpointing
+    assert model.own_head is not None
+    assert not model.masked_lm.get_input_embeddings().weight.requires_grad
+    assert (model.freeze, model.parts) == ("embeddings", (None, None, None))
     assert (criterion.autocast, criterion.cp_weight) == (torch.bfloat16, 0.5)
 
 

@@ -1,5 +1,6 @@
 """The criterion on a real batch against the method's definition: one full pass, E written densely, λ of any size."""
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,25 +10,22 @@ import torch
 import torch.nn.functional as F
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
+from small_encoder import bert, logits_of, states_of
 from test_dataset import PAIRS, dataset
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.convert.published import Published, pack
 from weam_fairseq.criterion import WeamCriterion
 from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.encoder import EncoderConfig
 from weam_fairseq.model import WeamModel
 from weam_fairseq.policy import Policy
 from weam_fairseq.trainer import without_loss
 
-SHAPE = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
-
 
 def small_model(data: WordExchangeDataset, *, cp_head: bool = False) -> WeamModel:
     torch.manual_seed(0)
-    vocabulary = data.vocabulary
-    config = EncoderConfig(vocabulary=len(vocabulary), pad=1, **SHAPE)
-    ids = torch.from_numpy(vocabulary.tokenizer_ids)
-    return WeamModel(config, ids, "00" * 32, "00" * 32, cp_head=cp_head).eval()
+    model = WeamModel(bert(len(data.vocabulary)), "00" * 32, "00" * 32, cp_head="own" if cp_head else "shared")
+    return model.eval()
 
 
 @pytest.mark.parametrize("cp_head", [False, True], ids=["shared", "own"])
@@ -41,7 +39,7 @@ def test_loss_and_log_are_those_of_the_method(small_data_bin: Path, weight: floa
     loss, size, log = WeamCriterion(task, weight, "fp32")(model, batch)
 
     net_input, target = batch["net_input"], batch["target"]
-    states = model.encoder(net_input["tokens"], net_input["segments"], net_input["positions"])
+    states = states_of(model.masked_lm, net_input)
     exchanged = states.clone()
     before = len(data.vocabulary.pair.before)
     for row, pair in enumerate(pairs):
@@ -53,9 +51,9 @@ def test_loss_and_log_are_those_of_the_method(small_data_bin: Path, weight: floa
                 partners = [other_start + int(link[other]) for link in pair.links if int(link[own]) == piece]
                 exchanged[row, own_start + piece] = states[row, partners].mean(0)
     rows = net_input["masked_rows"]
-    second = model.encoder.cp_head if cp_head else model.encoder.head
-    mp = F.cross_entropy(model.encoder.logits(states.flatten(0, 1)[rows]), target, reduction="none")
-    logits = second(exchanged.flatten(0, 1)[rows], model.encoder.embeddings.word.weight)
+    second = model.own_head.cls if cp_head else None
+    mp = F.cross_entropy(logits_of(model.masked_lm, states.flatten(0, 1)[rows]), target, reduction="none")
+    logits = logits_of(model.masked_lm, exchanged.flatten(0, 1)[rows], second)
     cp = F.cross_entropy(logits, target, reduction="none")
 
     assert size == len(target) > 10
@@ -76,8 +74,9 @@ def test_the_first_loss_alone_without_an_exchange(small_data_bin: Path, objectiv
     task = SimpleNamespace(pairs=PAIRS, policy=data.policy)
     loss, _, log = WeamCriterion(task, 5.0, "fp32")(model, batch)
     net_input = batch["net_input"]
-    states = model.encoder(net_input["tokens"], net_input["segments"], net_input["positions"]).flatten(0, 1)
-    wanted = F.cross_entropy(model.encoder.logits(states[net_input["masked_rows"]]), batch["target"], reduction="sum")
+    states = states_of(model.masked_lm, net_input).flatten(0, 1)
+    logits = logits_of(model.masked_lm, states[net_input["masked_rows"]])
+    wanted = F.cross_entropy(logits, batch["target"], reduction="sum")
     torch.testing.assert_close(loss, wanted)
     assert not log["has_cp"]
 
@@ -156,23 +155,35 @@ def test_half_precision_without_loss_scaling_is_refused(small_data_bin: Path) ->
 def test_a_checkpoint_without_a_second_head_starts_it_as_a_copy(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy())
     shared, own = small_model(data), small_model(data, cp_head=True)
-    torch.nn.init.normal_(shared.encoder.head.bias)
+    torch.nn.init.normal_(shared.masked_lm.cls.predictions.bias)
     own.load_state_dict(shared.state_dict())
-    for name, value in shared.encoder.head.state_dict().items():
-        assert torch.equal(own.encoder.cp_head.state_dict()[name], value), name
+    for name, value in shared.masked_lm.cls.state_dict().items():
+        assert torch.equal(own.own_head.cls.state_dict()[name], value), name
     again = small_model(data)
     again.load_state_dict(own.state_dict())
-    assert torch.equal(again.encoder.head.bias, shared.encoder.head.bias)
+    assert torch.equal(again.masked_lm.cls.predictions.bias, shared.masked_lm.cls.predictions.bias)
+
+
+def test_a_second_head_is_tied_to_the_embeddings_and_else_its_own(small_data_bin: Path) -> None:
+    model = small_model(dataset(small_data_bin, Policy()), cp_head=True)
+    first, second = model.masked_lm.cls.predictions, model.own_head.cls.predictions
+    assert second.decoder.weight is first.decoder.weight is model.masked_lm.bert.embeddings.word_embeddings.weight
+    assert second.bias is second.decoder.bias is not first.bias
+    assert not any(name.startswith("own_head.bert") for name in model.state_dict())
 
 
 def test_what_weam_from_hf_found_passes_through_training_untouched(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy())
     start = small_model(data)
-    start.published = torch.arange(200, dtype=torch.uint8)
+    folder = Published({}, [], {"config.json": start.masked_lm.config.to_json_string().encode()}, {})
+    start.published = pack(folder)
     model = small_model(data)
     model.load_state_dict(start.state_dict())
     assert torch.equal(model.half().state_dict()["published"], start.published)
     assert not any("published" in name for name, _ in model.named_parameters())
+
+
+BIAS = "masked_lm.cls.predictions.bias"
 
 
 @pytest.mark.parametrize(
@@ -180,8 +191,9 @@ def test_what_weam_from_hf_found_passes_through_training_untouched(small_data_bi
     [
         ({"pieces_sha256": torch.ones(32, dtype=torch.uint8)}, "their pieces differ"),
         ({"behaviour_sha256": torch.ones(32, dtype=torch.uint8)}, "write the same text differently"),
-        ({"encoder.head.bias": torch.zeros(41)}, r"encoder\.head\.bias the first: \(41,\) in the checkpoint, \(40,\)"),
-        ({"encoder.layers.1.attention.query.bias": torch.zeros(16)}, "not part of it in the model"),
+        ({BIAS: torch.zeros(41)}, r"predictions\.bias the first: \(41,\) in the checkpoint, \(40,\)"),
+        ({"masked_lm.bert.encoder.layer.1.output.dense.bias": torch.zeros(16)}, "not part of it in the model"),
+        ({"encoder.layers.1.attention.query.bias": torch.zeros(16)}, "written by an older version of weam_fairseq"),
     ],
 )
 def test_weights_of_another_shape_or_tokenizer_are_refused(
@@ -190,3 +202,12 @@ def test_weights_of_another_shape_or_tokenizer_are_refused(
     model = small_model(dataset(small_data_bin, Policy()))
     with pytest.raises(InputError, match=sentence):
         model.load_state_dict(model.state_dict() | change)
+
+
+def test_weights_of_other_arithmetic_are_refused(small_data_bin: Path) -> None:
+    """As of another activation: the tensors have the same shapes."""
+    model = small_model(dataset(small_data_bin, Policy()))
+    config = {**model.masked_lm.config.to_dict(), "hidden_act": "relu"}
+    folder = Published({}, [], {"config.json": json.dumps(config).encode()}, {})
+    with pytest.raises(InputError, match="hidden_act is 'relu' and 'gelu'"):
+        model.load_state_dict(model.state_dict() | {"published": pack(folder)})

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq import dropout
-from weam_fairseq.attention import attend, attend_in_steps
-from weam_fairseq.dropout import Dropout, drop
+from weam_fairseq.encoder import dropout
+from weam_fairseq.encoder.attention import attend, attend_in_steps
+from weam_fairseq.encoder.dropout import Dropout, drop
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -5,6 +5,7 @@ numbers are the only thing that must be the same draws: they come here from nump
 """
 
 import itertools
+import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,12 @@ from fairseq.logging import metrics
 from hand_made_data_bin import SPECIAL, Example, fairseq_id, write_data_bin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_encoder import bert, logits_of, states_of
 from torch import Tensor
 
-from weam_fairseq.architectures import ARCHITECTURES
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.criterion import WeamCriterion
-from weam_fairseq.encoder import Encoder, EncoderConfig, Head
+from weam_fairseq.encoder.huggingface import MaskedLM
 from weam_fairseq.losses import predict, rows_to_project, split_predictions, targets_to_project
 from weam_fairseq.model import WeamModel
 from weam_fairseq.task import WeamTask, WeamTaskConfig
@@ -67,23 +68,26 @@ def test_losses_and_gradients_equal_the_dense_ones(
     links, source_rows, target_rows, masked = data.draw(linked_batches(policy))
     rows = len(source_rows) + len(target_rows) + 3
     torch.manual_seed(seed)
-    encoder = Encoder(EncoderConfig(vocabulary=V, pad=1, layers=0, width=D, heads=2, feed_forward=16)).double()
+    model = bert(V, num_hidden_layers=0, hidden_size=D).double()
+    head = MaskedLM(model)
+    parameters = [*model.cls.parameters(), model.bert.embeddings.word_embeddings.weight]
+    parameters = list({id(p): p for p in parameters}.values())
     states = torch.randn(rows, D, dtype=torch.float64, requires_grad=True)
     at = torch.from_numpy(masked)
     targets = torch.randint(V, (len(masked),))
 
     exchanged = dense_exchange(links, source_rows, target_rows, rows) @ states
-    naive = F.cross_entropy(encoder.logits(states)[at].float(), targets)
-    naive = naive + weight * F.cross_entropy(encoder.logits(exchanged)[at].float(), targets)
-    wanted = torch.autograd.grad(naive, [states, *encoder.head.parameters(), encoder.embeddings.word.weight])
+    naive = F.cross_entropy(logits_of(model, states)[at].float(), targets)
+    naive = naive + weight * F.cross_entropy(logits_of(model, exchanged)[at].float(), targets)
+    wanted = torch.autograd.grad(naive, [states, *parameters])
 
     words = np.arange(len(source_rows)), np.arange(len(target_rows))
     edges = edges_between(*choose_links(links, *words, policy), source_rows, target_rows)
     exchange = edges_into(edges, masked)
-    logits = encoder.logits(rows_to_project(states[at], exchange_rows(states, exchange)))
+    logits = head.logits(rows_to_project(states[at], exchange_rows(states, exchange)))
     mp, cp = split_predictions(predict(logits, targets_to_project(targets, exchange.linked)), exchange.linked, len(at))
     fast = mp.nll.mean() + weight * cp.nll.mean()
-    found = torch.autograd.grad(fast, [states, *encoder.head.parameters(), encoder.embeddings.word.weight])
+    found = torch.autograd.grad(fast, [states, *parameters])
 
     torch.testing.assert_close(fast, naive, atol=1e-6, rtol=1e-6)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -318,17 +322,17 @@ def options_with(changed: dict[str, Any]) -> dict[str, Any]:
     return {**{name: values[0] for name, values in OPTIONS.items()}, **changed}
 
 
-def model_of(task: WeamTask, **shape: Any) -> WeamModel:
+def model_of(task: WeamTask, **changed: Any) -> WeamModel:
     """Of one layer that changes little: most pieces are predicted where they or the same piece of the other side are
     seen, so that accuracies are neither 0 nor alike."""
-    size = ARCHITECTURES["weam_tiny"]._replace(layers=1, width=16, feed_forward=32)
-    args = Namespace(**{**size._asdict(), "dropout": 0.0, "attention_dropout": 0.0, **shape})
+    options = {"arch": "weam_tiny", "encoder_config": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
+    options |= {"positions": None, "dropout": 0.0, "attention_dropout": 0.0, "freeze": "none"}
     torch.manual_seed(1)
-    model = WeamModel.build_model(args, task)
-    torch.nn.init.normal_(model.encoder.embeddings.word.weight)
-    for head in (model.encoder.head, model.encoder.cp_head):
+    model = WeamModel.build_model(Namespace(checkpoint_activations=False, **{**options, **changed}), task)
+    torch.nn.init.normal_(model.masked_lm.bert.embeddings.word_embeddings.weight)
+    for head in (model.masked_lm, model.own_head):
         if head is not None:
-            head.dense.weight.data += torch.eye(16)
+            head.cls.predictions.transform.dense.weight.data += torch.eye(16)
     return model.eval()
 
 
@@ -336,14 +340,13 @@ def check_loss_and_log(
     criterion: WeamCriterion, model: WeamModel, batch: dict[str, Any], wanted: dict[str, Any], cp_weight: float | None
 ) -> None:
     """cp_weight: λ; None: there is no second loss."""
-    encoder, net_input = model.encoder, batch["net_input"]
-    states = encoder(net_input["tokens"], net_input["segments"], net_input["positions"]).flatten(0, 1)
+    states = states_of(model.masked_lm, batch["net_input"]).flatten(0, 1)
     exchanged = states.clone()
     for row, received in wanted["received"].items():
         exchanged[row] = sum(weight * states[origin] for origin, weight in received.items())
     rows, target, pair = (torch.tensor(wanted[name]) for name in ("masked_rows", "target", "row_pair"))
-    own = encoder.cp_head or encoder.head
-    logits = {"mp": encoder.logits(states), "cp": own(exchanged, encoder.embeddings.word.weight)}
+    own = None if model.own_head is None else model.own_head.cls
+    logits = {"mp": logits_of(model.masked_lm, states), "cp": logits_of(model.masked_lm, exchanged, own)}
     nll = {task: F.cross_entropy(found[rows], target, reduction="none") for task, found in logits.items()}
     hit = {task: found[rows].argmax(1) == target for task, found in logits.items()}
     linked = torch.tensor([row in wanted["received"] for row in wanted["masked_rows"]])
@@ -415,16 +418,16 @@ def test_validation_measures_true_links_on_every_pair_once(linked_bin: Path, obj
 @pytest.mark.parametrize(("objective", "cp_head", "heads"), [("weam", "own", 2), ("tlm", "own", 1), ("mlm", "own", 1)])
 def test_a_head_is_built_where_it_has_a_loss(linked_bin: Path, objective: str, cp_head: str, heads: int) -> None:
     model = model_of(task_of(linked_bin, {"objective": objective, "cp_head": cp_head}))
-    assert sum(isinstance(module, Head) for module in model.modules()) == heads
+    assert sum(name.endswith("cls.predictions") for name, _ in model.named_modules()) == heads
 
 
 def test_a_model_must_have_the_segments_of_the_tokenizer(linked_bin: Path) -> None:
     pair, zero = (task_of(linked_bin, {"segment_ids": name}) for name in ("pair", "zero"))
-    with pytest.raises(InputError, match=r"writes pairs with 2 segment ids, but the model has --segments 1\."):
-        model_of(pair, segments=1)
-    for task, segments in ((zero, 1), (pair, 2), (pair, 0)):
-        rows = model_of(task, segments=segments).encoder.embeddings.segment
-        assert (0 if rows is None else rows.num_embeddings) == segments
+    one_row = json.dumps({**model_of(zero).masked_lm.config.to_dict(), "type_vocab_size": 1})
+    with pytest.raises(InputError, match=r"writes pairs with 2 segment ids, but the model has 1\."):
+        model_of(pair, encoder_config=one_row)
+    assert not model_of(zero, encoder_config=one_row).takes_segments
+    assert model_of(pair).takes_segments
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
@@ -434,6 +437,8 @@ def test_the_model_multiplies_in_the_precision_that_is_asked_for(
     task = task_of(linked_bin, {})
     task.load_dataset("train")
     model, found = model_of(task), []
-    model.encoder.layers[0].feed_forward.up.register_forward_hook(lambda *call: found.append(call[-1].dtype))
+    model.masked_lm.bert.encoder.layer[0].intermediate.dense.register_forward_hook(
+        lambda *call: found.append(call[-1].dtype)
+    )
     loss, _, _ = WeamCriterion(task, 1.0, precision)(model, task.dataset("train").collater([task.dataset("train")[0]]))
     assert (found, loss.dtype) == ([dtype], torch.float32)

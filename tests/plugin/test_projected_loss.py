@@ -65,6 +65,18 @@ def test_no_rows_give_no_loss_and_gradients_of_zero() -> None:
     assert not bias.grad.any()
 
 
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_is_frozen_gets_no_gradient_and_the_others_theirs(monkeypatch: pytest.MonkeyPatch, frozen: int) -> None:
+    small_parts(monkeypatch, 4, 20)
+    every, some = operands(), operands()
+    some[frozen].requires_grad_(False)
+    for each in (every, some):
+        predict_and_weigh(*each, TARGETS, WEIGHTS).loss.backward()
+    assert some[frozen].grad is None
+    for number, (mine, other) in enumerate(zip(some, every, strict=True)):
+        assert number == frozen or torch.equal(mine.grad, other.grad)
+
+
 def test_without_gradients_nothing_is_kept() -> None:
     with torch.no_grad():
         found = predict_and_weigh(*operands(), TARGETS, WEIGHTS)

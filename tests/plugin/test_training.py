@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 from hand_made_data_bin import random_examples
+from published_start import give_true_digests, write_folder
 from run_training import ENVIRONMENT, WEAM_TRAIN, arguments, curve, error_of, train
 
 from weam_fairseq import checkpoints
+from weam_fairseq.convert.from_hf import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent
@@ -60,10 +62,35 @@ def test_the_loss_curve_is_the_golden_one(uninterrupted: tuple[Path, str]) -> No
 
 
 def test_without_dropout_it_is_the_other_golden_one(small_data_bin: Path, tmp_path: Path) -> None:
-    """Other random numbers than those of dropout do not touch it: it has never been written anew."""
+    """Other random numbers than those of dropout do not touch it."""
     result = train(arguments(small_data_bin, tmp_path, 20, *WITHOUT_DROPOUT))
     assert result.returncode == 0, result.stderr
     check_golden("golden_loss_curve_without_dropout.json", result.stdout, WITHOUT_DROPOUT)
+
+
+@pytest.mark.parametrize(("family", "more"), [("bert", "--cp-head own"), ("xlm-roberta", ""), ("distilbert", "")])
+def test_from_published_weights_it_is_that_of_the_encoder_of_before(
+    make_data_bin: Callable[..., Path], tmp_path: Path, family: str, more: str
+) -> None:
+    """The file was made with the plugin's own encoder, before transformers' took its place."""
+    pairs = ("en-de", "en-es", "en-zh")
+    data_bin = make_data_bin(
+        {
+            pair: {"train": random_examples(60, seed), "valid": random_examples(10, seed + 10)}
+            for seed, pair in enumerate(pairs)
+        }
+    )
+    give_true_digests(data_bin)
+    convert(write_folder(tmp_path / family, family, data_bin), tmp_path / "start.pt")
+    words = arguments(data_bin, tmp_path / "run", 20, "--finetune-from-model", str(tmp_path / "start.pt"))
+    at = words.index("--arch")
+    result = train([*words[:at], *words[at + 2 :], *more.split()])
+    assert result.returncode == 0, result.stderr
+    golden = json.loads((GOLDEN / "golden_curves_from_published.json").read_text())[f"{family} {more}".strip()]
+    found = curve(result.stdout)
+    assert list(found) == list(range(1, 21))
+    for update, wanted in golden.items():
+        assert float(found[int(update)]) == pytest.approx(wanted, rel=1e-5), update
 
 
 def test_a_killed_training_ends_as_if_it_had_not_been(

@@ -174,6 +174,7 @@ def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: P
             **{f"masked_lm.{name}": value for name, value in placed.model.state_dict().items()},
             **{name: torch.tensor(list(digest), dtype=torch.uint8) for name, digest in digests.items()},
             "published": published.pack(found),
+            "head_is_new": torch.tensor([bool(placed.missing)], dtype=torch.uint8),
         },
         **UNTRAINED,
         "task_state": {

@@ -5,8 +5,8 @@ once; rows of its states, exchanged or not, go through the head by a second call
 hands out the rows in the place of the base model. Where the head ends in one matrix, that call stops before it, and
 the loss is computed without all logits at once. `check` compares both ways with the full model.
 
-Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary, M
-chosen rows.
+Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary,
+M rows.
 """
 
 import copy
@@ -157,7 +157,7 @@ class MaskedLM:
         self.stops_before_projection = self._output() is not None
 
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The last layer's states, (B, T, D), of inputs as the base model takes them (input_ids, attention_mask, …)."""
+        """The last layer's states, (B, T, D), of inputs as the base model takes them."""
         assert self.base is not None
         found: Tensor = self.base(**inputs, return_dict=True).last_hidden_state
         return found
@@ -378,8 +378,7 @@ def is_tied(model: Any) -> bool:
 
 
 def names_without_ties(model: Any) -> list[str]:
-    """Names of the state dict, in its order; of tensors that share memory the one under which transformers saves them.
-    """
+    """Names of the state dict, in its order; of tensors that share memory the one under which transformers saves them."""
     state, ties = model.state_dict(), getattr(model, "all_tied_weights_keys", None) or {}
     kept: dict[int, str] = {}
     for name in sorted(state, key=lambda name: name in ties):

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.evaluation.tasks import TASKS
 from weam_fairseq.study.grid.machine_config import read_estimate, read_machine
 from weam_fairseq.study.grid.settings import Block, Config, Data, Evaluation, Model, Tokenizer
