@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import PIECES, randomize, tiny_config
+from published_folders import ROWS, randomize, tiny_config
 from torch import Tensor
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -39,7 +39,7 @@ EQUAL = [family for family, does in DOES.items() if does in (FAST, SLOW)]
 
 def gradients(model: Any, logits: Tensor) -> dict[str, Tensor]:
     model.zero_grad(set_to_none=True)
-    F.cross_entropy(logits, torch.arange(len(logits)) * 7 % PIECES).backward()
+    F.cross_entropy(logits, torch.arange(len(logits)) * 7 % ROWS).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -87,7 +87,7 @@ def test_the_longest_sequence_runs(family: str) -> None:
     assert longest > 60
     tokens = torch.arange(longest)[None] % 50 + 4
     with torch.no_grad():
-        assert MaskedLM(model).full_logits({"input_ids": tokens}).shape == (1, longest, PIECES)
+        assert MaskedLM(model).full_logits({"input_ids": tokens}).shape == (1, longest, ROWS)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..common.command import machine_error
 from ..common.errors import InputError, reason_of
 from ..encoder.huggingface import names_without_ties, quiet
 
@@ -128,5 +129,7 @@ def _load(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
             )
     # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
     except Exception as error:
+        if machine_error(error) is not None:
+            raise
         raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}") from error
     return model.eval()

@@ -29,6 +29,17 @@ _BESIDES = {
     *ATTENTION_DROPOUT_KEYS,
 }
 
+# Far above any model that is trained: a config from elsewhere must not ask for all memory or endless layers.
+_MOST = {
+    "num_hidden_layers": 1_000,
+    "hidden_size": 100_000,
+    "intermediate_size": 1_000_000,
+    "num_attention_heads": 10_000,
+    "vocab_size": 10_000_000,
+    "max_position_embeddings": 10_000_000,
+    "type_vocab_size": 10_000,
+}
+
 OLD_CHECKPOINT = (
     "{where} must hold an encoder under transformers' names, but was written by an older version of weam_fairseq. "
     "Import the published encoder again with weam-from-hf, or train again."
@@ -57,7 +68,15 @@ def parse_config(values: dict[str, Any], where: Path | str = "The config") -> An
             f"{where} must hold values that fit {model_type}, but does not: {reason_of(error)}."
         ) from error
     config._name_or_path = ""
+    _check_sizes(config, where)
     return config
+
+
+def _check_sizes(config: Any, where: Path | str) -> None:
+    for name, most in _MOST.items():
+        value = getattr(config, name, None)
+        if isinstance(value, int) and not 0 <= value <= most:
+            raise InputError(f"{where} must have a {name} of 0 to {most:,}, but has {value:,}.")
 
 
 def plain_config(config: Any) -> dict[str, Any]:

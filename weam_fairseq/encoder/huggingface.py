@@ -378,7 +378,7 @@ def is_tied(model: Any) -> bool:
 
 
 def names_without_ties(model: Any) -> list[str]:
-    """Names of the state dict, in its order; of tensors that share memory the one under which transformers saves them."""
+    """Names of the state dict, in its order; of tensors that share memory the one that transformers saves."""
     state, ties = model.state_dict(), getattr(model, "all_tied_weights_keys", None) or {}
     kept: dict[int, str] = {}
     for name in sorted(state, key=lambda name: name in ties):
