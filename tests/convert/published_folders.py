@@ -12,6 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForMaskedLM
 
+from weam_fairseq import checkpoints
+from weam_fairseq.convert import to_hf
+
 WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "Hello", "hello", "##a", "##b"]
 SENTENCEPIECES = ["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefgh", "▁a", "▁b", "ab", "<mask>"]
 ROWS = 100  # of the embeddings: more than pieces
@@ -164,3 +167,17 @@ def xlmr(folder: Path, **options: Any) -> Path:
 
 def xlmr_in_parts(folder: Path) -> Path:
     return xlmr(folder, max_shard_size="20KB")
+
+
+def train(checkpoint: Path) -> None:
+    """Moves every parameter of a checkpoint, as an update does."""
+    state = checkpoints.load(checkpoint)
+    model = randomize(to_hf.read(checkpoint).model, seed=1)
+    state["model"] |= {f"masked_lm.{name}": value for name, value in model.state_dict().items()}
+    torch.save(state, checkpoint)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return sorted(one) == sorted(other) and all(
+        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
+    )

@@ -15,8 +15,8 @@ from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
 from ..common.hub import resolve
 from ..databin import TOKENIZER_FILES
-from ..encoder.configs import parse_config, plain_config
-from ..encoder.huggingface import MaskedLM, is_tied, masked_lm_class, names_without_ties
+from ..encoder.configs import UNTIED, parse_config, plain_config
+from ..encoder.huggingface import MaskedLM, build, masked_lm_class, names_without_ties, ties_of
 from ..encoder.sizes import PUBLISHED, describe
 from . import published
 from .card import read_card
@@ -109,8 +109,11 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     tokenizer = read_tokenizer(folder)
     weights = read_weights(folder)
     placed = place(model_class, config, weights.tensors, where)
-    # The folder's tensors say whether they are tied, whatever its config says.
-    config.tie_word_embeddings = is_tied(placed.model)
+    # transformers leaves weights apart that the config ties, where the folder has other values for each.
+    with torch.device("meta"):
+        apart = sorted(ties_of(build(config, where)) - ties_of(placed.model))
+    if apart:
+        setattr(config, UNTIED, apart)
     _check_fit(placed, config, tokenizer, where)
     difference = MaskedLM(placed.model).check()
     files, left_out = read_files(folder)

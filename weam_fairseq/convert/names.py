@@ -124,12 +124,23 @@ def _row_numbers(like: Tensor) -> Tensor:
 def _load(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str) -> Any:
     try:
         with quiet():
-            model = model_class.from_pretrained(
-                None, config=copy.deepcopy(config), state_dict=dict(tensors), dtype=torch.float32
+            model, report = model_class.from_pretrained(
+                None,
+                config=copy.deepcopy(config),
+                state_dict=dict(tensors),
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported instead
             )
     # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
     except Exception as error:
         if machine_error(error) is not None:
             raise
-        raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}") from error
+        raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}.") from error
+    if other := sorted(report["mismatched_keys"]):
+        name, found, wanted = other[0]
+        raise InputError(
+            f"The weights of {where} must have the shapes that its config.json asks for, but {len(other)} have others, "
+            f"{name} the first: {tuple(found)} and not {tuple(wanted)}."
+        )
     return model.eval()

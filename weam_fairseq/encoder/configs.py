@@ -10,6 +10,8 @@ from ..common.errors import InputError, reason_of
 # Where the families' configs keep the chance to drop a state and an attention weight.
 DROPOUT_KEYS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "resid_dropout", "mlp_dropout", "embedding_dropout")
 ATTENTION_DROPOUT_KEYS = ("attention_probs_dropout_prob", "attention_dropout", "attention_dropout_prob")
+# Our own key: weights that the config ties to others, but that a published folder has apart.
+UNTIED = "weam_untied_weights"
 # What a config says besides the arithmetic.
 _BESIDES = {
     *("architectures", "transformers_version", "_name_or_path", "dtype", "torch_dtype", "id2label", "label2id"),
@@ -25,6 +27,7 @@ _BESIDES = {
         "task_specific_params",
     ),
     *("directionality", "attn_implementation", "tie_word_embeddings"),
+    UNTIED,
     *DROPOUT_KEYS,
     *ATTENTION_DROPOUT_KEYS,
 }

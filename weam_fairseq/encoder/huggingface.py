@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..common.errors import InputError, reason_of
 from . import attention
+from .configs import UNTIED
 from .dropout import Dropout
 from .embeddings import SharedEmbedding, can_share
 
@@ -74,12 +75,22 @@ def build(config: Any, where: str = "The model") -> Any:
     """
     model_class = masked_lm_class(config, where)
     try:
-        return model_class(config).float()
+        model = model_class(config).float()
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
         raise InputError(
-            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}"
+            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}."
         ) from error
+    for name in ties_of(model) & {*getattr(config, UNTIED, ())}:
+        module, _, leaf = name.rpartition(".")
+        parent = model.get_submodule(module)
+        setattr(parent, leaf, nn.Parameter(getattr(parent, leaf).detach().clone()))
+    return model
+
+
+def ties_of(model: Any) -> set[str]:
+    """Names of the weights that are tied to others."""
+    return {*(getattr(model, "all_tied_weights_keys", None) or {})}
 
 
 def masked_lm_class(config: Any, where: str = "The model") -> Any:
@@ -379,7 +390,7 @@ def is_tied(model: Any) -> bool:
 
 def names_without_ties(model: Any) -> list[str]:
     """Names of the state dict, in its order; of tensors that share memory the one that transformers saves."""
-    state, ties = model.state_dict(), getattr(model, "all_tied_weights_keys", None) or {}
+    state, ties = model.state_dict(), ties_of(model)
     kept: dict[int, str] = {}
     for name in sorted(state, key=lambda name: name in ties):
         kept.setdefault(state[name].data_ptr() or id(state[name]), name)
