@@ -6,7 +6,7 @@ import pytest
 from hub_server import COMMIT, hub
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.hub import is_name, resolve
+from weam_fairseq.common.hub import is_name, label, resolve
 
 SMALL = {"config.json", "vocab.txt", "1_Pooling/config.json", "LICENSE"}
 NOT_WANTED = {"modeling_x.py", "onnx/config.json", "onnx/model.onnx", "flax_model.msgpack", "tf_model.h5"}
@@ -32,6 +32,7 @@ def test_a_name_becomes_a_folder_with_its_commit(name: str, tmp_path: Path) -> N
         assert files(without.folder) == SMALL
         found = resolve(name)
     assert (found.name, found.revision) == (name, COMMIT)
+    assert label(found.folder) == f"{name}@{COMMIT}"
     assert files(found.folder) == SMALL | weights
     assert (found.folder / "config.json").read_text() == "config.json"
 
@@ -74,6 +75,7 @@ def test_a_failed_download_says_how_to_get_the_folder(
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
+    assert label(tmp_path) == tmp_path.name
     assert resolve(tmp_path) == (str(tmp_path), tmp_path, None)
     with pytest.raises(InputError, match="--revision must go with a name on the Hugging Face Hub"):
         resolve(tmp_path, revision="main")

@@ -62,6 +62,14 @@ def resolve(model: str | Path, *, revision: str | None = None, weights: bool = T
     return Resolved(name, folder, folder.name)
 
 
+def label(folder: Path) -> str:
+    """How a manifest names a folder: its name alone, or NAME@COMMIT where it lies in the Hub's cache."""
+    snapshots = folder.parent
+    if snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--"):
+        return f"{snapshots.parent.name.removeprefix('models--').replace('--', '/')}@{folder.name}"
+    return folder.name
+
+
 def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
     """A snapshot in the Hub's cache: its folder has the name of the commit."""
     from huggingface_hub import snapshot_download

@@ -40,6 +40,7 @@ class Imported(NamedTuple):
     """What came of a folder.
 
     Attributes:
+        folder: where its files are on this machine.
         description: of the encoder, in a few words.
         difference: of the logits by rows and of the whole model, as a share of the largest.
         trained: tensors that the model has; carried: names of the others.
@@ -48,6 +49,7 @@ class Imported(NamedTuple):
         left_out: files that the checkpoint does not carry.
     """
 
+    folder: Path
     description: str
     difference: float
     trained: int
@@ -87,7 +89,8 @@ def _run(argv: list[str] | None) -> None:
         print(f"new: {args.model} has no weights for {', '.join(done.missing)}; {what} at the start of the run")
     if done.left_out:
         print(f"left out: {', '.join(done.left_out)}")
-    print(f"data:  weam-preprocess --tokenizer {args.model} ...")
+    # The tokenizer of the same commit.
+    print(f"data:  weam-preprocess --tokenizer {args.model if args.revision is None else done.folder} ...")
     print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
@@ -130,6 +133,7 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     with whole_file(checkpoint) as partial:
         torch.save(state, partial)
     return Imported(
+        folder,
         describe(plain_config(config)),
         difference,
         len(placed.slots) - len(carried),
