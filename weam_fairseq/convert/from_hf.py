@@ -16,7 +16,7 @@ from ..common.files import check_file_destination, whole_file
 from ..common.hub import resolve
 from ..databin import TOKENIZER_FILES
 from ..encoder.configs import parse_config, plain_config
-from ..encoder.huggingface import MaskedLM, is_tied, longest_sequence, masked_lm_class
+from ..encoder.huggingface import MaskedLM, is_tied, masked_lm_class
 from ..encoder.sizes import PUBLISHED, describe
 from . import published
 from .card import read_card
@@ -112,7 +112,7 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     # The folder's tensors say whether they are tied, whatever its config says.
     config.tie_word_embeddings = is_tied(placed.model)
     _check_fit(placed, config, tokenizer, where)
-    difference = MaskedLM(placed.model).check(longest=longest_sequence(placed.model))
+    difference = MaskedLM(placed.model).check()
     files, left_out = read_files(folder)
     carried = {slot.name: weights.tensors[slot.name] for slot in placed.slots if not slot.places}
     about = {

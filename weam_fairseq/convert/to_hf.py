@@ -16,7 +16,7 @@ from ..common.errors import InputError, reason_of
 from ..common.files import check_destination, whole_folder
 from ..databin import TOKENIZER_FILES, check_pair
 from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
-from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, longest_sequence, quiet
+from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, quiet
 from . import published
 from .card import write_card
 from .names import gather
@@ -278,7 +278,7 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
             raise InputError(f"{name} must be written as it is, but transformers loads other values. {NOT_KEPT}")
     model.load_state_dict(found)  # rounded as the folder is
     ours, theirs = MaskedLM(model), MaskedLM(loaded.eval())
-    inputs, real = check_batch(model, ours.takes, longest=longest_sequence(model))
+    inputs, real = check_batch(model, ours.takes)
     with torch.no_grad():
         found_logits, wanted = theirs.full_logits(inputs)[real], ours.logits(ours.states(inputs)[real])
     difference = float((wanted - found_logits).abs().max() / wanted.abs().max())

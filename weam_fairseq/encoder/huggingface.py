@@ -60,7 +60,7 @@ class Parts(NamedTuple):
 
 
 def build(config: Any, where: str = "The model") -> Any:
-    """A new masked LM with transformers' own initialisation, in fp32.
+    """A new masked LM with transformers' own initialisation, in fp32 and training mode.
 
     Args:
         config: a PretrainedConfig of transformers.
@@ -68,10 +68,26 @@ def build(config: Any, where: str = "The model") -> Any:
 
     Raises:
         UnsupportedModel: no masked LM, or one whose rows cannot be predicted one by one.
+        InputError: transformers does not build a model of this config.
     """
     model_class = masked_lm_class(config, where)
+    with quiet(), _refusals(where):
+        # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
+        # large as the word embeddings, and thrown away.
+        return model_class.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32).train()
+
+
+def skeleton(config: Any, where: str = "The model") -> Any:
+    """`build`, without memory for the weights."""
+    model_class = masked_lm_class(config, where)
+    with torch.device("meta"), _refusals(where):
+        return model_class(config)
+
+
+@contextmanager
+def _refusals(where: str) -> Iterator[None]:
     try:
-        return model_class(config).float()
+        yield
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
         raise InputError(
@@ -191,7 +207,7 @@ class MaskedLM:
                     return parent, name, linear
         return None
 
-    def check(self, *, longest: int | None = None) -> float:
+    def check(self) -> float:
         """Compares both steps with the full model on a fixed padded batch; decides `stops_before_projection`.
 
         Returns:
@@ -200,7 +216,7 @@ class MaskedLM:
         Raises:
             UnsupportedModel: the head gives other logits for a row alone than within its sentence.
         """
-        inputs, real = check_batch(self.model, self.takes, longest=longest)
+        inputs, real = check_batch(self.model, self.takes)
         training = self.model.training
         self.model.eval()
         try:
@@ -279,13 +295,13 @@ def with_own_head(model: Any) -> Any:
     return copy.deepcopy(model, {id(base): nn.Module(), **shared})
 
 
-def check_batch(model: Any, takes: frozenset[str], *, longest: int | None = None) -> tuple[dict[str, Tensor], Tensor]:
+def check_batch(model: Any, takes: frozenset[str]) -> tuple[dict[str, Tensor], Tensor]:
     """A fixed padded batch of three sentences, and which of its (3, T) places are real."""
     config, device = model.config, _device(model)
     rows = model.get_input_embeddings().weight.shape[0]
     pad = config.pad_token_id or 0
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([24, 17, 5]).clamp(max=longest or 24)
+    lengths = torch.tensor([9, 6, 3]).clamp(max=longest_sequence(model) or 9)
     width = int(lengths.max())
     tokens = torch.randint(rows, (len(lengths), width), generator=generator)
     tokens[tokens == pad] = (pad + 1) % rows
@@ -363,7 +379,7 @@ def first_position(masked_lm: MaskedLM) -> int:
     where = f"--reset-positions must have a model that takes position ids, but {type(model).__name__}"
     if "position_ids" not in masked_lm.takes:
         raise UnsupportedModel(f"{where} takes none.")
-    inputs, real = check_batch(model, masked_lm.takes, longest=longest_sequence(model))
+    inputs, real = check_batch(model, masked_lm.takes)
     training = model.training
     model.eval()
     try:
