@@ -12,7 +12,7 @@ from torch import Tensor
 from .common.documents import parse_json, read_json
 from .common.errors import InputError
 from .encoder.configs import OLD_CHECKPOINT, difference_of, parse_config, plain_config, set_dropout
-from .encoder.huggingface import build, longest_sequence
+from .encoder.huggingface import build, longest_sequence, skeleton
 from .encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, config_of, overridden
 from .modeling import FREEZE, Predicted, WordExchange
 from .word_exchange import Exchange
@@ -248,8 +248,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
 
 def longest_pair(args: Any, task: Any) -> int:
     """Pieces of the longest pair that the model of these options takes; the model gets no memory."""
-    with torch.device("meta"):
-        return longest_sequence(build(_config(args, task), "The encoder")) or UNLIMITED
+    return longest_sequence(skeleton(_config(args, task), "The encoder")) or UNLIMITED
 
 
 def _config(args: Any, task: Any) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from shapes import MASK_PROB, Workload
 from texts import Text, evenly, full_rows, open_text, some_pairs, without_exchange
 
 from weam_fairseq.batch import Batch
+from weam_fairseq.losses import predict_and_weigh
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16}
 LR = 5e-5
@@ -54,6 +56,15 @@ class Contestant(ABC):
         self.batches: dict[str, list[Batch]] = {"full": self.from_full(), "used": self.as_used(used)}
         self.batches = {form: [_on(batch, self.device) for batch in some] for form, some in self.batches.items()}
         self.build()
+
+    def config(self) -> Any:
+        """The workload's encoder as transformers describes it."""
+        from weam_fairseq.encoder.sizes import Size, config_of
+
+        w, data = self.workload, self.text.data
+        size = Size(w.layers, w.width, w.heads, w.feed_forward, model_type="xlm-roberta" if w.roberta else "bert")
+        special = {"pad": data.vocabulary.pad, "cls": 0, "sep": 0}  # no text is written with them here
+        return config_of(size, max(w.vocabulary, len(data.vocabulary)), special)
 
     @abstractmethod
     def build(self) -> None: ...
@@ -126,10 +137,13 @@ def _common(device: torch.device) -> list[str]:
 class Ours(Contestant):
     def build(self) -> None:
         w = self.workload
-        words = f"{self.text.folders[0]} --arch {w.arch} --task weam --criterion weam --optimizer adam_bert"
-        words += f" --vocabulary-rows {max(w.vocabulary, len(self.text.data.vocabulary))}"
+        words = f"{self.text.folders[0]} --arch weam_published --task weam --criterion weam --optimizer adam_bert"
         words += " --segment-ids zero" if w.roberta else ""
-        self.task, self.trainer = _fairseq([*words.split(), *_common(self.device)])
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "config.json")
+            path.write_text(self.config().to_json_string(use_diff=False))
+            arguments = [*words.split(), "--encoder-config", str(path)]
+            self.task, self.trainer = _fairseq([*arguments, *_common(self.device)])
         # The data-bins may be several, of which the task was given one: logs are per language pair of all of them.
         self.trainer.criterion.pairs = [split.name for split in self.text.data.splits]
 
@@ -164,8 +178,8 @@ class Ours(Contestant):
         rows = torch.randn(len(target), self.workload.width, device=self.device, requires_grad=True)
         start = clocks()
         with torch.autocast(self.device.type, dtype=AUTOCAST[precision], enabled=precision != "fp32"):
-            words, weights = model.encoder.embeddings.word.weight, torch.ones(len(target), device=self.device)
-            model.encoder.predict(rows, words, target, weights).loss.backward()
+            weights = torch.ones(len(target), device=self.device)
+            predict_and_weigh(*model.predictor.project(rows), target, weights).loss.backward()
         passed = tuple(after - before for before, after in zip(start, clocks(), strict=True))
         model.zero_grad(set_to_none=True)
         return passed
@@ -193,13 +207,21 @@ class Stock(Contestant):
             (self._made / "dict.txt").write_text("".join(f"{i} 1\n" for i in range(rows - 5)))
         return self._made
 
+    def _own_ids(self) -> torch.Tensor:
+        """fairseq's id of each tokenizer id, and of the model's rows beyond the tokenizer's."""
+        vocabulary = self.text.data.vocabulary
+        own_ids = torch.arange(max(self.workload.vocabulary, len(vocabulary)))
+        own_ids[torch.from_numpy(vocabulary.tokenizer_ids)] = torch.arange(len(vocabulary))
+        return own_ids
+
     def from_full(self) -> list[Batch]:
         made = []
+        own_ids, pad = self._own_ids(), self.text.data.vocabulary.pad
         for ours in self.full:
             net_input = ours["net_input"]
-            tokens = net_input["tokens"]
-            target = torch.full_like(tokens, self.text.data.vocabulary.pad)
-            target.view(-1)[net_input["masked_rows"]] = ours["target"]
+            tokens = own_ids[net_input["tokens"]]
+            target = torch.full_like(tokens, int(own_ids[pad]))
+            target.view(-1)[net_input["masked_rows"]] = own_ids[ours["target"]]
             batch = {
                 "id": ours["id"],
                 "nsentences": len(tokens),
@@ -218,12 +240,13 @@ class Stock(Contestant):
 
         if not hasattr(np, "compat"):  # NumPy 2, on which the stock task dies (np.compat.long)
             np.compat = SimpleNamespace(long=int)
-        data, folder = self.text.data, self._folder()
+        data, folder, own_ids = self.text.data, self._folder(), self._own_ids()
         builder = make_builder(str(folder / "train.bin"), "mmap", self.workload.vocabulary)
         between = [piece for piece, _ in data.vocabulary.pair.between]
         after = [piece for piece, _ in data.vocabulary.pair.after]
         for pair in data.__getitems__(self.indices):
-            builder.add_item(torch.from_numpy(np.concatenate([pair.source, between, pair.target, after])))
+            line = np.concatenate([pair.source, between, pair.target, after])
+            builder.add_item(own_ids[torch.from_numpy(line)])
         builder.finalize(str(folder / "train.idx"))
         words = (
             f"{folder} --task masked_lm --criterion masked_lm --arch roberta --optimizer adam --sample-break-mode eos"
@@ -255,25 +278,11 @@ class Stock(Contestant):
 
 class HuggingFace(Contestant):
     def build(self) -> None:
-        from transformers import BertConfig, BertForMaskedLM, XLMRobertaConfig, XLMRobertaForMaskedLM
+        from transformers import AutoModelForMaskedLM
 
-        w = self.workload
-        shape: dict[str, Any] = {
-            "vocab_size": max(w.vocabulary, len(self.text.data.vocabulary)),
-            "num_hidden_layers": w.layers,
-            "hidden_size": w.width,
-            "num_attention_heads": w.heads,
-            "intermediate_size": w.feed_forward,
-            "attn_implementation": "sdpa",
-        }
         torch.manual_seed(1)
-        if w.roberta:
-            self.model = XLMRobertaForMaskedLM(
-                XLMRobertaConfig(**shape, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1)
-            )
-        else:
-            self.model = BertForMaskedLM(BertConfig(**shape, max_position_embeddings=512, pad_token_id=1))
-        self.model = self.model.train().to(self.device)
+        model = AutoModelForMaskedLM.from_config(self.config(), attn_implementation="sdpa")
+        self.model = model.train().to(self.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR, weight_decay=0.01)
 
     def from_full(self) -> list[Batch]:
@@ -294,7 +303,7 @@ class HuggingFace(Contestant):
         labels.view(-1)[net_input["masked_rows"]] = ours["target"]
         model_input = {
             "input_ids": tokens,
-            "attention_mask": tokens.ne(self.text.data.vocabulary.pad).long(),
+            "attention_mask": net_input["attention_mask"],
             "token_type_ids": net_input["segments"],
             "labels": labels,
         }

@@ -24,9 +24,7 @@ _HEAD = struct.Struct("<9sQBQ")  # of an .idx file: weam_fairseq/indexed_file.py
 
 
 def _words(data_bin: Path, *more: str) -> list[str]:
-    words = (
-        f"{data_bin} --arch weam_small --vocabulary-rows 119547 --optimizer adam_bert --lr 5e-5 --lr-scheduler fixed"
-    )
+    words = f"{data_bin} --arch weam_small --optimizer adam_bert --lr 5e-5 --lr-scheduler fixed"
     words += " --seed 1 --no-save --disable-validation --log-format json --log-interval 1 --num-workers 1"
     return [*words.split(), *more]
 

@@ -20,6 +20,7 @@ from weam_fairseq.encoder.huggingface import (
     check_batch,
     longest_sequence,
     masked_lm_class,
+    skeleton,
     use_faster_parts,
 )
 
@@ -84,6 +85,7 @@ def test_a_family_that_cannot_is_refused_in_one_sentence(family: str) -> None:
 def test_the_longest_sequence_runs(family: str) -> None:
     model = build(tiny_config(family)).eval()
     longest = longest_sequence(model) or 70
+    assert longest == (longest_sequence(skeleton(tiny_config(family))) or 70)
     assert longest > 60
     tokens = torch.arange(longest)[None] % 50 + 4
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """Dropout by 16 random bits, and attention with it."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,6 +64,10 @@ def test_the_ends() -> None:
     assert layer(states) is states
 
 
+# What transformers' families say of their attention.
+MODULE = SimpleNamespace(is_causal=False, num_key_value_groups=1)
+
+
 @pytest.mark.parametrize("padded", [False, True])
 def test_attention_in_steps_is_that_of_torch(padded: bool) -> None:
     query, key, value = torch.randn(3, 4, 2, 7, 5, dtype=torch.float64).unbind()
@@ -71,7 +76,18 @@ def test_attention_in_steps_is_that_of_torch(padded: bool) -> None:
         attended = torch.arange(7).expand(4, 7).lt(torch.tensor([[7], [3], [1], [5]]))[:, None, None, :]
     wanted = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
     torch.testing.assert_close(attend_in_steps(query, key, value, attended, 0.0), wanted)
-    assert torch.equal(attend(query, key, value, attended, 0.0), wanted)
+    assert torch.equal(attend(MODULE, query, key, value, attended)[0].transpose(1, 2), wanted)
+
+
+def test_keys_shared_by_heads_and_a_scale_are_those_of_transformers() -> None:
+    """As in EuroBERT: four heads of queries, two of keys and values."""
+    query = torch.randn(3, 4, 7, 5, dtype=torch.float64)
+    key, value = torch.randn(2, 3, 2, 7, 5, dtype=torch.float64).unbind()
+    wanted = F.scaled_dot_product_attention(query, key, value, enable_gqa=True, scale=0.7)
+    module = SimpleNamespace(is_causal=False, num_key_value_groups=2)
+    # So little dropout that nothing is dropped.
+    found, _ = attend(module, query, key, value, None, dropout=1e-9, scaling=0.7)
+    torch.testing.assert_close(found.transpose(1, 2), wanted)
 
 
 def test_dropped_attention_is_right_on_average() -> None:
@@ -79,6 +95,6 @@ def test_dropped_attention_is_right_on_average() -> None:
     query, key, value = torch.randn(3, 1, 2, 6, 4, dtype=torch.float64).unbind()
     attended = torch.tensor([True] * 4 + [False] * 2)[None, None, None, :]
     wanted = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
-    many = [attend(query, key, value, attended, 0.3) for _ in range(4000)]
+    many = [attend(MODULE, query, key, value, attended, 0.3)[0].transpose(1, 2) for _ in range(4000)]
     assert len({tuple(one.flatten().tolist()) for one in many}) == 4000, "something is dropped"
     torch.testing.assert_close(torch.stack(many).mean(0), wanted, atol=0.1, rtol=0)

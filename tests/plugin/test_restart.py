@@ -1,6 +1,7 @@
 """What a run starts from: checkpoints that were cut short, --restore-file, converted checkpoints, shapes."""
 
 import argparse
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -392,30 +393,62 @@ def test_restore_file_and_its_resets_are_for_the_first_start(
 # Shapes --------------------------------------------------------------------------------------------------------------
 
 
-def shaped(path: Path, **options: Any) -> str:
-    return str(write_checkpoint(path, 0, cfg={"model": argparse.Namespace(lr=[0.1], data="bin", **options)}))
+MINI = {"model_type": "bert", "num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4}
+MINI |= {"intermediate_size": 1024, "max_position_embeddings": 512, "vocab_size": 40}
 
 
-def test_the_shape_is_that_of_the_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = shaped(tmp_path / "a.pt", arch="weam_mini", layers=3, feed_forward=99, dropout=0.25, untied_head=False)
+def shaped(path: Path, config: dict[str, Any], **options: Any) -> str:
+    model = argparse.Namespace(lr=[0.1], data="bin", arch="weam_mini", encoder_config=json.dumps(config), **options)
+    return str(write_checkpoint(path, 0, cfg={"model": model}))
+
+
+def test_the_encoder_is_that_of_the_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shaped(tmp_path / "a.pt", MINI, dropout=0.25, attention_dropout=0.5)
     words = ["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path]
     start = prepare([*words, "--dropout", "0"])
-    assert start.arguments[-6:] == ["--arch", "weam_mini", "--layers", "3", "--feed-forward", "99"]
+    encoder = ["--arch", "weam_published", f"--encoder-config={json.dumps(MINI)}", "--attention-dropout", "0.5"]
+    assert start.arguments[-5:] == encoder
     assert start.arguments.count("--dropout") == 1
-    assert f"the model has the shape of {path}: --arch weam_mini --layers 3" in capsys.readouterr().out
+    assert f"the encoder is that of {path}: bert, 4 layers × 256, 40 pieces" in capsys.readouterr().out
 
 
-def test_a_given_architecture_is_kept(tmp_path: Path) -> None:
-    path = shaped(tmp_path / "a.pt", arch="weam_mini", layers=3)
-    start = prepare(["bin", "--arch=weam_tiny", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path])
-    assert "--layers" not in start.arguments
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--arch=weam_tiny"], "--arch weam_tiny"),
+        (["--arch", "weam_xlmr_base"], "--arch weam_xlmr_base"),
+        (["--arch", "weam_mini", "--layers", "3"], "--arch weam_mini"),
+        (["--width", "8"], "--width 8"),
+    ],
+)
+def test_options_that_describe_another_encoder_are_refused(tmp_path: Path, more: list[str], named: str) -> None:
+    path = shaped(tmp_path / "a.pt", MINI)
+    words = ["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path]
+    with pytest.raises(InputError, match=f"{named} must be left out or describe the encoder of .*a.pt"):
+        prepare([*words, *more])
 
 
-def test_a_resumed_run_has_the_shape_of_its_own_checkpoint(tmp_path: Path) -> None:
-    base = shaped(tmp_path / "a.pt", arch="weam_base")
-    shaped(tmp_path / "run" / "checkpoint_last.pt", arch="weam_mini")
+@pytest.mark.parametrize("more", [["--arch", "weam_mini"], ["-a", "weam_mini", "--heads=4"], ["--layers", "4"]])
+def test_options_that_describe_its_encoder_are_accepted(tmp_path: Path, more: list[str]) -> None:
+    """The command that began a run resumes it."""
+    path = shaped(tmp_path / "a.pt", MINI)
+    start = prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path, *more])
+    assert start.arguments[-3:-1] == ["--arch", "weam_published"]
+    assert not {"weam_mini", "--layers", "--heads=4"} & set(start.arguments)
+
+
+def test_a_resumed_run_has_the_encoder_of_its_own_checkpoint(tmp_path: Path) -> None:
+    base = shaped(tmp_path / "a.pt", {**MINI, "hidden_size": 768})
+    shaped(tmp_path / "run" / "checkpoint_last.pt", MINI)
     start = prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", base])
-    assert start.arguments[-2:] == ["--arch", "weam_mini"]
+    assert start.arguments[-1] == f"--encoder-config={json.dumps(MINI)}"
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    model = argparse.Namespace(arch="weam_mini", layers=3)
+    path = str(write_checkpoint(tmp_path / "a.pt", 0, cfg={"model": model}))
+    with pytest.raises(InputError, match="was written by an older version of weam_fairseq"):
+        prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path])
 
 
 def test_without_any_architecture_the_known_ones_are_listed(tmp_path: Path) -> None:
@@ -463,7 +496,7 @@ def test_a_run_whose_last_checkpoint_was_cut_short_goes_on(
     result = train(without_arch(arguments(small_data_bin, interrupted, 10)))
     mended, shape = said(result)
     assert "goes on from checkpoint_1_5.pt (5 updates)" in mended
-    assert "--layers 1 --width 32" in shape
+    assert "bert, 1 layers × 32, 40 pieces" in shape
     assert list(curve(result.stdout)) == [6, 7, 8, 9, 10]
     ours, theirs = (weights(run / "checkpoint_last.pt") for run in (interrupted, trained.folder))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -500,7 +533,7 @@ def test_a_converted_checkpoint_is_trained_from_its_first_update_by_either_optio
 
     finetuned, restored = run("--finetune-from-model", 2), run("--restore-file", 2)
     for result in (finetuned, restored):
-        assert "--layers 1 --width 32" in said(result)[0]
+        assert "bert, 1 layers × 32, 40 pieces" in said(result)[0]
     assert list(curve(finetuned.stdout)) == [1, 2]
     assert curve(finetuned.stdout) == curve(restored.stdout)
     # The same masks as at the first update of all, but trained weights.
@@ -513,4 +546,4 @@ def test_a_converted_checkpoint_is_trained_from_its_first_update_by_either_optio
 def test_a_start_of_another_shape_gets_one_sentence(small_data_bin: Path, trained: Trained, tmp_path: Path) -> None:
     start = str(trained.folder / "checkpoint_last.pt")
     result = train(arguments(small_data_bin, tmp_path, 1, "--finetune-from-model", start))
-    assert "must have the shape of the model" in error_of(result)
+    assert "--arch weam_tiny must be left out or describe the encoder of" in error_of(result)

@@ -16,7 +16,7 @@ from ..common.files import check_file_destination, whole_file
 from ..common.hub import resolve
 from ..databin import TOKENIZER_FILES
 from ..encoder.configs import UNTIED, parse_config, plain_config
-from ..encoder.huggingface import MaskedLM, build, masked_lm_class, names_without_ties, ties_of
+from ..encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
 from ..encoder.sizes import PUBLISHED, describe
 from . import published
 from .card import read_card
@@ -113,8 +113,7 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     weights = read_weights(folder)
     placed = place(model_class, config, weights.tensors, where)
     # transformers leaves weights apart that the config ties, where the folder has other values for each.
-    with torch.device("meta"):
-        apart = sorted(ties_of(build(config, where)) - ties_of(placed.model))
+    apart = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
     if apart:
         setattr(config, UNTIED, apart)
     _check_fit(placed, config, tokenizer, where)

@@ -18,7 +18,7 @@ from ..common.errors import InputError, reason_of
 from ..common.files import check_destination, whole_folder
 from ..databin import TOKENIZER_FILES, check_pair
 from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
-from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, names_without_ties, quiet
+from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, names_without_ties, quiet, skeleton
 from . import published
 from .card import write_card
 from .names import gather
@@ -145,8 +145,7 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
     trained = {n.removeprefix(MASKED_LM): v for n, v in weights.items() if n.startswith(MASKED_LM)}
     trained = {name: value.float() if value.is_floating_point() else value for name, value in trained.items()}
     # Without memory first: a config from elsewhere can describe any size.
-    with torch.device("meta"):
-        described = build(config, str(checkpoint)).state_dict()
+    described = skeleton(config, str(checkpoint)).state_dict()
     if {name: value.shape for name, value in trained.items()} != {n: v.shape for n, v in described.items()}:
         raise InputError(f"{checkpoint} must hold the weights that its config describes, but holds others.")
     model = build(config, str(checkpoint)).eval()

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..common.command import machine_error
 from ..common.errors import InputError, reason_of
 from . import attention
 from .configs import UNTIED
@@ -64,7 +65,7 @@ class Parts(NamedTuple):
 
 
 def build(config: Any, where: str = "The model") -> Any:
-    """A new masked LM with transformers' own initialisation, in fp32.
+    """A new masked LM with transformers' own initialisation, in fp32 and training mode.
 
     Args:
         config: a PretrainedConfig of transformers.
@@ -72,16 +73,38 @@ def build(config: Any, where: str = "The model") -> Any:
 
     Raises:
         UnsupportedModel: no masked LM, or one whose rows cannot be predicted one by one.
+        InputError: transformers does not build a model of this config.
     """
     model_class = masked_lm_class(config, where)
+    with quiet(), _refusals(where):
+        # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
+        # large as the word embeddings, and thrown away.
+        return _untie(model_class.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32).train())
+
+
+def skeleton(config: Any, where: str = "The model") -> Any:
+    """`build`, without memory for the weights."""
+    model_class = masked_lm_class(config, where)
+    with torch.device("meta"), _refusals(where):
+        return _untie(model_class(config))
+
+
+@contextmanager
+def _refusals(where: str) -> Iterator[None]:
     try:
-        model = model_class(config).float()
+        yield
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
+        if machine_error(error) is not None:
+            raise
         raise InputError(
             f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}."
         ) from error
-    for name in ties_of(model) & {*getattr(config, UNTIED, ())}:
+
+
+def _untie(model: Any) -> Any:
+    """Takes weights apart that a published folder has apart, although its config ties them."""
+    for name in ties_of(model) & {*getattr(model.config, UNTIED, ())}:
         module, _, leaf = name.rpartition(".")
         parent = model.get_submodule(module)
         setattr(parent, leaf, nn.Parameter(getattr(parent, leaf).detach().clone()))
@@ -335,7 +358,7 @@ def check_batch(model: Any, takes: frozenset[str]) -> tuple[dict[str, Tensor], T
     rows = model.get_input_embeddings().weight.shape[0]
     pad = config.pad_token_id or 0
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([24, 17, 5]).clamp(max=longest_sequence(model) or 24)
+    lengths = torch.tensor([9, 6, 3]).clamp(max=longest_sequence(model) or 9)
     width = int(lengths.max())
     tokens = torch.randint(rows, (len(lengths), width), generator=generator)
     tokens[tokens == pad] = (pad + 1) % rows
