@@ -64,12 +64,13 @@ class Parts(NamedTuple):
         )
 
 
-def build(config: Any, where: str = "The model") -> Any:
-    """A new masked LM with transformers' own initialisation, in fp32 and training mode.
+def build(config: Any, where: str = "The model", weights: dict[str, Tensor] | None = None) -> Any:
+    """A masked LM in fp32 and training mode.
 
     Args:
         config: a PretrainedConfig of transformers.
         where: where the config is from, for the message.
+        weights: its state dict, all of it; None: a new model with transformers' own initialisation.
 
     Raises:
         UnsupportedModel: no masked LM, or one whose rows cannot be predicted one by one.
@@ -79,7 +80,8 @@ def build(config: Any, where: str = "The model") -> Any:
     with quiet(), _refusals(where):
         # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
         # large as the word embeddings, and thrown away.
-        return _untie(model_class.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32).train())
+        state = {} if weights is None else dict(weights)
+        return _untie(model_class.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32).train())
 
 
 def skeleton(config: Any, where: str = "The model") -> Any:
