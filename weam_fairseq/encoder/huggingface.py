@@ -32,6 +32,13 @@ TOLERANCE = 1e-5
 _OF_OTHER_MODELS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 
+# Families whose class runs, but cannot be trained by it.
+_CANNOT = {
+    "reformer": "train on sequences of any length, but a reformer trains on multiples of its chunks only",
+    "mra": "attend on any machine, but the attention of mra is zero without a GPU kernel of its own",
+}
+
+
 class UnsupportedModel(InputError):
     """A model whose rows cannot be predicted one by one, and why."""
 
@@ -146,10 +153,8 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
     more = _inputs_besides_text(config, model_class)
     if more:
         raise UnsupportedModel(f"{where} must take text alone, but {model_class.__name__} takes {more}.")
-    if model_type == "reformer":
-        raise UnsupportedModel(
-            f"{where} must train on sequences of any length, but a reformer trains on multiples of its chunks only."
-        )
+    if model_type in _CANNOT:
+        raise UnsupportedModel(f"{where} must {_CANNOT[model_type]}.")
     return model_class
 
 
