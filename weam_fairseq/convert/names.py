@@ -61,22 +61,12 @@ def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
     Raises:
         InputError: the weights do not fit the config, or transformers changes their values while loading.
     """
-    torch.manual_seed(0)  # of what the folder lacks
-    model = _load(model_class, config, tensors, where)
-    names = list(tensors)
-    # Halves: no parameter of a new head begins with such a value.
-    numbers = {name: torch.tensor(n + 0.5).expand(tensors[name].shape) for n, name in enumerate(names)}
-    filled = _load(model_class, config, numbers, where)
-    went = {name: filled.state_dict()[name] for name in names_without_ties(filled)}
-    places: dict[str, list[str]] = {name: [] for name in names}
-    covered = set()
-    for name, value in went.items():
-        number = float(value.flatten()[0]) - 0.5 if value.numel() else -1
-        if number not in range(len(names)) or not bool((value == number + 0.5).all()):
-            continue
-        places[names[int(number)]].append(name)
-        covered.add(name)
+    # The numbers first: their models are gone before that of the weights comes.
+    places = _places(model_class, config, tensors, where)
     slots = _order_rows(places, model_class, config, tensors, where)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # of what the folder lacks
+        model = _load(model_class, config, tensors, where)
     state = model.state_dict()
     for slot in slots:
         if slot.places and not torch.equal(gather(slot, state), tensors[slot.name].float()):
@@ -85,6 +75,7 @@ def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
                 "be given back unchanged."
             )
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    covered = {name for found in places.values() for name in found}
     missing = [name for name in names_without_ties(model) if name in parameters and name not in covered]
     return Placed(model, slots, missing)
 
@@ -93,6 +84,22 @@ def gather(slot: Slot, state: dict[str, Tensor]) -> Tensor:
     """A folder's tensor from the model's state dict."""
     parts = [state[place.name] for place in slot.places]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _places(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str) -> dict[str, list[str]]:
+    """The model's tensors that each of the folder's fills."""
+    names = list(tensors)
+    # Halves: no parameter of a new head begins with such a value.
+    numbers = {name: torch.tensor(n + 0.5).expand(tensors[name].shape) for n, name in enumerate(names)}
+    filled = _load(model_class, config, numbers, where)
+    state = filled.state_dict()
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for name in names_without_ties(filled):
+        value = state[name]
+        number = float(value.flatten()[0]) - 0.5 if value.numel() else -1
+        if number in range(len(names)) and bool((value == number + 0.5).all()):
+            found[names[int(number)]].append(name)
+    return found
 
 
 def _order_rows(
