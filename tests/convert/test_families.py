@@ -77,6 +77,16 @@ def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family
     assert all(bool(value.isfinite().all()) for value in trained.values())
 
 
+@pytest.mark.parametrize("family", EQUAL)
+def test_a_new_model_has_no_value_that_the_memory_happened_to_hold(family: str) -> None:
+    torch.use_deterministic_algorithms(True)  # fills new memory with NaN
+    try:
+        model = build(tiny_config(family))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [name for name, value in model.named_parameters() if not value.isfinite().all()] == []
+
+
 def test_the_page_names_the_families_that_train() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "conversion.md").read_text(encoding="utf-8")
     table = page.split("## Which encoders")[1].split("Every import")[0]

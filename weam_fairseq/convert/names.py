@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..common.command import machine_error
 from ..common.errors import InputError, reason_of
-from ..encoder.huggingface import names_without_ties, quiet
+from ..encoder.huggingface import names_without_ties, quiet, zero_biases
 
 
 class Place(NamedTuple):
@@ -68,15 +68,17 @@ def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
         torch.manual_seed(0)  # of what the folder lacks
         model = _load(model_class, config, tensors, where)
     state = model.state_dict()
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for slot in slots:
-        if slot.places and not torch.equal(gather(slot, state), tensors[slot.name].float()):
+        lost = not slot.places and slot.name in parameters
+        if lost or (slot.places and not torch.equal(gather(slot, state), tensors[slot.name].float())):
             raise InputError(
                 f"transformers must load {slot.name} of {where} as it is, but changes its values: this folder cannot "
                 "be given back unchanged."
             )
-    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     covered = {name for found in places.values() for name in found}
     missing = [name for name in names_without_ties(model) if name in parameters and name not in covered]
+    zero_biases(model, missing)
     return Placed(model, slots, missing)
 
 

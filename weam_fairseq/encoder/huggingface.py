@@ -88,7 +88,18 @@ def build(config: Any, where: str = "The model", weights: dict[str, Tensor] | No
         # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
         # large as the word embeddings, and thrown away.
         state = {} if weights is None else dict(weights)
-        return _untie(model_class.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32).train())
+        model = model_class.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32).train()
+    if weights is None:
+        zero_biases(model, [name for name, _ in model.named_parameters()])
+    return _untie(model)
+
+
+def zero_biases(model: Any, names: list[str]) -> None:
+    """Biases that a checkpoint lacks. transformers leaves those of some heads (data2vec-text, fnet, longformer, luke,
+    nystromformer) as the memory happens to be."""
+    for name in names:
+        if name.rpartition(".")[2] == "bias":
+            model.get_parameter(name).data.zero_()
 
 
 def skeleton(config: Any, where: str = "The model") -> Any:
