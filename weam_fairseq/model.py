@@ -163,6 +163,13 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             state = {name: value for name, value in state.items() if name not in second}
         return super().load_state_dict(state, *args, **kwargs)
 
+    def missing(self) -> list[str]:
+        """Names of the masked LM's parameters that the published folder lacked."""
+        from .convert.published import unpack
+
+        found = unpack(self.published)
+        return [] if found is None else list(found.about["missing"])
+
     def _check_tokenizer(self, state: dict[str, Any]) -> None:
         for name, differs in (
             ("pieces_sha256", "their pieces differ"),

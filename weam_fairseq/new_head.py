@@ -73,6 +73,7 @@ def _fit(task: Any, model: Any) -> None:
             model.masked_lm,
             _batches(data, model, order, device),
             _frequencies(data, order, model.masked_lm.get_input_embeddings().weight.shape[0]),
+            model.missing(),
             seed=task.cfg.seed,
         )
     finally:
