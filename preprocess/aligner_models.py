@@ -15,6 +15,7 @@ from typing import Any
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_folder
+from weam_fairseq.common.hub import is_name, resolve
 
 from . import aligners
 from .aligners import Recipe, models
@@ -27,7 +28,8 @@ _NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_]*-[A-Za-z][A-Za-z0-9_]*)=(.+)", re.DO
 def parse_models(texts: Sequence[str], aligner: str, pairs: Sequence[str]) -> dict[str, Path]:
     """`--aligner-model` options: `en-de=MODEL` for some pairs each, or one `DIR` for all. Gives every pair its folder.
 
-    DIR is a folder with a model `DIR/en-de` for each pair, or the model of the one pair, or the encoder of all.
+    DIR is a folder with a model `DIR/en-de` for each pair, or the model of the one pair, or the encoder of all, which
+    may be a name on the Hugging Face Hub.
     Raises InputError.
     """
     if not texts:
@@ -45,7 +47,7 @@ def parse_models(texts: Sequence[str], aligner: str, pairs: Sequence[str]) -> di
             raise InputError(f"--aligner-model {name}: there is no such --pair; the pairs are {', '.join(pairs)}.")
         if name in found:
             raise InputError(f"--aligner-model {name} is given twice.")
-        found[name] = Path(folder)
+        found[name] = _encoder_folder(Path(folder)) if aligner == "encoder" else Path(folder)
     for name in pairs:
         if name not in found:
             raise InputError(f"--aligner-model must name a model for each pair: add --aligner-model {name}=DIR.")
@@ -54,7 +56,7 @@ def parse_models(texts: Sequence[str], aligner: str, pairs: Sequence[str]) -> di
 
 def _for_all(folder: Path, aligner: str, pairs: Sequence[str]) -> dict[str, Path]:
     if aligner == "encoder":
-        return dict.fromkeys(pairs, folder)
+        return dict.fromkeys(pairs, _encoder_folder(folder))
     if (folder / models.FILE).is_file():
         if len(pairs) > 1:
             raise InputError(
@@ -72,6 +74,11 @@ def _for_all(folder: Path, aligner: str, pairs: Sequence[str]) -> dict[str, Path
                 f"Name a folder that --save-aligner wrote, or give --aligner-model {name}=DIR."
             )
     return {name: folder / name for name in pairs}
+
+
+def _encoder_folder(given: Path) -> Path:
+    """A name on the Hub becomes the folder of its download."""
+    return resolve(given).folder if is_name(given) else given
 
 
 def recipes(

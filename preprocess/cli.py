@@ -10,6 +10,7 @@ from pathlib import Path
 
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.hub import is_name, resolve
 
 from . import aligners, pipeline, table, tokenizer_folder
 from .aligner_models import parse_models
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     words.add_argument("--words", action="append", default=[], metavar="JA=KIND", help=_WORDS_HELP)
     words.add_argument("--given-words", action="append", default=[], metavar="EN-DE=FILE", help=_GIVEN_WORDS_HELP)
     pieces = parser.add_argument_group("pieces: one of").add_mutually_exclusive_group(required=True)
-    pieces.add_argument("--tokenizer", type=Path, metavar="DIR_OR_FILE", help=_TOKENIZER_HELP)
+    pieces.add_argument("--tokenizer", type=Path, metavar="DIR_FILE_OR_NAME", help=_TOKENIZER_HELP)
     pieces.add_argument(
         "--train-tokenizer", choices=tokenizer_folder.TRAINED, help="train one on all pairs; needs --vocab-size"
     )
@@ -104,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
     links.add_argument("--links-from", type=int, choices=(0, 1), help=_LINKS_FROM_HELP)
-    encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR")
+    encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR_OR_NAME")
     encoder.add_argument("--encoder-layer", type=_natural, metavar="N", help=_LAYER_HELP)
     encoder.add_argument("--encoder-method", choices=aligners.ENCODER_METHODS, help=_METHOD_HELP)
     encoder.add_argument("--encoder-threshold", type=_share, metavar="P", help=_THRESHOLD_HELP)
@@ -139,7 +140,7 @@ _GIVEN_WORDS_HELP = (
 )
 _MODEL_HELP = (
     "apply trained aligners, DIR/en-de for each pair (what --save-aligner wrote), or one a pair with en-de=DIR, "
-    "repeatable; with --aligner encoder, the Hugging Face folder of all pairs"
+    "repeatable; with --aligner encoder, the Hugging Face folder of all pairs, or its name on the Hugging Face Hub"
 )
 _SAVE_HELP = "train the aligner on the kept pairs, keep the model of each pair as DIR/en-de, and take the links from it"
 _IMPLEMENTATION_HELP = (
@@ -159,8 +160,8 @@ _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
 _RETRIES_HELP = "how often a Slurm task that failed or was killed is tried again (default 2)"
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
 _TOKENIZER_HELP = (
-    "a Hugging Face tokenizer folder, a tokenizer.json, a WordPiece vocab.txt (taken as cased) or a SentencePiece "
-    ".model"
+    "a Hugging Face tokenizer folder, a name on the Hugging Face Hub, a tokenizer.json, a WordPiece vocab.txt (taken "
+    "as cased) or a SentencePiece .model"
 )
 _SAMPLE_HELP = (
     "sentences that bpe and unigram are trained on, drawn by --seed where there are more (default "
@@ -215,7 +216,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     return Options(
         pairs=pairs,
         destdir=arguments.destdir,
-        tokenizer=arguments.tokenizer,
+        tokenizer=_tokenizer(arguments.tokenizer),
         train_tokenizer=arguments.train_tokenizer,
         vocab_size=arguments.vocab_size or 0,
         tokenizer_sample=arguments.tokenizer_sample or TOKENIZER_SAMPLE,
@@ -250,6 +251,13 @@ def _options(arguments: argparse.Namespace) -> Options:
         cluster=_cluster(arguments),
         explain=arguments.explain,
     )
+
+
+def _tokenizer(given: Path | None) -> Path | None:
+    """The file or folder; a name on the Hugging Face Hub becomes the folder of its download."""
+    if given is None or given.suffix in (".json", ".txt", ".model") or not is_name(given):
+        return given
+    return resolve(given, weights=False).folder
 
 
 def _encoder(arguments: argparse.Namespace) -> aligners.EncoderOptions | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.common import text_files
+from weam_fairseq.common import hub, text_files
 
 from . import align, aligners, language_id, manifest, tokenizer_folder
 from .inputs import PairFiles
@@ -140,12 +140,12 @@ def describe_options(options: Options, inputs: dict[str, str | None]) -> dict[st
     exclude = {str(number): file for number, file in enumerate(options.exclude, start=1)}
     return {
         "pairs": [f"{p.name}={','.join(file.name for file in part)}" for p in options.pairs for part in p.parts],
-        "tokenizer": options.tokenizer.name if options.tokenizer else None,
+        "tokenizer": hub.label(options.tokenizer) if options.tokenizer else None,
         "train_tokenizer": options.train_tokenizer,
         "vocab_size": options.vocab_size or None,
         "tokenizer_sample": options.tokenizer_sample if options.train_tokenizer in tokenizer_folder.SAMPLED else None,
         "aligner": options.aligner,
-        "aligner_models": {name: folder.name for name, folder in sorted(options.aligner_models.items())},
+        "aligner_models": {name: hub.label(folder) for name, folder in sorted(options.aligner_models.items())},
         "save_aligner": options.save_aligner is not None,
         "aligner_implementation": options.aligner_implementation,
         "encoder": asdict(options.encoder) if options.encoder else None,

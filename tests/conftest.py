@@ -1,11 +1,15 @@
 """What holds for every test: nothing is timed, and no test leaves a signal otherwise than it found it, since workers
 that the next ones fork could then not be ended."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+# No test asks the Hugging Face Hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

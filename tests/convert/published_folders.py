@@ -1,4 +1,4 @@
-"""Hugging Face folders with random weights, written by transformers itself, as published ones look."""
+"""Tiny models of every masked-LM family of transformers, each parameter random, and folders of them as published."""
 
 import json
 from collections.abc import Callable
@@ -6,22 +6,111 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForMaskedLM
 
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "Hello", "hello", "##a", "##b"]
+from weam_fairseq import checkpoints
+from weam_fairseq.convert import to_hf
+
+WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "Hello", "hello", "##a", "##b"]
 SENTENCEPIECES = ["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefgh", "▁a", "▁b", "ab", "<mask>"]
+ROWS = 100  # of the embeddings: more than pieces
 SHAPE = {
-    "hidden_size": 16,
+    "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 42,
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+}
+SPECIAL = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+# What a family needs besides, or names otherwise.
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "albert": {"embedding_size": 16},
+    "big_bird": {"attention_type": "original_full"},
+    "convbert": {"embedding_size": 32},
+    "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False},
+    "deberta-v2": {
+        **{"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False},
+        **{"position_buckets": 8, "share_att_key": True, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0},
+    },
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+    "electra": {"embedding_size": 16},
+    "esm": {"mask_token_id": 3},
+    "esmc": {"mask_token_id": 3},
+    "eurobert": {"num_key_value_heads": 2, "mask_token_id": 3},
+    "flaubert": {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": 1},
+    "funnel": {"d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64, "block_sizes": [1, 1], "num_decoder_layers": 1},
+    "gte": {"type_vocab_size": 2},
+    "longformer": {"attention_window": 8},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
+    "mobilebert": {"embedding_size": 16, "true_hidden_size": 16, "intra_bottleneck_size": 16},
+    "neomme": {"num_key_value_heads": 1, "head_dim": 16, "embedding_rank": 16},
+    "reformer": {
+        **{"attn_layers": ["local", "local"], "axial_pos_embds": False, "attention_head_size": 16},
+        **{"feed_forward_size": 64, "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 8},
+    },
+    "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
+    "roc_bert": {"shape_vocab_size": 10, "pronunciation_vocab_size": 10, "shape_embed_dim": 8},
+    "squeezebert": {"embedding_size": 32},
+    "ultrabert": {},
+    "xlm": {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": 1},
+    "xmod": {"languages": ["en_XX", "de_DE"], "default_language": "en_XX", "adapter_reduction_factor": 2},
 }
 
 
+def tiny_config(model_type: str, **more: Any) -> Any:
+    """The config of a model of a few thousand parameters; a bigger one for families of several towers."""
+    known = AutoConfig.for_model(model_type)
+    names = {*known.to_dict(), *known.attribute_map}
+    given = {"vocab_size": ROWS, **SHAPE, **SPECIAL, **OTHERWISE.get(model_type, {}), **more}
+    return AutoConfig.for_model(model_type, **{name: value for name, value in given.items() if name in names})
+
+
+def randomize(model: Any, seed: int = 0) -> Any:
+    """Every parameter random, biases and norms too: nothing may be equal by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return model
+
+
+def write_model(folder: Path, config: Any, model_class: Any = AutoModelForMaskedLM, **options: Any) -> Any:
+    """A folder as transformers saves it; returns the model."""
+    transformers.utils.logging.disable_progress_bar()
+    make = model_class.from_config if model_class is AutoModelForMaskedLM else model_class
+    model = randomize(make(config)).to(options.pop("dtype", torch.float32))
+    model.save_pretrained(folder, **options)
+    return model
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    """Writes model.safetensors again with other names or tensors."""
+    tensors = change(load_file(folder / "model.safetensors"))
+    save_file({name: value.clone() for name, value in tensors.items()}, folder / "model.safetensors")
+
+
+def as_bin(folder: Path, parts: int = 1) -> None:
+    """pytorch_model.bin in the place of model.safetensors, or so many parts of it with an index."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    if parts == 1:
+        torch.save(tensors, folder / "pytorch_model.bin")
+        return
+    weight_map = {}
+    for part in range(parts):
+        name = f"pytorch_model-{part + 1:05}-of-{parts:05}.bin"
+        names = list(tensors)[part::parts]
+        torch.save({each: tensors[each] for each in names}, folder / name)
+        weight_map |= dict.fromkeys(names, name)
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
 def write_wordpiece(folder: Path, *, lower: bool = False, name: str = "BertTokenizer") -> None:
-    (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(WORDPIECES) + "\n", encoding="utf-8")
     config = {"tokenizer_class": name, "do_lower_case": lower}
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
@@ -49,96 +138,46 @@ def write_sentencepiece(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def _write_model(folder: Path, name: str, config: dict[str, Any], **kwargs: Any) -> None:
-    """A model of transformers with every parameter random, biases and norms too, saved as it saves itself."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    cls = getattr(transformers, name)
-    torch.manual_seed(7)
-    model = cls(cls.config_class(**config))
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    model.to(kwargs.pop("dtype", torch.float32)).save_pretrained(folder, **kwargs)
-
-
-def as_bin(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    """Replaces model.safetensors by a pytorch_model.bin with changed names or tensors."""
-    from safetensors.torch import load_file
-
-    file = folder / "model.safetensors"
-    torch.save(change(load_file(file)), folder / "pytorch_model.bin")
-    file.unlink()
-
-
-def _old_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As Google's BERT was first converted: gamma and beta, the tied decoder and the position ids written out."""
-    old = {n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
-           for n, v in tensors.items()}  # fmt: skip
-    old["cls.predictions.decoder.weight"] = old["bert.embeddings.word_embeddings.weight"]
-    old["cls.predictions.decoder.bias"] = old["cls.predictions.bias"]
-    old["bert.embeddings.position_ids"] = torch.arange(SHAPE["max_position_embeddings"])[None]
-    return old
-
-
-def mbert(folder: Path, name: str = "BertForPreTraining", **config: Any) -> Path:
-    _write_model(folder, name, {"vocab_size": len(PIECES), **SHAPE, **config})
+def mbert(folder: Path, **config: Any) -> Path:
+    """BERT as Google trained it: a pooler and a next-sentence head beside the masked-LM head."""
+    special = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": None}
+    write_model(folder, tiny_config("bert", **special, **config), transformers.BertForPreTraining)
     write_wordpiece(folder)
     return folder
 
 
-def mbert_uncased_bin(folder: Path) -> Path:
-    mbert(folder)
-    write_wordpiece(folder, lower=True)
-    as_bin(folder, _old_names)
-    return folder
-
-
 def distilmbert(folder: Path) -> Path:
-    shape = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 42}
-    _write_model(folder, "DistilBertForMaskedLM", {"vocab_size": len(PIECES), **shape})
+    write_model(folder, tiny_config("distilbert", pad_token_id=0))
     write_wordpiece(folder, name="DistilBertTokenizer")
     return folder
 
 
 def minilm(folder: Path) -> Path:
-    """BERT with token types over XLM-R's pieces, more rows than pieces, no head."""
-    _write_model(folder, "BertModel", {"vocab_size": len(SENTENCEPIECES) + 5, "pad_token_id": 1, **SHAPE})
+    """BERT over XLM-R's pieces, no head."""
+    write_model(folder, tiny_config("bert"), transformers.BertModel)
     write_sentencepiece(folder)
     return folder
 
 
-def xlmr(folder: Path, name: str = "XLMRobertaForMaskedLM", **kwargs: Any) -> Path:
-    config = {"vocab_size": len(SENTENCEPIECES), "type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 1}
-    config |= {"bos_token_id": 0, "eos_token_id": 2}
-    _write_model(folder, name, config | SHAPE, **kwargs)
+def xlmr(folder: Path, **options: Any) -> Path:
+    write_model(folder, tiny_config("xlm-roberta"), **options)
     write_sentencepiece(folder)
     return folder
 
 
 def xlmr_in_parts(folder: Path) -> Path:
-    return xlmr(folder, max_shard_size="4KB")
+    return xlmr(folder, max_shard_size="20KB")
 
 
-def xlm_align_bin(folder: Path) -> Path:
-    xlmr(folder)
-    as_bin(folder, lambda tensors: tensors)
-    return folder
+def train(checkpoint: Path) -> None:
+    """Moves every parameter of a checkpoint, as an update does."""
+    state = checkpoints.load(checkpoint)
+    model = randomize(to_hf.read(checkpoint).model, seed=1)
+    state["model"] |= {f"masked_lm.{name}": value for name, value in model.state_dict().items()}
+    torch.save(state, checkpoint)
 
 
-def half(folder: Path) -> Path:
-    return xlmr(folder, dtype=torch.float16)
-
-
-def untied(folder: Path) -> Path:
-    return mbert(folder, "BertForMaskedLM", tie_word_embeddings=False)
-
-
-def other_activation(folder: Path) -> Path:
-    return mbert(folder, "BertForMaskedLM", hidden_act="gelu_new")
-
-
-WITH_HEAD: dict[str, Callable[[Path], Path]] = {
-    f.__name__: f
-    for f in (mbert, mbert_uncased_bin, distilmbert, xlmr, xlmr_in_parts, xlm_align_bin, half, untied, other_activation)
-}
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return sorted(one) == sorted(other) and all(
+        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
+    )

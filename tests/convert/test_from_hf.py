@@ -1,4 +1,4 @@
-"""Hugging Face -> fairseq -> Hugging Face: every tensor, file and logit comes out as it went in."""
+"""Import: what a folder may hold, what is carried, what is refused."""
 
 import json
 import pickle
@@ -6,143 +6,144 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import published_folders as folders
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+import transformers
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from weam_fairseq.convert.compare import TOLERANCE, largest_difference, load
 
 from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.convert import from_hf, keys, published, to_hf
-from weam_fairseq.convert.published import Published, Slot
+from weam_fairseq.convert import from_hf, published, to_hf
+from weam_fairseq.convert.names import Place, Slot
+from weam_fairseq.convert.published import Published
 from weam_fairseq.convert.tokenizer import read_tokenizer
 from weam_fairseq.convert.weights import read_weights
 
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return sorted(one) == sorted(other) and all(
-        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
-    )
+WORDS = "bert.embeddings.word_embeddings.weight"
+DECODER = "cls.predictions.decoder.weight"
+BIAS = "cls.predictions.decoder.bias"
 
 
-@pytest.mark.parametrize("family", folders.WITH_HEAD)
-def test_every_tensor_and_file_comes_back_as_it_went_in(family: str, tmp_path: Path) -> None:
-    there = folders.WITH_HEAD[family](tmp_path / "there")
-    from_hf.convert(there, tmp_path / "published.pt")
-    done = to_hf.convert(tmp_path / "published.pt", tmp_path / "back")
-    assert done.notes == []
-    assert same(read_weights(there).tensors, read_weights(tmp_path / "back").tensors)
-    for name in from_hf.CARRIED_FILES:
-        if (there / name).is_file():
-            assert (tmp_path / "back" / name).read_bytes() == (there / name).read_bytes(), name
+def there_and_back(there: Path, *, training: bool) -> dict[str, Tensor]:
+    """The tensors of a folder after import and export."""
+    from_hf.convert(there, there.parent / "x.pt", overwrite=True)
+    if training:
+        folders.train(there.parent / "x.pt")
+    to_hf.convert(there.parent / "x.pt", there.parent / "back", overwrite=True)
+    return read_weights(there.parent / "back").tensors
 
 
-@pytest.mark.parametrize("family", folders.WITH_HEAD)
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_logits_are_those_of_transformers(family: str, attention: str, tmp_path: Path) -> None:
-    there = folders.WITH_HEAD[family](tmp_path / "there")
-    from_hf.convert(there, tmp_path / "published.pt")
-    carried = to_hf.read(tmp_path / "published.pt")
-    model = load(there, attention=attention).model
-    assert model.config._attn_implementation == attention
-    assert largest_difference(carried.encoder, carried.order, model) <= TOLERANCE
+FORMS: dict[str, Callable[[Path], Any]] = {
+    "with pooler and next-sentence head": folders.mbert,
+    "untied head": lambda f: folders.mbert(f, tie_word_embeddings=False),
+    "tied decoder written out": lambda f: folders.change_tensors(folders.mbert(f), lambda t: t | {DECODER: t[WORDS]}),
+    "decoder that differs from the embeddings": lambda f: folders.change_tensors(
+        folders.mbert(f), lambda t: t | {DECODER: t[WORDS] + 1}
+    ),
+    "biases that differ": lambda f: folders.change_tensors(
+        folders.mbert(f), lambda t: t | {BIAS: t["cls.predictions.bias"] + 1}
+    ),
+    "another activation": lambda f: folders.mbert(f, hidden_act="gelu_new"),
+    "parts with an index": folders.xlmr_in_parts,
+    "bfloat16 in parts": lambda f: folders.xlmr(f, dtype=torch.bfloat16, max_shard_size="20KB"),
+    "float16 .bin": lambda f: folders.as_bin(folders.xlmr(f, dtype=torch.float16)),
+    "a tensor that no class knows": lambda f: folders.change_tensors(
+        folders.mbert(f), lambda t: t | {"projection.weight": torch.ones(4, 32), "n": torch.tensor(3)}
+    ),
+}
 
 
-def test_logits_of_xlmr_on_the_longest_sequence_with_padding(tmp_path: Path) -> None:
-    """40 of 42 position rows are for pieces: the last one must be reached, and none beyond it."""
-    there = folders.xlmr(tmp_path / "there")
-    from_hf.convert(there, tmp_path / "published.pt")
-    carried = to_hf.read(tmp_path / "published.pt")
-    longest = carried.encoder.config.longest
-    assert longest == 40
-    tokens = torch.full((2, longest), carried.encoder.config.pad)
-    tokens[0] = torch.arange(longest) % 3 + 4
-    tokens[1, :7] = 5
-    positions, segments = torch.arange(longest).expand_as(tokens), torch.zeros_like(tokens)
-    real = tokens != carried.encoder.config.pad
-    with torch.no_grad():
-        ours = carried.encoder.logits(carried.encoder(tokens, segments, positions)[real])
-        theirs = load(there).model(input_ids=carried.order[tokens], attention_mask=real.long()).logits
-    assert (ours - theirs[real][:, carried.order]).abs().max() <= 1e-5 * ours.abs().max()
+@pytest.mark.parametrize("form", FORMS)
+def test_every_tensor_comes_back_and_every_weight_of_the_masked_lm_trains(form: str, tmp_path: Path) -> None:
+    FORMS[form](tmp_path / "there")
+    before = read_weights(tmp_path / "there").tensors
+    assert folders.same(there_and_back(tmp_path / "there", training=False), before)
+    after = there_and_back(tmp_path / "there", training=True)
+    assert sorted(after) == sorted(before)
+    for name, value in before.items():
+        carried = "pooler" in name or "seq_relationship" in name or name in ("projection.weight", "n")
+        assert torch.equal(after[name], value) == carried, name
 
 
-def test_a_trained_checkpoint_keeps_the_pooler_the_config_and_the_tokenizer(tmp_path: Path) -> None:
-    there = folders.mbert(tmp_path / "there")
-    from_hf.convert(there, tmp_path / "published.pt")
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_trained_weights_have_the_type_that_they_came_in_unless_another_is_asked_for(kind: str, tmp_path: Path) -> None:
+    from_hf.convert(folders.xlmr(tmp_path / "there", dtype=getattr(torch, kind)), tmp_path / "published.pt")
     state = checkpoints.load(tmp_path / "published.pt")
-    for name, value in state["model"].items():
-        if name.startswith("encoder."):
-            value += 0.25
-    torch.save(state, tmp_path / "trained.pt")
-    to_hf.convert(tmp_path / "trained.pt", tmp_path / "back")
-    before, after = read_weights(there).tensors, read_weights(tmp_path / "back").tensors
-    assert sorted(before) == sorted(after)
-    for name in before:
-        frozen = "pooler" in name or "seq_relationship" in name
-        assert torch.equal(after[name], before[name] if frozen else before[name] + 0.25), name
-    for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
-        assert (tmp_path / "back" / name).read_bytes() == (there / name).read_bytes()
-
-
-def test_trained_weights_of_a_half_precision_folder_are_written_in_full(tmp_path: Path) -> None:
-    from_hf.convert(folders.half(tmp_path / "there"), tmp_path / "published.pt")
-    state = checkpoints.load(tmp_path / "published.pt")
-    state["model"]["encoder.head.bias"] += 1e-6
+    state["model"]["masked_lm.lm_head.dense.bias"] += 1e-6
     torch.save(state, tmp_path / "trained.pt")
     done = to_hf.convert(tmp_path / "trained.pt", tmp_path / "back")
-    assert "float32 was written" in done.notes[0]
-    assert load(tmp_path / "back").model.config.dtype == torch.float32
-    assert {value.dtype for value in read_weights(tmp_path / "back").tensors.values()} == {torch.float32}
+    assert done.notes == [f"rounded to {kind}: 1 tensors (--dtype float32 keeps them exact)"]
+    assert {value.dtype for value in read_weights(tmp_path / "back").tensors.values()} == {getattr(torch, kind)}
+    assert to_hf.convert(tmp_path / "trained.pt", tmp_path / "exact", dtype="float32").notes == []
+    exact = read_weights(tmp_path / "exact").tensors
+    assert torch.equal(exact["lm_head.dense.bias"], state["model"]["masked_lm.lm_head.dense.bias"])
+    config = json.loads((tmp_path / "exact" / "config.json").read_text())
+    assert config.get("dtype", config.get("torch_dtype")) == "float32"
 
 
-def test_a_folder_without_a_head_needs_a_new_one(tmp_path: Path) -> None:
+def test_a_folder_without_a_head_gets_a_new_one_and_keeps_its_pooler(tmp_path: Path) -> None:
     there = folders.minilm(tmp_path / "there")
-    with pytest.raises(InputError, match=r"must have a masked-LM head, but lacks .*Pass --new-head"):
-        from_hf.convert(there, tmp_path / "published.pt")
-    assert not (tmp_path / "published.pt").exists()
-    done = from_hf.convert(there, tmp_path / "published.pt", new_head=True)
-    assert done.options["vocabulary_rows"] == len(folders.SENTENCEPIECES) + 5
+    done = from_hf.convert(there, tmp_path / "published.pt")
+    assert done.new_head
+    assert bool(checkpoints.load(tmp_path / "published.pt")["model"]["head_is_new"])
     assert done.carried == ["pooler.dense.bias", "pooler.dense.weight"]
     to_hf.convert(tmp_path / "published.pt", tmp_path / "back")
     before, after = read_weights(there).tensors, read_weights(tmp_path / "back").tensors
     assert all(torch.equal(after[f"bert.{name}"], value) for name, value in before.items())
     transform = ("dense.weight", "dense.bias", "LayerNorm.weight", "LayerNorm.bias")
     head = {"cls.predictions.bias", *(f"cls.predictions.transform.{name}" for name in transform)}
-    assert {name for name in after if not name.startswith("bert.")} == head
-    assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
-    with pytest.raises(InputError, match="which --new-head would throw away"):
-        from_hf.convert(folders.mbert(tmp_path / "whole"), tmp_path / "other.pt", new_head=True)
+    assert {name for name in after if not name.startswith("bert.")} == head == {*done.missing}
+    assert (tmp_path / "back" / "config.json").read_bytes() == (there / "config.json").read_bytes()
 
 
-def test_a_head_that_differs_from_the_embeddings_is_kept_and_told(tmp_path: Path) -> None:
-    def own_decoder(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        embeddings = tensors["bert.embeddings.word_embeddings.weight"]
-        return tensors | {"cls.predictions.decoder.weight": embeddings + 1}
-
+def test_a_head_that_lacks_a_bias_is_not_new(tmp_path: Path) -> None:
     there = folders.mbert(tmp_path / "there")
-    folders.as_bin(there, own_decoder)
+    folders.change_tensors(there, lambda t: {n: v for n, v in t.items() if n != "cls.predictions.bias"})
     done = from_hf.convert(there, tmp_path / "published.pt")
-    assert "the head keeps its own" in done.notes[0]
-    to_hf.convert(tmp_path / "published.pt", tmp_path / "back")
-    assert same(read_weights(there).tensors, read_weights(tmp_path / "back").tensors)
+    assert (done.missing, done.new_head) == (["cls.predictions.bias"], False)
+    assert not bool(checkpoints.load(tmp_path / "published.pt")["model"]["head_is_new"])
 
 
-def test_what_the_import_accepts_the_export_accepts(tmp_path: Path) -> None:
-    """An encoder that was fine-tuned, and one with a tensor that no class of transformers knows."""
-    fine_tuned = folders.mbert(tmp_path / "fine-tuned", "BertForSequenceClassification")
-    more = folders.mbert(tmp_path / "more")
-    folders.as_bin(more, lambda tensors: tensors | {"projection.weight": torch.ones(4, 16)})
-    for there, name, new_head in ((fine_tuned, "classifier.weight", True), (more, "projection.weight", False)):
-        from_hf.convert(there, tmp_path / f"{name}.pt", new_head=new_head)
-        to_hf.convert(tmp_path / f"{name}.pt", tmp_path / name)
-        kept = read_weights(tmp_path / name).tensors[name]
-        assert torch.equal(kept, read_weights(there).tensors[name])
+def test_a_fine_tuned_encoder_keeps_its_classifier(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    folders.write_model(there, folders.tiny_config("bert"), transformers.BertForSequenceClassification)
+    folders.write_sentencepiece(there)
+    after = there_and_back(there, training=False)
+    before = read_weights(there).tensors
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_modules_of_sentence_transformers_are_carried(tmp_path: Path) -> None:
+    """A pickle becomes safetensors, which sentence-transformers takes first: no pickle is handed on."""
+    there = folders.minilm(tmp_path / "there")
+    modules = [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}, {"path": "../secret"}]
+    (there / "modules.json").write_text(json.dumps(modules))
+    for name in ("1_Pooling", "2_Dense", "onnx"):
+        (there / name).mkdir()
+        (there / name / "config.json").write_text("{}")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "config.json").write_text("{}")
+    dense = {"linear.weight": torch.rand(3, 32)}
+    torch.save(dense, there / "2_Dense" / "pytorch_model.bin")
+    done = from_hf.convert(there, tmp_path / "x.pt")
+    assert done.left_out == ["onnx/"]
+    to_hf.convert(tmp_path / "x.pt", tmp_path / "back")
+    assert torch.equal(
+        load_file(tmp_path / "back" / "2_Dense" / "model.safetensors")["linear.weight"], dense["linear.weight"]
+    )
+    written = {path.relative_to(tmp_path / "back").as_posix() for path in (tmp_path / "back").glob("*/*")}
+    assert written == {"1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"}
+    save_file(dense, there / "2_Dense" / "model.safetensors")
+    from_hf.convert(there, tmp_path / "y.pt")
+    to_hf.convert(tmp_path / "y.pt", tmp_path / "back", overwrite=True)
+    one, other = (folder / "2_Dense" / "model.safetensors" for folder in (there, tmp_path / "back"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 class Malicious:
@@ -153,13 +154,65 @@ class Malicious:
         return open, (str(self.path), "w")
 
 
-def test_a_malicious_weight_file_runs_nothing(tmp_path: Path) -> None:
-    there = folders.mbert_uncased_bin(tmp_path / "there")
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "1_Dense/pytorch_model.bin"])
+def test_a_malicious_weight_file_runs_nothing(file: str, tmp_path: Path) -> None:
+    there = folders.mbert(tmp_path / "there")
+    (there / "modules.json").write_text('[{"path": "1_Dense"}]')
+    (there / "1_Dense").mkdir()
+    if "/" not in file:
+        (there / "model.safetensors").unlink()
     for protocol, save in ((2, torch.save), (4, lambda state, file: file.write_bytes(pickle.dumps(state)))):
-        save({"bert.x": torch.zeros(1), "payload": Malicious(tmp_path / "proof")}, there / "pytorch_model.bin")
+        save({"bert.x": torch.zeros(1), "payload": Malicious(tmp_path / "proof")}, there / file)
         with pytest.raises(InputError, match=r"pytorch_model\.bin must"):
             from_hf.convert(there, tmp_path / "published.pt")
         assert not (tmp_path / "proof").exists(), protocol
+    assert not (tmp_path / "published.pt").exists()
+
+
+def test_code_in_a_folder_is_neither_run_nor_carried(tmp_path: Path) -> None:
+    there = folders.mbert(tmp_path / "there")
+    _config(there, auto_map={"AutoConfig": "mine.Config", "AutoModelForMaskedLM": "mine.Model"})
+    (there / "mine.py").write_text(f"open({str(tmp_path / 'proof')!r}, 'w')")
+    done = from_hf.convert(there, tmp_path / "x.pt")
+    to_hf.convert(tmp_path / "x.pt", tmp_path / "back")
+    assert done.left_out == ["mine.py"]
+    assert not (tmp_path / "proof").exists()
+    assert not (tmp_path / "back" / "mine.py").exists()
+    _config(there, model_type="mine")
+    with pytest.raises(
+        InputError, match="must have a model_type that the installed transformers knows, but has 'mine'"
+    ):
+        from_hf.convert(there, tmp_path / "y.pt")
+    assert not (tmp_path / "proof").exists()
+
+
+def test_only_what_belongs_to_a_model_is_carried(tmp_path: Path) -> None:
+    there = folders.mbert(tmp_path / "there")
+    (tmp_path / "private.txt").write_text("PRIVATE")
+    (there / "NOTICE").symlink_to(tmp_path / "private.txt")
+    for name in ("id_rsa", "flax_model.msgpack", "trainer_state.json", ".gitattributes", "README.md", "LICENSE"):
+        (there / name).write_text("{}")
+    with (there / "large.json").open("wb") as file:
+        file.truncate(published.MOST_BYTES + 1)
+    files, left_out = published.read_files(there)
+    assert {*files} == {"config.json", "vocab.txt", "tokenizer_config.json", "LICENSE"}
+    assert left_out == ["NOTICE", "flax_model.msgpack", "id_rsa", "large.json", "trainer_state.json"]
+    (there / "merges.txt").symlink_to(tmp_path / "private.txt")
+    with pytest.raises(InputError, match=r"merges\.txt must be a file of the model's folder, but is a link"):
+        published.read_files(there)
+
+
+def test_a_snapshot_of_the_hubs_cache_is_carried_through_its_links(tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "c0ffee", tmp_path / "models--a--b" / "blobs"
+    folders.mbert(snapshot)
+    blobs.mkdir()
+    for file in list(snapshot.iterdir()):
+        file.rename(blobs / file.name)
+        file.symlink_to(blobs / file.name)
+    done = from_hf.convert(snapshot, tmp_path / "x.pt")
+    assert done.left_out == []
+    to_hf.convert(tmp_path / "x.pt", tmp_path / "back")
+    assert (tmp_path / "back" / "vocab.txt").read_bytes() == (snapshot / "vocab.txt").read_bytes()
 
 
 def _cut(file: Path) -> None:
@@ -182,38 +235,68 @@ def _header(file: Path, size: int) -> None:
     file.write_bytes(size.to_bytes(8, "little") + file.read_bytes()[8:])
 
 
+def _without(folder: Path, name: str) -> None:
+    folders.change_tensors(folder, lambda tensors: {n: v for n, v in tensors.items() if name not in n})
+
+
+def _bin(folder: Path) -> Path:
+    folders.as_bin(folders.mbert(folder))
+    return folder
+
+
+def _cut_vocabulary(folder: Path) -> None:
+    with (folder / "vocab.txt").open("a") as file:
+        file.writelines(f"piece{n}\n" for n in range(100))
+
+
 @pytest.mark.parametrize(
     ("make", "spoil", "sentence"),
     [
         (folders.mbert, lambda f: (f / "config.json").unlink(), "has no config.json"),
         (folders.mbert, lambda f: (f / "config.json").write_text("{"), "must be JSON"),
-        (folders.mbert, lambda f: (f / "model.safetensors").unlink(), "holds neither"),
-        (folders.mbert, lambda f: _cut(f / "model.safetensors"), "must be a whole safetensors file"),
-        (folders.mbert_uncased_bin, lambda f: _cut(f / "pytorch_model.bin"), "must be whole, but cannot be read"),
-        (folders.xlmr_in_parts, lambda f: next(f.glob("model-00002*")).unlink(), "names .* parts, but .* not there"),
-        (folders.mbert, lambda f: _config(f, model_type="gpt2"), "must be of model_type bert, .* but is 'gpt2'"),
-        (folders.mbert, lambda f: _config(f, position_embedding_type="relative_key"), "position_embedding_type"),
-        (folders.mbert, lambda f: _config(f, hidden_act="mish"), "must have an activation of gelu, .* 'mish'"),
-        (folders.mbert, lambda f: _config(f, num_hidden_layers=3), "lacks bert.encoder.layer.2"),
-        (folders.mbert, lambda f: _config(f, intermediate_size=64), "must have the shape .* config.json asks for"),
-        (folders.mbert, lambda f: (f / "vocab.txt").unlink(), "must hold a tokenizer, but has none of"),
-        (folders.mbert, shutil.rmtree, "If it is a name on the hub, download it first"),
         (folders.mbert, lambda f: (f / "config.json").write_text("[" * 10_000), "at most 100 levels deep"),
         (folders.mbert, lambda f: (f / "config.json").write_text("[]"), "config.json must be an object, but is a list"),
-        (folders.mbert, lambda f: _config(f, vocab_size=10**12), "must describe a model with 1 to .* vocabulary"),
-        (folders.mbert, lambda f: _config(f, vocab_size=10**7), "must have the shape .* config.json asks for"),
-        (folders.mbert, lambda f: _config(f, num_hidden_layers=10**9), "must describe a model with 1 to 1,000 layers"),
-        (folders.mbert, lambda f: _config(f, hidden_size="x"), "Field 'hidden_size' expected int, got str"),
+        (folders.mbert, lambda f: (f / "model.safetensors").unlink(), "holds neither"),
+        (folders.mbert, lambda f: _cut(f / "model.safetensors"), "must be a whole safetensors file"),
+        (folders.mbert, lambda f: _header(f / "model.safetensors", 1 << 62), "must be a whole safetensors file"),
+        (_bin, lambda f: _cut(f / "pytorch_model.bin"), "must be whole, but cannot be read"),
+        (folders.xlmr_in_parts, lambda f: next(f.glob("model-00002*")).unlink(), "names .* parts, but .* not there"),
         (folders.xlmr_in_parts, lambda f: _index(f, "../model.safetensors"), "must name files by plain names"),
         (folders.xlmr_in_parts, lambda f: _index(f, "/model.safetensors"), "must name files by plain names"),
         (folders.xlmr_in_parts, lambda f: _index(f, "model.bin"), "must name parts that end in .safetensors"),
         (folders.xlmr_in_parts, lambda f: _index(f, 3), "must name files by plain names"),
-        (folders.mbert, lambda f: _header(f / "model.safetensors", 1 << 62), "must be a whole safetensors file"),
+        (folders.mbert, lambda f: _config(f, model_type="gpt2"), "'gpt2' has no masked-LM class"),
+        (folders.mbert, lambda f: _config(f, model_type="bart"), "must be an encoder, but bart is an encoder-decoder"),
+        (folders.mbert, lambda f: _config(f, is_decoder=True), "is_decoder: it is a causal model"),
+        (
+            folders.mbert,
+            lambda f: _config(f, hidden_act="mine"),
+            "must fit its config.json, but do not: KeyError 'mine'",
+        ),
+        (folders.mbert, lambda f: _config(f, num_hidden_layers=3), "lacks 16 others, bert.encoder.layer.2"),
+        (
+            folders.mbert,
+            lambda f: _config(f, intermediate_size=48),
+            "must have the shapes that its .* but 6 have others",
+        ),
+        (folders.mbert, lambda f: _config(f, vocab_size=10**6), r"but 2 have others, .*: \(100, 32\) and not"),
+        (folders.mbert, lambda f: _config(f, vocab_size=10**12), "must have a vocab_size of 0 to"),
+        (folders.mbert, lambda f: _config(f, num_hidden_layers=10**9), "must have a num_hidden_layers of 0 to 1,000"),
+        (folders.mbert, lambda f: _config(f, hidden_size="x"), "must hold values that fit bert, but does not"),
+        (folders.mbert, lambda f: _without(f, "word_embeddings"), "lacks 1 others, bert.embeddings.word_embeddings"),
+        (folders.xlmr, lambda f: _without(f, "word_embeddings"), "lacks 1 others, roberta.embeddings.word_embeddings"),
+        (folders.mbert, lambda f: (f / "vocab.txt").unlink(), "must hold a tokenizer, but has none of"),
+        (folders.mbert, _cut_vocabulary, "has 117 pieces, but its model only 100 rows"),
         (
             folders.mbert,
             lambda f: (f / "tokenizer_config.json").write_text(
                 '{"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", "mine.Mine"]}}'
             ),
+            "must hold a tokenizer of transformers' own classes, but asks for code of its own",
+        ),
+        (
+            folders.xlmr,
+            lambda f: (f / "tokenizer.json").write_text("{}"),
             "must hold a tokenizer that AutoTokenizer loads, but does not",
         ),
     ],
@@ -233,15 +316,19 @@ def test_bad_folders_get_one_sentence(
 def test_the_command_says_what_was_carried_left_out_and_what_comes_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = folders.mbert(tmp_path / "there")
+    there = folders.minilm(tmp_path / "there")
     (there / "flax_model.msgpack").write_bytes(b"x")
     from_hf.main([str(there), str(tmp_path / "published.pt")])
     output = capsys.readouterr().out
-    assert "4 carried as they are" in output
+    assert "2 carried unchanged" in output
+    assert "weam-train fits the head to the data" in output
     assert "left out: flax_model.msgpack" in output
-    assert "--arch weam_tiny --width 16 --feed-forward 32 --positions 42" in output
+    assert f"weam-preprocess --tokenizer {there}" in output
     assert from_hf.main([str(there), str(tmp_path / "published.pt")]) == 2
     assert "exists already" in capsys.readouterr().err
+    shutil.rmtree(there)
+    assert from_hf.main([str(there), str(tmp_path / "other.pt")]) == 2
+    assert "must be a Hugging Face folder on this machine or a name on the Hub" in capsys.readouterr().err
 
 
 def test_tokenizers_that_differ_in_casing_alone_are_told_apart(tmp_path: Path) -> None:
@@ -254,19 +341,10 @@ def test_tokenizers_that_differ_in_casing_alone_are_told_apart(tmp_path: Path) -
     assert one.behaviour_sha256 != other.behaviour_sha256
 
 
-@given(st.permutations(range(12)), st.integers(0, 4))
-def test_rows_go_there_and_back(permutation: list[int], more: int) -> None:
-    order = keys.row_order(torch.tensor(permutation), len(permutation) + more)
-    rows = torch.rand(len(order), 3)
-    name = "embeddings.word.weight"
-    assert torch.equal(keys.to_ours(name, keys.to_theirs(name, rows, order), order), rows)
-    assert torch.equal(keys.to_theirs(name, rows, order)[permutation[0]], rows[0])
-
-
 def test_what_is_carried_packs_into_bytes_and_back() -> None:
     found = Published(
-        {"folder": "x", "weights": {"a": "b"}, "new_head": False},
-        [Slot("a.b", "head.bias", "float16"), Slot("pooler", None, "float32")],
+        {"folder": "x", "weights": {"a": "b"}, "missing": []},
+        [Slot("a.b", "float16", [Place("head.bias", 0), Place("head.c", 3)]), Slot("pooler", "float32", [])],
         {"config.json": b"{}\r\n", "empty": b""},
         {"pooler": torch.rand(2, 3), "position_ids": torch.arange(4)},
     )
@@ -279,13 +357,9 @@ def test_what_is_carried_packs_into_bytes_and_back() -> None:
     assert published.unpack(torch.empty(0, dtype=torch.uint8)) is None
 
 
-def test_both_scripts_are_the_commands(tmp_path: Path) -> None:
+def test_both_scripts_are_the_commands() -> None:
     scripts = Path(__file__).resolve().parents[2] / "scripts"
-    there = folders.mbert(tmp_path / "there")
-    for script, words in (
-        ("convert_from_hf.py", [there, tmp_path / "x.pt"]),
-        ("convert_to_hf.py", [tmp_path / "x.pt", tmp_path / "back"]),
-    ):
-        result = subprocess.run([sys.executable, scripts / script, *words], capture_output=True, text=True)
+    for script, command in (("convert_from_hf.py", "weam-from-hf"), ("convert_to_hf.py", "weam-to-hf")):
+        result = subprocess.run([sys.executable, scripts / script, "--help"], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-    assert (tmp_path / "back" / "model.safetensors").is_file()
+        assert result.stdout.startswith(f"usage: {command} ")

@@ -1,39 +1,31 @@
-"""Export: our arithmetic equals transformers', the folder is complete, and a wrong table cannot pass."""
+"""Export: the folder is complete, transformers computes what the checkpoint does, and nothing wrong can pass."""
 
+import json
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import published_folders as folders
 import pytest
 import torch
 import yaml
+from published_folders import WORDPIECES, randomize, same
+from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
-from weam_fairseq.architectures import Size
-from weam_fairseq.convert.compare import TOLERANCE
-from weam_fairseq.convert.families import BERT, Family
 
+from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.convert import keys, to_hf
+from weam_fairseq.convert import from_hf, published, to_hf
 from weam_fairseq.convert.published import Published
-from weam_fairseq.encoder import Encoder, EncoderConfig
+from weam_fairseq.convert.weights import read_weights
+from weam_fairseq.encoder.configs import plain_config
+from weam_fairseq.encoder.huggingface import build
+from weam_fairseq.encoder.sizes import Size, config_of
 
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a", "##b"]
 SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
-TOKENIZER_IDS = torch.tensor([2, 0, 3, 1, *range(4, len(PIECES))])
-
-
-SIZE = Size(layers=2, width=16, heads=2, feed_forward=32, positions=40)
-SIZES = {
-    "bert": SIZE,
-    # [PAD] is 0 in this tokenizer: RoBERTa's rows begin at 1.
-    "xlm-roberta": SIZE._replace(positions=41, position_offset=1, segments=1, norm_eps=1e-5),
-    "bert, in the shape of XLM-R": SIZE._replace(positions=42, position_offset=2, segments=1, norm_eps=1e-5),
-    "distilbert": SIZE._replace(segments=0),
-    "bert, untied": SIZE._replace(untied_head=True),
-    "xlm-roberta, untied": SIZE._replace(positions=41, position_offset=1, segments=1, norm_eps=1e-5, untied_head=True),
-}
+SIZE = Size(layers=2, width=32, heads=2, feed_forward=64, positions=40)
+SIZES = {name: SIZE._replace(model_type=name) for name in ("bert", "distilbert", "xlm-roberta")}
 
 
 @pytest.fixture
@@ -41,32 +33,30 @@ def checkpoint(tmp_path: Path) -> Path:
     return write_checkpoint(tmp_path, SIZE)
 
 
-def write_checkpoint(tmp_path: Path, size: Size, *, cp_head: bool = False) -> Path:
-    """What fairseq saves of a small model whose every parameter is random, biases and norms too."""
-    torch.manual_seed(0)
-    options = Namespace(**size._asdict(), dropout=0.1, attention_dropout=0.1)
-    encoder = Encoder(EncoderConfig.of(options, len(PIECES), 1), cp_head=cp_head)
-    for parameter in encoder.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
+def write_checkpoint(tmp_path: Path, size: Size, own_head: bool = False) -> Path:
+    """What fairseq saves of a small new model whose every parameter is random."""
+    config = config_of(size, len(WORDPIECES), SPECIAL)
+    model = randomize(build(config))
     folder = tmp_path / "tokenizer"
     folder.mkdir()
-    files = {
-        "vocab.txt": "\n".join(PIECES).encode() + b"\n",
-        "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer", "do_lower_case": false}',
-    }
-    buffers = {"tokenizer_ids": TOKENIZER_IDS, "pieces_sha256": torch.zeros(32, dtype=torch.uint8)}
-    buffers |= {"behaviour_sha256": torch.zeros(32, dtype=torch.uint8), "published": torch.empty(0, dtype=torch.uint8)}
+    folders.write_wordpiece(folder)
+    weights = {f"masked_lm.{name}": value for name, value in model.state_dict().items()}
+    if own_head:
+        weights |= {f"own_head.{name}": v for name, v in model.state_dict().items() if name.startswith("cls.")}
+    buffers = {name: torch.zeros(32, dtype=torch.uint8) for name in ("pieces_sha256", "behaviour_sha256")}
+    buffers |= {"published": torch.empty(0, dtype=torch.uint8), "head_is_new": torch.zeros(1, dtype=torch.uint8)}
     state = {
-        "cfg": {"model": options},
-        "model": {f"encoder.{n}": p for n, p in encoder.state_dict().items()} | buffers,
+        "cfg": {"model": Namespace(arch="weam_tiny", encoder_config=json.dumps(plain_config(config)))},
+        "model": weights | buffers,
         "optimizer_history": [{"num_updates": 7}],
         "task_state": {
             "weam": {
                 "special_ids": SPECIAL,
-                "tokenizer_files": files,
+                "tokenizer_files": {path.name: path.read_bytes() for path in folder.iterdir()},
                 "pairs": ["en-de"],
                 "method": {"objective": "weam", "links": {}},
                 "aligner": {"name": "by hand"},
+                "seed": 3,
             }
         },
     }
@@ -75,77 +65,90 @@ def write_checkpoint(tmp_path: Path, size: Size, *, cp_head: bool = False) -> Pa
     return path
 
 
+def masked_lm(checkpoint: Path) -> dict[str, Tensor]:
+    return {n: v for n, v in checkpoints.load(checkpoint)["model"].items() if n.startswith("masked_lm.")}
+
+
 @pytest.mark.parametrize("family", SIZES)
-def test_logits_equal_those_of_transformers_on_every_piece_and_with_padding(family: str, tmp_path: Path) -> None:
-    """Trained from scratch: the class that can hold the shape is found, and its arithmetic is ours."""
+def test_a_new_model_goes_out_and_comes_in_again(family: str, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path, SIZES[family])
-    assert to_hf.convert(checkpoint, tmp_path / "hf").difference <= TOLERANCE
-    encoder = to_hf.read(checkpoint).encoder
+    done = to_hf.convert(checkpoint, tmp_path / "hf")
+    assert (done.difference, done.notes) == (0, [])
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").eval()
-    assert theirs.config.model_type == family.split(",")[0]
-    generator = np.random.default_rng(1)
-    for size in (1, 2, 39):
-        fairseq_ids = torch.from_numpy(generator.permutation(np.resize(np.arange(2, len(PIECES)), size + 1)))[None, :-1]
-        padded = torch.cat([fairseq_ids, torch.full((1, 1), 1)], dim=1)
-        segments = torch.from_numpy(generator.integers(0, max(1, SIZES[family].segments), padded.shape))
-        inputs = {"token_type_ids": segments} if SIZES[family].segments else {}
-        with torch.no_grad():
-            ours = encoder.logits(encoder(padded, segments, torch.arange(size + 1)[None]))[0, :size]
-            mask = (padded != 1).long()
-            logits = theirs(TOKENIZER_IDS[padded], attention_mask=mask, **inputs).logits[0, :size]
-        assert (ours - logits[:, TOKENIZER_IDS]).abs().max() <= 1e-5 * ours.abs().max()
+    assert theirs.config.model_type == family
+    assert theirs.config.architectures == [type(theirs).__name__]
+    ours = to_hf.read(checkpoint).model
+    tokens = torch.arange(5, 13)[None]
+    with torch.no_grad():
+        assert torch.equal(theirs(tokens).logits, ours(tokens).logits)
+    from_hf.convert(tmp_path / "hf", tmp_path / "again.pt")
+    assert same(masked_lm(tmp_path / "again.pt"), masked_lm(checkpoint))
+
+
+@pytest.mark.parametrize("kind", to_hf.DTYPES)
+def test_the_type_of_the_weights_can_be_chosen(kind: str, checkpoint: Path, tmp_path: Path) -> None:
+    to_hf.convert(checkpoint, tmp_path / "hf", dtype=kind)
+    assert {value.dtype for value in read_weights(tmp_path / "hf").tensors.values()} == {getattr(torch, kind)}
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").dtype == getattr(torch, kind)
 
 
 def test_a_head_of_l_cp_is_left_out_and_told(tmp_path: Path) -> None:
-    done = to_hf.convert(write_checkpoint(tmp_path, SIZE, cp_head=True), tmp_path / "hf")
-    assert done.notes == ["the head of L_cp (5 tensors) is left out"]
+    done = to_hf.convert(write_checkpoint(tmp_path, SIZE, own_head=True), tmp_path / "hf")
+    assert done.notes == ["left out: the head of L_cp (7 tensors)"]
 
 
 def test_the_folder_is_complete(checkpoint: Path, tmp_path: Path) -> None:
     to_hf.convert(checkpoint, tmp_path / "hf")
     names = {path.name for path in (tmp_path / "hf").iterdir()}
-    assert names >= {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt", "README.md"}
+    assert names == {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt", "README.md"}
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert tokenizer("a", "b").input_ids == [2, 5, 3, 6, 3]
     assert tokenizer.mask_token_id == SPECIAL["mask"]
-    assert not (tmp_path / "hf.incomplete").exists()
 
 
-def test_a_wrong_table_is_found_and_nothing_is_left(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["bert.encoder.layer.1.attention.self.query.weight", "cls.predictions.bias"])
+def test_wrong_weights_are_found_and_nothing_is_left(
+    name: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = keys.their_names
-
-    def query_for_key(family: Family, ours: Iterable[str]) -> dict[str, str]:
-        names = right(family, ours)
-        one, other = (f"layers.1.attention.{which}.weight" for which in ("query", "key"))
-        return names | {one: names[other], other: names[one]}
-
-    monkeypatch.setattr(to_hf.keys, "their_names", query_for_key)
-    with pytest.raises(InputError, match="must give the same logits"):
+    write = to_hf.write_weights
+    monkeypatch.setattr(
+        to_hf, "write_weights", lambda tensors, folder: write(tensors | {name: tensors[name] * 2}, folder)
+    )
+    with pytest.raises(InputError, match=f"{name} must be written as it is, but transformers loads other values"):
         to_hf.convert(checkpoint, tmp_path / "hf")
     assert not list(tmp_path.glob("hf*"))
 
 
-def test_names_without_a_counterpart_are_all_named() -> None:
-    with pytest.raises(KeyError, match=r"layers\.0\.gate\.weight, pooler\.bias"):
-        keys.their_names(BERT, ["head.bias", "layers.0.gate.weight", "pooler.bias"])
+def test_missing_weights_are_found_and_nothing_is_left(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, write = "bert.embeddings.LayerNorm.bias", to_hf.write_weights
+    monkeypatch.setattr(
+        to_hf, "write_weights", lambda tensors, folder: write({n: v for n, v in tensors.items() if n != name}, folder)
+    )
+    with pytest.raises(InputError, match=f"must find every tensor of its model .* but misses .*{name}"):
+        to_hf.convert(checkpoint, tmp_path / "hf")
+    assert not list(tmp_path.glob("hf*"))
 
 
 def test_bad_input_gets_one_sentence(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
     torch.save({"model": {}, "cfg": {}}, tmp_path / "other.pt")
+    old = {"model": {"encoder.layers.0.x": torch.zeros(1)}, "cfg": {"model": Namespace(arch="weam_tiny", layers=2)}}
+    torch.save(old | {"task_state": {"weam": {}}}, tmp_path / "old.pt")
     for words, sentence in (
         ([str(checkpoint), str(tmp_path / "there")], "exists already"),
         ([str(tmp_path / "nowhere.pt"), str(tmp_path / "hf")], "there is no such file"),
         ([str(tmp_path / "other.pt"), str(tmp_path / "hf")], "must be a checkpoint of the task 'weam'"),
+        ([str(tmp_path / "old.pt"), str(tmp_path / "hf")], "was written by an older version of weam_fairseq"),
     ):
         assert to_hf.main(words) == 2
         error = capsys.readouterr().err.strip()
         assert error.startswith("weam-to-hf: error: ")
         assert sentence in error
         assert "\n" not in error
+        assert not (tmp_path / "hf").exists()
 
 
 def test_overwrite_replaces_hugging_face_folders_only(checkpoint: Path, tmp_path: Path) -> None:
@@ -165,41 +168,41 @@ def test_overwrite_replaces_hugging_face_folders_only(checkpoint: Path, tmp_path
 
 
 def test_a_config_that_came_with_the_tokenizer_does_not_replace_the_models(checkpoint: Path, tmp_path: Path) -> None:
-    state = torch.load(checkpoint)
+    state = checkpoints.load(checkpoint)
     state["task_state"]["weam"]["tokenizer_files"]["config.json"] = b'{"model_type": "bert", "hidden_size": 768}'
     torch.save(state, checkpoint)
     to_hf.convert(checkpoint, tmp_path / "hf")
-    assert AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").config.hidden_size == 16
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").config.hidden_size == 32
 
 
 @pytest.mark.parametrize(
-    "name", ["../../escaped", "/escaped", "a/b", "..", "", ".bashrc", "x\0y", "x" * 300, "a\nb", "a\\b", 3]
+    "name",
+    [
+        *("../../escaped", "/escaped", "a/b/c.json", "..", "", ".bashrc", ".json", "x\0.json", "x" * 300 + ".json"),
+        *("a\nb.json", "a\\b.json", "../x.json", "a/../../x.json", "id_rsa", "modeling_x.py", "pytorch_model.bin"),
+        *("a/pytorch_model.bin", "model.safetensors", "README.md", 3),
+    ],
 )
 @pytest.mark.parametrize("place", ["task", "published"])
-def test_a_carried_file_cannot_leave_the_folder(
+def test_a_carried_file_is_one_of_a_model_and_cannot_leave_the_folder(
     name: object, place: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = torch.load(checkpoint)
+    state = checkpoints.load(checkpoint)
     if place == "task":
         state["task_state"]["weam"]["tokenizer_files"][name] = b"x"
     else:
-        about = {"folder": "x", "weights": {}, "new_head": False}
-        found = Published(about, [], {name: b"x"}, {})  # type: ignore[dict-item]
-        monkeypatch.setattr(to_hf.published, "unpack", lambda packed: found)
+        found = Published({"folder": "x", "weights": {}, "missing": []}, [], {name: b"x"}, {})  # type: ignore[dict-item]
+        monkeypatch.setattr(published, "unpack", lambda packed: found)
     torch.save(state, checkpoint)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"checkpoint_last\.pt must name files"):
+    with pytest.raises(InputError, match=r"checkpoint_last\.pt must (carry|name files)"):
         to_hf.convert(checkpoint, tmp_path / "a" / "hf")
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_carried_files_that_are_no_tokenizers_are_left_out_and_named(checkpoint: Path, tmp_path: Path) -> None:
-    state = torch.load(checkpoint)
-    state["task_state"]["weam"]["tokenizer_files"] |= {"id_rsa": b"x", "modeling_x.py": b"x"}
-    torch.save(state, checkpoint)
-    done = to_hf.convert(checkpoint, tmp_path / "hf")
-    assert done.notes == ["files that are no tokenizer's are left out: id_rsa, modeling_x.py"]
-    assert not {"id_rsa", "modeling_x.py"} & {path.name for path in (tmp_path / "hf").iterdir()}
+def _config(state: dict[str, Any], **values: Any) -> None:
+    options = state["cfg"]["model"]
+    options.encoder_config = json.dumps(json.loads(options.encoder_config) | values)
 
 
 @pytest.mark.parametrize(
@@ -211,17 +214,24 @@ def test_carried_files_that_are_no_tokenizers_are_left_out_and_named(checkpoint:
         (lambda s: s["task_state"]["weam"].pop("special_ids"), "must hold what weam-train writes"),
         (lambda s: s["task_state"]["weam"].update(tokenizer_files=[]), "must hold what weam-train writes"),
         (lambda s: s["task_state"]["weam"].update(tokenizer_files={"vocab.txt": "x"}), "must carry files as bytes"),
-        (lambda s: s["model"].pop("encoder.head.bias"), "must hold the weights that its options describe"),
-        (lambda s: setattr(s["cfg"]["model"], "layers", 10**9), "must describe a model with 1 to 1,000 layers"),
-        (lambda s: setattr(s["cfg"]["model"], "width", 10**12), "must describe a model with 1 to .* width"),
-        (lambda s: setattr(s["cfg"]["model"], "positions", 10**6), "must hold the weights that its options describe"),
-        (lambda s: setattr(s["cfg"]["model"], "layers", "2"), "must describe a model with 1 to 1,000 layers"),
+        (lambda s: s["model"].pop("masked_lm.cls.predictions.bias"), "must hold the weights that its config describes"),
+        (lambda s: s["model"].update(published=torch.ones(9, dtype=torch.uint8)), "must hold what weam-train writes"),
+        (lambda s: _config(s, model_type="mine"), "must have a model_type that the installed transformers knows"),
+        (
+            lambda s: _config(s, model_type="bart", is_encoder_decoder=True),
+            "must be an encoder, but bart is an encoder-decoder",
+        ),
+        (lambda s: _config(s, num_hidden_layers=10**9), "must have a num_hidden_layers of 0 to 1,000"),
+        (lambda s: _config(s, hidden_size=10**12), "must have a hidden_size of 0 to"),
+        (lambda s: _config(s, max_position_embeddings=10**6), "must hold the weights that its config describes"),
+        (lambda s: _config(s, num_hidden_layers="2"), "must hold values that fit bert"),
+        (lambda s: setattr(s["cfg"]["model"], "encoder_config", "{"), "must be JSON"),
     ],
 )
 def test_a_checkpoint_from_elsewhere_is_checked(
     change: Callable[[dict[str, Any]], object], sentence: str, checkpoint: Path, tmp_path: Path
 ) -> None:
-    state = torch.load(checkpoint)
+    state = checkpoints.load(checkpoint)
     change(state)
     torch.save(state, checkpoint)
     with pytest.raises(InputError, match=sentence):
@@ -229,12 +239,70 @@ def test_a_checkpoint_from_elsewhere_is_checked(
     assert not list(tmp_path.glob("hf*"))
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda found: found.files.pop("config.json"),
+        lambda found: found.about.pop("folder"),
+        lambda found: found.tensors.pop("bert.pooler.dense.bias"),
+        lambda found: found.about.update(missing=["nothing"]),
+    ],
+)
+def test_a_published_part_from_elsewhere_is_checked(
+    spoil: Callable[[Published], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_hf.convert(folders.mbert(tmp_path / "there"), tmp_path / "x.pt")
+    found = published.unpack(checkpoints.load(tmp_path / "x.pt")["model"]["published"])
+    assert found is not None
+    spoil(found)
+    monkeypatch.setattr(published, "unpack", lambda packed: found)
+    with pytest.raises(InputError, match=r"x\.pt must hold what weam-train writes, but lacks some of it"):
+        to_hf.convert(tmp_path / "x.pt", tmp_path / "hf")
+    assert not list(tmp_path.glob("hf*"))
+
+
+def card_of(folder: Path) -> tuple[dict[str, Any], str]:
+    _, header, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(header), text
+
+
+def test_the_model_card_says_what_the_model_came_from_and_how_it_was_trained(tmp_path: Path) -> None:
+    there = folders.mbert(tmp_path / "there")
+    (there / "README.md").write_text("---\nlicense: apache-2.0\nlanguage:\n- fr\n- en\nwidget: x\n---\n\n# mBERT\n")
+    from_hf.convert(there, tmp_path / "x.pt")
+    state = checkpoints.load(tmp_path / "x.pt")
+    state["task_state"]["weam"] |= {"pairs": ["en-de"], "method": {"objective": "weam"}, "seed": 3}
+    state["task_state"]["weam"] |= {"aligner": {"name": "eflomal"}}
+    state["optimizer_history"][-1]["num_updates"] = 1234
+    torch.save(state, tmp_path / "trained.pt")
+    to_hf.convert(tmp_path / "trained.pt", tmp_path / "hf")
+    header, text = card_of(tmp_path / "hf")
+    assert header["base_model"] == "there"
+    assert header["license"] == "apache-2.0"
+    assert header["language"] == ["de", "en", "fr"]
+    assert header["pipeline_tag"] == "fill-mask"
+    for words in ("1,234 updates", "en-de", "seed 3", "eflomal", "weam-from-hf there start.pt", "--seed 3"):
+        assert words in text, words
+
+
 def test_nothing_of_a_checkpoint_writes_into_the_model_card(checkpoint: Path, tmp_path: Path) -> None:
-    state = torch.load(checkpoint)
-    state["task_state"]["weam"] |= {"pairs": ["en-no"], "aligner": {"name": "x`\n# Heading"}, "method": "a`b\nc"}
+    state = checkpoints.load(checkpoint)
+    state["task_state"]["weam"] |= {
+        "pairs": ["en-no"],
+        "aligner": {"name": "x`\n# Heading"},
+        "method": {"objective": "a`b\nc"},
+    }
     torch.save(state, checkpoint)
     to_hf.convert(checkpoint, tmp_path / "hf")
-    _, header, text = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    assert yaml.safe_load(header)["language"] == ["en", "no"]
+    header, text = card_of(tmp_path / "hf")
+    assert header["language"] == ["en", "no"]
+    assert "base_model" not in header
     assert "# Heading" not in text.splitlines()
-    assert "Method: `a'b c`" in text
+    assert "c" not in text.splitlines()
+
+
+def test_the_command_says_what_it_wrote(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert to_hf.main([str(checkpoint), str(tmp_path / "hf"), "--dtype", "bfloat16"]) == 0
+    output = capsys.readouterr().out
+    assert f"{tmp_path / 'hf'}: written; logits differ by 0.0e+00 of the largest" in output
+    assert "rounded to bfloat16" in output

@@ -98,7 +98,13 @@ def test_tokenizer_that_is_not_there(de_tsv: Path, tmp_path: Path, capsys: pytes
     refused(
         capsys,
         tmp_path / "bin",
-        r"The tokenizer mbert is not there\. Looked for a Hugging Face tokenizer folder, a tokenizer\.json, a vocab",
+        r"The tokenizer mbert\.json is not there\. Looked for a Hugging Face tokenizer folder, a tokenizer\.json",
+        *("--pair", f"en-de={de_tsv}", "--tokenizer", "mbert.json"),
+    )
+    refused(
+        capsys,
+        tmp_path / "bin",
+        r"mbert must be a folder on this machine or a model of the Hugging Face Hub, .* run hf download mbert",
         *("--pair", f"en-de={de_tsv}", "--tokenizer", "mbert"),
     )
 

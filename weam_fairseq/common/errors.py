@@ -7,4 +7,6 @@ class InputError(ValueError):
 
 def reason_of(error: BaseException) -> str:
     """What a library's error says, on one line and cut after 300 characters, for a sentence of ours."""
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    # The text of a KeyError is the key alone.
+    return f"{type(error).__name__} {text}" if not text or isinstance(error, KeyError) else text

@@ -8,6 +8,11 @@ from .errors import InputError, reason_of
 
 # A name on the Hub: an owner and a model, or a model alone.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+# What is downloaded: no code, and of the weights one format. Modules of sentence-transformers have folders: 1_Pooling.
+_SMALL = ["*.json", "*.txt", "*.model", "*.md", "*.yaml", "*.yml", "*.jinja", "*.codes", "*.vocab", "LICEN?E", "NOTICE"]
+_SAFETENSORS = ["model*.safetensors", "[0-9]_*/*.safetensors", "[0-9]_*/*.bin"]
+_BIN = ["pytorch_model*.bin"]
+_OTHER_FORMATS = ["onnx/*", "openvino/*", "coreml/*"]
 
 
 class Resolved(NamedTuple):
@@ -24,6 +29,11 @@ class Resolved(NamedTuple):
     revision: str | None
 
 
+def is_name(model: str | Path) -> bool:
+    """Whether it can be a name on the Hub, since no file or folder of that name is on this machine."""
+    return _NAME.fullmatch(str(model)) is not None and not Path(model).exists()
+
+
 def resolve(model: str | Path, *, revision: str | None = None, weights: bool = True) -> Resolved:
     """The folder of a model.
 
@@ -38,30 +48,39 @@ def resolve(model: str | Path, *, revision: str | None = None, weights: bool = T
     name, folder = str(model), Path(model)
     if folder.is_dir():
         if revision is not None:
-            raise InputError(f"--revision must go with a name on the Hub, but {name} is a folder.")
+            raise InputError(f"--revision must go with a name on the Hugging Face Hub, but {name} is a folder.")
         return Resolved(name, folder, None)
-    if folder.exists() or not _NAME.fullmatch(name) or name.startswith("."):
+    if not is_name(model):
+        found = "a file" if folder.exists() else "neither"
         raise InputError(
-            f"{name} must be a Hugging Face folder on this machine or a name on the Hub (owner/model), but is neither."
+            f"{name} must be a Hugging Face folder on this machine or a name on the Hub (owner/model), but is {found}. "
+            "Check the path."
         )
-    return _download(name, revision, weights=weights)
+    folder = _download(name, revision, _SMALL + _SAFETENSORS * weights)
+    if weights and not list(folder.glob("model*.safetensors")):
+        folder = _download(name, folder.name, _BIN)
+    return Resolved(name, folder, folder.name)
 
 
-def _download(name: str, revision: str | None, *, weights: bool) -> Resolved:
+def label(folder: Path) -> str:
+    """How a manifest names a folder: its name alone, or NAME@COMMIT where it lies in the Hub's cache."""
+    snapshots = folder.parent
+    if snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--"):
+        return f"{snapshots.parent.name.removeprefix('models--').replace('--', '/')}@{folder.name}"
+    return folder.name
+
+
+def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
+    """A snapshot in the Hub's cache: its folder has the name of the commit."""
     from huggingface_hub import snapshot_download
 
-    # Code of a repository is never downloaded, and weights only in torch's formats.
-    ignored = ["*.py", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.onnx_data", "onnx/*", "openvino/*", "*.gguf", "*.pkl"]
-    if not weights:
-        ignored += ["*.safetensors", "*.bin"]
     try:
-        folder = Path(snapshot_download(name, revision=revision, ignore_patterns=ignored))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=_OTHER_FORMATS))
     # huggingface_hub raises its own errors, those of its HTTP library and of the system.
     except Exception as error:
         at = "" if revision is None else f" at revision {revision}"
         raise InputError(
-            f"{name} must be a folder on this machine or a model on the Hugging Face Hub{at} that can be downloaded, but "
-            f"no such folder exists and the download failed ({reason_of(error)}). On a machine with access run: hf "
-            f"download {name} --local-dir {name.rpartition('/')[2]}; copy the folder here and give its path."
+            f"{name}{at} must be a folder on this machine or a model of the Hugging Face Hub, but there is no such "
+            f"folder, and the download failed: {reason_of(error)}. On a machine with access run hf download {name} "
+            f"--local-dir {name.rpartition('/')[2]}, copy that folder here and give its path."
         ) from error
-    return Resolved(name, folder, folder.name if re.fullmatch("[0-9a-f]{40}", folder.name) else revision)

@@ -43,8 +43,9 @@ def write_card(facts: dict[str, Any]) -> str:
     """The text of README.md.
 
     Args:
-        facts: `class` (transformers'), `layers`, `width`, `rows`, `languages` (codes), `published` (what was imported:
-            `folder`, `revision`, `card`; None), `pairs`, `updates`, `aligner`, `method`, `seed`, `missing` (a new head).
+        facts: `class` (transformers'), `layers`, `width`, `rows`, `languages` (codes), `published` (what was
+            imported: `folder`, `revision`, `card`, `missing`; None: nothing), `pairs`, `updates`, `aligner`, `method`,
+            `seed`.
     """
     origin = facts["published"]
     card = {} if origin is None else origin.get("card") or {}
@@ -63,7 +64,7 @@ def write_card(facts: dict[str, Any]) -> str:
 
 # A masked language model trained with weam_fairseq {__version__}
 
-{facts["class"]}, {facts["layers"]} layers × {facts["width"]}, {facts["rows"]:,} rows of the vocabulary. {_training(facts)}
+{_shape(facts)} {_training(facts)}
 
 WEAM: Yang, Ma, Cui, Ye, Che, Wang, *Bilingual Alignment Pre-Training for Zero-Shot Cross-Lingual Transfer*, MRQA 2021
 (arXiv 2106.01732).
@@ -75,6 +76,10 @@ tokenizer = AutoTokenizer.from_pretrained("PATH_OF_THIS_FOLDER")
 model = AutoModelForMaskedLM.from_pretrained("PATH_OF_THIS_FOLDER")
 ```
 """
+
+
+def _shape(facts: dict[str, Any]) -> str:
+    return f"{facts['class']}, {facts['layers']} layers × {facts['width']}, {facts['rows']:,} rows of the vocabulary."
 
 
 def _training(facts: dict[str, Any]) -> str:

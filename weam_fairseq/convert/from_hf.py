@@ -15,8 +15,8 @@ from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
 from ..common.hub import resolve
 from ..databin import TOKENIZER_FILES
-from ..encoder.configs import parse_config, plain_config
-from ..encoder.huggingface import MaskedLM, is_tied, masked_lm_class
+from ..encoder.configs import UNTIED, parse_config, plain_config
+from ..encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
 from ..encoder.sizes import PUBLISHED, describe
 from . import published
 from .card import read_card
@@ -40,18 +40,22 @@ class Imported(NamedTuple):
     """What came of a folder.
 
     Attributes:
+        folder: where its files are on this machine.
         description: of the encoder, in a few words.
         difference: of the logits by rows and of the whole model, as a share of the largest.
         trained: tensors that the model has; carried: names of the others.
-        missing: parameters that the folder lacked: a new head.
+        missing: parameters of the head that the folder lacked.
+        new_head: whether the head is fitted at the start of the training.
         left_out: files that the checkpoint does not carry.
     """
 
+    folder: Path
     description: str
     difference: float
     trained: int
     carried: list[str]
     missing: list[str]
+    new_head: bool
     left_out: list[str]
 
 
@@ -81,13 +85,12 @@ def _run(argv: list[str] | None) -> None:
     print(f"check: logits of single rows differ from the whole model's by {done.difference:.1e} of the largest")
     print(f"tensors: {done.trained} to train, {len(done.carried)} carried unchanged {done.carried or ''}".rstrip())
     if done.missing:
-        print(
-            f"new head: {args.model} has no weights for {', '.join(done.missing)}; weam-train fits them to the data at "
-            "the start of the run"
-        )
+        what = "weam-train fits the head to the data" if done.new_head else "they have transformers' initial values"
+        print(f"new: {args.model} has no weights for {', '.join(done.missing)}; {what} at the start of the run")
     if done.left_out:
         print(f"left out: {', '.join(done.left_out)}")
-    print(f"data:  weam-preprocess --tokenizer {args.model} ...")
+    # The tokenizer of the same commit.
+    print(f"data:  weam-preprocess --tokenizer {args.model if args.revision is None else done.folder} ...")
     print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
@@ -109,8 +112,10 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     tokenizer = read_tokenizer(folder)
     weights = read_weights(folder)
     placed = place(model_class, config, weights.tensors, where)
-    # The folder's tensors say whether they are tied, whatever its config says.
-    config.tie_word_embeddings = is_tied(placed.model)
+    # transformers leaves weights apart that the config ties, where the folder has other values for each.
+    apart = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
+    if apart:
+        setattr(config, UNTIED, apart)
     _check_fit(placed, config, tokenizer, where)
     difference = MaskedLM(placed.model).check()
     files, left_out = read_files(folder)
@@ -127,11 +132,13 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     with whole_file(checkpoint) as partial:
         torch.save(state, partial)
     return Imported(
+        folder,
         describe(plain_config(config)),
         difference,
         len(placed.slots) - len(carried),
         sorted(carried),
         placed.missing,
+        is_head_new(placed),
         left_out,
     )
 
@@ -160,6 +167,14 @@ def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: st
         )
 
 
+def is_head_new(placed: Placed) -> bool:
+    """Whether the folder has no head to go on from: it lacks all of it, or a matrix. A bias alone begins at zero."""
+    base = f"{placed.model.base_model_prefix}."
+    head = {name for name in names_without_ties(placed.model) if not name.startswith(base)}
+    state = placed.model.state_dict()
+    return bool(placed.missing) and (head <= {*placed.missing} or any(state[n].dim() > 1 for n in placed.missing))
+
+
 def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: Published) -> dict[str, Any]:
     """What fairseq loads with --finetune-from-model and --restore-file; see trainer.load_checkpoint."""
     digests = {
@@ -174,7 +189,7 @@ def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: P
             **{f"masked_lm.{name}": value for name, value in placed.model.state_dict().items()},
             **{name: torch.tensor(list(digest), dtype=torch.uint8) for name, digest in digests.items()},
             "published": published.pack(found),
-            "head_is_new": torch.tensor([bool(placed.missing)], dtype=torch.uint8),
+            "head_is_new": torch.tensor([is_head_new(placed)], dtype=torch.uint8),
         },
         **UNTRAINED,
         "task_state": {

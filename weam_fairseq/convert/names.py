@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..common.command import machine_error
 from ..common.errors import InputError, reason_of
-from ..encoder.huggingface import quiet
+from ..encoder.huggingface import names_without_ties, quiet
 
 
 class Place(NamedTuple):
@@ -63,15 +64,17 @@ def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
     torch.manual_seed(0)  # of what the folder lacks
     model = _load(model_class, config, tensors, where)
     names = list(tensors)
-    numbers = {name: torch.tensor(float(n + 1)).expand(tensors[name].shape) for n, name in enumerate(names)}
-    went = _separate(_load(model_class, config, numbers, where))
+    # Halves: no parameter of a new head begins with such a value.
+    numbers = {name: torch.tensor(n + 0.5).expand(tensors[name].shape) for n, name in enumerate(names)}
+    filled = _load(model_class, config, numbers, where)
+    went = {name: filled.state_dict()[name] for name in names_without_ties(filled)}
     places: dict[str, list[str]] = {name: [] for name in names}
     covered = set()
     for name, value in went.items():
-        number = float(value.flatten()[0]) if value.numel() else 0.0
-        if not bool((value == number).all()) or number != int(number) or not 1 <= number <= len(names):
+        number = float(value.flatten()[0]) - 0.5 if value.numel() else -1
+        if number not in range(len(names)) or not bool((value == number + 0.5).all()):
             continue
-        places[names[int(number) - 1]].append(name)
+        places[names[int(number)]].append(name)
         covered.add(name)
     slots = _order_rows(places, model_class, config, tensors, where)
     state = model.state_dict()
@@ -81,7 +84,8 @@ def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
                 f"transformers must load {slot.name} of {where} as it is, but changes its values: this folder cannot "
                 "be given back unchanged."
             )
-    missing = [name for name, _ in model.named_parameters() if name not in covered]
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    missing = [name for name in names_without_ties(model) if name in parameters and name not in covered]
     return Placed(model, slots, missing)
 
 
@@ -120,22 +124,23 @@ def _row_numbers(like: Tensor) -> Tensor:
 def _load(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str) -> Any:
     try:
         with quiet():
-            model = model_class.from_pretrained(
-                None, config=copy.deepcopy(config), state_dict=dict(tensors), dtype=torch.float32
+            model, report = model_class.from_pretrained(
+                None,
+                config=copy.deepcopy(config),
+                state_dict=dict(tensors),
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported instead
             )
     # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
     except Exception as error:
-        raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}") from error
+        if machine_error(error) is not None:
+            raise
+        raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}.") from error
+    if other := sorted(report["mismatched_keys"]):
+        name, found, wanted = other[0]
+        raise InputError(
+            f"The weights of {where} must have the shapes that its config.json asks for, but {len(other)} have others, "
+            f"{name} the first: {tuple(found)} and not {tuple(wanted)}."
+        )
     return model.eval()
-
-
-def _separate(model: Any) -> dict[str, Tensor]:
-    """The state dict, with tensors that share memory under their first name only."""
-    found: dict[str, Tensor] = {}
-    seen = set()
-    for name, value in model.state_dict().items():
-        if value.numel() and value.data_ptr() in seen:
-            continue
-        seen.add(value.data_ptr())
-        found[name] = value
-    return found

@@ -6,35 +6,30 @@ half precision can touch it.
 """
 
 import json
-from pathlib import Path, PurePosixPath
+import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..common.documents import parse_json, shown
+from ..common.documents import parse_json, read_json, shown
 from ..common.errors import InputError
 from ..databin import MOST_TOKENIZER_BYTES, TOKENIZER_FILES
 from .names import Place, Slot
+from .weights import BIN, SAFETENSORS, is_weight_file, read_weights
 
 # Larger files are weights in another format, or belong to no encoder.
 MOST_BYTES = 1 << 20
-# Weights, whatever their size, and what a folder has for a version control or a cache.
-WEIGHT_SUFFIXES = (
-    ".safetensors",
-    ".bin",
-    ".h5",
-    ".msgpack",
-    ".ot",
-    ".onnx",
-    ".onnx_data",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".gguf",
-)
-_CODE_SUFFIXES = (".py", ".pyc", ".so", ".sh", ".pkl", ".pickle")
-README = "README.md"  # the model card: read for the new one, which takes its place
+MOST_MODULE_BYTES = 1 << 24
+# What is carried: settings, tokenizers' files and texts. No code, no pickles.
+_SUFFIXES = (".json", ".txt", ".model", ".md", ".yaml", ".yml", ".jinja", ".codes", ".vocab")
+_LEGAL = ("LICENSE", "LICENCE", "NOTICE")
+# The model card is read for the new one, which takes its place. The others tell of the weights as they were.
+README = "README.md"
+_OF_THE_WEIGHTS = {"trainer_state.json", "all_results.json", "eval_results.json", "train_results.json"}
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+MODULES = "modules.json"  # of sentence-transformers: the folders of what comes after the encoder
 
 
 class Published(NamedTuple):
@@ -55,43 +50,93 @@ class Published(NamedTuple):
 
 
 def read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """The small files of a folder, and the paths of those that are left out: code, and what is too large.
+    """The small files of a folder, and what is left out: code, other formats' weights, results, and what is too large.
 
-    Weights, the model card and hidden files are neither.
+    The weights that transformers takes, the model card and hidden files are neither. Weights of a module of
+    sentence-transformers are among the files, as safetensors.
+
+    Raises:
+        InputError: a module's weights cannot be read, or ask for more than tensors.
     """
     files, left_out = {}, []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        name = relative.as_posix()
-        if not path.is_file() or any(part.startswith(".") for part in relative.parts) or name == README:
+    modules = _module_folders(folder)
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name in modules:
+            for inner in sorted(path.iterdir()):
+                name = f"{path.name}/{inner.name}"
+                if is_carried(name) and _is_small(inner, folder, MOST_BYTES):
+                    files[name] = inner.read_bytes()
+                elif inner.name not in (SAFETENSORS, BIN):
+                    left_out.append(name)
+            files |= _module_weights(path, folder)
+        elif path.name.startswith(".") or path.name == README or is_weight_file(path.name):
             continue
-        if name.endswith(WEIGHT_SUFFIXES) or name.endswith(".index.json"):
-            continue
-        most = MOST_TOKENIZER_BYTES if name in TOKENIZER_FILES else MOST_BYTES
-        if name.endswith(_CODE_SUFFIXES) or path.stat().st_size > most or len(relative.parts) > 2:
-            left_out.append(name)
-            continue
-        files[name] = path.read_bytes()
+        elif path.is_file() and is_carried(path.name) and _is_small(path, folder, _most_bytes(path.name)):
+            files[path.name] = path.read_bytes()
+        else:
+            left_out.append(f"{path.name}/" if path.is_dir() else path.name)
     return files, left_out
+
+
+def is_carried(name: str) -> bool:
+    """Whether a path within a folder is that of a small file: one level deep at most, and of a known kind."""
+    parts = name.split("/")
+    if len(parts) > 2 or not all(_PLAIN.fullmatch(part) for part in parts) or name in (README, *_OF_THE_WEIGHTS):
+        return False
+    if name.endswith(".index.json"):
+        return False
+    return name.endswith(_SUFFIXES) or parts[-1].startswith(_LEGAL) or (len(parts) == 2 and parts[1] == SAFETENSORS)
 
 
 def check_path(name: object, where: str) -> str:
     """A path within a folder from a checkpoint.
 
     Raises:
-        InputError: it leads out of the folder, or is code or weights.
+        InputError: it leads out of the folder, or is of a kind that weam-from-hf does not carry.
     """
-    path = PurePosixPath(name) if isinstance(name, str) else None
-    inside = path is not None and not path.is_absolute() and 1 <= len(path.parts) <= 2
-    if (
-        path is None
-        or not inside
-        or any(part.startswith(".") or "\\" in part or "\0" in part for part in path.parts)
-        or str(path).endswith((*WEIGHT_SUFFIXES, *_CODE_SUFFIXES, ".index.json"))
-        or str(path) == README
-    ):
+    if not isinstance(name, str) or not is_carried(name):
         raise InputError(f"{where} must carry small files of a model's folder, but carries {shown(name)}.")
-    return str(path)
+    return name
+
+
+def _most_bytes(name: str) -> int:
+    return MOST_TOKENIZER_BYTES if name in TOKENIZER_FILES else MOST_BYTES
+
+
+def _is_small(path: Path, folder: Path, most: int) -> bool:
+    """Whether a file has at most so many bytes and lies in the folder or, by a link, in the Hub's cache beside it.
+
+    What a link to elsewhere names would be published with the trained model.
+
+    Raises:
+        InputError: the tokenizer's file or the config is such a link.
+    """
+    root, file = folder.resolve(), path.resolve()
+    inside = file.is_relative_to(root) or file.is_relative_to(root.parent.parent / "blobs")
+    if not inside and path.name in TOKENIZER_FILES:
+        raise InputError(f"{path} must be a file of the model's folder, but is a link to {file}. Copy it there.")
+    return inside and file.is_file() and file.stat().st_size <= most
+
+
+def _module_folders(folder: Path) -> set[str]:
+    try:
+        modules = read_json(folder / MODULES, list)
+    except (InputError, OSError):
+        return set()
+    paths = [module.get("path") for module in modules if isinstance(module, dict)]
+    return {path for path in paths if isinstance(path, str) and _PLAIN.fullmatch(path)}
+
+
+def _module_weights(module: Path, folder: Path) -> dict[str, bytes]:
+    from safetensors.torch import save
+
+    name = f"{module.name}/{SAFETENSORS}"
+    if _is_small(module / SAFETENSORS, folder, MOST_MODULE_BYTES):
+        read_weights(module)
+        return {name: (module / SAFETENSORS).read_bytes()}
+    if _is_small(module / BIN, folder, MOST_MODULE_BYTES):
+        return {name: save(read_weights(module).tensors, metadata={"format": "pt"})}
+    return {}
 
 
 def pack(published: Published) -> Tensor:

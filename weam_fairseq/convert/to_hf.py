@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from ..common.errors import InputError, reason_of
 from ..common.files import check_destination, whole_folder
 from ..databin import TOKENIZER_FILES, check_pair
 from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
-from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, quiet
+from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, names_without_ties, quiet, skeleton
 from . import published
 from .card import write_card
 from .names import gather
@@ -104,8 +106,9 @@ def convert(checkpoint: Path, folder: Path, *, dtype: str | None = None, overwri
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_bytes(content)
         # After the tokenizer's files: a published tokenizer can come with the config.json of another model.
-        notes = _write_model(carried, partial, dtype)
-        (partial / "README.md").write_text(write_card(_facts(carried)), encoding="utf-8")
+        with _of_ours(checkpoint):
+            notes = _write_model(carried, partial, dtype)
+            (partial / published.README).write_text(write_card(_facts(carried)), encoding="utf-8")
         difference = _check(carried.model, partial, checkpoint)
     return Exported(difference, notes)
 
@@ -118,9 +121,18 @@ def read(checkpoint: Path) -> Carried:
         raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but carries no tokenizer of one.")
     if not isinstance(getattr((state.get("cfg") or {}).get("model"), "encoder_config", None), str):
         raise InputError(OLD_CHECKPOINT.format(where=str(checkpoint)))
-    try:
+    with _of_ours(checkpoint):
         return _carried(state, carried, checkpoint)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+
+
+@contextmanager
+def _of_ours(checkpoint: Path) -> Iterator[None]:
+    """A checkpoint from elsewhere can lack anything."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{checkpoint} must hold what weam-train writes, but lacks some of it ({reason}).") from error
 
@@ -130,12 +142,13 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
     config = parse_config(
         parse_json(state["cfg"]["model"].encoder_config.encode(), f"the config of {checkpoint}", dict), checkpoint
     )
-    model = build(config, str(checkpoint)).eval()
     trained = {n.removeprefix(MASKED_LM): v for n, v in weights.items() if n.startswith(MASKED_LM)}
     trained = {name: value.float() if value.is_floating_point() else value for name, value in trained.items()}
-    own = model.state_dict()
-    if {name: value.shape for name, value in trained.items()} != {name: value.shape for name, value in own.items()}:
+    # Without memory first: a config from elsewhere can describe any size.
+    described = skeleton(config, str(checkpoint)).state_dict()
+    if {name: value.shape for name, value in trained.items()} != {n: v.shape for n, v in described.items()}:
         raise InputError(f"{checkpoint} must hold the weights that its config describes, but holds others.")
+    model = build(config, str(checkpoint)).eval()
     model.load_state_dict(trained)
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
     for pair in description["pairs"]:
@@ -174,7 +187,7 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
     origin, state = carried.published, carried.model.state_dict()
     changed: dict[str, Any] = {}
     if origin is None:
-        tensors = {name: state[name] for name in _names_without_ties(carried.model)}
+        tensors = {name: state[name] for name in names_without_ties(carried.model)}
         config: dict[str, Any] = {**carried.config, **_special_ids(carried)}
         changed["architectures"] = [type(carried.model).__name__]
         written = dict.fromkeys(tensors, dtype or "float32")
@@ -183,8 +196,7 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
         tensors, written = _as_it_came(origin, state)
         if origin.about["missing"]:
             tensors, written = _with_new_head(carried, tensors, written)
-            changed["architectures"] = [type(carried.model).__name__]
-            notes.append("the masked-LM head is new: config.json names transformers' class with a head")
+            notes.append(f"new in the folder: {len(origin.about['missing'])} tensors of the head")
         written = {name: dtype or kind for name, kind in written.items()}
     rounded = []
     for name, kind in written.items():
@@ -215,31 +227,19 @@ def _as_it_came(origin: Published, state: dict[str, Tensor]) -> tuple[dict[str, 
 def _with_new_head(
     carried: Carried, tensors: dict[str, Tensor], written: dict[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A folder that had no head: all tensors under the names of transformers' class with one."""
+    """A folder that lacked tensors of the head: they join the others, under the names of transformers' class."""
     assert carried.published is not None
-    state, prefix = carried.model.state_dict(), f"{carried.model.base_model_prefix}."
-    slots = carried.published.slots
+    slots, state = carried.published.slots, carried.model.state_dict()
+    prefix = f"{carried.model.base_model_prefix}."
+    # A base model alone has names without its prefix; beside a head they need it.
     bare = any(place.name == prefix + slot.name for slot in slots for place in slot.places)
+    names = {slot.name: prefix + slot.name if bare else slot.name for slot in slots}
     kind = next((slot.dtype for slot in slots if slot.places), "float32")
-    found = {name: state[name] for name in _names_without_ties(carried.model)}
-    kinds = dict.fromkeys(found, kind)
-    for slot in slots:
-        if not slot.places:
-            name = prefix + slot.name if bare and not slot.name.startswith(prefix) else slot.name
-            found[name], kinds[name] = tensors[slot.name], written[slot.name]
-    return found, kinds
-
-
-def _names_without_ties(model: Any) -> list[str]:
-    """Names of the state dict, of tensors that share memory the first."""
-    seen: set[int] = set()
-    names = []
-    for name, value in model.state_dict().items():
-        if value.numel() and value.data_ptr() in seen:
-            continue
-        seen.add(value.data_ptr())
-        names.append(name)
-    return names
+    missing = carried.published.about["missing"]
+    return (
+        {**{names[name]: value for name, value in tensors.items()}, **{name: state[name] for name in missing}},
+        {**{names[name]: dtype for name, dtype in written.items()}, **dict.fromkeys(missing, kind)},
+    )
 
 
 def _special_ids(carried: Carried) -> dict[str, int]:
@@ -265,7 +265,7 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
         raise InputError(
             f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. {NOT_KEPT}"
         ) from error
-    tied = {name for name in loaded.state_dict()} - set(_names_without_ties(loaded))
+    tied = set(loaded.state_dict()) - set(names_without_ties(loaded))
     missing = sorted(set(info["missing_keys"]) - tied)
     if missing:
         raise InputError(

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..common.errors import InputError
+from ..common.documents import read_json
+from ..common.errors import InputError, reason_of
 from ..common.special_pieces import id_range, named_special_ids
 
 # preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
@@ -97,8 +98,15 @@ def _open(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason}") from error
+        settings = folder / "tokenizer_config.json"
+        if settings.is_file() and "auto_map" in read_json(settings, dict):
+            raise InputError(
+                f"{folder} must hold a tokenizer of transformers' own classes, but asks for code of its own, which is "
+                "never run here. Put the tokenizer.json of that tokenizer there, or choose another model."
+            ) from None
+        raise InputError(
+            f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason_of(error)}."
+        ) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise InputError(f"The tokenizer of {folder} must have a fast (Rust) form, but has none.")
     return tokenizer

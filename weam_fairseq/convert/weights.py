@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,14 @@ def read_weights(folder: Path) -> Weights:
                 tensors |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
             return Weights(tensors, {file.name: _sha256(file) for file in files})
     raise InputError(f"{folder} must hold {SAFETENSORS} or {BIN}, whole or in parts with an index, but holds neither.")
+
+
+def is_weight_file(name: str) -> bool:
+    """Whether `read_weights` may have read a file of that name."""
+    return (
+        re.fullmatch(r"(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin)(\.index\.json)?", name)
+        is not None
+    )
 
 
 def write_weights(tensors: dict[str, Tensor], folder: Path) -> None:

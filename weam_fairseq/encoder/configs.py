@@ -10,6 +10,8 @@ from ..common.errors import InputError, reason_of
 # Where the families' configs keep the chance to drop a state and an attention weight.
 DROPOUT_KEYS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "resid_dropout", "mlp_dropout", "embedding_dropout")
 ATTENTION_DROPOUT_KEYS = ("attention_probs_dropout_prob", "attention_dropout", "attention_dropout_prob")
+# Our own key: weights that the config ties to others, but that a published folder has apart.
+UNTIED = "weam_untied_weights"
 # What a config says besides the arithmetic.
 _BESIDES = {
     *("architectures", "transformers_version", "_name_or_path", "dtype", "torch_dtype", "id2label", "label2id"),
@@ -25,8 +27,20 @@ _BESIDES = {
         "task_specific_params",
     ),
     *("directionality", "attn_implementation", "tie_word_embeddings"),
+    UNTIED,
     *DROPOUT_KEYS,
     *ATTENTION_DROPOUT_KEYS,
+}
+
+# Far above any model that is trained: a config from elsewhere must not ask for all memory or endless layers.
+_MOST = {
+    "num_hidden_layers": 1_000,
+    "hidden_size": 100_000,
+    "intermediate_size": 1_000_000,
+    "num_attention_heads": 10_000,
+    "vocab_size": 10_000_000,
+    "max_position_embeddings": 10_000_000,
+    "type_vocab_size": 10_000,
 }
 
 OLD_CHECKPOINT = (
@@ -57,7 +71,15 @@ def parse_config(values: dict[str, Any], where: Path | str = "The config") -> An
             f"{where} must hold values that fit {model_type}, but does not: {reason_of(error)}."
         ) from error
     config._name_or_path = ""
+    _check_sizes(config, where)
     return config
+
+
+def _check_sizes(config: Any, where: Path | str) -> None:
+    for name, most in _MOST.items():
+        value = getattr(config, name, None)
+        if isinstance(value, int) and not 0 <= value <= most:
+            raise InputError(f"{where} must have a {name} of 0 to {most:,}, but has {value:,}.")
 
 
 def plain_config(config: Any) -> dict[str, Any]:

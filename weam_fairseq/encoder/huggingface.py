@@ -13,18 +13,23 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..common.command import machine_error
 from ..common.errors import InputError, reason_of
 from . import attention
+from .configs import UNTIED
 from .dropout import Dropout
 from .embeddings import SharedEmbedding, can_share
 
 # Largest difference between two ways to the same logits, as a share of the largest logit: fp32 sums in another order.
 TOLERANCE = 1e-5
+# What a model raises that is of another form than `MaskedLM` takes.
+_OF_OTHER_MODELS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 
 class UnsupportedModel(InputError):
@@ -74,14 +79,14 @@ def build(config: Any, where: str = "The model") -> Any:
     with quiet(), _refusals(where):
         # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
         # large as the word embeddings, and thrown away.
-        return model_class.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32).train()
+        return _untie(model_class.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32).train())
 
 
 def skeleton(config: Any, where: str = "The model") -> Any:
     """`build`, without memory for the weights."""
     model_class = masked_lm_class(config, where)
     with torch.device("meta"), _refusals(where):
-        return model_class(config)
+        return _untie(model_class(config))
 
 
 @contextmanager
@@ -90,9 +95,25 @@ def _refusals(where: str) -> Iterator[None]:
         yield
     # transformers raises whatever its checks raise; the question is the same: which config, and why not.
     except Exception as error:
+        if machine_error(error) is not None:
+            raise
         raise InputError(
-            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}"
+            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}."
         ) from error
+
+
+def _untie(model: Any) -> Any:
+    """Takes weights apart that a published folder has apart, although its config ties them."""
+    for name in ties_of(model) & {*getattr(model.config, UNTIED, ())}:
+        module, _, leaf = name.rpartition(".")
+        parent = model.get_submodule(module)
+        setattr(parent, leaf, nn.Parameter(getattr(parent, leaf).detach().clone()))
+    return model
+
+
+def ties_of(model: Any) -> set[str]:
+    """Names of the weights that are tied to others."""
+    return {*(getattr(model, "all_tied_weights_keys", None) or {})}
 
 
 def masked_lm_class(config: Any, where: str = "The model") -> Any:
@@ -120,11 +141,26 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
         raise UnsupportedModel(
             f"{where} must look at both sides of a piece, but its config sets is_decoder: it is a causal model."
         )
-    if model_class.main_input_name != "input_ids" or not model_class.base_model_prefix:
+    more = _inputs_besides_text(config, model_class)
+    if more:
+        raise UnsupportedModel(f"{where} must take text alone, but {model_class.__name__} takes {more}.")
+    if model_type == "reformer":
         raise UnsupportedModel(
-            f"{where} must take pieces of text and have a base model, but {model_class.__name__} does not."
+            f"{where} must train on sequences of any length, but a reformer trains on multiples of its chunks only."
         )
     return model_class
+
+
+def _inputs_besides_text(config: Any, model_class: Any) -> str:
+    """What a class was trained on besides text, in words; empty: nothing."""
+    modalities = model_class.input_modalities
+    others = {modalities} if isinstance(modalities, str) else set(modalities)
+    others = {f"{name}s" for name in others - {"text"}}
+    if "bbox" in inspect.signature(model_class.forward).parameters:
+        others.add("places on a page")
+    if hasattr(config, "type_vocab_sizes"):
+        others.add("rows and columns of a table")
+    return " and ".join(sorted(others))
 
 
 class MaskedLM:
@@ -214,7 +250,8 @@ class MaskedLM:
             the largest difference of the logits, as a share of the largest.
 
         Raises:
-            UnsupportedModel: the head gives other logits for a row alone than within its sentence.
+            UnsupportedModel: the model does not run on text alone, or its head gives other logits for a row alone than
+                within its sentence.
         """
         inputs, real = check_batch(self.model, self.takes)
         training = self.model.training
@@ -225,40 +262,49 @@ class MaskedLM:
                 torch.autocast(_device(self.model).type, enabled=False),
                 _without_constants(self.model),
             ):
-                full = self.full_logits(inputs)
-                states = self.states(inputs)
-                if states.shape[:2] != full.shape[:2]:
-                    raise UnsupportedModel(
-                        f"A model must have one state for each piece, but {type(self.model).__name__} has states of "
-                        f"shape {tuple(states.shape)} for {tuple(inputs['input_ids'].shape)} pieces."
-                    )
-                rows, wanted = states[real], full[real]
-                scale = wanted.abs().max().clamp_min(1e-30)
-                by_rows = float((self.logits(rows) - wanted).abs().max() / scale)
-                if not by_rows <= TOLERANCE:
-                    raise UnsupportedModel(
-                        f"A head must look at one row at a time, but that of {type(self.model).__name__} gives logits "
-                        f"that differ by {by_rows:.1e} of the largest (allowed {TOLERANCE:.0e})."
-                    )
-                self.stops_before_projection = False
-                if self._output() is not None:
-                    try:
-                        projected = self.project(rows)
-                        found = torch.nn.functional.linear(*projected)
-                        self.stops_before_projection = (
-                            found.shape == wanted.shape and float((found - wanted).abs().max() / scale) <= TOLERANCE
-                        )
-                    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
-                        pass  # a head that does more after its last matrix: all logits are computed
-        except UnsupportedModel:
-            raise
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
-            raise UnsupportedModel(
-                f"A head must take the last hidden state alone, but that of {type(self.model).__name__} does not: "
-                f"{reason_of(error)}"
-            ) from error
+                states, full = self._run_whole(inputs)
+                return self._compare(states[real], full[real])
         finally:
             self.model.train(training)
+
+    def _run_whole(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        name = type(self.model).__name__
+        try:
+            full, states = self.full_logits(inputs), self.states(inputs)
+        except _OF_OTHER_MODELS as error:
+            raise UnsupportedModel(
+                f"A model must run on pieces and an attention mask alone, but {name} does not: {reason_of(error)}."
+            ) from error
+        if states.shape[:2] != full.shape[:2]:
+            raise UnsupportedModel(
+                f"A model must have one state for each piece, but {name} has states of shape {tuple(states.shape)} for "
+                f"{tuple(inputs['input_ids'].shape)} pieces."
+            )
+        return states, full
+
+    def _compare(self, rows: Tensor, wanted: Tensor) -> float:
+        """(M, D) states and the (M, V) logits that the full model gives for them."""
+        name, scale = type(self.model).__name__, wanted.abs().max().clamp_min(1e-30)
+        try:
+            by_rows = float((self.logits(rows) - wanted).abs().max() / scale)
+        except _OF_OTHER_MODELS as error:
+            raise UnsupportedModel(
+                f"A head must take the last hidden state alone, but that of {name} does not: {reason_of(error)}."
+            ) from error
+        if not by_rows <= TOLERANCE:
+            raise UnsupportedModel(
+                f"A head must look at one row at a time, but that of {name} gives logits that differ by {by_rows:.1e} "
+                f"of the largest (allowed {TOLERANCE:.0e})."
+            )
+        self.stops_before_projection = False
+        if self._output() is not None:
+            try:
+                found = torch.nn.functional.linear(*self.project(rows))
+                self.stops_before_projection = (
+                    found.shape == wanted.shape and float((found - wanted).abs().max() / scale) <= TOLERANCE
+                )
+            except _OF_OTHER_MODELS:
+                pass  # a head that does more after its last matrix: all logits are computed
         return by_rows
 
     def full_logits(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -279,9 +325,20 @@ class _Stub(nn.Module):
         return getattr(object.__getattribute__(self, "_base"), name)
 
     def forward(self, *_: Any, return_dict: bool | None = None, **__: Any) -> Any:
-        from transformers.modeling_outputs import BaseModelOutput
+        return _states_class()(last_hidden_state=object.__getattribute__(self, "_states"))
 
-        return BaseModelOutput(last_hidden_state=object.__getattribute__(self, "_states"))
+
+@cache
+def _states_class() -> Any:
+    """A base model's output with the last hidden state alone; whatever else a family's class reads of it is None."""
+    from transformers.modeling_outputs import BaseModelOutput
+
+    class States(BaseModelOutput):  # type: ignore[misc]
+        def __getattr__(self, name: str) -> None:
+            if name.startswith("_"):
+                raise AttributeError(name)
+
+    return States
 
 
 def with_own_head(model: Any) -> Any:
@@ -354,19 +411,32 @@ def is_tied(model: Any) -> bool:
     return output is not None and output.weight is model.get_input_embeddings().weight
 
 
+def names_without_ties(model: Any) -> list[str]:
+    """Names of the state dict, in its order; of tensors that share memory the one that transformers saves."""
+    state, ties = model.state_dict(), ties_of(model)
+    kept: dict[int, str] = {}
+    for name in sorted(state, key=lambda name: name in ties):
+        kept.setdefault(state[name].data_ptr() or id(state[name]), name)
+    names = set(kept.values())
+    return [name for name in state if name in names]
+
+
 def longest_sequence(model: Any) -> int | None:
     """Pieces of the longest sequence that a model has positions for; None: its positions have no end.
 
     A model on torch's meta device will do. RoBERTa's family counts positions from the padding's id + 1.
     """
+    limits: list[int] = []
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        # I-BERT's is no nn.Embedding.
+        if name.endswith("position_embeddings") and isinstance(getattr(module, "weight", None), Tensor):
+            pad = getattr(module, "padding_idx", None)
+            limits.append(len(module.weight) - (0 if pad is None else pad + 1))
     for key in ("max_position_embeddings", "n_positions", "max_positions"):
         limit = getattr(model.config, key, None)
         if isinstance(limit, int) and limit > 0:
-            return limit
-    return None
+            limits.append(limit)
+    return min(limits, default=None)
 
 
 def first_position(masked_lm: MaskedLM) -> int:

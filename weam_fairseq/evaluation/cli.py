@@ -14,6 +14,7 @@ from typing import Any
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, check_parent
+from weam_fairseq.common.hub import is_name, resolve
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options
@@ -120,6 +121,7 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
         with problems.noted():
             check(tasks, options)
     with problems.noted():
+        _find_model(options)
         check_folder(options.model, options.device)
         if any(task.training is not None for task in tasks):
             folder = open_folder(options.model, options.device)
@@ -134,6 +136,13 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
                 job.task.check(folder, data, job.setting)
     problems.raise_any()
     return jobs
+
+
+def _find_model(options: argparse.Namespace) -> None:
+    """A name on the Hugging Face Hub becomes the folder of its download, and names the scores."""
+    if is_name(options.model):
+        options.name = options.name or str(options.model)
+        options.model = resolve(options.model).folder
 
 
 def _check_used(tasks: Sequence[Task], options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ EXAMPLE = """example:
 """
 
 DEFAULT_BATCH = 64
+_MODEL_HELP = "folder with a masked LM, or its name on the Hugging Face Hub"
 
 _TRAINING_GROUP = "tasks that fine-tune (defaults: see the task)"
 
@@ -34,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", nargs="+", help=", ".join(task.name for task in TASKS))
-    parser.add_argument("--model", metavar="HF_DIR", type=Path, required=True, help="folder with a masked LM")
+    parser.add_argument("--model", metavar="HF_DIR_OR_NAME", type=Path, required=True, help=_MODEL_HELP)
     parser.add_argument("--name", help="the model's name in the scores (default: the folder's name)")
     parser.add_argument(
         "--data",

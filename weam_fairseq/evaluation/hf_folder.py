@@ -161,7 +161,9 @@ def check_folder(path: Path, device: str) -> None:
 
 def _check_files(path: Path) -> None:
     if not path.is_dir():
-        raise InputError(f"the model folder {path} is not there. Give --model a Hugging Face folder.")
+        raise InputError(
+            f"the model folder {path} is not there. Give --model a Hugging Face folder, or a name on the Hub."
+        )
     if not (path / "config.json").is_file():
         raise InputError(f"{path} has no config.json, so it is no Hugging Face folder. Export one with weam-to-hf.")
     if not weight_files(path):

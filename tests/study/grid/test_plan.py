@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_server import hub
 
 from tests.study.grid.small_study import plan_of, small_config
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.study.grid.checks import check_inputs
 from weam_fairseq.study.grid.identity import Files, canonical, digest
 from weam_fairseq.study.grid.plan import Plan
 
@@ -244,6 +246,26 @@ def test_published_models_are_imported_and_share_data_bins_of_equal_tokenizers(t
     words = plan.steps[trained].words
     assert words[words.index("--finetune-from-model") + 1].endswith("import/checkpoint.pt")
     assert "--arch" not in words
+
+
+def test_a_published_model_is_a_folder_or_a_name_on_the_hub(tmp_path: Path) -> None:
+    config = small_config()
+    del config["base"]
+    (tmp_path / "here" / "mbert").mkdir(parents=True)
+    config["models"] = {"weam_mbert_base": {"from_hf": "here/mbert"}, "weam_xlmr_base": {"from_hf": "owner/xlmr"}}
+    config["grid"][0]["arch"] = list(config["models"])
+    plan = plan_of(tmp_path, config)
+    here, there = (step for step in plan.steps.values() if step.kind == "import")
+    assert (here.words[1], here.inputs, here.published) == ("here/mbert", (tmp_path / "here" / "mbert",), ())
+    assert (there.words[1], there.inputs, there.published) == ("owner/xlmr", (), ("owner/xlmr",))
+    tokenizers = [step.published for step in plan.steps.values() if step.kind == "preprocess"]
+    assert sorted(tokenizers) == [(), ("owner/xlmr",)]
+
+    with pytest.raises(InputError, match="owner/xlmr must be a folder on this machine or a model of the Hugging Face"):
+        check_inputs(plan, [there])
+    with hub({"owner/xlmr": tmp_path / "here"}, tmp_path / "cache") as served:
+        check_inputs(plan, [here, there])
+    assert served.requests
 
 
 def test_a_data_bin_that_is_there_is_used_as_it_is(tmp_path: Path) -> None:

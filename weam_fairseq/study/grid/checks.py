@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.hub import resolve
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import TASKS, data_files
@@ -30,6 +31,10 @@ def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
             f"All inputs of the study must be there, but {', '.join(names[:3])}{more} are not: put them there, or say "
             "where they are with --data DIR (data) or --root DIR (all relative paths)."
         )
+    for step in open_steps:
+        for name in step.published:
+            # Downloads it: the steps may run where the Hub cannot be reached.
+            resolve(name, weights=step.kind == "import")
     if any(step.kind == "evaluate" for step in open_steps):
         for evaluation in plan.config.evaluations:
             _check_languages(plan, evaluation)

@@ -22,13 +22,14 @@ class Made(NamedTuple):
 
 
 class _Tokenizer(NamedTuple):
-    """`words` of weam-preprocess that choose it, `inputs` from outside of the study."""
+    """`words` of weam-preprocess that choose it, `inputs` from outside of the study, `published` on the Hub."""
 
     label: str
     words: list[str]
     identity: Any
     needs: tuple[str, ...]
     inputs: list[Path]
+    published: tuple[str, ...] = ()
 
 
 class DataBins:
@@ -79,6 +80,7 @@ class DataBins:
             needs=tokenizer.needs,
             whole="data-bin",
             inputs=(*tokenizer.inputs, *sides),
+            published=tokenizer.published,
         )
         self._steps.setdefault(step.id, step)
         return Made(path, identity, (step.id,))
@@ -89,7 +91,10 @@ class DataBins:
         if folder is not None:
             words = ["--tokenizer", place.shown(place.at(folder))]
             identity = {"folder": self._files.identity(place.at(folder), folder)}
-            return _Tokenizer(Path(folder).name, words, identity, (), [place.at(folder)])
+            name = Path(folder).name
+            if place.is_on_hub(folder):
+                return _Tokenizer(name, words, identity, (), [], (folder,))
+            return _Tokenizer(name, words, identity, (), [place.at(folder)])
         assert own is not None
         assert own.trained is not None
         label = f"{own.trained}-{own.size}"

@@ -117,7 +117,7 @@ class ModelSteps:
     def _published(self, model: Model) -> Base:
         assert model.published is not None
         place = self._place
-        source = place.at(model.published)
+        source, on_hub = place.at(model.published), place.is_on_hub(model.published)
         identity = digest({"step": "import", "folder": self._files.identity(source, model.published)})
         folder = place.find("bases", model.arch, identity)
         checkpoint = place.study / folder / "import" / "checkpoint.pt"
@@ -127,7 +127,8 @@ class ModelSteps:
             about=f"import {model.published}",
             words=tuple(commands.import_published(place, model.published, checkpoint)),
             whole="checkpoint.pt",
-            inputs=(source,),
+            inputs=() if on_hub else (source,),
+            published=(model.published,) if on_hub else (),
             arch=model.arch,
         )
         return Base(model.arch, 1, folder, Made(checkpoint, identity, (self._add(step),)), None)

@@ -17,6 +17,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from weam_fairseq.common.hub import is_name
+
 
 class Place(NamedTuple):
     """Absolute paths: `root`, which relative paths of the config start from and commands run in; the data folder; the
@@ -29,6 +31,10 @@ class Place(NamedTuple):
     def at(self, name: str) -> Path:
         """What the config names outside of the data folder."""
         return self.root / name
+
+    def is_on_hub(self, name: str) -> bool:
+        """Whether a published model or tokenizer is a name on the Hugging Face Hub, as no such folder is here."""
+        return not self.at(name).exists() and is_name(name)
 
     def find(self, kind: str, name: str, identity: str) -> str:
         """The folder `kind/name-identity`; one that is there under another name stays."""

@@ -53,8 +53,8 @@ class Model:
     """An architecture: trained from nothing, or a published folder.
 
     Attributes:
-        published: Hugging Face folder to start from; None: a base is trained.
-        tokenizer: folder of an equal tokenizer, so that models share a data-bin (default: the published one).
+        published: Hugging Face folder, or name on the Hub, to start from; None: a base is trained.
+        tokenizer: folder or name of an equal tokenizer, so that models share a data-bin (default: the published one).
         vocabulary: rows of the embeddings, for estimates; None: what the tokenizer has.
         base, continued: options of its own, which win over the study's.
     """

@@ -39,6 +39,7 @@ class Step:
     log: what the command says, a file in the folder.
     whole: a file or folder of the command's that appears when it is done, and not before; None: only the end says so.
     inputs: files and folders outside of the study.
+    published: names on the Hugging Face Hub.
     languages: of an evaluation, which is done for each of them.
     arch: of the model, empty where there is none.
     """
@@ -51,6 +52,7 @@ class Step:
     log: str = "log.txt"
     whole: str | None = None
     inputs: tuple[Path, ...] = ()
+    published: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     arch: str = ""
     training: Training | None = None

@@ -1,0 +1,107 @@
+"""Every masked-LM family of transformers: rows through its own head equal the whole model's, or one sentence says why.
+
+A family that a later release adds is taken for a fast one until its line is written.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from published_folders import ROWS, randomize, tiny_config
+from torch import Tensor
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from weam_fairseq.encoder.huggingface import (
+    MaskedLM,
+    UnsupportedModel,
+    build,
+    check_batch,
+    longest_sequence,
+    masked_lm_class,
+    skeleton,
+    use_faster_parts,
+)
+
+# The head ends in one matrix, so that the loss is computed without all logits at once; or it does not.
+FAST, SLOW = "fast", "slow"
+DOES = {
+    **dict.fromkeys(MODEL_FOR_MASKED_LM_MAPPING_NAMES, FAST),
+    **dict.fromkeys(("esm", "mobilebert"), SLOW),
+    **{name: f"must be an encoder, but {name} is an encoder-decoder" for name in ("bart", "mbart", "mvp")},
+    **dict.fromkeys(("modernvbert", "neomme", "perceiver", "ultravbert"), "must take text alone, but .* takes images"),
+    "layoutlm": "must take text alone, but LayoutLMForMaskedLM takes places on a page",
+    "tapas": "must take text alone, but TapasForMaskedLM takes rows and columns of a table",
+    "reformer": "must train on sequences of any length, but a reformer trains on multiples",
+}
+EQUAL = [family for family, does in DOES.items() if does in (FAST, SLOW)]
+
+
+def gradients(model: Any, logits: Tensor) -> dict[str, Tensor]:
+    model.zero_grad(set_to_none=True)
+    F.cross_entropy(logits, torch.arange(len(logits)) * 7 % ROWS).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def through_the_head(masked_lm: MaskedLM, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """(M, V) logits of M rows of a batch."""
+    states = masked_lm.states(inputs).flatten(0, 1)[rows]
+    return F.linear(*masked_lm.project(states)) if masked_lm.stops_before_projection else masked_lm.logits(states)
+
+
+@pytest.mark.parametrize("family", EQUAL)
+def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family: str) -> None:
+    model = randomize(build(tiny_config(family))).eval()
+    masked_lm = MaskedLM(model)
+    assert masked_lm.check() <= 1e-6
+    assert masked_lm.stops_before_projection == (DOES[family] == FAST)
+    inputs, real = check_batch(model, masked_lm.takes)
+    rows = real.flatten().nonzero().flatten()[::3]
+    full = masked_lm.full_logits(inputs)
+    wanted = gradients(model, full.flatten(0, 1)[rows])
+    assert max(float(value.abs().max()) for value in wanted.values()) > 0.01
+
+    parts = use_faster_parts(model)
+    assert torch.equal(masked_lm.full_logits(inputs), full), parts.describe()
+    found = gradients(model, through_the_head(masked_lm, inputs, rows))
+    assert sorted(found) == sorted(wanted)
+    for name, value in wanted.items():
+        assert (found[name] - value).abs().max() <= 1e-6 * value.abs().max().clamp_min(1), name
+
+    trained = gradients(model.train(), through_the_head(masked_lm, inputs, rows))
+    assert sorted(trained) == sorted(wanted)
+    assert all(bool(value.isfinite().all()) for value in trained.values())
+
+
+@pytest.mark.parametrize("family", sorted({*DOES} - {*EQUAL}))
+def test_a_family_that_cannot_is_refused_in_one_sentence(family: str) -> None:
+    with pytest.raises(UnsupportedModel, match=f"^X {DOES[family]}") as refused:
+        masked_lm_class(tiny_config(family), "X")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("family", EQUAL)
+def test_the_longest_sequence_runs(family: str) -> None:
+    model = build(tiny_config(family)).eval()
+    longest = longest_sequence(model) or 70
+    assert longest == (longest_sequence(skeleton(tiny_config(family))) or 70)
+    assert longest > 60
+    tokens = torch.arange(longest)[None] % 50 + 4
+    with torch.no_grad():
+        assert MaskedLM(model).full_logits({"input_ids": tokens}).shape == (1, longest, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "sentence"),
+    [
+        ("gpt2", {}, "X must be a masked language model, but model_type 'gpt2' has no masked-LM class"),
+        ("t5", {}, "X must be a masked language model, but model_type 't5' has no masked-LM class"),
+        ("bert", {"is_decoder": True}, "X must look at both sides of a piece, but its config sets is_decoder"),
+        ("xmod", {"default_language": None}, "A model must run on pieces and an attention mask alone, .* language"),
+    ],
+)
+def test_other_models_are_refused_in_one_sentence(family: str, options: dict[str, Any], sentence: str) -> None:
+    config = tiny_config(family, **options) if family in DOES else AutoConfig.for_model(family)
+    with pytest.raises(UnsupportedModel, match=sentence):
+        MaskedLM(build(config, "X")).check()
