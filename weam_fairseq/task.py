@@ -13,7 +13,7 @@ from omegaconf import II, MISSING
 
 from .common.errors import InputError
 from .databin import Vocabulary, read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
-from .dataset import WordExchangeDataset
+from .fairseq_dataset import FairseqWordExchangeDataset
 from .limits import check_number
 from .policy import OBJECTIVES, Policy, check_probabilities
 from .resume import KEPT, Batching, ResumableEpoch
@@ -21,9 +21,6 @@ from .split import open_split
 from .word_exchange import LinkPolicy
 
 logger = logging.getLogger(__name__)
-
-# Validation draws its masks as in this epoch, always: losses of different updates and objectives are comparable.
-VALIDATION_EPOCH = 0
 
 # What the manifest says of a tokenizer that two shards must have in common: pieces, their ids, how pairs are written.
 TOKENIZER_IDENTITY = ("pieces_sha256", "behaviour_sha256", "special_ids", "all_special_ids", "template")
@@ -164,28 +161,20 @@ class WeamTask(FairseqTask):
         )
         logger.info("%s: %s", where, "; ".join(pairs))
 
-    def _open(self, split: str, shard: int) -> WordExchangeDataset:
-        # Validation measures both losses with the true links whatever the objective: its figures are comparable.
-        training = split == "train"
-        policy = self.policy if training else policy_of(self.cfg, "weam")
-        data_bin = self.shards[shard].folder
-        return WordExchangeDataset(
-            [open_split(data_bin, split, pair, policy.links.weighted) for pair in self.pairs],
-            self.vocabulary,
-            policy,
-            self.cfg.seed,
-            fixed_epoch=None if training else VALIDATION_EPOCH,
+    def _open(self, split: str, shard: int) -> FairseqWordExchangeDataset:
+        return FairseqWordExchangeDataset.open(
+            self.shards[shard].folder, split, self.pairs, self.vocabulary, self.policy, self.cfg.seed
         )
 
-    def open_for_fitting(self, policy: Policy, epoch: int) -> WordExchangeDataset:
+    def open_for_fitting(self, policy: Policy, epoch: int) -> FairseqWordExchangeDataset:
         """The training text of the first shard, masked as in a fixed epoch, in the layout of the training."""
         policy = replace(policy, one_segment=self.policy.one_segment, reset_positions=self.policy.reset_positions)
         splits = [open_split(self.data_bin, "train", pair) for pair in self.pairs]
-        return WordExchangeDataset(splits, self.vocabulary, policy, self.cfg.seed, fixed_epoch=epoch)
+        return FairseqWordExchangeDataset(splits, self.vocabulary, policy, self.cfg.seed, fixed_epoch=epoch)
 
     def get_batch_iterator(
         self,
-        dataset: WordExchangeDataset,
+        dataset: FairseqWordExchangeDataset,
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         max_positions: int | None = None,
@@ -232,7 +221,9 @@ class WeamTask(FairseqTask):
             persistent_workers=False,
         )
 
-    def _check_lengths(self, dataset: WordExchangeDataset, max_tokens: int | None, positions: int | None) -> None:
+    def _check_lengths(
+        self, dataset: FairseqWordExchangeDataset, max_tokens: int | None, positions: int | None
+    ) -> None:
         training = dataset.fixed_epoch is None
         texts = [(self.data_bin, dataset)]
         if training and len(self.shards) > 1 and not self._checked_shards:
