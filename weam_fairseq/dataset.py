@@ -63,7 +63,7 @@ class WordExchangeDataset(Dataset[Pair]):
         self.seed = seed
         self.fixed_epoch = fixed_epoch
         # In shared memory: data workers that outlive an epoch learn of the next one.
-        self._epoch = torch.ones((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.ones((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._ordinary = vocabulary.ordinary()
         self.pair_sizes = np.asarray([len(split.source) for split in splits])
         # Validation holds every pair once, whatever the temperature.

@@ -12,7 +12,14 @@ from fairseq.utils import split_paths
 from omegaconf import II, MISSING
 
 from .common.errors import InputError
-from .databin import Vocabulary, read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
+from .databin import (
+    Vocabulary,
+    choose_pairs,
+    read_manifest,
+    read_symbols,
+    read_tokenizer_files,
+    read_vocabulary,
+)
 from .fairseq_dataset import FairseqWordExchangeDataset
 from .limits import check_number
 from .policy import OBJECTIVES, Policy, check_probabilities
@@ -126,7 +133,8 @@ class WeamTask(FairseqTask):
         symbols = self.dictionary.symbols[self.dictionary.nspecial :]
         self.vocabulary: Vocabulary = read_vocabulary(self.manifest, symbols)
         self.tokenizer_files = read_tokenizer_files(self.data_bin, self.manifest)
-        self.pairs = _pairs(cfg.pairs, self.manifest, self.data_bin)
+        wanted = cfg.pairs.split(",") if cfg.pairs else None
+        self.pairs = choose_pairs(wanted, self.manifest, self.data_bin, "--pairs")
         self.policy = policy_of(cfg, str(cfg.objective))
         check_probabilities(self.manifest, self.data_bin, self.policy.links)
         self._checked_shards = False
@@ -274,18 +282,7 @@ class WeamTask(FairseqTask):
 
 def _open_data_bin(folder: Path) -> DataBin:
     manifest = read_manifest(folder)
-    languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
-    if not languages:
-        raise InputError(f"{folder} must hold a language pair, but its manifest names none. Run weam-preprocess again.")
-    dictionaries = {language: _dictionary(read_dictionary(folder, language, manifest)) for language in languages}
-    first = dictionaries[languages[0]]
-    for language, dictionary in dictionaries.items():
-        if dictionary != first:
-            raise InputError(
-                f"All dictionaries of {folder} must be the same, but dict.{language}.txt differs from "
-                f"dict.{languages[0]}.txt. Run weam-preprocess again."
-            )
-    return DataBin(folder, manifest, first)
+    return DataBin(folder, manifest, _dictionary(read_symbols(folder, manifest)))
 
 
 def _check_shard(first: DataBin, other: DataBin, pairs: list[str], all_pairs: bool) -> None:
@@ -327,20 +324,6 @@ def _check_tokenizers(first: DataBin, other: DataBin) -> None:
             f"All shards must number their pieces alike, but the dictionaries of {other.folder} differ from those of "
             f"{first.folder}. Make both with the same version of weam-preprocess."
         )
-
-
-def _pairs(wanted: str | None, manifest: dict[str, Any], data_bin: Path) -> list[str]:
-    there = list(manifest["pairs"])
-    pairs = wanted.split(",") if wanted else there
-    for pair in pairs:
-        if pair not in there:
-            raise InputError(f"--pairs names {pair}, but {data_bin} holds {', '.join(there)}.")
-        if len(set(pair.split("-"))) != 2:
-            # Both sides would be the same file of the data-bin.
-            raise InputError(f"A pair must join two languages, but {data_bin} holds {pair}. Leave it out with --pairs.")
-    if len(set(pairs)) != len(pairs):
-        raise InputError(f"--pairs must name each pair once, but is {wanted}.")
-    return pairs
 
 
 def _dictionary(symbols: list[str]) -> Dictionary:
