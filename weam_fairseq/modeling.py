@@ -18,7 +18,6 @@ from .encoder.huggingface import (
     Parts,
     first_position,
     is_tied,
-    longest_sequence,
     takes_segments,
     use_faster_parts,
     with_own_head,
@@ -121,7 +120,7 @@ class WordExchange(nn.Module):
         self.cp_weight = cp_weight
         self.own_head = with_own_head(model) if cp_head == "own" else None
         predictor = MaskedLM(model)
-        self.difference = predictor.check(longest=longest_sequence(model))
+        self.difference = predictor.check()
         self._first_position = first_position(predictor) if reset_positions else None
         self.parts: Parts = use_faster_parts(model)
         self._freeze(freeze)
