@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.databin import Vocabulary, read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
+from weam_fairseq.databin import read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
 from weam_fairseq.dataset import WordExchangeDataset
 from weam_fairseq.policy import OBJECTIVES, Policy
 from weam_fairseq.split import open_split
@@ -32,12 +32,15 @@ from weam_fairseq.word_exchange import Exchange, LinkPolicy, exchange_rows
 PAIRS = ["en-de", "en-es", "en-zh"]
 
 
-def vocabulary_of(data_bin: Path) -> Vocabulary:
-    return read_vocabulary(read_manifest(data_bin), Dictionary.load(str(data_bin / "dict.en.txt")).symbols[4:])
-
-
-def dataset(data_bin: Path, policy: Policy, pairs: list[str] = PAIRS, seed: int = 1) -> WordExchangeDataset:
-    return WordExchangeDataset.open(data_bin, "train", pairs, vocabulary_of(data_bin), policy, seed)
+def dataset(
+    data_bin: Path,
+    policy: Policy,
+    pairs: list[str] = PAIRS,
+    seed: int = 1,
+    kind: type[WordExchangeDataset] = WordExchangeDataset,
+) -> WordExchangeDataset:
+    symbols = Dictionary.load(str(data_bin / "dict.en.txt")).symbols[4:]
+    return kind.open(data_bin, "train", pairs, read_vocabulary(read_manifest(data_bin), symbols), policy, seed)
 
 
 def test_linked_masked_pieces_receive_their_partners(make_data_bin: Callable[..., Path]) -> None:
