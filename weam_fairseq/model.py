@@ -35,6 +35,8 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         options: as `WordExchange` takes them.
     """
 
+    names_tied_twice = True
+
     pieces_sha256: Tensor
     behaviour_sha256: Tensor
     published: Tensor

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from fairseq.data import data_utils
 from fairseq.data.iterators import EpochBatchIterator
 
 from .common.errors import InputError
-from .dataset import WordExchangeDataset
+from .fairseq_dataset import FairseqWordExchangeDataset
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
 
     def __init__(
         self,
-        dataset: WordExchangeDataset,
+        dataset: FairseqWordExchangeDataset,
         epoch: int,
         batching: Batching,
         kept: dict[str, Any],
@@ -204,9 +203,8 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
             left = left[~np.isin(left, seen)]
         return left, len(everything)
 
-    def _ordered(self, dataset: WordExchangeDataset, epoch: int, batching: Batching) -> np.ndarray:
-        with data_utils.numpy_seed(batching.seed + epoch):
-            indices = dataset.ordered_indices()
+    def _ordered(self, dataset: FairseqWordExchangeDataset, epoch: int, batching: Batching) -> np.ndarray:
+        indices = dataset.ordered_indices(np.random.RandomState(batching.seed + epoch))
         if self.longest is None:
             return indices
         fits, too_long = dataset.filter_indices_by_size(indices, self.longest)
@@ -224,7 +222,9 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
         return super()._get_iterator_for_epoch(epoch, shuffle, **more)
 
 
-def _make_batches(dataset: WordExchangeDataset, indices: np.ndarray, batching: Batching) -> tuple[np.ndarray, ...]:
+def _make_batches(
+    dataset: FairseqWordExchangeDataset, indices: np.ndarray, batching: Batching
+) -> tuple[np.ndarray, ...]:
     return tuple(dataset.batch_by_size(indices, batching.max_tokens, batching.batch_size))
 
 
@@ -242,7 +242,7 @@ def _of_process(
     )
 
 
-def _digest(dataset: WordExchangeDataset) -> str:
+def _digest(dataset: FairseqWordExchangeDataset) -> str:
     """Of what tells the pairs of a text apart here: how many each language pair has, and their lengths."""
     found = hashlib.blake2b(dataset.pair_sizes.tobytes(), digest_size=8)
     found.update(np.ascontiguousarray(dataset.sizes).data)
