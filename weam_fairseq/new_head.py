@@ -15,6 +15,9 @@ from torch import Tensor
 from .common.errors import InputError
 from .policy import Policy
 
+# Inputs of the base model, masked rows, pieces there.
+Masked = tuple[dict[str, Tensor], Tensor, Tensor]
+
 logger = logging.getLogger(__name__)
 
 # Masked pieces that the head is fitted to; docs/performance.md has the time and the loss with others.
@@ -36,6 +39,8 @@ def fit_new_head(trainer: Any) -> None:
         InputError: --head-first with several processes.
     """
     model = trainer.get_model()
+    if not hasattr(model, "head_is_new"):  # another model of fairseq in the same process
+        return
     several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
     if several and model.head_first:
         raise InputError(
