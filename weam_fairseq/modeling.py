@@ -196,7 +196,14 @@ class WordExchange(nn.Module):
             target: (N,) pieces.
             cp_weight: λ.
         """
-        flat = states.flatten(0, 1)
+        try:
+            return self._predict_both(states.flatten(0, 1), masked_rows, exchange, target, cp_weight)
+        finally:
+            self.predictor.release()
+
+    def _predict_both(
+        self, flat: Tensor, masked_rows: Tensor, exchange: Exchange | None, target: Tensor, cp_weight: float
+    ) -> Predicted:
         own = flat.index_select(0, masked_rows)
         nothing = target.new_empty(0)
         if exchange is None:

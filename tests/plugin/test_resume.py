@@ -152,7 +152,7 @@ def saved(args: Namespace, updates: int, place: dict[str, Any], **before: Any) -
     """A checkpoint_last.pt that a run with these options has left."""
     path = Path(args.save_dir, checkpoints.LAST)
     path.parent.mkdir(exist_ok=True)
-    model = Namespace(**{**vars(args), **before})
+    model = Namespace(**{**vars(args), "encoder_config": '{"model_type": "bert"}', **before})
     history = [{"num_updates": updates}]
     torch.save(
         {"model": {}, "cfg": {"model": model}, "optimizer_history": history, "extra_state": {"train_iterator": place}},
