@@ -45,6 +45,8 @@ PURE = [
     "sampling",
     "distributed",
 ]
+# Its output derives from transformers' ModelOutput.
+WITH_TRANSFORMERS = {"weam_fairseq/modeling.py"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -96,6 +98,16 @@ def test_common_imports_nothing_of_ours() -> None:
         assert packages(path, top_level_only=True) <= {"weam_fairseq", *sys.stdlib_module_names}, path
 
 
+@pytest.mark.parametrize(
+    ("room", "others"),
+    [("encoder", {"common"}), ("convert", {"encoder", "checkpoints", "databin", "common", "__version__"})],
+)
+def test_encoder_and_conversion_know_nothing_of_fairseq(room: str, others: set[str]) -> None:
+    for path in files(PLUGIN / room):
+        ours = {dotted.split(".")[1] for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
+        assert ours <= {room, *others}, path
+
+
 def test_rooms_do_not_reach_into_each_other() -> None:
     for path in files(PREPROCESS):
         ours = {dotted for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
@@ -109,8 +121,10 @@ def test_rooms_do_not_reach_into_each_other() -> None:
 
 
 def test_transformers_is_imported_inside_functions() -> None:
-    found = {name(p) for f in (PLUGIN, PREPROCESS) for p in files(f) if "transformers" in packages(p, True)}
-    assert found == {"weam_fairseq/modeling.py"}, "whose output is one of transformers' classes"
+    found = {
+        name(p) for f in (PLUGIN, PREPROCESS) for p in files(f) if "transformers" in packages(p, top_level_only=True)
+    }
+    assert found == WITH_TRANSFORMERS
 
 
 @pytest.mark.parametrize(
