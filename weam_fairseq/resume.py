@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # What a run keeps to its end, by the names of the options.
 KEPT = ("objective", "pairs", "sampling_temperature", "cp_head")
+KEPT_BY_MODEL = ("freeze", "head_first")
 
 # What has a state in the checkpoint, and the option that drops it.
 RESET = {"optimizer": "reset_optimizer", "lr_scheduler": "reset_lr_scheduler"}
@@ -66,9 +67,9 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint
         checkpoint: how to call the checkpoint in the message.
 
     Raises:
-        InputError: an option of KEPT is another one, or one of RESET, without the option that allows it.
+        InputError: an option of KEPT or KEPT_BY_MODEL is another one, or one of RESET, without the option that allows it.
     """
-    for name in (*KEPT, *RESET):
+    for name in (*KEPT, *KEPT_BY_MODEL, *RESET):
         if name not in before or name not in now or before[name] == now[name] or now.get(RESET.get(name, "")):
             continue
         old, new = (",".join(value) if isinstance(value, list) else value for value in (before[name], now[name]))
