@@ -67,7 +67,7 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint
         checkpoint: how to call the checkpoint in the message.
 
     Raises:
-        InputError: an option of KEPT or KEPT_BY_MODEL is another one, or one of RESET, without the option that allows it.
+        InputError: an option that a run keeps is another one, or one of RESET, without the option that allows it.
     """
     for name in (*KEPT, *KEPT_BY_MODEL, *RESET):
         if name not in before or name not in now or before[name] == now[name] or now.get(RESET.get(name, "")):
