@@ -94,9 +94,7 @@ def _fit(task: Any, model: Any) -> None:
         )
 
 
-def _batches(
-    data: Any, model: Any, order: np.ndarray, device: Any
-) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
+def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
     rows = 0
     for start in range(0, len(order), PAIRS_AT_ONCE):
         batch = data.collater(data.__getitems__(order[start : start + PAIRS_AT_ONCE]))
