@@ -3,6 +3,8 @@
 A family that a later release adds is taken for a fast one until its line is written.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ DOES = {
     **dict.fromkeys(("modernvbert", "neomme", "perceiver", "ultravbert"), "must take text alone, but .* takes images"),
     "layoutlm": "must take text alone, but LayoutLMForMaskedLM takes places on a page",
     "tapas": "must take text alone, but TapasForMaskedLM takes rows and columns of a table",
+    "mra": "must attend on any machine, but the attention of mra is zero",
     "reformer": "must train on sequences of any length, but a reformer trains on multiples",
 }
 EQUAL = [family for family, does in DOES.items() if does in (FAST, SLOW)]
@@ -72,6 +75,13 @@ def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family
     trained = gradients(model.train(), through_the_head(masked_lm, inputs, rows))
     assert sorted(trained) == sorted(wanted)
     assert all(bool(value.isfinite().all()) for value in trained.values())
+
+
+def test_the_page_names_the_families_that_train() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "conversion.md").read_text(encoding="utf-8")
+    table = page.split("## Which encoders")[1].split("Every import")[0]
+    assert [family for family in EQUAL if not re.search(rf"(?<![\w-]){family}(?![\w-])", table)] == []
+    assert f"these are {len(EQUAL)} of {len(DOES)} families" in table
 
 
 @pytest.mark.parametrize("family", sorted({*DOES} - {*EQUAL}))

@@ -215,6 +215,7 @@ def _config(state: dict[str, Any], **values: Any) -> None:
         (lambda s: s["task_state"]["weam"].update(tokenizer_files=[]), "must hold what weam-train writes"),
         (lambda s: s["task_state"]["weam"].update(tokenizer_files={"vocab.txt": "x"}), "must carry files as bytes"),
         (lambda s: s["model"].pop("masked_lm.cls.predictions.bias"), "must hold the weights that its config describes"),
+        (lambda s: s["model"]["masked_lm.cls.predictions.bias"].fill_(float("nan")), "must hold finite weights"),
         (lambda s: s["model"].update(published=torch.ones(9, dtype=torch.uint8)), "must hold what weam-train writes"),
         (lambda s: _config(s, model_type="mine"), "must have a model_type that the installed transformers knows"),
         (

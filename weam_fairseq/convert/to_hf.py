@@ -148,8 +148,12 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
     described = skeleton(config, str(checkpoint)).state_dict()
     if {name: value.shape for name, value in trained.items()} != {n: v.shape for n, v in described.items()}:
         raise InputError(f"{checkpoint} must hold the weights that its config describes, but holds others.")
-    model = build(config, str(checkpoint)).eval()
-    model.load_state_dict(trained)
+    model = build(config, str(checkpoint), trained).eval()
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise InputError(f"{checkpoint} must hold finite weights, but {name} has NaN or infinity: it diverged.")
+        if not torch.equal(value, trained[name]):
+            raise InputError(f"transformers must load {name} of {checkpoint} as it is, but changes its values.")
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
     for pair in description["pairs"]:
         check_pair(pair, checkpoint)

@@ -32,6 +32,13 @@ TOLERANCE = 1e-5
 _OF_OTHER_MODELS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 
+# Families whose class runs, but cannot be trained by it.
+_CANNOT = {
+    "reformer": "train on sequences of any length, but a reformer trains on multiples of its chunks only",
+    "mra": "attend on any machine, but the attention of mra is zero without a GPU kernel of its own",
+}
+
+
 class UnsupportedModel(InputError):
     """A model whose rows cannot be predicted one by one, and why."""
 
@@ -64,12 +71,13 @@ class Parts(NamedTuple):
         )
 
 
-def build(config: Any, where: str = "The model") -> Any:
-    """A new masked LM with transformers' own initialisation, in fp32 and training mode.
+def build(config: Any, where: str = "The model", weights: dict[str, Tensor] | None = None) -> Any:
+    """A masked LM in fp32 and training mode.
 
     Args:
         config: a PretrainedConfig of transformers.
         where: where the config is from, for the message.
+        weights: its state dict, all of it; None: a new model with transformers' own initialisation.
 
     Raises:
         UnsupportedModel: no masked LM, or one whose rows cannot be predicted one by one.
@@ -79,7 +87,8 @@ def build(config: Any, where: str = "The model") -> Any:
     with quiet(), _refusals(where):
         # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
         # large as the word embeddings, and thrown away.
-        return _untie(model_class.from_pretrained(None, config=config, state_dict={}, dtype=torch.float32).train())
+        state = {} if weights is None else dict(weights)
+        return _untie(model_class.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32).train())
 
 
 def skeleton(config: Any, where: str = "The model") -> Any:
@@ -144,10 +153,8 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
     more = _inputs_besides_text(config, model_class)
     if more:
         raise UnsupportedModel(f"{where} must take text alone, but {model_class.__name__} takes {more}.")
-    if model_type == "reformer":
-        raise UnsupportedModel(
-            f"{where} must train on sequences of any length, but a reformer trains on multiples of its chunks only."
-        )
+    if model_type in _CANNOT:
+        raise UnsupportedModel(f"{where} must {_CANNOT[model_type]}.")
     return model_class
 
 
