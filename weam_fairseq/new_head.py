@@ -21,7 +21,7 @@ Masked = tuple[dict[str, Tensor], Tensor, Tensor]
 logger = logging.getLogger(__name__)
 
 # Masked pieces that the head is fitted to; docs/performance.md has the time and the loss with others.
-ROWS = 15_000
+ROWS = 24_000
 PAIRS_AT_ONCE = 32
 # Sentence pairs whose pieces are counted.
 COUNTED = 100_000
