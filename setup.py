@@ -49,6 +49,7 @@ setup(
         "weam_preprocess.aligners",
         "weam_preprocess.words",
     ],
+    package_data={"weam_fairseq": ["py.typed"]},
     install_requires=CORE,
     extras_require={
         "fairseq": FAIRSEQ_TEXT,
@@ -62,8 +63,10 @@ setup(
         "slurm": ["submitit>=1.5"],
         "hub": ["datasets>=3"],
         "report": ["matplotlib>=3.8"],
+        "trainer": ["accelerate>=1.1"],  # for Hugging Face's Trainer: docs/python.md
         "dev": [
             *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),
+            "accelerate>=1.1",
             *("ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"),
         ],
     },

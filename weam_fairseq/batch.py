@@ -20,10 +20,20 @@ B sequences, T positions, N masked rows, K edges; a row is b * T + position in t
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .word_exchange import Exchange
 
 Batch = dict[str, Any]
+
+# What the model sees under the names that transformers has for it.
+FLAT = {
+    "tokens": "input_ids",
+    "attention_mask": "attention_mask",
+    "segments": "token_type_ids",
+    "positions": "position_ids",
+    "masked_rows": "masked_rows",
+}
 
 
 def validate(batch: Batch, vocabulary_size: int) -> None:
@@ -45,3 +55,20 @@ def validate(batch: Batch, vocabulary_size: int) -> None:
     if exchange is not None and len(exchange.linked):
         assert int(exchange.linked[-1]) < len(rows)
         assert int(exchange.origin.max()) < tokens.numel()
+
+
+def flat(batch: Batch) -> dict[str, Tensor]:
+    """The batch that `WordExchange` takes: tensors alone, so that Trainer and accelerate move it to a device.
+
+    Returns:
+        input_ids, attention_mask, token_type_ids, and with reset_positions position_ids: (B, T); masked_rows: (N,);
+        labels: (N,) the pieces to predict. Where the objective has a second loss: exchange_linked (L,),
+        exchange_segment, exchange_origin, exchange_weight (K,), as `Exchange` has them.
+    """
+    net_input = batch["net_input"]
+    found = {FLAT[name]: net_input[name] for name in FLAT if name in net_input}
+    found["labels"] = batch["target"]
+    exchange: Exchange | None = net_input.get("exchange")
+    if exchange is not None:
+        found |= {f"exchange_{name}": value for name, value in exchange._asdict().items()}
+    return found

@@ -209,6 +209,50 @@ def read_dictionary(data_bin: Path, language: str, manifest: dict[str, Any]) -> 
     return [line.split(" ")[0] for line in lines]
 
 
+def read_symbols(data_bin: Path, manifest: dict[str, Any]) -> list[str]:
+    """The dictionary that all languages of a data-bin share, as `read_dictionary` gives it.
+
+    Raises:
+        InputError: there is no language pair; a dictionary is missing or damaged; two differ.
+    """
+    languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
+    if not languages:
+        raise InputError(f"{data_bin} must hold a language pair, but its manifest names none.{AGAIN}")
+    first = read_dictionary(data_bin, languages[0], manifest)
+    for language in languages[1:]:
+        if read_dictionary(data_bin, language, manifest) != first:
+            raise InputError(
+                f"All dictionaries of {data_bin} must be the same, but dict.{language}.txt differs from "
+                f"dict.{languages[0]}.txt.{AGAIN}"
+            )
+    return first
+
+
+def choose_pairs(wanted: list[str] | None, manifest: dict[str, Any], data_bin: Path, option: str) -> list[str]:
+    """The language pairs to train on.
+
+    Args:
+        wanted: None: all of the data-bin.
+        option: what the user calls them, for messages.
+
+    Raises:
+        InputError: one is not in the data-bin, is named twice, or joins a language with itself.
+    """
+    there = list(manifest["pairs"])
+    pairs = there if wanted is None else wanted
+    for pair in pairs:
+        if pair not in there:
+            raise InputError(f"{option} names {pair}, but {data_bin} holds {', '.join(there)}.")
+        if len(set(pair.split("-"))) != 2:
+            # Both sides would be the same file of the data-bin.
+            raise InputError(
+                f"A pair must join two languages, but {data_bin} holds {pair}. Leave it out with {option}."
+            )
+    if len(set(pairs)) != len(pairs) or not pairs:
+        raise InputError(f"{option} must name each pair once, but is {','.join(pairs) or 'empty'}.")
+    return pairs
+
+
 def _check_digest(file: Path, content: bytes, recorded: object) -> None:
     if recorded is None:  # made by hand: weam-preprocess records all of them
         return

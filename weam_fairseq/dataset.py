@@ -1,29 +1,29 @@
-"""The data set: pairs of a data-bin -> masked batches with their exchange.
+"""Pure: the data set, from pairs of a data-bin to masked batches with their exchange.
 
 The files of the data-bin hold ids, links and words; what is drawn at random (masks, wrong links, order) is
 drawn here from (seed, epoch, index), the same for every objective.
 
-N sentence pairs in the data set. An epoch may hold a sentence pair several times (sampling.py): indices that fairseq
-sees are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
+N sentence pairs in the data set. An epoch may hold a sentence pair several times (sampling.py): the indices of an
+epoch are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
+from torch.utils.data import Dataset
 
 from .batch import Batch, validate
-from .data_worker import end_with_trainer
 from .databin import Vocabulary
 from .layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 from .masking import UNIFORMS, mask_pieces, unit_starts
-from .one_buffer import OneBuffer
 from .policy import OBJECTIVES, Policy
 from .randomness import PairRandom, Stream
 from .sampling import draw, drawn_per_epoch
-from .split import Pair, Split, read_pairs
+from .split import Pair, Split, open_split, read_pairs
 from .word_exchange import (
     Exchange,
     choose_links,
@@ -33,8 +33,11 @@ from .word_exchange import (
     number_words,
 )
 
+# Validation draws its masks as in this epoch, always: losses of different updates and objectives are comparable.
+VALIDATION_EPOCH = 0
 
-class WordExchangeDataset(FairseqDataset):
+
+class WordExchangeDataset(Dataset[Pair]):
     """Pairs of one or more language pairs, end to end.
 
     Args:
@@ -53,14 +56,14 @@ class WordExchangeDataset(FairseqDataset):
         seed: int,
         fixed_epoch: int | None = None,
     ) -> None:
-        super().__init__()
         assert policy.objective in OBJECTIVES, policy.objective
         self.splits = splits
         self.vocabulary = vocabulary
         self.policy = policy
         self.seed = seed
         self.fixed_epoch = fixed_epoch
-        self.epoch = 1
+        # In shared memory: data workers that outlive an epoch learn of the next one.
+        self._epoch = torch.ones((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._ordinary = vocabulary.ordinary()
         self.pair_sizes = np.asarray([len(split.source) for split in splits])
         # Validation holds every pair once, whatever the temperature.
@@ -76,6 +79,30 @@ class WordExchangeDataset(FairseqDataset):
         rows = 2 * (np.maximum(*sides) + vocabulary.single.special_count())
         self._places: np.ndarray = rows if policy.objective == "mlm" else self.sizes
 
+    @classmethod
+    def open(
+        cls, data_bin: Path, split: str, pairs: Sequence[str], vocabulary: Vocabulary, policy: Policy, seed: int
+    ) -> Self:
+        """The training or the validation split of a data-bin.
+
+        Validation measures both losses with the true links whatever the objective: its figures are comparable.
+
+        Args:
+            split: train or valid.
+            pairs: names of language pairs.
+
+        Raises:
+            InputError: a file is missing or empty, or the files do not belong together.
+        """
+        training = split == "train"
+        return cls(
+            [open_split(data_bin, split, pair, policy.links.weighted) for pair in pairs],
+            vocabulary,
+            policy if training else replace(policy, objective="weam"),
+            seed,
+            fixed_epoch=None if training else VALIDATION_EPOCH,
+        )
+
     def __len__(self) -> int:
         return int(self._ends[-1])
 
@@ -84,7 +111,6 @@ class WordExchangeDataset(FairseqDataset):
 
     def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
         """The pairs of a batch, read together: what torch's data loader asks for."""
-        end_with_trainer()
         virtual = np.asarray(virtual_indices, dtype=np.int64)
         index = virtual % len(self)
         which = np.searchsorted(self._ends, index, side="right")
@@ -97,46 +123,53 @@ class WordExchangeDataset(FairseqDataset):
                 found[place] = pair
         return [pair for pair in found if pair is not None]
 
-    def size(self, virtual_index: int) -> int:
-        return int(self.sizes[virtual_index % len(self)])
-
-    def num_tokens(self, virtual_index: int) -> int:
-        """Places of a batch that a pair takes if it is the longest: what --max-tokens counts."""
-        return int(self._places[virtual_index % len(self)])
+    def places(self, virtual_indices: np.ndarray) -> np.ndarray:
+        """Places of a batch that each pair takes if it is the longest, (n,) -> (n,): what max_tokens counts."""
+        found: np.ndarray = self._places[virtual_indices % len(self)]
+        return found
 
     def longest(self) -> tuple[int, int]:
-        """The most places of a batch that a pair takes (`num_tokens`), and the most pieces of a pair (`size`)."""
+        """The most places of a batch that a pair takes (`places`), and the most pieces of a pair (`sizes`)."""
         return int(self._places.max()), int(self.sizes.max())
 
-    def num_tokens_vec(self, virtual_indices: np.ndarray) -> np.ndarray:
-        places: np.ndarray = self._places[virtual_indices % len(self)]
-        return places
+    def ordered_indices(self, random: np.random.RandomState | None = None) -> np.ndarray:
+        """Virtual indices of this epoch by size, equal sizes in random order; in validation in the data-bin's.
 
-    def filter_indices_by_size(self, virtual_indices: np.ndarray, max_sizes: int) -> tuple[np.ndarray, list[int]]:
-        """fairseq's, which looks virtual indices up in `sizes`: those that fit, and those that are left out."""
-        fits = self.sizes[virtual_indices % len(self)] <= max_sizes
-        return virtual_indices[fits], virtual_indices[~fits].tolist()
-
-    def batch_by_size(
-        self,
-        indices: np.ndarray,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,
-    ) -> list[np.ndarray]:
-        """fairseq's, with a multiple of 1: for any other fairseq drops a last batch that is none, without a word."""
-        batches: list[np.ndarray] = super().batch_by_size(indices, max_tokens, max_sentences, 1)
-        return batches
-
-    def ordered_indices(self) -> np.ndarray:
-        """Virtual indices of this epoch by size, equal sizes in random order.
-
-        fairseq seeds NumPy with seed + epoch around this call.
+        Args:
+            random: of the order; None: from seed + epoch, as fairseq seeds NumPy.
         """
         drawn = self._draw_epoch()
-        shuffled = drawn[np.random.permutation(len(drawn))] if self.fixed_epoch is None else drawn
-        ordered: np.ndarray = shuffled[np.argsort(self.sizes[shuffled % len(self)], kind="stable")]
+        if self.fixed_epoch is None:
+            random = random or np.random.RandomState(self.seed + self.epoch)
+            drawn = drawn[random.permutation(len(drawn))]
+        ordered: np.ndarray = drawn[np.argsort(self.sizes[drawn % len(self)], kind="stable")]
         return ordered
+
+    def batches(
+        self, ordered: np.ndarray, max_tokens: int | None = None, batch_size: int | None = None
+    ) -> list[np.ndarray]:
+        """Cuts indices into batches, in their order, each as long as its limits allow.
+
+        Args:
+            ordered: virtual indices.
+            max_tokens: limit of rows times columns of a batch, at least the `places` of every pair; None: none.
+            batch_size: limit of pairs; None: none.
+        """
+        if not len(ordered):
+            return []
+        places = self.places(ordered)
+        ends, start = [], 0
+        while start < len(ordered):
+            limit = len(ordered) - start if batch_size is None else batch_size
+            if max_tokens is not None:
+                # The first pair alone says that no more than these can fit.
+                window = places[start : start + min(limit, max_tokens // int(places[start]))]
+                grid = np.maximum.accumulate(window) * np.arange(1, len(window) + 1)
+                limit = int(np.searchsorted(grid, max_tokens, side="right"))
+                assert limit, "max_tokens must have room for every pair"
+            start += limit
+            ends.append(start)
+        return np.split(ordered, ends[:-1])
 
     def _draw_epoch(self) -> np.ndarray:
         """(N,) virtual indices, the language pairs one after the other."""
@@ -148,17 +181,12 @@ class WordExchangeDataset(FairseqDataset):
         return np.concatenate(virtual)
 
     @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False: batches, and the workers that know the epoch, are made anew for each epoch.
-
-        Otherwise a resumed run would batch with the seed of the epoch it resumed in, and worker processes that
-        outlive an epoch would go on drawing the masks of the old one.
-        """
-        return False
+    def epoch(self) -> int:
+        """What masks, links and order are drawn for; fairseq counts from 1."""
+        return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        super().set_epoch(epoch)
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
     def collater(self, samples: list[Pair]) -> Batch:
         """Draws masks and links and lays the pairs out; keys and shapes stand in batch.py."""
@@ -198,7 +226,7 @@ class WordExchangeDataset(FairseqDataset):
             "ntokens": int(layout.attended.sum()),
         }
         validate(batch, len(self.vocabulary))
-        return OneBuffer(batch)
+        return batch
 
     def _draw(self, samples: list[Pair], stream: Stream, shape: list[tuple[int, ...]]) -> list[np.ndarray]:
         random = PairRandom(self.seed)

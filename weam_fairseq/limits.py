@@ -5,6 +5,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .common.arguments import suggest
+from .common.documents import shown
 from .common.errors import InputError
 
 
@@ -65,6 +67,20 @@ def check_number(name: str, value: float) -> None:
         raise InputError(f"{_option(name)} must {limit.rule if limit else 'be a finite number'}, but is {value}.")
     if limit is not None and not limit.holds(value):
         raise InputError(f"{_option(name)} must {limit.rule}, but is {value:g}.")
+
+
+def check_argument(name: str, value: float) -> None:
+    """`check_number` for an argument of a Python function."""
+    if not (math.isfinite(value) and LIMITS[name].holds(value)):
+        raise InputError(f"{name} must {LIMITS[name].rule}, but is {value:g}.")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raises InputError unless an argument of a Python function is one of its choices."""
+    if value not in choices:
+        raise InputError(
+            f"{name} must be one of {', '.join(choices)}, but is {shown(value)}.{suggest(str(value), choices)}"
+        )
 
 
 def _number(name: str, text: str) -> float:

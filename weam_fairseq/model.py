@@ -35,6 +35,8 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         options: as `WordExchange` takes them.
     """
 
+    names_tied_twice = True
+
     pieces_sha256: Tensor
     behaviour_sha256: Tensor
     published: Tensor
@@ -162,6 +164,13 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             logger.warning(f"the checkpoint's head of L_cp ({len(second)} tensors) is left out: this run shares one")
             state = {name: value for name, value in state.items() if name not in second}
         return super().load_state_dict(state, *args, **kwargs)
+
+    def missing(self) -> list[str]:
+        """Names of the masked LM's parameters that the published folder lacked."""
+        from .convert.published import unpack
+
+        found = unpack(self.published)
+        return [] if found is None else list(found.about["missing"])
 
     def _check_tokenizer(self, state: dict[str, Any]) -> None:
         for name, differs in (

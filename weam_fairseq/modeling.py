@@ -6,12 +6,13 @@ Shapes: B sentences, T positions, D width, V rows of the vocabulary, N masked ro
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
+from .common.errors import InputError
 from .encoder.huggingface import (
     MaskedLM,
     Parts,
@@ -21,6 +22,7 @@ from .encoder.huggingface import (
     use_faster_parts,
     with_own_head,
 )
+from .limits import check_argument, check_choice
 from .losses import (
     Predictions,
     Weighed,
@@ -90,18 +92,30 @@ class WordExchange(nn.Module):
 
     Raises:
         UnsupportedModel: the model's rows cannot be predicted one by one, or it lacks what an option needs.
+        InputError: an option has a value that is no choice.
     """
+
+    # Trainer saves as safetensors, which refuses two names for one tensor. fairseq's checkpoints have all names.
+    names_tied_twice = False
+    # Trainer then passes num_items_in_batch, so that accumulated batches weigh as their masked pieces.
+    accepts_loss_kwargs = True
 
     def __init__(
         self,
         model: Any,
         *,
         cp_weight: float = 1.0,
-        cp_head: str = "shared",
-        freeze: str = "none",
+        cp_head: Literal["shared", "own"] = "shared",
+        freeze: Literal["none", "embeddings", "encoder"] = "none",
         reset_positions: bool = False,
     ) -> None:
         super().__init__()
+        check_argument("cp_weight", cp_weight)
+        check_choice("cp_head", cp_head, ("shared", "own"))
+        check_choice("freeze", freeze, FREEZE)
+        if not self.names_tied_twice:
+            self.register_state_dict_post_hook(_name_once)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_name_all)  # type: ignore[no-untyped-call]
         self.masked_lm = model
         self.cp_weight = cp_weight
         self.own_head = with_own_head(model) if cp_head == "own" else None
@@ -182,7 +196,14 @@ class WordExchange(nn.Module):
             target: (N,) pieces.
             cp_weight: λ.
         """
-        flat = states.flatten(0, 1)
+        try:
+            return self._predict_both(states.flatten(0, 1), masked_rows, exchange, target, cp_weight)
+        finally:
+            self.predictor.release()
+
+    def _predict_both(
+        self, flat: Tensor, masked_rows: Tensor, exchange: Exchange | None, target: Tensor, cp_weight: float
+    ) -> Predicted:
         own = flat.index_select(0, masked_rows)
         nothing = target.new_empty(0)
         if exchange is None:
@@ -211,31 +232,50 @@ class WordExchange(nn.Module):
     def forward(
         self,
         input_ids: Tensor,
+        attention_mask: Tensor,
         masked_rows: Tensor,
         labels: Tensor,
-        attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
-        exchange: Exchange | None = None,
-        **others: Any,
+        exchange_linked: Tensor | None = None,
+        exchange_segment: Tensor | None = None,
+        exchange_origin: Tensor | None = None,
+        exchange_weight: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> WordExchangeOutput:
-        """Losses of a batch of `weam_fairseq.collator`.
+        """Losses of a batch of `weam_fairseq.Collator`, whose keys are the names of these arguments.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: (B, T).
             masked_rows: (N,) rows of the flattened batch.
             labels: (N,) the pieces to predict.
-            exchange: edges into the masked rows; None: no second prediction.
-            others: what the batch holds for logs.
+            exchange_linked, exchange_segment, exchange_origin, exchange_weight: edges into the masked rows, as
+                `Exchange` has them; None: no second prediction.
+            num_items_in_batch: masked pieces of all batches of an update, which the loss is divided by; None: N.
+                Trainer gives it.
+
+        Raises:
+            InputError: only one of the model and the data was made with reset_positions.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        states = self.states(input_ids, mask, token_type_ids, position_ids)
-        exchange = None if exchange is None else Exchange(*exchange)
+        if (position_ids is None) != (self._first_position is None):
+            model, data = ("without", "with") if self._first_position is None else ("with", "without")
+            raise InputError(
+                f"The model and its data must agree on reset_positions, but the model was made {model} it and the data "
+                f"{data} it. Give it to WordExchange and to load_data, or to neither."
+            )
+        exchange = None
+        if exchange_linked is not None:
+            assert exchange_segment is not None
+            assert exchange_origin is not None
+            assert exchange_weight is not None
+            exchange = Exchange(exchange_linked, exchange_segment, exchange_origin, exchange_weight)
+        states = self.states(input_ids, attention_mask, token_type_ids, position_ids)
         predicted = self.predict(states, masked_rows, exchange, labels, self.cp_weight)
         mp, cp = predicted.split(len(labels))
         count = max(len(labels), 1)
+        whole = count if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).clamp(min=1)
         return WordExchangeOutput(
-            loss=predicted.weighed.loss / count,
+            loss=predicted.weighed.loss / whole,
             mp_loss=mp.nll.sum() / count,
             cp_loss=None if exchange is None else cp.nll.sum() / count,
             mp_accuracy=mp.hit.float().sum() / count,
@@ -246,3 +286,25 @@ class WordExchange(nn.Module):
     def is_tied(self) -> bool:
         """Whether the head projects on the word embeddings."""
         return is_tied(self.masked_lm)
+
+
+def _tied(model: nn.Module, prefix: str) -> dict[str, str]:
+    """Each further name of a parameter in a state dict -> its first name."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {
+        prefix + name: prefix + first[id(parameter)]
+        for name, parameter in named
+        if first.setdefault(id(parameter), name) != name
+    }
+
+
+def _name_once(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in _tied(model, prefix):
+        state.pop(name, None)
+
+
+def _name_all(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name, first in _tied(model, prefix).items():
+        if first in state:
+            state.setdefault(name, state[first])

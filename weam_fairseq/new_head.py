@@ -15,10 +15,13 @@ from torch import Tensor
 from .common.errors import InputError
 from .policy import Policy
 
+# Inputs of the base model, masked rows, pieces there.
+Masked = tuple[dict[str, Tensor], Tensor, Tensor]
+
 logger = logging.getLogger(__name__)
 
 # Masked pieces that the head is fitted to; docs/performance.md has the time and the loss with others.
-ROWS = 15_000
+ROWS = 24_000
 PAIRS_AT_ONCE = 32
 # Sentence pairs whose pieces are counted.
 COUNTED = 100_000
@@ -36,6 +39,8 @@ def fit_new_head(trainer: Any) -> None:
         InputError: --head-first with several processes.
     """
     model = trainer.get_model()
+    if not hasattr(model, "head_is_new"):  # another model of fairseq in the same process
+        return
     several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
     if several and model.head_first:
         raise InputError(
@@ -65,18 +70,13 @@ def _fit(task: Any, model: Any) -> None:
     logger.info("the head is new: fitting it to %s masked pieces of the training text", f"{ROWS:,}")
     data = task.open_for_fitting(Policy(objective="tlm", mask_prob=task.policy.mask_prob), EPOCH)
     order = np.random.default_rng(task.cfg.seed).permutation(len(data))
-    kept = model.masked_lm.training
-    model.masked_lm.eval()
-    try:
-        device = next(model.parameters()).device
-        report = fit_head(
-            model.masked_lm,
-            _batches(data, model, order, device),
-            _frequencies(data, order, model.masked_lm.get_input_embeddings().weight.shape[0]),
-            seed=task.cfg.seed,
-        )
-    finally:
-        model.masked_lm.train(kept)
+    report = fit_head(
+        model.masked_lm,
+        _batches(data, model, order),
+        _frequencies(data, order, model.masked_lm.get_input_embeddings().weight.shape[0]),
+        fit_dense=any(model.masked_lm.get_parameter(name).dim() == 2 for name in model.missing()),
+        seed=task.cfg.seed,
+    )
     logger.info(
         "fitted head: %s in %.0f s; nats of held-out pieces: before %.2f, unigram %.2f, fitted %.2f (%.1f %% right)",
         report.how,
@@ -88,23 +88,21 @@ def _fit(task: Any, model: Any) -> None:
     )
     if not report.how.startswith("dense"):
         logger.warning(
-            "the head of %s could be fitted only in part (%s): --head-first N trains it for N updates before the encoder",
+            "the head of %s could be fitted only in part (%s): --head-first N trains it alone for N updates",
             type(model.masked_lm).__name__,
             report.how,
         )
 
 
-def _batches(
-    data: Any, model: Any, order: np.ndarray, device: Any
-) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
+def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
     rows = 0
     for start in range(0, len(order), PAIRS_AT_ONCE):
         batch = data.collater(data.__getitems__(order[start : start + PAIRS_AT_ONCE]))
-        net_input = {name: value.to(device) for name, value in batch["net_input"].items()}
+        net_input = {name: value.to(model.pieces_sha256.device) for name, value in batch["net_input"].items()}
         inputs = model.inputs(
             net_input["tokens"], net_input["attention_mask"], net_input["segments"], net_input.get("positions")
         )
-        yield inputs, net_input["masked_rows"], batch["target"].to(device)
+        yield inputs, net_input["masked_rows"], batch["target"]
         rows += len(batch["target"])
         if rows >= ROWS:
             return

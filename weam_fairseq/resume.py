@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from fairseq.data import data_utils
 from fairseq.data.iterators import EpochBatchIterator
 
 from .common.errors import InputError
-from .dataset import WordExchangeDataset
+from .fairseq_dataset import FairseqWordExchangeDataset
 
 logger = logging.getLogger(__name__)
 
 # What a run keeps to its end, by the names of the options.
 KEPT = ("objective", "pairs", "sampling_temperature", "cp_head")
+KEPT_BY_MODEL = ("freeze", "head_first")
 
 # What has a state in the checkpoint, and the option that drops it.
 RESET = {"optimizer": "reset_optimizer", "lr_scheduler": "reset_lr_scheduler"}
@@ -67,9 +67,9 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint
         checkpoint: how to call the checkpoint in the message.
 
     Raises:
-        InputError: an option of KEPT is another one, or one of RESET, without the option that allows it.
+        InputError: an option that a run keeps is another one, or one of RESET, without the option that allows it.
     """
-    for name in (*KEPT, *RESET):
+    for name in (*KEPT, *KEPT_BY_MODEL, *RESET):
         if name not in before or name not in now or before[name] == now[name] or now.get(RESET.get(name, "")):
             continue
         old, new = (",".join(value) if isinstance(value, list) else value for value in (before[name], now[name]))
@@ -95,7 +95,7 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
 
     def __init__(
         self,
-        dataset: WordExchangeDataset,
+        dataset: FairseqWordExchangeDataset,
         epoch: int,
         batching: Batching,
         kept: dict[str, Any],
@@ -204,9 +204,8 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
             left = left[~np.isin(left, seen)]
         return left, len(everything)
 
-    def _ordered(self, dataset: WordExchangeDataset, epoch: int, batching: Batching) -> np.ndarray:
-        with data_utils.numpy_seed(batching.seed + epoch):
-            indices = dataset.ordered_indices()
+    def _ordered(self, dataset: FairseqWordExchangeDataset, epoch: int, batching: Batching) -> np.ndarray:
+        indices = dataset.ordered_indices(np.random.RandomState(batching.seed + epoch))
         if self.longest is None:
             return indices
         fits, too_long = dataset.filter_indices_by_size(indices, self.longest)
@@ -224,7 +223,9 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
         return super()._get_iterator_for_epoch(epoch, shuffle, **more)
 
 
-def _make_batches(dataset: WordExchangeDataset, indices: np.ndarray, batching: Batching) -> tuple[np.ndarray, ...]:
+def _make_batches(
+    dataset: FairseqWordExchangeDataset, indices: np.ndarray, batching: Batching
+) -> tuple[np.ndarray, ...]:
     return tuple(dataset.batch_by_size(indices, batching.max_tokens, batching.batch_size))
 
 
@@ -242,7 +243,7 @@ def _of_process(
     )
 
 
-def _digest(dataset: WordExchangeDataset) -> str:
+def _digest(dataset: FairseqWordExchangeDataset) -> str:
     """Of what tells the pairs of a text apart here: how many each language pair has, and their lengths."""
     found = hashlib.blake2b(dataset.pair_sizes.tobytes(), digest_size=8)
     found.update(np.ascontiguousarray(dataset.sizes).data)

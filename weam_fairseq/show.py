@@ -73,15 +73,11 @@ def explain(
     import torch
 
     from .convert.to_hf import read
-    from .modeling import WordExchange
     from .databin import read_dictionary, read_manifest, read_vocabulary
+    from .dataset import WordExchangeDataset
+    from .modeling import WordExchange
     from .policy import Policy, check_probabilities
     from .split import open_split
-
-    try:
-        from .dataset import WordExchangeDataset
-    except ModuleNotFoundError as error:
-        raise InputError(f"Reading a data-bin needs fairseq ({error}). See README, Installing by hand.") from error
 
     manifest = read_manifest(data_bin)
     if pair not in manifest["pairs"]:

@@ -12,8 +12,15 @@ from fairseq.utils import split_paths
 from omegaconf import II, MISSING
 
 from .common.errors import InputError
-from .databin import Vocabulary, read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
-from .dataset import WordExchangeDataset
+from .databin import (
+    Vocabulary,
+    choose_pairs,
+    read_manifest,
+    read_symbols,
+    read_tokenizer_files,
+    read_vocabulary,
+)
+from .fairseq_dataset import FairseqWordExchangeDataset
 from .limits import check_number
 from .policy import OBJECTIVES, Policy, check_probabilities
 from .resume import KEPT, Batching, ResumableEpoch
@@ -21,9 +28,6 @@ from .split import open_split
 from .word_exchange import LinkPolicy
 
 logger = logging.getLogger(__name__)
-
-# Validation draws its masks as in this epoch, always: losses of different updates and objectives are comparable.
-VALIDATION_EPOCH = 0
 
 # What the manifest says of a tokenizer that two shards must have in common: pieces, their ids, how pairs are written.
 TOKENIZER_IDENTITY = ("pieces_sha256", "behaviour_sha256", "special_ids", "all_special_ids", "template")
@@ -129,7 +133,8 @@ class WeamTask(FairseqTask):
         symbols = self.dictionary.symbols[self.dictionary.nspecial :]
         self.vocabulary: Vocabulary = read_vocabulary(self.manifest, symbols)
         self.tokenizer_files = read_tokenizer_files(self.data_bin, self.manifest)
-        self.pairs = _pairs(cfg.pairs, self.manifest, self.data_bin)
+        wanted = cfg.pairs.split(",") if cfg.pairs else None
+        self.pairs = choose_pairs(wanted, self.manifest, self.data_bin, "--pairs")
         self.policy = policy_of(cfg, str(cfg.objective))
         check_probabilities(self.manifest, self.data_bin, self.policy.links)
         self._checked_shards = False
@@ -164,28 +169,20 @@ class WeamTask(FairseqTask):
         )
         logger.info("%s: %s", where, "; ".join(pairs))
 
-    def _open(self, split: str, shard: int) -> WordExchangeDataset:
-        # Validation measures both losses with the true links whatever the objective: its figures are comparable.
-        training = split == "train"
-        policy = self.policy if training else policy_of(self.cfg, "weam")
-        data_bin = self.shards[shard].folder
-        return WordExchangeDataset(
-            [open_split(data_bin, split, pair, policy.links.weighted) for pair in self.pairs],
-            self.vocabulary,
-            policy,
-            self.cfg.seed,
-            fixed_epoch=None if training else VALIDATION_EPOCH,
+    def _open(self, split: str, shard: int) -> FairseqWordExchangeDataset:
+        return FairseqWordExchangeDataset.open(
+            self.shards[shard].folder, split, self.pairs, self.vocabulary, self.policy, self.cfg.seed
         )
 
-    def open_for_fitting(self, policy: Policy, epoch: int) -> WordExchangeDataset:
+    def open_for_fitting(self, policy: Policy, epoch: int) -> FairseqWordExchangeDataset:
         """The training text of the first shard, masked as in a fixed epoch, in the layout of the training."""
         policy = replace(policy, one_segment=self.policy.one_segment, reset_positions=self.policy.reset_positions)
         splits = [open_split(self.data_bin, "train", pair) for pair in self.pairs]
-        return WordExchangeDataset(splits, self.vocabulary, policy, self.cfg.seed, fixed_epoch=epoch)
+        return FairseqWordExchangeDataset(splits, self.vocabulary, policy, self.cfg.seed, fixed_epoch=epoch)
 
     def get_batch_iterator(
         self,
-        dataset: WordExchangeDataset,
+        dataset: FairseqWordExchangeDataset,
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         max_positions: int | None = None,
@@ -232,7 +229,9 @@ class WeamTask(FairseqTask):
             persistent_workers=False,
         )
 
-    def _check_lengths(self, dataset: WordExchangeDataset, max_tokens: int | None, positions: int | None) -> None:
+    def _check_lengths(
+        self, dataset: FairseqWordExchangeDataset, max_tokens: int | None, positions: int | None
+    ) -> None:
         training = dataset.fixed_epoch is None
         texts = [(self.data_bin, dataset)]
         if training and len(self.shards) > 1 and not self._checked_shards:
@@ -283,18 +282,7 @@ class WeamTask(FairseqTask):
 
 def _open_data_bin(folder: Path) -> DataBin:
     manifest = read_manifest(folder)
-    languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
-    if not languages:
-        raise InputError(f"{folder} must hold a language pair, but its manifest names none. Run weam-preprocess again.")
-    dictionaries = {language: _dictionary(read_dictionary(folder, language, manifest)) for language in languages}
-    first = dictionaries[languages[0]]
-    for language, dictionary in dictionaries.items():
-        if dictionary != first:
-            raise InputError(
-                f"All dictionaries of {folder} must be the same, but dict.{language}.txt differs from "
-                f"dict.{languages[0]}.txt. Run weam-preprocess again."
-            )
-    return DataBin(folder, manifest, first)
+    return DataBin(folder, manifest, _dictionary(read_symbols(folder, manifest)))
 
 
 def _check_shard(first: DataBin, other: DataBin, pairs: list[str], all_pairs: bool) -> None:
@@ -336,20 +324,6 @@ def _check_tokenizers(first: DataBin, other: DataBin) -> None:
             f"All shards must number their pieces alike, but the dictionaries of {other.folder} differ from those of "
             f"{first.folder}. Make both with the same version of weam-preprocess."
         )
-
-
-def _pairs(wanted: str | None, manifest: dict[str, Any], data_bin: Path) -> list[str]:
-    there = list(manifest["pairs"])
-    pairs = wanted.split(",") if wanted else there
-    for pair in pairs:
-        if pair not in there:
-            raise InputError(f"--pairs names {pair}, but {data_bin} holds {', '.join(there)}.")
-        if len(set(pair.split("-"))) != 2:
-            # Both sides would be the same file of the data-bin.
-            raise InputError(f"A pair must join two languages, but {data_bin} holds {pair}. Leave it out with --pairs.")
-    if len(set(pairs)) != len(pairs):
-        raise InputError(f"--pairs must name each pair once, but is {wanted}.")
-    return pairs
 
 
 def _dictionary(symbols: list[str]) -> Dictionary:

@@ -35,7 +35,7 @@ Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
 
   --arch ARCH          {", ".join(list(ARCHITECTURES)[:4])},
                        {", ".join(list(ARCHITECTURES)[4:])};
-                       not needed where a checkpoint is trained on: it has that one's shape
+                       a run that starts from a checkpoint takes the encoder from it and needs none
   --config FILE.yaml   options as a mapping (mask-prob: 0.3); those on the command line win
   --finetune-from-model X.pt, --restore-file X.pt
                        start from X; once --save-dir holds checkpoint_last.pt, a restart goes on from that
@@ -43,7 +43,8 @@ Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
                        Adam with BERT's weight decay: none on biases and LayerNorm
   --lr-scheduler polynomial_decay --max-epoch E
                        linear over E epochs; the updates are counted
-  --user-dir, --task and --criterion are filled in; other options are those of fairseq-train
+  --user-dir, --task and --criterion are filled in; other options are those of fairseq-train. Alone, --user-dir prints
+                       the plugin's folder: fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
 
 example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --lr 5e-4 --lr-scheduler polynomial_decay
          --warmup-updates 100 --total-num-update 1000 --max-update 1000 --batch-size 32 --save-dir runs/weam
@@ -71,6 +72,9 @@ def _run(arguments: list[str]) -> None:
     keep_memory()
     if "-h" in arguments or "--help" in arguments:
         show_help()
+        return
+    if arguments == ["--user-dir"]:
+        print(os.path.dirname(os.path.abspath(__file__)))
         return
     preemption.watch()
     peers: Peers | None = None

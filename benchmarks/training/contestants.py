@@ -154,9 +154,9 @@ class Ours(Contestant):
         """As weam-train batches: by length."""
         data = self.text.data
         order = np.random.default_rng(1).permutation(self.indices)
-        order = order[np.argsort(data.num_tokens_vec(order), kind="stable")]
-        batches = data.batch_by_size(order, max_sentences=self.workload.rows)
-        chosen = evenly(batches, np.asarray([data.num_tokens_vec(batch).sum() for batch in batches]), count)
+        order = order[np.argsort(data.places(order), kind="stable")]
+        batches = data.batches(order, batch_size=self.workload.rows)
+        chosen = evenly(batches, np.asarray([data.places(batch).sum() for batch in batches]), count)
         collated = [data.collater(data.__getitems__(batch)) for batch in chosen]
         return [_counted(batch, batch) for batch in collated]
 
@@ -293,7 +293,7 @@ class HuggingFace(Contestant):
         data, rows = self.text.data, self.workload.rows
         order = np.random.default_rng(3).permutation(self.indices)
         batches = [order[start : start + rows] for start in range(0, len(order), rows)]
-        sizes = np.asarray([data.num_tokens_vec(batch).max() * len(batch) for batch in batches])
+        sizes = np.asarray([data.places(batch).max() * len(batch) for batch in batches])
         return [self._labelled(data.collater(data.__getitems__(b))) for b in evenly(batches, sizes, count)]
 
     def _labelled(self, ours: Batch) -> Batch:

@@ -38,8 +38,8 @@ def give_true_digests(data_bin: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def write_folder(folder: Path, family: str, data_bin: Path) -> Path:
-    """A masked LM of a family, with the tokenizer of a data-bin and weights drawn by NumPy, without dropout."""
+def write_folder(folder: Path, family: str, data_bin: Path, *, head: bool = True) -> Path:
+    """A model of a family, with the tokenizer of a data-bin and weights drawn by NumPy, without dropout."""
     import transformers
 
     folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ def write_folder(folder: Path, family: str, data_bin: Path) -> Path:
         **dict.fromkeys(dropout, 0.0),
         **SHAPES[family],
     )
-    model = transformers.AutoModelForMaskedLM.from_config(config)
+    model = (transformers.AutoModelForMaskedLM if head else transformers.AutoModel).from_config(config)
     random = np.random.default_rng(11)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):

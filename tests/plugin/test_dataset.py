@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import Dictionary
+from fairseq.data.data_utils import batch_by_size
 from hand_made_data_bin import (
     SPECIAL,
     VOCABULARY,
     Example,
-    fairseq_id,
     random_examples,
     random_probabilities,
     write_part,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.databin import read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
@@ -30,11 +32,15 @@ from weam_fairseq.word_exchange import Exchange, LinkPolicy, exchange_rows
 PAIRS = ["en-de", "en-es", "en-zh"]
 
 
-def dataset(data_bin: Path, policy: Policy, pairs: list[str] = PAIRS, seed: int = 1) -> WordExchangeDataset:
+def dataset(
+    data_bin: Path,
+    policy: Policy,
+    pairs: list[str] = PAIRS,
+    seed: int = 1,
+    kind: type[WordExchangeDataset] = WordExchangeDataset,
+) -> WordExchangeDataset:
     symbols = Dictionary.load(str(data_bin / "dict.en.txt")).symbols[4:]
-    vocabulary = read_vocabulary(read_manifest(data_bin), symbols)
-    splits = [open_split(data_bin, "train", pair, policy.links.weighted) for pair in pairs]
-    return WordExchangeDataset(splits, vocabulary, policy, seed)
+    return kind.open(data_bin, "train", pairs, read_vocabulary(read_manifest(data_bin), symbols), policy, seed)
 
 
 def test_linked_masked_pieces_receive_their_partners(make_data_bin: Callable[..., Path]) -> None:
@@ -43,7 +49,7 @@ def test_linked_masked_pieces_receive_their_partners(make_data_bin: Callable[...
     data_bin = make_data_bin({"en-de": {"train": [example]}})
     data = dataset(data_bin, Policy(mask_prob=0.999, mask_replace="all"), ["en-de"])
     net_input = data.collater([data[0]])["net_input"]
-    mask, cls, sep = fairseq_id(SPECIAL["mask"]), 0, 2
+    mask, cls, sep = (SPECIAL[name] for name in ("mask", "cls", "sep"))
     assert net_input["tokens"].tolist() == [[cls, mask, mask, mask, sep, mask, mask, sep]]
     assert net_input["masked_rows"].tolist() == [1, 2, 3, 5, 6]
     received = exchange_rows(torch.eye(8), net_input["exchange"]).argmax(1)
@@ -118,7 +124,6 @@ def test_every_objective_masks_the_same_pieces(small_data_bin: Path) -> None:
     batches = {}
     for objective in OBJECTIVES:
         data = dataset(small_data_bin, Policy(objective=objective))
-        np.random.seed(3)
         chosen = data.ordered_indices()[40:56]
         batches[objective] = data.collater([data[int(i)] for i in chosen])
     weam = batches["weam"]
@@ -255,9 +260,23 @@ def test_what_is_no_data_bin_is_an_error(tmp_path: Path) -> None:
 
 def test_no_pair_is_left_out_of_an_epoch(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy())
-    for size in ({"max_sentences": 16}, {"max_tokens": 100}):
-        batches = data.batch_by_size(data.ordered_indices(), required_batch_size_multiple=8, **size)
+    for size in ({"batch_size": 16}, {"max_tokens": 100}):
+        batches = data.batches(data.ordered_indices(), **size)
         assert sorted(int(i) for batch in batches for i in batch) == list(range(180))
+
+
+@given(
+    st.lists(st.integers(1, 40), max_size=60),
+    st.one_of(st.none(), st.integers(40, 200)),
+    st.one_of(st.none(), st.integers(1, 20)),
+)
+def test_batches_are_those_of_fairseq(
+    small_data_bin: Path, places: list[int], max_tokens: int | None, batch_size: int | None
+) -> None:
+    data = dataset(small_data_bin, Policy())
+    indices, data._places = np.arange(len(places)), np.array([*places, *[1] * (len(data) - len(places))])
+    wanted = batch_by_size(indices, None, data.places(indices), max_tokens, batch_size)
+    assert [batch.tolist() for batch in data.batches(indices, max_tokens, batch_size)] == [b.tolist() for b in wanted]
 
 
 def _put(manifest: dict[str, Any], path: str, value: object) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairseq.logging import metrics
-from hand_made_data_bin import SPECIAL, Example, fairseq_id, write_data_bin
+from hand_made_data_bin import SPECIAL, Example, write_data_bin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_encoder import bert, logits_of, states_of
@@ -99,8 +99,8 @@ def test_losses_and_gradients_equal_the_dense_ones(
 SEED, EPOCH = 5, 3
 SIZES = {"en-de": 9, "en-zh": 4}
 N = sum(SIZES.values())
-PAD, MASK, CLS, SEP = (fairseq_id(SPECIAL[name]) for name in ("pad", "mask", "cls", "sep"))
-ORDINARY = sorted(fairseq_id(i) for i in range(40) if i not in SPECIAL.values())
+PAD, MASK, CLS, SEP = (SPECIAL[name] for name in ("pad", "mask", "cls", "sep"))
+ORDINARY = [i for i in range(40) if i not in SPECIAL.values()]
 
 OPTIONS: dict[str, list[Any]] = {  # the defaults first
     "objective": ["weam", "tlm", "mlm", "identity", "shuffled"],
@@ -176,7 +176,7 @@ def masked(example: Example, numbers: np.ndarray, options: dict[str, Any]) -> di
             _, how, which = numbers[:, column]
             shown = MASK
             if options["mask_replace"] == "bert" and how >= 0.9:
-                shown = fairseq_id(example[side][piece])
+                shown = example[side][piece]
             elif options["mask_replace"] == "bert" and how >= 0.8:
                 shown = ORDINARY[int(which * len(ORDINARY))]
             found[side, piece] = shown
@@ -238,7 +238,7 @@ class Row(NamedTuple):
 
 def written(example: Example, shown: dict[Place, int], turned: bool, options: dict[str, Any]) -> list[Row]:
     """The sequences of a pair: one, or in `mlm` one for each side."""
-    sides = [[(shown.get(p, fairseq_id(example[p[0]][p[1]])), p) for p in places(example) if p[0] == s] for s in (0, 1)]
+    sides = [[(shown.get(p, example[p[0]][p[1]]), p) for p in places(example) if p[0] == s] for s in (0, 1)]
     if options["objective"] == "mlm":
         return [
             Row([CLS, *(t for t, _ in side), SEP], [0] * (len(side) + 2), list(range(len(side) + 2)), pieces)
@@ -266,7 +266,7 @@ def naive_batch(indices: list[int], options: dict[str, Any], epoch: int = EPOCH)
         turned = bool(options["shuffle_order"] and drawn(index, 2, 1, epoch)[0] < 0.5)
         rows += [(number, row) for row in written(example, shown, turned, options)]
         linked[number] = partners(example, probabilities, circle, options)
-        targets[number] = {p: (fairseq_id(example[p[0]][p[1]]), list(SIZES).index(pair)) for p in shown}
+        targets[number] = {p: (example[p[0]][p[1]], list(SIZES).index(pair)) for p in shown}
     if options["objective"] == "mlm":
         rows = rows[::2] + rows[1::2]
     width = max(len(row.tokens) for _, row in rows)
@@ -302,7 +302,11 @@ def without_padding(grid: Tensor, wanted: list[list[int]]) -> list[list[int]]:
 def check_batch(batch: dict[str, Any], wanted: dict[str, Any], options: dict[str, Any]) -> None:
     net_input = batch["net_input"]
     assert net_input["tokens"].tolist() == wanted["tokens"]
-    for name in ("segments", "positions"):
+    width = net_input["tokens"].size(1)
+    attended = [[1] * len(row) + [0] * (width - len(row)) for row in wanted["segments"]]
+    assert net_input["attention_mask"].tolist() == attended
+    assert ("positions" in net_input) == options["reset_positions"]
+    for name in ("segments", "positions") if options["reset_positions"] else ("segments",):
         assert without_padding(net_input[name], wanted[name]) == wanted[name], name
     assert net_input["masked_rows"].tolist() == wanted["masked_rows"]
     for name in ("target", "row_pair", "pair_pieces"):
@@ -326,7 +330,7 @@ def model_of(task: WeamTask, **changed: Any) -> WeamModel:
     """Of one layer that changes little: most pieces are predicted where they or the same piece of the other side are
     seen, so that accuracies are neither 0 nor alike."""
     options = {"arch": "weam_tiny", "encoder_config": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 32}
-    options |= {"positions": None, "dropout": 0.0, "attention_dropout": 0.0, "freeze": "none"}
+    options |= {"positions": None, "dropout": 0.0, "attention_dropout": 0.0, "freeze": "none", "head_first": 0}
     torch.manual_seed(1)
     model = WeamModel.build_model(Namespace(checkpoint_activations=False, **{**options, **changed}), task)
     torch.nn.init.normal_(model.masked_lm.bert.embeddings.word_embeddings.weight)

@@ -16,6 +16,7 @@ from test_schedule import parsed  # noqa: F401 -- a fixture
 
 from weam_fairseq import checkpoints, schedule
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.fairseq_dataset import FairseqWordExchangeDataset
 from weam_fairseq.policy import Policy
 from weam_fairseq.resume import BATCHES, Batching, ResumableEpoch, option
 from weam_fairseq.start import Start, follow_checkpoint
@@ -28,7 +29,8 @@ BY_16 = Batching(None, 16, 1, 1, 5)
 def epoch_of(
     data_bin: Path, batching: Batching, process: int = 0, temperature: float = 1.0, longest: int | None = None
 ) -> ResumableEpoch:
-    data = dataset(data_bin, Policy(sampling_temperature=temperature), seed=batching.seed)
+    policy = Policy(sampling_temperature=temperature)
+    data = dataset(data_bin, policy, seed=batching.seed, kind=FairseqWordExchangeDataset)
     data.set_epoch(EPOCH)
     kept = {**KEPT, "sampling_temperature": temperature}
     return ResumableEpoch(
@@ -150,7 +152,7 @@ def saved(args: Namespace, updates: int, place: dict[str, Any], **before: Any) -
     """A checkpoint_last.pt that a run with these options has left."""
     path = Path(args.save_dir, checkpoints.LAST)
     path.parent.mkdir(exist_ok=True)
-    model = Namespace(**{**vars(args), **before})
+    model = Namespace(**{**vars(args), "encoder_config": '{"model_type": "bert"}', **before})
     history = [{"num_updates": updates}]
     torch.save(
         {"model": {}, "cfg": {"model": model}, "optimizer_history": history, "extra_state": {"train_iterator": place}},
@@ -213,7 +215,7 @@ def test_the_schedule_spans_what_was_made_and_what_is_left(
     """180 pairs: 6 updates of 16 leave 84, which are 3 of 40; the second epoch has 5."""
     args = parsed(small_data_bin, "--batch-size 40 --max-epoch 2")
     by_16 = Batching(None, 16, 1, 1, 3)
-    data = dataset(small_data_bin, Policy(), seed=3)
+    data = dataset(small_data_bin, Policy(), seed=3, kind=FairseqWordExchangeDataset)
     data.set_epoch(1)
     epoch = ResumableEpoch(data, 1, by_16, KEPT, None, collate_fn=len, shard_id=0)
     iterator = epoch.next_epoch_itr()

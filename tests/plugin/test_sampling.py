@@ -15,7 +15,7 @@ from run_training import arguments, curve, train
 
 from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.dataset import WordExchangeDataset
+from weam_fairseq.fairseq_dataset import FairseqWordExchangeDataset
 from weam_fairseq.policy import OBJECTIVES, Policy
 from weam_fairseq.randomness import PairRandom, Stream
 from weam_fairseq.sampling import draw, drawn_per_epoch
@@ -44,13 +44,13 @@ def task_of(data_bin: Path | str, **options: Any) -> WeamTask:
     return WeamTask.setup_task(WeamTaskConfig(data=str(data_bin), seed=5, **options))
 
 
-def train_set(data_bin: Path, **options: Any) -> WordExchangeDataset:
+def train_set(data_bin: Path, **options: Any) -> FairseqWordExchangeDataset:
     task = task_of(data_bin, **options)
     task.load_dataset("train")
     return task.dataset("train")
 
 
-def drawn_indices(data: WordExchangeDataset, epoch: int) -> list[int]:
+def drawn_indices(data: FairseqWordExchangeDataset, epoch: int) -> list[int]:
     data.set_epoch(epoch)
     return sorted(int(i) for i in data.ordered_indices())
 
@@ -118,7 +118,7 @@ def test_an_epoch_is_drawn_anew_from_seed_and_epoch(unequal: Path) -> None:
         assert set(real[real >= 60]) == set(range(60, 68))
         assert set(np.bincount(real)[60:]) == {2, 3}
     assert set(first) != set(second)
-    other = WordExchangeDataset(data.splits, data.vocabulary, data.policy, seed=6)
+    other = FairseqWordExchangeDataset(data.splits, data.vocabulary, data.policy, seed=6)
     assert set(drawn_indices(other, 1)) != set(first)
 
 

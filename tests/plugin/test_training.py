@@ -93,6 +93,36 @@ def test_from_published_weights_it_is_that_of_the_encoder_of_before(
         assert float(found[int(update)]) == pytest.approx(wanted, rel=1e-5), update
 
 
+def test_a_new_head_is_fitted_at_the_start_and_never_again(make_data_bin: Callable[..., Path], tmp_path: Path) -> None:
+    data_bin = make_data_bin({"en-de": {"train": random_examples(200, 1), "valid": random_examples(10, 2)}})
+    give_true_digests(data_bin)
+    convert(write_folder(tmp_path / "bare", "bert", data_bin, head=False), tmp_path / "start.pt")
+    logs = []
+    for updates in (2, 4):
+        more = (
+            "--finetune-from-model",
+            str(tmp_path / "start.pt"),
+            "--freeze",
+            "encoder",
+            "--save-interval-updates",
+            "2",
+        )
+        words = arguments(data_bin, tmp_path / "run", updates, *more)
+        at = words.index("--arch")
+        result = train([*words[:at], *words[at + 2 :]])
+        assert result.returncode == 0, result.stderr
+        logs.append(result.stdout)
+    before, unigram, fitted = map(
+        float, re.findall(r"before ([0-9.]+), unigram ([0-9.]+), fitted ([0-9.]+)", logs[0])[0]
+    )
+    assert fitted <= unigram < before
+    assert "fitted head" not in logs[1]
+    first, last = (checkpoints.load(tmp_path / name)["model"] for name in ("start.pt", "run/checkpoint_last.pt"))
+    assert (int(first["head_is_new"]), int(last["head_is_new"])) == (1, 0)
+    base = [name for name in first if name.startswith("masked_lm.bert.")]
+    assert all(torch.equal(first[name], last[name]) for name in base)
+
+
 def test_a_killed_training_ends_as_if_it_had_not_been(
     small_data_bin: Path, tmp_path: Path, uninterrupted: tuple[Path, str]
 ) -> None:

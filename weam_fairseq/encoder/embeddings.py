@@ -39,7 +39,7 @@ class SharedEmbedding(nn.Embedding):
 
     Attributes:
         table: (V, D), the weight as the head must take it, so that both gradients become one; None: the last look-up
-            had no gradient.
+            had no gradient, or its losses are computed.
     """
 
     table: Tensor | None = None

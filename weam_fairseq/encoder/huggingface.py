@@ -238,6 +238,12 @@ class MaskedLM:
             return embedding.projection()
         return linear.weight
 
+    def release(self) -> None:
+        """Lets go of the embeddings' table, which belongs to the graph of the last `states`."""
+        embedding = self.model.get_input_embeddings()
+        if isinstance(embedding, SharedEmbedding):
+            embedding.table = None
+
     def _call_head(self, rows: Tensor) -> Any:
         stub = _Stub(self.base, rows.unsqueeze(0))
         before = self.head._modules[self._name]
