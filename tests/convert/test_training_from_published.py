@@ -37,7 +37,7 @@ def data_bin(tokenizer: Path, folder: Path) -> Path:
     return folder / "bin"
 
 
-@pytest.mark.parametrize("make", [folders.mbert, folders.xlmr], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [folders.mbert, folders.minilm], ids=lambda make: make.__name__)
 def test_a_published_encoder_is_trained_and_given_back(make: Callable[[Path], Path], tmp_path: Path) -> None:
     there = make(tmp_path / "there")
     assert run("weam-from-hf", there, tmp_path / "published.pt").returncode == 0
@@ -53,6 +53,10 @@ def test_a_published_encoder_is_trained_and_given_back(make: Callable[[Path], Pa
     assert run("weam-to-hf", tmp_path / "run" / "checkpoint_last.pt", tmp_path / "back").returncode == 0
 
     before, after = read_weights(there).tensors, read_weights(tmp_path / "back").tensors
+    if make is folders.minilm:  # beside the fitted head the base model's names have their prefix
+        assert "fitted head" in trained.stderr + trained.stdout
+        before = {f"bert.{name}": value for name, value in before.items()}
+        after = {name: value for name, value in after.items() if name.startswith("bert.")}
     assert sorted(before) == sorted(after)
     frozen = [name for name in before if "pooler" in name or "seq_relationship" in name]
     assert all(torch.equal(before[name], after[name]) for name in frozen)
