@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weam_fairseq.common.special_pieces import first_ids
+from weam_fairseq.common.tokenizers import first_ids
 
 # What a link's probability is counted in: parts per so many.
 CERTAIN = 10_000

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.special_pieces import id_range, named_special_ids
+from weam_fairseq.common.tokenizers import id_range, named_special_ids
 
 from .piece_encoder import PieceArrays, PieceEncoder
 from .spans import Span, unpack

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 
 from . import sentencepiece_model
 from .cleaning import strict_lines
@@ -27,21 +28,6 @@ _SENTENCEPIECE_NAMES = sentencepiece_model.SPECIAL_PIECES
 TRAINED = ("wordpiece", "bpe", "unigram")
 SAMPLED = ("bpe", "unigram")  # SentencePiece's trainer holds all sentences that it is given
 
-# Everything that AutoTokenizer may read. Saving through transformers would change bytes, so the files are copied.
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-)
 _CONFIGURATION = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # Of tokenizers that are neither BERT's nor SentencePiece's.
 _OTHER_NAMES = ({"cls": "<|begin_of_text|>", "pad": "<|pad|>", "sep": "<|end_of_text|>", "mask": "<|mask|>"},)
@@ -81,10 +67,11 @@ def make(source: Path, folder: Path) -> None:
 
 
 def _copy(source: Path, folder: Path) -> None:
-    names = [name for name in _TOKENIZER_FILES if (source / name).is_file()]
+    # Saving through transformers would change bytes, so the files are copied.
+    names = [name for name in TOKENIZER_FILES if (source / name).is_file()]
     models = [name for name in names if name.endswith(".model")]
     if not any(name not in _CONFIGURATION for name in names):
-        raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(_TOKENIZER_FILES)}.")
+        raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(TOKENIZER_FILES)}.")
     config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
     model_config = _read_json(source / "config.json") if (source / "config.json").is_file() else {}
     if "auto_map" in config:
@@ -204,7 +191,7 @@ def _told_casing(content: Mapping[str, Any]) -> Casing | None:
 
 
 def _state_casing(source: Path, folder: Path, config: Mapping[str, Any]) -> None:
-    """Writes into tokenizer_config.json whether text is lower-cased, which BERT's class does where nothing says so.
+    """Writes into tokenizer_config.json whether text is lower-cased, which BERT's class does by default.
 
     tokenizer.json says it; of a vocab.txt it is guessed by its pieces.
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from .common.documents import check_name, read_json, read_text, shown, value_at
 from .common.errors import InputError
-from .common.special_pieces import first_ids
+from .common.tokenizers import TOKENIZER_FILES, VOCABULARY_FILES, first_ids
 
 FORMAT = "weam-data-bin/1"
 AGAIN = " Run weam-preprocess again."
@@ -23,21 +23,7 @@ SOURCE, TARGET = "A", "B"
 SPECIAL = ("cls", "pad", "sep", "mask")  # and unk, which byte-level tokenizers lack
 MOST_SEGMENTS = 16  # segment ids that a tokenizer may write; BERT has 2
 # What a tokenizer's folder may hold: checkpoints and Hugging Face folders carry these names and no others.
-TOKENIZER_FILES = (
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-)
+CARRIED_FILES = ("config.json", *TOKENIZER_FILES)
 MOST_TOKENIZER_BYTES = 1 << 28
 _DICTIONARY_LINE = re.compile("[0-9]{1,10} [0-9]{1,10}")
 
@@ -173,7 +159,7 @@ def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, 
     if not folder.is_dir():
         raise InputError(f"{data_bin} must hold its tokenizer's folder {folder.name}, but does not.{AGAIN}")
     files: dict[str, bytes] = {}
-    for name in TOKENIZER_FILES:
+    for name in CARRIED_FILES:
         file = folder / name
         if not file.exists() and name not in recorded:
             continue
@@ -187,7 +173,7 @@ def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, 
         files[name] = file.read_bytes()
         _check_digest(file, files[name], recorded.get(name))
     if not files:
-        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(TOKENIZER_FILES)}.{AGAIN}")
+        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARY_FILES)}.{AGAIN}")
     return files
 
 

@@ -167,7 +167,7 @@ class ResumableEpoch(EpochBatchIterator):  # type: ignore[misc]
         if now == last:
             return count
         logger.info(
-            "epoch %d goes on with other batches: %s; %s of its %s pairs have been used, and the other %s follow in "
+            "epoch %d continues with other batches: %s; %s of its %s pairs have been used, and the other %s follow in "
             "%s batches",
             state["epoch"],
             self.batching.changes_from(Batching(**{name: last[name] for name in Batching._fields})),

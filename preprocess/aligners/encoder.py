@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.special_pieces import id_range
+from weam_fairseq.common.tokenizers import id_range
 
 from ..piece_encoder import white_space_ids
 from .base import Aligned, Alignments, FileAligner, WordPair, count_lines, read_words

@@ -85,7 +85,7 @@ class FastAlignProgram(DirectionalAligner):
         return {name: self._printed(run) for name, run in zip(_NAMES, done, strict=True)}
 
     def _printed(self, run: Finished) -> dict[str, str]:
-        """As it stands there: the program reads it back."""
+        """Unchanged: the program reads it back."""
         numbers = {"tension": "final tension:", "length_ratio": "expected target length = source length *"}
         found = {}
         for key, words in numbers.items():

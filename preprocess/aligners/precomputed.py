@@ -107,7 +107,7 @@ class PrecomputedLinks(FileAligner):
         except ValueError as error:
             raise InputError(
                 f"{self._where(line_idx)}: links must be like 0-0 1-2, or with probabilities above 0 and at most 1 "
-                f"like 0-0:0.93 1-2:0.4, but {str(error)!r} stands there. Mend the line."
+                f"like 0-0:0.93 1-2:0.4, but one is {str(error)!r}. Correct the line."
             ) from None
         if not self._first_word:
             return links

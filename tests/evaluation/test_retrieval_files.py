@@ -55,7 +55,7 @@ def test_bucc(tmp_path: Path) -> None:
     data = read_bucc(*bucc(tmp_path))
     assert data.dev.source.sentences == ["Ein Hund.", "Das Ende."]
     assert data.dev.gold == {("de-1", "en-2")}
-    # a sentence that stands there twice has no one id, and is mined with all the same
+    # a sentence that is listed twice has no one id, and is mined with all the same
     assert data.test.source == Collection([None, "de-3"], ["Regen", "Sonne"], 2)
 
 
@@ -63,7 +63,7 @@ def test_bucc(tmp_path: Path) -> None:
     ("changes", "sentence"),
     [
         ({"dev.de": "de-1 Ein Hund.\n"}, r"dev.de:1: the line must hold an id, one tab and a sentence"),
-        ({"dev.en": "en-1\ta\nen-1\tb\n"}, r"dev.en:2: the id en-1 stands there twice"),
+        ({"dev.en": "en-1\ta\nen-1\tb\n"}, r"dev.en:2: the id en-1 is listed twice"),
         ({"dev.gold": "en-2\tde-1\n"}, r"dev.gold: the pair en-2 de-1 must name ids of .*, in this order"),
         ({"test.gold": ""}, r"test.gold holds no pair"),
         ({"test.en": ""}, r"test.en is empty"),
@@ -179,7 +179,7 @@ def test_mewslix(tmp_path: Path) -> None:
         ),
         (ENTITIES, MENTIONS + "{}\n", r"m.jsonl:3: the line is none of Mewsli-X \(KeyError"),
         (ENTITIES + "x\n", MENTIONS, r"e.jsonl:3 must be JSON, but is not"),
-        (ENTITIES * 2, MENTIONS, r"e.jsonl: an entity stands there twice"),
+        (ENTITIES * 2, MENTIONS, r"e.jsonl: an entity is listed twice"),
         (ENTITIES, "", r"m.jsonl is empty"),
     ],
 )

@@ -243,7 +243,7 @@ def test_rankings(run, task: str) -> None:  # type: ignore[no-untyped-def]
     assert run(task, lines[0], lists) == (expected, "")
     records = "".join(json.dumps({"query": query, "ranking": ids}) + "\n" for query, ids in ranked.items())
     assert run(task, json.dumps(gold, indent=1), records) == (expected, "")
-    with pytest.raises(InputError, match=r"predictions:3: query 'q' stands there twice"):
+    with pytest.raises(InputError, match=r"predictions:3: query 'q' is listed twice"):
         run(task, json.dumps(gold), records + records)
     with pytest.raises(InputError, match="1 of 2 queries have no ranking"):
         run(task, json.dumps(gold), json.dumps({"q": ["a"]}))

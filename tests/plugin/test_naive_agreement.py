@@ -228,7 +228,7 @@ def partners(
 
 
 class Row(NamedTuple):
-    """One sequence: token, segment id and position id of each column, and which piece of the pair stands there."""
+    """One sequence: token, segment id and position id of each column, and which piece of the pair it is."""
 
     tokens: list[int]
     segments: list[int]

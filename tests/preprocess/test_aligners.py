@@ -263,7 +263,7 @@ def test_links_that_count_words_from_1(tmp_path: Path) -> None:
         (("0-0:0.5 1-1",), r"links line 1: link 1-1 has no probability"),
         (
             ("0-0:0.5", "0-0:2"),
-            r"links line 2: links must be like .* above 0 and at most 1 .* but '0-0:2' stands there",
+            r"links line 2: links must be like .* above 0 and at most 1 .* but one is '0-0:2'",
         ),
     ],
 )

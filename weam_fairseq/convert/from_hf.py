@@ -14,7 +14,7 @@ from ..common.documents import read_json
 from ..common.errors import InputError
 from ..common.files import check_file_destination, whole_file
 from ..common.hub import resolve
-from ..databin import TOKENIZER_FILES
+from ..common.tokenizers import TOKENIZER_FILES
 from ..encoder.configs import UNTIED, parse_config, plain_config
 from ..encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
 from ..encoder.sizes import PUBLISHED, describe
@@ -195,11 +195,7 @@ def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: P
         "task_state": {
             "weam": {
                 "special_ids": tokenizer.special_ids,
-                "tokenizer_files": {
-                    name: content
-                    for name, content in found.files.items()
-                    if name in TOKENIZER_FILES and name != "config.json"
-                },
+                "tokenizer_files": {name: content for name, content in found.files.items() if name in TOKENIZER_FILES},
                 "pairs": [],
                 "method": None,
                 "aligner": None,

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..common.documents import parse_json, read_json, shown
 from ..common.errors import InputError
-from ..databin import MOST_TOKENIZER_BYTES, TOKENIZER_FILES
+from ..common.tokenizers import TOKENIZER_FILES
+from ..databin import MOST_TOKENIZER_BYTES
 from .names import Place, Slot
 from .weights import BIN, SAFETENSORS, is_weight_file, read_weights
 

@@ -16,7 +16,7 @@ from ..common.command import run_command
 from ..common.documents import check_name, parse_json
 from ..common.errors import InputError, reason_of
 from ..common.files import check_destination, whole_folder
-from ..databin import TOKENIZER_FILES, check_pair
+from ..databin import CARRIED_FILES, check_pair
 from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
 from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, names_without_ties, quiet, skeleton
 from . import published
@@ -180,7 +180,7 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
 
 def _tokenizer_files(files: dict[str, bytes], checkpoint: Path) -> dict[str, bytes]:
     for name in files:
-        if check_name(name, checkpoint) not in TOKENIZER_FILES:
+        if check_name(name, checkpoint) not in CARRIED_FILES:
             raise InputError(f"{checkpoint} must carry a tokenizer's files, but carries {name}.")
     return files
 

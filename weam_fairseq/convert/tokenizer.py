@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..common.documents import read_json
 from ..common.errors import InputError, reason_of
-from ..common.special_pieces import id_range, named_special_ids
+from ..common.tokenizers import VOCABULARY_FILES, id_range, named_special_ids
 
 # preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
 PROBES = (
@@ -27,19 +27,6 @@ PROBES = (
     "  two  spaces\tand a tab",
     "x² ½ ﬁne",
     "😀👍🏽 a\u200bb",
-)
-
-
-# At least one of these is a tokenizer; without any AutoTokenizer makes one up, of special pieces alone.
-VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
 )
 
 
@@ -85,9 +72,9 @@ def _has_protobuf() -> bool:
 def _open(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARIES)}.")
-    models = [name for name in VOCABULARIES if name.endswith(".model") and (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARY_FILES)}.")
+    models = [name for name in VOCABULARY_FILES if name.endswith(".model") and (folder / name).is_file()]
     if models and not (folder / "tokenizer.json").is_file() and not _has_protobuf():
         raise InputError(
             f"{folder} must hold a tokenizer.json, but has only {models[0]}, which transformers reads with protobuf. "

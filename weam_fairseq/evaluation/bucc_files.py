@@ -71,7 +71,7 @@ def _read_rows(path: Path) -> dict[str, str]:
         if not tab or not name or not sentence.strip():
             raise InputError(f"{path}:{number}: the line must hold an id, one tab and a sentence, but holds {line!r}.")
         if name in rows:
-            raise InputError(f"{path}:{number}: the id {name} stands there twice.")
+            raise InputError(f"{path}:{number}: the id {name} is listed twice.")
         rows[name] = sentence.strip()
     if not rows:
         raise InputError(f"{path} is empty.")

@@ -16,10 +16,9 @@ from typing import Any
 
 from weam_fairseq.common.documents import check_name, read_json, value_at
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.special_pieces import id_range
+from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range
 
 # Any one of these makes a tokenizer that transformers can load.
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.json")
 
 # Their position rows start after the padding index, so two rows fewer are usable than the config says.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
@@ -168,8 +167,8 @@ def _check_files(path: Path) -> None:
         raise InputError(f"{path} has no config.json, so it is no Hugging Face folder. Export one with weam-to-hf.")
     if not weight_files(path):
         raise InputError(f"{path} has no model.safetensors or pytorch_model.bin, in one file or in shards.")
-    if not any((path / name).is_file() for name in TOKENIZER_FILES):
-        raise InputError(f"{path} has no tokenizer (one of {', '.join(TOKENIZER_FILES)}). Copy its files there.")
+    if not any((path / name).is_file() for name in VOCABULARY_FILES):
+        raise InputError(f"{path} has no tokenizer (one of {', '.join(VOCABULARY_FILES)}). Copy its files there.")
 
 
 def _check_device(device: str) -> None:

@@ -68,7 +68,7 @@ def read_entity_labels(path: Path, language: str) -> dict[str, list[str]]:
 def _read_entities(path: Path) -> list[Entity]:
     entities = [entity for line in _read(path, _entity) for entity in line]
     if len({entity.id for entity in entities}) != len(entities):
-        raise InputError(f"{path}: an entity stands there twice.")
+        raise InputError(f"{path}: an entity is listed twice.")
     return entities
 
 

@@ -37,7 +37,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
         questions = [qa for each in data["data"] for paragraph in each["paragraphs"] for qa in paragraph["qas"]]
         for qa in questions:
             if qa["id"] in answers:
-                raise InputError(f"{path}: question {qa['id']!r} stands there twice.")
+                raise InputError(f"{path}: question {qa['id']!r} is listed twice.")
             answers[qa["id"]] = [answer["text"] for answer in qa.get("answers", [])]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is no SQuAD JSON ({type(error).__name__}: {error}).") from None
@@ -223,7 +223,7 @@ def read_rankings(path: Path) -> dict[str, list[str]]:
     for number, line in enumerate(lines, start=1):
         query, ids = _record(line, f"{path}:{number}")
         if query in rankings:
-            raise InputError(f"{path}:{number}: query {query!r} stands there twice.")
+            raise InputError(f"{path}:{number}: query {query!r} is listed twice.")
         rankings[query] = ids
     return rankings
 

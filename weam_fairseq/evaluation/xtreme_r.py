@@ -126,7 +126,7 @@ def overall(scores: Iterable[Score]) -> Overall:
     """The overall score of one model.
 
     Raises:
-        InputError: the scores are of several models or checkpoints, or one of them stands there twice.
+        InputError: the scores are of several models or checkpoints, or one of them is listed twice.
     """
     rows = list(scores)
     models = sorted({(score.model, score.checkpoint) for score in rows})
@@ -145,7 +145,7 @@ def overall_by_model(scores: Iterable[Score]) -> dict[str, Overall]:
     """The overall score of each model by its name, in the order in which they come.
 
     Raises:
-        InputError: two checkpoints go by one name, or a score stands there twice.
+        InputError: two checkpoints go by one name, or a score is listed twice.
     """
     by_model: dict[str, list[Score]] = {}
     for score in scores:

@@ -22,11 +22,7 @@ from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_file, write_json
 from weam_fairseq.common.lock import locked
-
-_TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
-    *("vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model"),
-)
+from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 
 
 class Store:
@@ -101,7 +97,7 @@ class Store:
     def finish(self, model: Any, source: Path, told: Mapping[str, Any]) -> None:
         """Writes the Hugging Face folder, then finished.json, and removes what only a restart would need."""
         model.save_pretrained(self.path)
-        for name in _TOKENIZER_FILES:
+        for name in TOKENIZER_FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, self.path / name)
         write_json(self.path / "finished.json", told, indent=2)

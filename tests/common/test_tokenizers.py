@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.special_pieces import first_ids, id_range
+from weam_fairseq.common.tokenizers import first_ids, id_range
 
 NAMES = ("cls", "pad", "sep", "unk", "mask")
 

@@ -1,9 +1,29 @@
-"""A tokenizer's special pieces and ids, and which of them fairseq's first four symbols take."""
+"""What is known of tokenizers: the files of a folder, special pieces and ids, fairseq's first four symbols."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import InputError
+
+# At least one of these is a tokenizer; without any AutoTokenizer makes one up, of special pieces alone.
+VOCABULARY_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
+# Everything that AutoTokenizer may read.
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+)
 
 _FIRST = ("cls", "pad", "sep", "unk")  # fairseq's <s>, <pad>, </s>, <unk>
 
