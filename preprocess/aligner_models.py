@@ -129,16 +129,21 @@ def _absolute(folder: Path | None) -> Path | None:
     return None if folder is None else folder.absolute()
 
 
+def check_trained(aligner: str) -> None:
+    """Raises InputError when --save-aligner has nothing to save; before a model is downloaded."""
+    if aligner not in aligners.TRAINED:
+        raise InputError(
+            f"--save-aligner needs an aligner that is trained ({', '.join(aligners.TRAINED)}), but it is {aligner}."
+        )
+
+
 def check_save(
     folder: Path | None, aligner: str, pairs: Sequence[str], folders: Mapping[str, Path], destdir: Path, resume: bool
 ) -> None:
     """Raises InputError when --save-aligner cannot be done; before any work is."""
     if folder is None:
         return
-    if aligner not in aligners.TRAINED:
-        raise InputError(
-            f"--save-aligner needs an aligner that is trained ({', '.join(aligners.TRAINED)}), but it is {aligner}."
-        )
+    check_trained(aligner)
     if folders:
         raise InputError("--save-aligner keeps what this run trains, but with --aligner-model nothing is trained.")
     if folder.absolute().is_relative_to(destdir.absolute()):

@@ -13,7 +13,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.hub import is_name, resolve
 
 from . import aligners, pipeline, table, tokenizer_folder
-from .aligner_models import parse_models
+from .aligner_models import check_trained, parse_models
 from .cleaning import Rules
 from .cluster import ClusterOptions, parse_parameters
 from .corpus import parse_path
@@ -212,6 +212,8 @@ def _options(arguments: argparse.Namespace) -> Options:
             f"--tokenizer-sample is for --train-tokenizer {' and '.join(tokenizer_folder.SAMPLED)}. Leave it out: no "
             "other tokenizer needs all sentences in memory."
         )
+    if arguments.save_aligner is not None:
+        check_trained(arguments.aligner)
     pairs = tuple(parse_pair_files(arguments.pair))
     return Options(
         pairs=pairs,
