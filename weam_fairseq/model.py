@@ -75,7 +75,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             choices=FREEZE,
             default="none",
             help="embeddings: the word embeddings, and a head tied to them, keep their values; encoder: only the head "
-            "is trained, at about a third of the cost",
+            "is trained, at about half of the cost",
         )
         parser.add_argument(
             "--head-first",
@@ -248,6 +248,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         if self.head_first and self.freeze != "encoder":
             self.head_only = num_updates < self.head_first
             self.base.requires_grad_(not self.head_only)
+            self.base.train(self.training and not self.head_only)
             if self.freeze == "embeddings":
                 self.masked_lm.get_input_embeddings().requires_grad_(False)
 

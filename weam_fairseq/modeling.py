@@ -116,6 +116,7 @@ class WordExchange(nn.Module):
         if not self.names_tied_twice:
             self.register_state_dict_post_hook(_name_once)  # type: ignore[no-untyped-call]
             self.register_load_state_dict_pre_hook(_name_all)  # type: ignore[no-untyped-call]
+        self.head_only = False
         self.masked_lm = model
         self.cp_weight = cp_weight
         self.own_head = with_own_head(model) if cp_head == "own" else None
@@ -140,6 +141,14 @@ class WordExchange(nn.Module):
         self.freeze = freeze
         # Nothing below the head has a gradient.
         self.head_only = freeze == "encoder"
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "WordExchange":
+        """A frozen encoder has no dropout: its states are what the head gets to see later."""
+        super().train(mode)
+        if self.head_only:
+            self.base.eval()
+        return self
 
     @property
     def base(self) -> nn.Module:

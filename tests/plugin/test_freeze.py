@@ -35,6 +35,18 @@ def test_a_frozen_encoder_leaves_the_head() -> None:
     assert not model.states(torch.tensor([[7]]), torch.tensor([[1]]), None, None).requires_grad
 
 
+def test_a_frozen_encoder_has_no_dropout_until_it_is_freed() -> None:
+    model = model_of(head_first=1)
+    model.set_num_updates(0)
+    model.train()
+    assert (model.base.training, model.masked_lm.cls.training) == (False, True)
+    model.set_num_updates(1)
+    assert model.base.training
+    model.eval()
+    model.set_num_updates(2)
+    assert not model.base.training
+
+
 def test_frozen_embeddings_keep_a_tied_projection_too() -> None:
     model = model_of(freeze="embeddings")
     found = gradients(model)
