@@ -94,18 +94,18 @@ def _fit(task: Any, model: Any) -> None:
         )
 
 
-def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
-    rows = 0
-    for start in range(0, len(order), PAIRS_AT_ONCE):
-        batch = data.collater(data.__getitems__(order[start : start + PAIRS_AT_ONCE]))
+def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[Masked]:
+    """Pairs with about ROWS masked pieces, those of like length together: padding costs as much as text."""
+    expected = np.cumsum(data.sizes[order]) * data.policy.mask_prob
+    chosen = order[: int(np.searchsorted(expected, ROWS)) + 1]
+    chosen = chosen[np.argsort(data.sizes[chosen], kind="stable")]
+    for start in range(0, len(chosen), PAIRS_AT_ONCE):
+        batch = data.collater(data.__getitems__(chosen[start : start + PAIRS_AT_ONCE]))
         net_input = {name: value.to(model.pieces_sha256.device) for name, value in batch["net_input"].items()}
         inputs = model.inputs(
             net_input["tokens"], net_input["attention_mask"], net_input["segments"], net_input.get("positions")
         )
         yield inputs, net_input["masked_rows"], batch["target"]
-        rows += len(batch["target"])
-        if rows >= ROWS:
-            return
 
 
 def _frequencies(data: Any, order: np.ndarray, rows: int) -> Tensor:
