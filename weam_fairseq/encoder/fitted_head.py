@@ -56,8 +56,8 @@ class FitReport(NamedTuple):
     """What the fit did, measured on held-out rows.
 
     Attributes:
-        nats_before: of the head as it came.
-        nats_after: of the head as it is now.
+        nats_before: of the original head.
+        nats_after: of the resulting head.
         nats_unigram: of the frequencies alone.
         accuracy_after: share of rows where the head's first choice is the masked piece.
         rows: that the head is fitted on.
@@ -90,7 +90,7 @@ def fit_head(
     """Sets the parameters of a new masked-LM head so that it predicts masked pieces at once.
 
     In a head of another form than dense -> activation -> LayerNorm -> projection only the bias is fitted, where there
-    is one. A fit that does not predict held-out rows better than the head as it came is undone. The encoder is not
+    is one. If the fit does not predict held-out rows better, the original head is restored. The encoder is not
     changed. An untied projection becomes a copy of the input embeddings if the head then predicts better.
 
     Args:

@@ -255,10 +255,7 @@ class MaskedLM:
 
     def _output(self) -> tuple[nn.Module, str, nn.Linear] | None:
         """The last matrix of the head: its module's parent, its name there, and itself; None: no plain nn.Linear."""
-        try:
-            linear = self.head.get_output_embeddings()
-        except (AttributeError, NotImplementedError):
-            return None
+        linear = _output_embeddings(self.head)
         if type(linear) is not nn.Linear:
             return None
         for parent in self.head.modules():
@@ -428,11 +425,16 @@ def use_faster_parts(model: Any) -> Parts:
 
 def is_tied(model: Any) -> bool:
     """Whether the head projects on the word embeddings."""
-    try:
-        output = model.get_output_embeddings()
-    except (AttributeError, NotImplementedError):
-        return False
+    output = _output_embeddings(model)
     return output is not None and output.weight is model.get_input_embeddings().weight
+
+
+def _output_embeddings(model: Any) -> Any:
+    """The module of the last projection; None: the family names none, so the head is used as a whole."""
+    try:
+        return model.get_output_embeddings()
+    except (AttributeError, NotImplementedError):  # how transformers' classes without such a module answer
+        return None
 
 
 def names_without_ties(model: Any) -> list[str]:
