@@ -120,10 +120,10 @@ def _is_small(path: Path, folder: Path, most: int) -> bool:
 
 
 def _module_folders(folder: Path) -> set[str]:
-    try:
-        modules = read_json(folder / MODULES, list)
-    except (InputError, OSError):
+    if not (folder / MODULES).is_file():
         return set()
+    # A damaged list is an error: without it the weights of its modules would be left out.
+    modules = read_json(folder / MODULES, list)
     paths = [module.get("path") for module in modules if isinstance(module, dict)]
     return {path for path in paths if isinstance(path, str) and _PLAIN.fullmatch(path)}
 
