@@ -73,15 +73,15 @@ setup(
     entry_points={
         "console_scripts": [
             "weam-preprocess=weam_preprocess.cli:main",
-            "weam-train=weam_fairseq.train:main",
+            "weam-train=weam_fairseq.training.train:main",
             "weam-from-hf=weam_fairseq.convert.from_hf:main",
             "weam-to-hf=weam_fairseq.convert.to_hf:main",
             "weam-show=weam_fairseq.show:main",
             "weam-score=weam_fairseq.evaluation.score:main",
             "weam-evaluate=weam_fairseq.evaluation.cli:main",
-            "weam-report=weam_fairseq.study.report:main",
+            "weam-report=weam_fairseq.report.report:main",
             "weam-launch=weam_fairseq.launch.cli:main",
-            "weam-study=weam_fairseq.study.grid.cli:main",
+            "weam-study=weam_fairseq.study.cli:main",
         ]
     },
 )

@@ -323,7 +323,7 @@ def _line_by_line(tokenizer: Path, raw: Path) -> int:
 def _reading(data_bin: Path) -> int:
     import torch
 
-    from weam_fairseq.task import WeamTask, WeamTaskConfig
+    from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig
 
     torch.set_num_threads(1)
     task = WeamTask.setup_task(WeamTaskConfig(data=str(data_bin), seed=1))

@@ -16,10 +16,10 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from weam_fairseq.databin import read_manifest, read_vocabulary
-from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.policy import Policy
-from weam_fairseq.split import open_split
+from weam_fairseq.data.databin import read_manifest, read_vocabulary
+from weam_fairseq.data.split import open_split
+from weam_fairseq.method.dataset import WordExchangeDataset
+from weam_fairseq.method.policy import Policy
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 SYLLABLES = ["ba", "do", "ki", "lu", "me", "no", "pi", "ra", "su", "te"]

@@ -1,4 +1,4 @@
-"""Who may import whom (the rooms of README, "Rooms"): the arrows are part of the design."""
+"""Which room may import which (CONTRIBUTING.md, "Layout"): the arrows are part of the design."""
 
 import ast
 import subprocess
@@ -10,43 +10,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN, PREPROCESS = ROOT / "weam_fairseq", ROOT / "preprocess"
 
-# The fairseq side.
-FAIRSEQ_SIDE = {
-    "weam_fairseq/__init__.py",
-    "weam_fairseq/checkpoints.py",
-    "weam_fairseq/criterion.py",
-    "weam_fairseq/fairseq_dataset.py",
-    "weam_fairseq/model.py",
-    "weam_fairseq/optimizer.py",
-    "weam_fairseq/resume.py",
-    "weam_fairseq/schedule.py",
-    "weam_fairseq/start.py",
-    "weam_fairseq/task.py",
-    "weam_fairseq/train.py",
-    "weam_fairseq/trainer.py",
-}
-PURE = [
-    "word_exchange",
-    "masking",
-    "losses",
-    "projected_loss",
-    "one_buffer",
-    "data_worker",
-    "layout",
-    "batch",
-    "dataset",
-    "encoder/dropout",
-    "encoder/embeddings",
-    "randomness",
-    "databin",
-    "indexed_file",
-    "split",
-    "policy",
-    "sampling",
-    "distributed",
+# Each room imports only rooms above it in this list, besides itself. show.py is a command of its own.
+ROOMS = [
+    *("common", "data", "encoder", "method", "plugin", "convert", "training"),
+    *("launch", "evaluation", "study", "report"),
 ]
+WITH_FAIRSEQ = {"plugin", "training"}
 # Its output derives from transformers' ModelOutput.
-WITH_TRANSFORMERS = {"weam_fairseq/modeling.py"}
+WITH_TRANSFORMERS = {"weam_fairseq/method/modeling.py"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -78,46 +49,46 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_fairseq_is_imported_on_the_fairseq_side_only() -> None:
-    found = {name(p) for f in (PLUGIN, PREPROCESS) for p in files(f) if packages(p) & {"fairseq", "fairseq_cli"}}
-    assert found == FAIRSEQ_SIDE
+def rooms_of(dotted_names: set[str]) -> set[str]:
+    return {dotted.split(".")[1] for dotted in dotted_names if dotted.startswith("weam_fairseq.")}
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_pure_files_import_numpy_torch_the_standard_library_and_each_other(module: str) -> None:
-    path = PLUGIN / f"{module}.py"
-    assert packages(path) <= {"numpy", "torch", "weam_fairseq", *sys.stdlib_module_names}
-    ours = {dotted.split(".")[1] for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
-    assert ours <= {*(each.split("/")[0] for each in PURE), "common"}
+def test_every_folder_is_a_room() -> None:
+    assert sorted(path.parent.name for path in PLUGIN.glob("*/__init__.py")) == sorted(ROOMS)
 
 
-def test_common_imports_nothing_of_ours() -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_above_it(room: str) -> None:
+    allowed = {*ROOMS[: ROOMS.index(room) + 1], "__version__", "register"}
+    for path in files(PLUGIN / room):
+        assert rooms_of(imports(path)) <= allowed, path
+        assert "weam_preprocess" not in packages(path), path
+        assert "scripts" not in packages(path), path
+
+
+def test_preprocess_imports_nothing_of_the_plugin_but_common() -> None:
+    for path in files(PREPROCESS):
+        assert rooms_of(imports(path)) <= {"common"}, path
+        assert "scripts" not in packages(path), path
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room not in WITH_FAIRSEQ])
+def test_fairseq_is_imported_in_plugin_and_training_only(room: str) -> None:
+    for path in files(PLUGIN / room):
+        assert not packages(path) & {"fairseq", "fairseq_cli"}, path
+
+
+def test_common_needs_only_the_standard_library() -> None:
     for path in files(PLUGIN / "common"):
-        ours = {dotted for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
-        assert all(dotted.startswith("weam_fairseq.common") for dotted in ours), path
         assert packages(path, top_level_only=True) <= {"weam_fairseq", *sys.stdlib_module_names}, path
 
 
-@pytest.mark.parametrize(
-    ("room", "others"),
-    [("encoder", {"common"}), ("convert", {"encoder", "checkpoints", "databin", "common", "__version__"})],
-)
-def test_encoder_and_conversion_know_nothing_of_fairseq(room: str, others: set[str]) -> None:
+@pytest.mark.parametrize("room", ["data", "method"])
+def test_the_method_needs_only_numpy_and_torch(room: str) -> None:
     for path in files(PLUGIN / room):
-        ours = {dotted.split(".")[1] for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
-        assert ours <= {room, *others}, path
-
-
-def test_rooms_do_not_reach_into_each_other() -> None:
-    for path in files(PREPROCESS):
-        ours = {dotted for dotted in imports(path) if dotted.startswith("weam_fairseq.")}
-        assert all(dotted.startswith("weam_fairseq.common") for dotted in ours), path
-    assert all("weam_preprocess" not in packages(path) for path in files(PLUGIN))
-    behind = {file.removesuffix(".py").replace("/", ".") for file in FAIRSEQ_SIDE if not file.endswith("__init__.py")}
-    for room in ("evaluation", "study"):
-        for path in files(PLUGIN / room):
-            assert not imports(path) & behind, path
-    assert all("scripts" not in packages(path) for folder in (PLUGIN, PREPROCESS) for path in files(folder))
+        if name(path) not in WITH_TRANSFORMERS:
+            needed = packages(path, top_level_only=True)
+            assert needed <= {"numpy", "torch", "tqdm", "weam_fairseq", *sys.stdlib_module_names}, path
 
 
 def test_transformers_is_imported_inside_functions() -> None:

@@ -30,13 +30,13 @@ from hand_made_data_bin import (  # noqa: E402
 from small_encoder import bert  # noqa: E402
 
 from weam_fairseq import Collator, LengthBatches, WordExchange, check_fits, load_data  # noqa: E402
-from weam_fairseq.batch import flat  # noqa: E402
 from weam_fairseq.common.errors import InputError  # noqa: E402
-from weam_fairseq.convert.tokenizer import read_tokenizer  # noqa: E402
-from weam_fairseq.criterion import WeamCriterion  # noqa: E402
-from weam_fairseq.model import WeamModel  # noqa: E402
-from weam_fairseq.policy import OBJECTIVES, Policy  # noqa: E402
-from weam_fairseq.task import WeamTask, WeamTaskConfig  # noqa: E402
+from weam_fairseq.encoder.tokenizer import read_tokenizer  # noqa: E402
+from weam_fairseq.method.batch import flat  # noqa: E402
+from weam_fairseq.method.policy import OBJECTIVES, Policy  # noqa: E402
+from weam_fairseq.plugin.criterion import WeamCriterion  # noqa: E402
+from weam_fairseq.plugin.model import WeamModel  # noqa: E402
+from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig  # noqa: E402
 
 SEED = 5
 SIZES = {"en-de": 60, "de-zh": 20}

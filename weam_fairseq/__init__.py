@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dataset import WordExchangeDataset
-    from .loading import Collator, LengthBatches, check_fits, load_data
-    from .modeling import WordExchange, WordExchangeOutput
+    from weam_fairseq.method.dataset import WordExchangeDataset
+    from weam_fairseq.method.loading import Collator, LengthBatches, check_fits, load_data
+    from weam_fairseq.method.modeling import WordExchange, WordExchangeOutput
 
 __all__ = [
     "Collator",
@@ -25,13 +25,15 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_MODULES = {"WordExchange": "modeling", "WordExchangeOutput": "modeling", "WordExchangeDataset": "dataset"}
+_MODULES = dict.fromkeys(("WordExchange", "WordExchangeOutput"), "method.modeling") | {
+    "WordExchangeDataset": "method.dataset"
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_MODULES.get(name, 'loading')}", __name__), name)
+    return getattr(importlib.import_module(f".{_MODULES.get(name, 'method.loading')}", __name__), name)
 
 
 def __dir__() -> list[str]:
@@ -48,11 +50,11 @@ def register() -> None:
     from fairseq.models import MODEL_REGISTRY
     from fairseq.tasks import TASK_REGISTRY
 
-    from .checkpoints import allow_fairseq_classes, mend_saving
-    from .trainer import mend_trainer
+    from weam_fairseq.plugin.checkpoints import allow_fairseq_classes, mend_saving
+    from weam_fairseq.plugin.patches import mend_trainer
 
     for module in ("criterion", "model", "optimizer", "task"):
-        importlib.import_module(f".{module}", __name__)
+        importlib.import_module(f".plugin.{module}", __name__)
     taken = {
         "task": TASK_REGISTRY["weam"],
         "criterion": CRITERION_REGISTRY["weam"],

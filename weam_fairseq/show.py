@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .common.command import run_command
-from .common.errors import InputError
-from .common.files import check_file_destination, write_json
+from weam_fairseq.common.command import run_command
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import check_file_destination, write_json
 
 if TYPE_CHECKING:
-    from .dataset import WordExchangeDataset
-    from .split import Pair
+    from weam_fairseq.data.split import Pair
+    from weam_fairseq.method.dataset import WordExchangeDataset
 
 PROG = "weam-show"
 TOP = 3
@@ -72,12 +72,12 @@ def explain(
     """Examples as plain values: words, pieces, links, and for each masked piece its partners and predictions."""
     import torch
 
-    from .convert.to_hf import read
-    from .databin import read_dictionary, read_manifest, read_vocabulary
-    from .dataset import WordExchangeDataset
-    from .modeling import WordExchange
-    from .policy import Policy, check_probabilities
-    from .split import open_split
+    from weam_fairseq.convert.to_hf import read
+    from weam_fairseq.data.databin import read_dictionary, read_manifest, read_vocabulary
+    from weam_fairseq.data.split import open_split
+    from weam_fairseq.method.dataset import WordExchangeDataset
+    from weam_fairseq.method.modeling import WordExchange
+    from weam_fairseq.method.policy import Policy, check_probabilities
 
     manifest = read_manifest(data_bin)
     if pair not in manifest["pairs"]:
@@ -106,7 +106,7 @@ def explain(
 def _explain_one(
     dataset: "WordExchangeDataset", index: int, model: Any, names: list[str], pair_name: str
 ) -> dict[str, Any]:
-    from .word_exchange import exchange_rows
+    from weam_fairseq.method.word_exchange import exchange_rows
 
     pair = dataset[index]
     batch = dataset.collater([pair])["net_input"]

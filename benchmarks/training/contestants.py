@@ -23,8 +23,8 @@ import torch
 from shapes import MASK_PROB, Workload
 from texts import Text, evenly, full_rows, open_text, some_pairs, without_exchange
 
-from weam_fairseq.batch import Batch
-from weam_fairseq.losses import predict_and_weigh
+from weam_fairseq.method.batch import Batch
+from weam_fairseq.method.losses import predict_and_weigh
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16}
 LR = 5e-5

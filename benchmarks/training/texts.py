@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from shapes import MASK_PROB
 
-from weam_fairseq.batch import Batch
-from weam_fairseq.databin import read_manifest, read_vocabulary
-from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.policy import Policy
-from weam_fairseq.split import Pair, open_split
+from weam_fairseq.data.databin import read_manifest, read_vocabulary
+from weam_fairseq.data.split import Pair, open_split
+from weam_fairseq.method.batch import Batch
+from weam_fairseq.method.dataset import WordExchangeDataset
+from weam_fairseq.method.policy import Policy
 
 
 class Text(NamedTuple):

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 WEAM_TRAIN = str(BIN / "weam-train")
 MANY = 3_000_000  # pairs
 UPDATES = 4
-_HEAD = struct.Struct("<9sQBQ")  # of an .idx file: weam_fairseq/indexed_file.py
+_HEAD = struct.Struct("<9sQBQ")  # of an .idx file: weam_fairseq/data/indexed_file.py
 
 
 def _words(data_bin: Path, *more: str) -> list[str]:

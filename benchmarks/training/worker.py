@@ -69,7 +69,7 @@ def serve(contestant: str, told: str) -> int:
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
     options = json.loads(told)
     if contestant == "ours":  # as weam-train does
-        from weam_fairseq.memory import keep_memory
+        from weam_fairseq.common.process_setup import keep_memory
 
         keep_memory()
     import torch

@@ -13,8 +13,8 @@ from weam_fairseq import show
 from weam_fairseq.convert import from_hf, to_hf
 from weam_fairseq.evaluation import cli as evaluate
 from weam_fairseq.launch import cli as launch
-from weam_fairseq.study import report
-from weam_fairseq.study.grid import cli as study
+from weam_fairseq.report import report
+from weam_fairseq.study import cli as study
 
 SCORE = {
     **{"task": "xnli", "language": "de", "split": "test", "metric": "accuracy", "value": 50.0, "n": 2, "model": "m"},

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from weam_fairseq import checkpoints
 from weam_fairseq.convert import to_hf
+from weam_fairseq.plugin import checkpoints
 
 WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "Hello", "hello", "##a", "##b"]
 SENTENCEPIECES = ["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefgh", "▁a", "▁b", "ab", "<mask>"]

@@ -17,13 +17,13 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import from_hf, published, to_hf
-from weam_fairseq.convert.names import Place, Slot
-from weam_fairseq.convert.published import Published
-from weam_fairseq.convert.tokenizer import read_tokenizer
-from weam_fairseq.convert.weights import read_weights
+from weam_fairseq.encoder.names import Place, Slot
+from weam_fairseq.encoder.published import Published
+from weam_fairseq.encoder.tokenizer import read_tokenizer
+from weam_fairseq.encoder.weights import read_weights
+from weam_fairseq.plugin import checkpoints
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"

@@ -14,14 +14,14 @@ from published_folders import WORDPIECES, randomize, same
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import from_hf, published, to_hf
-from weam_fairseq.convert.published import Published
-from weam_fairseq.convert.weights import read_weights
 from weam_fairseq.encoder.configs import plain_config
 from weam_fairseq.encoder.huggingface import build
+from weam_fairseq.encoder.published import Published
 from weam_fairseq.encoder.sizes import Size, config_of
+from weam_fairseq.encoder.weights import read_weights
+from weam_fairseq.plugin import checkpoints
 
 SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
 SIZE = Size(layers=2, width=32, heads=2, feed_forward=64, positions=40)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from weam_fairseq import checkpoints
 from weam_fairseq.convert import to_hf
-from weam_fairseq.convert.tokenizer import read_tokenizer
-from weam_fairseq.convert.weights import read_weights
-from weam_fairseq.databin import read_manifest
+from weam_fairseq.data.databin import read_manifest
+from weam_fairseq.encoder.tokenizer import read_tokenizer
+from weam_fairseq.encoder.weights import read_weights
+from weam_fairseq.plugin import checkpoints
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 TRAINING = ("--optimizer", "adam_bert", "--lr", "1e-2", "--max-update", 2, "--batch-size", 8, "--disable-validation")

@@ -12,8 +12,8 @@ import pytest
 from weam_fairseq.evaluation import score
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.scores import Score, read_scores
-from weam_fairseq.study.items import read_shares
-from weam_fairseq.study.score_files import read_score_files
+from weam_fairseq.report.items import read_shares
+from weam_fairseq.report.score_files import read_score_files
 
 from .conftest import PAIRS, write_lines
 from .test_retrieval_files import ENTITIES, MENTIONS, write_xquad_r

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from weam_fairseq import checkpoints
+from weam_fairseq.plugin import checkpoints
 
 BIN = Path(sys.executable).parent
 WEAM_TRAIN = str(BIN / "weam-train")

@@ -13,12 +13,12 @@ import yaml
 from omegaconf import DictConfig
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.config import read_config
-from weam_fairseq.model import WeamModel
-from weam_fairseq.start import complete, parse, prepare
-from weam_fairseq.task import WeamTask
+from weam_fairseq.plugin.model import WeamModel
+from weam_fairseq.plugin.task import WeamTask
+from weam_fairseq.training.command_line import complete, parse, prepare
+from weam_fairseq.training.config import read_config
 
-# Those of weam-train; studies have a test of their own (tests/study/grid).
+# Those of weam-train; studies have a test of their own (tests/study).
 CONFIGS = (Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml")
 SHIPPED = sorted(config for config in CONFIGS if not config.stem.startswith("study_"))  # those are weam-study's
 CONFIGS = [path for path in SHIPPED if not path.stem.startswith("study_")]

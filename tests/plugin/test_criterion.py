@@ -14,12 +14,12 @@ from small_encoder import bert, logits_of, states_of
 from test_dataset import PAIRS, dataset
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.convert.published import Published, pack
-from weam_fairseq.criterion import WeamCriterion
-from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.model import WeamModel
-from weam_fairseq.policy import Policy
-from weam_fairseq.trainer import without_loss
+from weam_fairseq.encoder.published import Published, pack
+from weam_fairseq.method.dataset import WordExchangeDataset
+from weam_fairseq.method.policy import Policy
+from weam_fairseq.plugin.criterion import WeamCriterion
+from weam_fairseq.plugin.model import WeamModel
+from weam_fairseq.plugin.patches import without_loss
 
 
 def small_model(data: WordExchangeDataset, *, cp_head: bool = False) -> WeamModel:

@@ -14,7 +14,7 @@ TRAINER = """
 import os, sys
 from torch.multiprocessing import active_children
 from torch.utils.data import DataLoader
-from weam_fairseq.task import WeamTask, WeamTaskConfig
+from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig
 
 task = WeamTask.setup_task(WeamTaskConfig(data=sys.argv[1], seed=1))
 task.load_dataset("train")

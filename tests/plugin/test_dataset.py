@@ -23,11 +23,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.databin import read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
-from weam_fairseq.dataset import WordExchangeDataset
-from weam_fairseq.policy import OBJECTIVES, Policy
-from weam_fairseq.split import open_split
-from weam_fairseq.word_exchange import Exchange, LinkPolicy, exchange_rows
+from weam_fairseq.data.databin import read_dictionary, read_manifest, read_tokenizer_files, read_vocabulary
+from weam_fairseq.data.split import open_split
+from weam_fairseq.method.dataset import WordExchangeDataset
+from weam_fairseq.method.policy import OBJECTIVES, Policy
+from weam_fairseq.method.word_exchange import Exchange, LinkPolicy, exchange_rows
 
 PAIRS = ["en-de", "en-es", "en-zh"]
 

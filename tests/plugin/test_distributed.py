@@ -15,9 +15,9 @@ from hand_made_data_bin import Example, random_examples, write_data_bin
 from run_training import BIN, ENVIRONMENT, TORCHRUN, WEAM_TRAIN, said, train, updates_of, weights
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.distributed import FIRST_PORT, PORTS, Place, find_place, options, slurm_address
-from weam_fairseq.start import Start
-from weam_fairseq.train import _hear_start, _user_error
+from weam_fairseq.training.command_line import Start
+from weam_fairseq.training.distributed import FIRST_PORT, PORTS, Place, find_place, options, slurm_address
+from weam_fairseq.training.train import _hear_start, _user_error
 
 TORCHRUN_SAYS = {
     "RANK": "3",
@@ -282,7 +282,7 @@ def linked_rows(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[tuple
     from fairseq import tasks
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-    from weam_fairseq.start import parse, prepare
+    from weam_fairseq.training.command_line import parse, prepare
 
     monkeypatch.setattr("sys.argv", ["weam-train"])
     cfg = convert_namespace_to_omegaconf(parse(prepare(words).arguments, None))

@@ -12,15 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from weam_fairseq.losses import predict, rows_to_project, split_predictions, targets_to_project
-from weam_fairseq.word_exchange import (
-    Edges,
-    LinkPolicy,
-    choose_links,
-    edges_between,
-    edges_into,
-    exchange_rows,
-)
+from weam_fairseq.method.losses import predict, rows_to_project, split_predictions, targets_to_project
+from weam_fairseq.method.word_exchange import Edges, LinkPolicy, choose_links, edges_between, edges_into, exchange_rows
 
 #   source piece_idx   0  1  2       3     4        target piece_idx   0    1    2  3
 #                      Is it raining today ?                           今天 下雨 吗 ?

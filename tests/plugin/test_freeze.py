@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_encoder import bert
 
-from weam_fairseq.model import WeamModel
+from weam_fairseq.plugin.model import WeamModel
 
 
 def model_of(**options: Any) -> WeamModel:

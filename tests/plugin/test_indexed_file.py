@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.indexed_file import IndexedFile
+from weam_fairseq.data.indexed_file import IndexedFile
 
 
 def write(prefix: Path, items: list[list[int]], values: int) -> Path:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from weam_fairseq.databin import Template
-from weam_fairseq.layout import Layout, Ragged, lay_out_pairs, lay_out_singles
+from weam_fairseq.data.databin import Template
+from weam_fairseq.data.layout import Layout, Ragged, lay_out_pairs, lay_out_singles
 
 BERT = Template(before=((0, 0),), between=((2, 0),), after=((2, 1),), segments=(0, 1))
 SINGLE = Template(before=((0, 0),), between=(), after=((2, 0),), segments=(0, 0))

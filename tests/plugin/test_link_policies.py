@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq.layout import Ragged
-from weam_fairseq.word_exchange import LinkPolicy, choose_links, edges_between, next_in_circle, number_words
+from weam_fairseq.data.layout import Ragged
+from weam_fairseq.method.word_exchange import LinkPolicy, choose_links, edges_between, next_in_circle, number_words
 
 SOURCE_WORDS = np.array([0, 1, 1])
 TARGET_WORDS = np.array([0, 1, 1, 1, 2])

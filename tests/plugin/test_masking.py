@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from weam_fairseq.masking import mask_pieces, unit_starts
-from weam_fairseq.randomness import PairRandom, Stream
+from weam_fairseq.method.masking import mask_pieces, unit_starts
+from weam_fairseq.method.randomness import PairRandom, Stream
 
 MASK = 4
 ORDINARY = np.arange(5, 100)

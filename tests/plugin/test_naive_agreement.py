@@ -22,12 +22,12 @@ from small_encoder import bert, logits_of, states_of
 from torch import Tensor
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.criterion import WeamCriterion
 from weam_fairseq.encoder.huggingface import MaskedLM
-from weam_fairseq.losses import predict, rows_to_project, split_predictions, targets_to_project
-from weam_fairseq.model import WeamModel
-from weam_fairseq.task import WeamTask, WeamTaskConfig
-from weam_fairseq.word_exchange import LinkPolicy, choose_links, edges_between, edges_into, exchange_rows
+from weam_fairseq.method.losses import predict, rows_to_project, split_predictions, targets_to_project
+from weam_fairseq.method.word_exchange import LinkPolicy, choose_links, edges_between, edges_into, exchange_rows
+from weam_fairseq.plugin.criterion import WeamCriterion
+from weam_fairseq.plugin.model import WeamModel
+from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig
 
 V, D = 17, 8
 

@@ -8,9 +8,9 @@ import torch
 import torch.multiprocessing
 from test_dataset import dataset
 
-from weam_fairseq.fairseq_dataset import FairseqWordExchangeDataset
-from weam_fairseq.one_buffer import OneBuffer
-from weam_fairseq.policy import Policy
+from weam_fairseq.method.batch import PickledBatch
+from weam_fairseq.method.policy import Policy
+from weam_fairseq.plugin.fairseq_dataset import FairseqWordExchangeDataset
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Any]:
@@ -24,7 +24,7 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
 def test_nothing_changes_on_the_way_and_no_file_is_sent(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy(), kind=FairseqWordExchangeDataset)
     batch = data.collater([data[i] for i in (0, 5, 61)])
-    assert isinstance(batch, OneBuffer)
+    assert isinstance(batch, PickledBatch)
     message = bytes(ForkingPickler.dumps(batch))
     assert b"rebuild_storage" not in message, "torch's way through shared memory"
     received = ForkingPickler.loads(message)

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.optimizer import BertAdam, decay_groups
+from weam_fairseq.plugin.optimizer import BertAdam, decay_groups
 
 
 def small_model() -> nn.Module:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from run_training import TORCHRUN, arguments, curve, train, weights
 
-from weam_fairseq import checkpoints
-from weam_fairseq.preemption import AGAIN, TERMINATED, Watch, stop_when_told
+from weam_fairseq.plugin import checkpoints
+from weam_fairseq.training.preemption import AGAIN, TERMINATED, Watch, stop_when_told
 
 TOLD = str(Path(__file__).with_name("told_to_stop.py"))
 UPDATES = 16  # one epoch has 12

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from weam_fairseq import projected_loss
-from weam_fairseq.losses import predict_and_weigh
+from weam_fairseq.method import projected_loss
+from weam_fairseq.method.losses import predict_and_weigh
 
 M, D, V = 11, 6, 50
 

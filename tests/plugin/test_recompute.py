@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_encoder import bert
 
-from weam_fairseq.modeling import WordExchange
+from weam_fairseq.method.modeling import WordExchange
 
 CHANCES = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 

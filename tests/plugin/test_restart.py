@@ -11,9 +11,9 @@ import pytest
 import torch
 from run_training import arguments, curve, error_of, said, train, weights
 
-from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.start import prepare
+from weam_fairseq.plugin import checkpoints
+from weam_fairseq.training.command_line import prepare
 
 
 class Malicious:

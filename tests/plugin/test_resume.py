@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from test_dataset import PAIRS, dataset
 from test_schedule import parsed  # noqa: F401 -- a fixture
 
-from weam_fairseq import checkpoints, schedule
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.fairseq_dataset import FairseqWordExchangeDataset
-from weam_fairseq.policy import Policy
-from weam_fairseq.resume import BATCHES, Batching, ResumableEpoch, option
-from weam_fairseq.start import Start, follow_checkpoint
+from weam_fairseq.method.policy import Policy
+from weam_fairseq.plugin import checkpoints, schedule
+from weam_fairseq.plugin.fairseq_dataset import FairseqWordExchangeDataset
+from weam_fairseq.plugin.resume import BATCHES, Batching, ResumableEpoch, option
+from weam_fairseq.training.command_line import Start, follow_checkpoint
 
 KEPT = {"objective": "weam", "pairs": PAIRS, "sampling_temperature": 1.0, "cp_head": "shared"}
 EPOCH = 2
@@ -116,7 +116,7 @@ def test_the_same_batches_go_on_as_fairseq_does(small_data_bin: Path) -> None:
 @pytest.mark.filterwarnings("ignore:'pin_memory'")
 def test_the_log_says_what_changed_and_how_much_is_left(small_data_bin: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, state = use(small_data_bin, BY_16, 5, None)
-    with caplog.at_level("INFO", "weam_fairseq.resume"):
+    with caplog.at_level("INFO", "weam_fairseq.plugin.resume"):
         assert epoch_of(small_data_bin, BY_16._replace(batch_size=30, processes=2)).batches_left(state) == 2
     assert "--batch-size 30 (was 16), number of processes 2 (was 1); 80 of its 180 pairs have been used" in caplog.text
     assert "the other 100 follow in 4 batches" in caplog.text

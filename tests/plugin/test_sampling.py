@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_training import arguments, curve, train
 
-from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.fairseq_dataset import FairseqWordExchangeDataset
-from weam_fairseq.policy import OBJECTIVES, Policy
-from weam_fairseq.randomness import PairRandom, Stream
-from weam_fairseq.sampling import draw, drawn_per_epoch
-from weam_fairseq.task import WeamTask, WeamTaskConfig
-from weam_fairseq.word_exchange import LinkPolicy
+from weam_fairseq.method.policy import OBJECTIVES, Policy
+from weam_fairseq.method.randomness import PairRandom, Stream
+from weam_fairseq.method.sampling import draw, drawn_per_epoch
+from weam_fairseq.method.word_exchange import LinkPolicy
+from weam_fairseq.plugin import checkpoints
+from weam_fairseq.plugin.fairseq_dataset import FairseqWordExchangeDataset
+from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig
 
 SIZES = {"en-de": 60, "de-zh": 8}
 N = sum(SIZES.values())

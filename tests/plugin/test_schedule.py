@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hand_made_data_bin import random_examples, write_data_bin
 
-from weam_fairseq import checkpoints, schedule
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.start import parse, prepare
+from weam_fairseq.plugin import checkpoints, schedule
+from weam_fairseq.training.command_line import parse, prepare
 
 # Data-bin, options -> parsed options
 Parsed = Callable[[Path | str, str], Namespace]

@@ -11,9 +11,9 @@ import torch
 from hand_made_data_bin import Example, random_examples, random_probabilities, write_data_bin
 from run_training import arguments, curve, train
 
-from weam_fairseq import checkpoints
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.task import WeamTask, WeamTaskConfig
+from weam_fairseq.plugin import checkpoints
+from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig
 
 # Training examples of each shard: four and three batches of 16.
 SIZES = (64, 48)

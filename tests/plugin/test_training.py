@@ -18,8 +18,8 @@ from hand_made_data_bin import random_examples
 from published_start import give_true_digests, write_folder
 from run_training import ENVIRONMENT, WEAM_TRAIN, arguments, curve, error_of, train
 
-from weam_fairseq import checkpoints
 from weam_fairseq.convert.from_hf import convert
+from weam_fairseq.plugin import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent

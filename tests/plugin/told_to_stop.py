@@ -14,7 +14,7 @@ from functools import wraps
 import fairseq_cli.train  # noqa: F401 - first: it sets up logging
 from fairseq.trainer import Trainer
 
-from weam_fairseq import train
+from weam_fairseq.training import train
 
 number, update, rank = signal.Signals[sys.argv[1]], int(sys.argv[2].removeprefix("only")), sys.argv[3]
 step = Trainer.train_step

@@ -61,7 +61,7 @@ def both_orders(tmp_path: Path, **more: object) -> pipeline.Options:
 
 
 def test_held_out_pairs_are_not_trained_on_in_the_other_order(tmp_path: Path) -> None:
-    from weam_fairseq.indexed_file import IndexedFile
+    from weam_fairseq.data.indexed_file import IndexedFile
 
     report = pipeline.run(both_orders(tmp_path))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import fairseq_cli.train  # noqa: F401 - first: it sets up logging
 from fairseq.trainer import Trainer
 
-from weam_fairseq import preemption, train
+from weam_fairseq.training import preemption, train
 
 step = Trainer.train_step
 

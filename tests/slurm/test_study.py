@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import two_nodes
 
-from tests.study.grid.small_study import small_config, write_config, write_data
+from tests.study.small_study import small_config, write_config, write_data
 
 pytestmark = pytest.mark.slurm
 
@@ -22,7 +22,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVI
 STUDY = [
     sys.executable,
     "-c",
-    "import sys; from weam_fairseq.study.grid import cli, workers; workers.POLL = 1.0; sys.exit(cli.main())",
+    "import sys; from weam_fairseq.study import cli, workers; workers.POLL = 1.0; sys.exit(cli.main())",
 ]
 
 

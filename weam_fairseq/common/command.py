@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # As a shell reports a command that SIGINT or SIGPIPE has ended.
 INTERRUPTED, CLOSED_PIPE = 130, 141

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 MOST_JSON_BYTES = 1 << 28  # the largest tokenizer.json in use has 35 MB
 MOST_YAML_BYTES = 1 << 20

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
-from .lock import lock_file, locked
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.lock import lock_file, locked
 
 _LONGEST_NAME = 255  # bytes, on all common file systems
 PARTIAL = ".partial"

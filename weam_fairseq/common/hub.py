@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import InputError, reason_of
+from weam_fairseq.common.errors import InputError, reason_of
 
 # A name on the Hub: an owner and a model, or a model alone.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")

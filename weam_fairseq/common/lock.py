@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # flock on a file system that has no locks.
 _MOMENT, _ORPHANS_END = 0.25, 30.0  # seconds

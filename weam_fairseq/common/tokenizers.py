@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .errors import InputError
+from weam_fairseq.common.errors import InputError
 
 # At least one of these is a tokenizer; without any AutoTokenizer makes one up, of special pieces alone.
 VOCABULARY_FILES = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .. import __version__
+from weam_fairseq import __version__
 
 # What the new card takes from the base model's.
 _KEPT = ("license", "license_name", "license_link", "language")

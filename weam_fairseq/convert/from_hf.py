@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..common.command import run_command
-from ..common.documents import read_json
-from ..common.errors import InputError
-from ..common.files import check_file_destination, whole_file
-from ..common.hub import resolve
-from ..common.tokenizers import TOKENIZER_FILES
-from ..encoder.configs import UNTIED, parse_config, plain_config
-from ..encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
-from ..encoder.sizes import PUBLISHED, describe
-from . import published
-from .card import read_card
-from .names import Placed, place
-from .published import Published, read_files
-from .tokenizer import TokenizerFacts, read_tokenizer
-from .weights import read_weights
+from weam_fairseq.common.command import run_command
+from weam_fairseq.common.documents import read_json
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import check_file_destination, whole_file
+from weam_fairseq.common.hub import resolve
+from weam_fairseq.common.tokenizers import TOKENIZER_FILES
+from weam_fairseq.convert.card import read_card
+from weam_fairseq.encoder import published
+from weam_fairseq.encoder.configs import UNTIED, parse_config, plain_config
+from weam_fairseq.encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
+from weam_fairseq.encoder.names import Placed, place
+from weam_fairseq.encoder.published import Published, read_files
+from weam_fairseq.encoder.sizes import PUBLISHED, describe
+from weam_fairseq.encoder.tokenizer import TokenizerFacts, read_tokenizer
+from weam_fairseq.encoder.weights import read_weights
 
 # What fairseq looks for besides the model (trainer.load_checkpoint): no update was made yet.
 UNTRAINED: dict[str, Any] = {

@@ -11,19 +11,27 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import checkpoints
-from ..common.command import run_command
-from ..common.documents import check_name, parse_json
-from ..common.errors import InputError, reason_of
-from ..common.files import check_destination, whole_folder
-from ..databin import CARRIED_FILES, check_pair
-from ..encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
-from ..encoder.huggingface import TOLERANCE, MaskedLM, build, check_batch, names_without_ties, quiet, skeleton
-from . import published
-from .card import write_card
-from .names import gather
-from .published import Published, check_path
-from .weights import write_weights
+from weam_fairseq.common.command import run_command
+from weam_fairseq.common.documents import check_name, parse_json
+from weam_fairseq.common.errors import InputError, reason_of
+from weam_fairseq.common.files import check_destination, whole_folder
+from weam_fairseq.convert.card import write_card
+from weam_fairseq.data.databin import CARRIED_FILES, check_pair
+from weam_fairseq.encoder import published
+from weam_fairseq.encoder.configs import OLD_CHECKPOINT, parse_config, plain_config
+from weam_fairseq.encoder.huggingface import (
+    TOLERANCE,
+    MaskedLM,
+    build,
+    check_batch,
+    names_without_ties,
+    quiet,
+    skeleton,
+)
+from weam_fairseq.encoder.names import gather
+from weam_fairseq.encoder.published import Published, check_path
+from weam_fairseq.encoder.weights import write_weights
+from weam_fairseq.plugin import checkpoints
 
 MASKED_LM, OWN_HEAD = "masked_lm.", "own_head."
 DTYPES = ("float32", "bfloat16", "float16")

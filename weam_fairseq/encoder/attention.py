@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .dropout import drop
+from weam_fairseq.encoder.dropout import drop
 
 NAME = "weam"
 

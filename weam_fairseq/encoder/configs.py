@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..common.documents import shown
-from ..common.errors import InputError, reason_of
+from weam_fairseq.common.documents import shown
+from weam_fairseq.common.errors import InputError, reason_of
 
 # Where the families' configs keep the chance to drop a state and an attention weight.
 DROPOUT_KEYS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "resid_dropout", "mlp_dropout", "embedding_dropout")

@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..common.errors import InputError
-from .huggingface import MaskedLM
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.encoder.huggingface import MaskedLM
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..common.command import machine_error
-from ..common.errors import InputError, reason_of
-from . import attention
-from .configs import UNTIED
-from .dropout import Dropout
-from .embeddings import SharedEmbedding, can_share
+from weam_fairseq.common.command import machine_error
+from weam_fairseq.common.errors import InputError, reason_of
+from weam_fairseq.encoder import attention
+from weam_fairseq.encoder.configs import UNTIED
+from weam_fairseq.encoder.dropout import Dropout
+from weam_fairseq.encoder.embeddings import SharedEmbedding, can_share
 
 # Largest difference between two ways to the same logits, as a share of the largest logit: fp32 sums in another order.
 TOLERANCE = 1e-5

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from ..common.errors import InputError
+from weam_fairseq.common.errors import InputError
 
 
 class Size(NamedTuple):

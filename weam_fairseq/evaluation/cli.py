@@ -15,6 +15,7 @@ from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, check_parent
 from weam_fairseq.common.hub import is_name, resolve
+from weam_fairseq.common.process_setup import wait_without_spinning
 from weam_fairseq.evaluation import hub
 from weam_fairseq.evaluation.by_name import find_by_name
 from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options
@@ -34,7 +35,6 @@ from weam_fairseq.evaluation.tasks import (
     languages_there,
     read_data,
 )
-from weam_fairseq.threads import wait_without_spinning
 
 _DEFAULT_SPLIT = "heldout"
 _AGAIN = "The same command resumes a fine-tuning that was interrupted."

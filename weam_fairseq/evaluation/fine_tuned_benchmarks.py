@@ -16,12 +16,7 @@ from weam_fairseq.evaluation.fine_tuning.heads.multiple_choice import MultipleCh
 from weam_fairseq.evaluation.fine_tuning.heads.question_answering import QuestionAnswering
 from weam_fairseq.evaluation.fine_tuning.heads.tagging import Tagging
 from weam_fairseq.evaluation.fine_tuning.measure import Benchmark
-from weam_fairseq.evaluation.fine_tuning.pair_files import (
-    NLI_LABELS,
-    PAWS_LABELS,
-    read_nli,
-    read_paws,
-)
+from weam_fairseq.evaluation.fine_tuning.pair_files import NLI_LABELS, PAWS_LABELS, read_nli, read_paws
 from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
 from weam_fairseq.evaluation.fine_tuning.scoring import (

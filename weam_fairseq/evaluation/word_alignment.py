@@ -16,14 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.readers import (
-    GoldLinks,
-    WordLink,
-    counted_from_1,
-    from_0,
-    read_gold,
-    read_predicted_links,
-)
+from weam_fairseq.evaluation.readers import GoldLinks, WordLink, counted_from_1, from_0, read_gold, read_predicted_links
 
 
 class AlignmentScore(NamedTuple):

@@ -2,6 +2,6 @@
 
 import sys
 
-from .cli import main
+from weam_fairseq.launch.cli import main
 
 sys.exit(main())

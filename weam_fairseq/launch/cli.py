@@ -14,9 +14,9 @@ from pathlib import Path
 from weam_fairseq.common.arguments import positive, take, value_of
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.config import read_config
 from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
 from weam_fairseq.launch.submit import State, check_free, start, state, wait
+from weam_fairseq.training.config import read_config
 
 PROG = "weam-launch"
 EXAMPLE = """example:

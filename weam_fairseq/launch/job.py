@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
-from weam_fairseq.preemption import AGAIN
+from weam_fairseq.training.preemption import AGAIN
 
 # Seconds that Slurm may take to stop a job that it queues again.
 PATIENCE = 300

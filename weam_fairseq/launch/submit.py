@@ -24,7 +24,7 @@ from weam_fairseq.common.files import check_parent
 from weam_fairseq.common.lock import locked, start_time
 from weam_fairseq.launch.job import Job
 from weam_fairseq.launch.record import Launch, RunFolder, Submitted
-from weam_fairseq.preemption import AGAIN, TERMINATED
+from weam_fairseq.training.preemption import AGAIN, TERMINATED
 
 # Seconds: between two looks, and what a shared folder may take to show what a job wrote.
 POLL, PATIENCE = 2.0, 30.0

@@ -1,1 +1,1 @@
-"""Tables and pages made from runs and their scores. Never imports fairseq."""
+"""weam-study: runs a grid of trainings that one config file describes."""

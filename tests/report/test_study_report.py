@@ -1,0 +1,189 @@
+"""weam-report on a study's folder: page, tables, plots.json, what is printed and what is refused."""
+
+import json
+import re
+import warnings
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.report.studies import cell, change_lines, grid, write_study
+from tests.report.test_report import Checker
+from weam_fairseq.report.report import main
+
+FILES = ["plots.json", "report.html", "report.md"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds, one cell missing."""
+    cells = grid(seeds=(1, 2))
+    return write_study(tmp_path_factory.mktemp("report") / "study", cells[:-1], len(cells))
+
+
+class Report(NamedTuple):
+    folder: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def report(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("written")
+    with warnings.catch_warnings(), redirect_stdout(StringIO()) as printed:
+        warnings.simplefilter("error")
+        assert main([str(study), "--out", str(folder)]) == 0
+    return Report(folder, printed.getvalue())
+
+
+def _checked(folder: Path) -> tuple[str, Checker]:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert len(checker.ids) == len(set(checker.ids))
+    return page, checker
+
+
+def _fails(capsys: pytest.CaptureFixture[str], arguments: list[object], message: str) -> None:
+    assert main([str(each) for each in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("weam-report: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
+    assert re.search(r"^weam +3 +weam_tiny +\+13\.[78] \[", report.printed, flags=re.MULTILINE)
+    assert "Missing: shuffled · 3 pairs · weam_mini, seed 2." in report.printed
+    assert sorted(path.name for path in report.folder.iterdir()) == FILES
+    page, checker = _checked(report.folder)
+    # Two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses.
+    assert page.count("<svg") == 2 + 2 + 2 + 2
+    for text in (
+        "Does WEAM&#x27;s gain over TLM grow with the number of pairs?",
+        "It gains more with 3 pairs than with 1.",
+        "Both intervals of the average leave 0 out.",
+        "23 of 24 planned cells are finished.",
+        "Missing: shuffled · 3 pairs · weam_mini, seed 2.",
+        "Koehn 2004",
+        "Does the gain grow?",
+        "All cells ran on a machine, 2 cores.",
+    ):
+        assert text in page, text
+    assert {"question", "gains", "languages", "task-0", "task-1", "costs", "losses", "cells"} <= set(checker.ids)
+    assert not checker.tags & {"script", "link", "iframe", "img", "object", "embed"}
+    assert all(address.startswith("#") for address in checker.addresses)
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_tables_of_the_markdown(report: Report) -> None:
+    markdown = (report.folder / "report.md").read_text(encoding="utf-8")
+    # Word alignment: half of the links are wrong with TLM, 30 % with WEAM and 3 pairs.
+    section = markdown.split("\n## word-alignment, aer")[1].split("\n## ")[0]
+    assert "| tlm | 3 | weam\\_tiny | 2 | 50.0 ± 0.0 | – | – | – | – |" in section
+    assert "| weam | 3 | weam\\_tiny | 2 | 30.0 ± 0.0 | **+20.0** | \\[+20.0, +20.0] |" in section
+    assert "above 0 is better" in section
+    # Tatoeba, 3 pairs: three languages seen, one not.
+    section = markdown.split("\n## tatoeba")[1].split("\n## ")[0]
+    seen = section.split("Seen and unseen languages:")[1]
+    assert re.search(
+        r"\| weam \| 3 \| weam\\_tiny \| 47\.5 ± 3\.5 \(3\) \| \**\+15\.0 .* \| 42\.5 ± 3\.5 \(1\) \| \**\+10\.0", seen
+    )
+    assert "| weam | 1 | weam\\_tiny | 42.5 ± 3.5 • | 37.5 ± 3.5 |" in section
+    growth = markdown.split("\n## Does the gain grow?")[1].split("\n## ")[0]
+    assert re.search(r"\| weam, weam\\_tiny: 3 pairs − 1 pair \| \**\+7\.5 .* \| \*\*\+10\.0 ", growth)
+    costs = markdown.split("\n## Costs")[1]
+    assert "| weam, 1 pair · weam\\_tiny | 1,000,000 | 400 | 100,000 | 300.0 (×1.50) | 512 |" in costs
+    assert "| weam\\_tiny | 1,200 | 300,000 | 600.0 |" in costs
+    for line in markdown.splitlines():
+        assert not line.startswith("|") or line.endswith("|")
+
+
+def test_the_plots_numbers_are_beside(report: Report) -> None:
+    plots = json.loads((report.folder / "plots.json").read_text(encoding="utf-8"))
+    assert (plots["baseline"], plots["config_sha256"]) == ("tlm", "4f" * 32)
+    line = plots["gain_by_pairs"][0]["panels"][0]["lines"][0]
+    assert line["method"] == "weam"
+    assert [(point["pairs"], round(point["gain"], 6)) for point in line["points"]] == [(1, 6.25), (3, 13.75)]
+    assert [len(plots[name]) for name in ("gain_by_language", "score_by_cost", "losses")] == [2, 2, 2]
+
+
+def test_the_same_study_gives_the_same_bytes(study: Path, report: Report, tmp_path: Path) -> None:
+    assert main([str(study), "--out", str(tmp_path)]) == 0
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (report.folder / name).read_bytes()
+
+
+def test_another_baseline(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main([str(study), "--out", str(tmp_path), "--baseline", "shuffled", "--metric", "aer", "--title", "Against"])
+        == 0
+    )
+    page, _ = _checked(tmp_path)
+    assert "tatoeba" not in re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    assert "<h1>Against</h1>" in page
+    assert "minus that of shuffled" in page
+    capsys.readouterr()
+    _fails(capsys, [study, "--baseline", "tml"], "is no objective of the study's finished cells")
+
+
+def test_too_little_for_plots_is_said_and_one_seed_too(tmp_path: Path) -> None:
+    cells = [cell(objective, ["en-de"], "weam_tiny", 1, train_log=None) for objective in ("tlm", "weam")]
+    path = write_study(tmp_path / "study", cells, hypotheses=[], question="", decision_rule="")
+    assert main([str(path)]) == 0
+    page, _ = _checked(path)
+    assert page.count("<svg") == 2  # a map for each task
+    for text in ("1 pair alone is there.", "weam_tiny alone is there.", "no log holds it.", "One seed: a direction"):
+        assert text in page
+        assert text in (path / "report.md").read_text(encoding="utf-8").replace("\\_", "_")
+
+
+def test_a_study_before_its_baseline(tmp_path: Path) -> None:
+    path = write_study(tmp_path / "study", grid(["weam"], (1, 2), ["weam_tiny"]), 8)
+    assert main([str(path)]) == 0
+    page, _ = _checked(path)
+    assert "No tlm yet, and so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page
+    assert "No map for tatoeba, accuracy: there is no gain." in page
+
+
+def test_text_of_the_study_is_never_markup(tmp_path: Path) -> None:
+    evil = "<script>alert('$x$')</script>&\"|_"
+
+    def poison(line: dict[str, Any]) -> dict[str, Any]:
+        texts = {"group": evil, "machine": evil, "arch": evil, "aligner": evil, "model": line["model"] + evil}
+        return {**line, **texts, "options": {evil: f"{line['objective']}{evil}"}}
+
+    cells = [poison(line) for line in grid(["tlm", "weam"], (1,), ["weam_tiny"])]
+    for line in cells:
+        line["train_log"] = None
+    path = write_study(
+        tmp_path / "study",
+        [{**line, "model": line["model"].replace("/", "")} for line in cells],
+        title=evil,
+        question=evil,
+        hypotheses=[evil],
+        decision_rule=evil,
+        config={"a": evil},
+    )
+    assert main([str(path)]) == 0
+    page, checker = _checked(path)
+    assert "script" not in checker.tags
+    assert "<script" not in page
+    markdown = (path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in markdown.replace("\\<script", "")
+
+
+def test_scores_of_a_study_do_not_overwrite_its_report(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _fails(capsys, [study / "scores.jsonl"], "is a study's folder")
+
+
+def test_errors_leave_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_study(tmp_path / "study", grid(["tlm"], (1,), ["weam_tiny"]))
+    _fails(capsys, [path, "--resamples", "10"], "--resamples must be at least 1,000")
+    _fails(capsys, [path, "--metric", "acuracy"], "Did you mean 'accuracy'?")
+    change_lines(path / "cells.jsonl", lambda lines: lines[0].pop("cost"))
+    _fails(capsys, [path], "cells.jsonl:1: `cost` is missing")
+    assert not (path / "report.html").exists()

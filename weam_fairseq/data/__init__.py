@@ -1,0 +1,1 @@
+"""Reads a data-bin: its manifest, id spaces, layout and memory-mapped files."""

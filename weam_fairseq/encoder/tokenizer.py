@@ -1,0 +1,99 @@
+"""A Hugging Face tokenizer as conversion needs it: special ids, digests.
+
+The same facts that weam-preprocess writes into a data-bin's manifest (preprocess/README.md); the two rooms share the
+format and no code.
+"""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weam_fairseq.common.documents import read_json
+from weam_fairseq.common.errors import InputError, reason_of
+from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, named_special_ids
+
+# preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
+PROBES = (
+    "Hello, WORLD! don't e-mail",
+    "Crème Brûlée ÀÉÎÕÜ naïve",
+    "Straße ẞ İstanbul ı",
+    "今天下雨吗？",
+    "東京タワー ｶﾀｶﾅ",
+    "Привет, Мир! ё",
+    "مرحبا بالعالم",
+    "नमस्ते दुनिया",
+    "สวัสดีชาวโลก",
+    "  two  spaces\tand a tab",
+    "x² ½ ﬁne",
+    "😀👍🏽 a\u200bb",
+)
+
+
+class TokenizerFacts(NamedTuple):
+    """pieces: their number, holes among the ids included.
+
+    special_ids: cls, pad, sep, mask, and unk where the tokenizer has one.
+    """
+
+    pieces: int
+    special_ids: dict[str, int]
+    pieces_sha256: str
+    behaviour_sha256: str
+
+
+def read_tokenizer(folder: Path) -> TokenizerFacts:
+    """Opens the tokenizer of a folder with AutoTokenizer.
+
+    Raises:
+        InputError: there is none, it has no fast form, or lacks special pieces.
+    """
+    tokenizer = _open(folder)
+    rust = tokenizer.backend_tokenizer
+    rust.no_truncation()
+    rust.no_padding()
+    special = named_special_ids(tokenizer, folder)
+    vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
+    ids = id_range(vocabulary, folder)
+    lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
+    written = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
+    return TokenizerFacts(
+        len(ids),
+        special,
+        hashlib.sha256(lines.encode()).hexdigest(),
+        hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in written).encode()).hexdigest(),
+    )
+
+
+def _has_protobuf() -> bool:
+    return find_spec("google") is not None and find_spec("google.protobuf") is not None
+
+
+def _open(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARY_FILES)}.")
+    models = [name for name in VOCABULARY_FILES if name.endswith(".model") and (folder / name).is_file()]
+    if models and not (folder / "tokenizer.json").is_file() and not _has_protobuf():
+        raise InputError(
+            f"{folder} must hold a tokenizer.json, but has only {models[0]}, which transformers reads with protobuf. "
+            f"Copy the tokenizer.json of DATA_BIN/tokenizer into it, from a data-bin that weam-preprocess made with "
+            f"--tokenizer {folder}, or pip install protobuf."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
+    except Exception as error:
+        settings = folder / "tokenizer_config.json"
+        if settings.is_file() and "auto_map" in read_json(settings, dict):
+            raise InputError(
+                f"{folder} must hold a tokenizer of transformers' own classes, but asks for code of its own, which is "
+                "never run here. Put the tokenizer.json of that tokenizer there, or choose another model."
+            ) from None
+        raise InputError(
+            f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason_of(error)}."
+        ) from error
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise InputError(f"The tokenizer of {folder} must have a fast (Rust) form, but has none.")
+    return tokenizer

@@ -1,0 +1,295 @@
+"""Pure: the data set, from pairs of a data-bin to masked batches with their exchange.
+
+The files of the data-bin hold ids, links and words; what is drawn at random (masks, wrong links, order) is
+drawn here from (seed, epoch, index), the same for every objective.
+
+N sentence pairs in the data set. An epoch may hold a sentence pair several times (sampling.py): the indices of an
+epoch are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from weam_fairseq.data.databin import Vocabulary
+from weam_fairseq.data.layout import Layout, Ragged, lay_out_pairs, lay_out_singles
+from weam_fairseq.data.split import Pair, Split, open_split, read_pairs
+from weam_fairseq.method.batch import Batch, validate
+from weam_fairseq.method.masking import UNIFORMS, mask_pieces, unit_starts
+from weam_fairseq.method.policy import OBJECTIVES, Policy
+from weam_fairseq.method.randomness import PairRandom, Stream
+from weam_fairseq.method.sampling import draw, drawn_per_epoch
+from weam_fairseq.method.word_exchange import (
+    Exchange,
+    choose_links,
+    edges_between,
+    edges_into,
+    next_in_circle,
+    number_words,
+)
+
+# Validation draws its masks as in this epoch, always: losses of different updates and objectives are comparable.
+VALIDATION_EPOCH = 0
+
+
+class WordExchangeDataset(Dataset[Pair]):
+    """Pairs of one or more language pairs, end to end.
+
+    Args:
+        splits: the language pairs, in the order of --pairs.
+        vocabulary: id spaces and templates of the data-bin.
+        policy: what to draw and how to link.
+        seed: of the run.
+        fixed_epoch: draw as in this epoch whatever `set_epoch` says (validation); None in training.
+    """
+
+    def __init__(
+        self,
+        splits: list[Split],
+        vocabulary: Vocabulary,
+        policy: Policy,
+        seed: int,
+        fixed_epoch: int | None = None,
+    ) -> None:
+        assert policy.objective in OBJECTIVES, policy.objective
+        self.splits = splits
+        self.vocabulary = vocabulary
+        self.policy = policy
+        self.seed = seed
+        self.fixed_epoch = fixed_epoch
+        # In shared memory: data workers that outlive an epoch learn of the next one.
+        self._epoch = torch.ones((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._ordinary = vocabulary.ordinary()
+        self.pair_sizes = np.asarray([len(split.source) for split in splits])
+        # Validation holds every pair once, whatever the temperature.
+        temperature = policy.sampling_temperature if fixed_epoch is None else 1.0
+        self.drawn = drawn_per_epoch(self.pair_sizes, temperature)
+        self._ends = np.cumsum(self.pair_sizes)
+        sides = [
+            np.concatenate([side.sizes.astype(np.int64) for side in each])
+            for each in ([split.source for split in splits], [split.target for split in splits])
+        ]
+        self.sizes: np.ndarray = sides[0] + sides[1] + vocabulary.pair.special_count()
+        # Of a batch that a pair is the longest of: in `mlm` each of its sentences has a row.
+        rows = 2 * (np.maximum(*sides) + vocabulary.single.special_count())
+        self._places: np.ndarray = rows if policy.objective == "mlm" else self.sizes
+
+    @classmethod
+    def open(
+        cls, data_bin: Path, split: str, pairs: Sequence[str], vocabulary: Vocabulary, policy: Policy, seed: int
+    ) -> Self:
+        """The training or the validation split of a data-bin.
+
+        Validation measures both losses with the true links whatever the objective: its figures are comparable.
+
+        Args:
+            split: train or valid.
+            pairs: names of language pairs.
+
+        Raises:
+            InputError: a file is missing or empty, or the files do not belong together.
+        """
+        training = split == "train"
+        return cls(
+            [open_split(data_bin, split, pair, policy.links.weighted) for pair in pairs],
+            vocabulary,
+            policy if training else replace(policy, objective="weam"),
+            seed,
+            fixed_epoch=None if training else VALIDATION_EPOCH,
+        )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, virtual_index: int) -> Pair:
+        return self.__getitems__([virtual_index])[0]
+
+    def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
+        """The pairs of a batch, read together: what torch's data loader asks for."""
+        virtual = np.asarray(virtual_indices, dtype=np.int64)
+        index = virtual % len(self)
+        which = np.searchsorted(self._ends, index, side="right")
+        found: list[Pair | None] = [None] * len(virtual)
+        for number in np.unique(which).tolist():
+            places = np.flatnonzero(which == number)
+            inside = index[places] - (int(self._ends[number - 1]) if number else 0)
+            pairs = read_pairs(self.splits[number], number, inside, virtual[places], self.vocabulary.tokenizer_ids)
+            for place, pair in zip(places.tolist(), pairs, strict=True):
+                found[place] = pair
+        return [pair for pair in found if pair is not None]
+
+    def places(self, virtual_indices: np.ndarray) -> np.ndarray:
+        """Places of a batch that each pair takes if it is the longest, (n,) -> (n,): what max_tokens counts."""
+        found: np.ndarray = self._places[virtual_indices % len(self)]
+        return found
+
+    def longest(self) -> tuple[int, int]:
+        """The most places of a batch that a pair takes (`places`), and the most pieces of a pair (`sizes`)."""
+        return int(self._places.max()), int(self.sizes.max())
+
+    def ordered_indices(self, random: np.random.RandomState | None = None) -> np.ndarray:
+        """Virtual indices of this epoch by size, equal sizes in random order; in validation in the data-bin's.
+
+        Args:
+            random: of the order; None: from seed + epoch, as fairseq seeds NumPy.
+        """
+        drawn = self._draw_epoch()
+        if self.fixed_epoch is None:
+            random = random or np.random.RandomState(self.seed + self.epoch)
+            drawn = drawn[random.permutation(len(drawn))]
+        ordered: np.ndarray = drawn[np.argsort(self.sizes[drawn % len(self)], kind="stable")]
+        return ordered
+
+    def batches(
+        self, ordered: np.ndarray, max_tokens: int | None = None, batch_size: int | None = None
+    ) -> list[np.ndarray]:
+        """Cuts indices into batches, in their order, each as long as its limits allow.
+
+        Args:
+            ordered: virtual indices.
+            max_tokens: limit of rows times columns of a batch, at least the `places` of every pair; None: none.
+            batch_size: limit of pairs; None: none.
+        """
+        if not len(ordered):
+            return []
+        places = self.places(ordered)
+        ends, start = [], 0
+        while start < len(ordered):
+            limit = len(ordered) - start if batch_size is None else batch_size
+            if max_tokens is not None:
+                # The first pair alone says that no more than these can fit.
+                window = places[start : start + min(limit, max_tokens // int(places[start]))]
+                grid = np.maximum.accumulate(window) * np.arange(1, len(window) + 1)
+                limit = int(np.searchsorted(grid, max_tokens, side="right"))
+                assert limit, "max_tokens must have room for every pair"
+            start += limit
+            ends.append(start)
+        return np.split(ordered, ends[:-1])
+
+    def _draw_epoch(self) -> np.ndarray:
+        """(N,) virtual indices, the language pairs one after the other."""
+        random = PairRandom(self.seed)
+        virtual = []
+        for which, (size, count, end) in enumerate(zip(self.pair_sizes, self.drawn, self._ends, strict=True)):
+            inside, repetition = draw(int(size), int(count), random.at(self.epoch, which, Stream.SAMPLE))
+            virtual.append(end - size + inside + len(self) * repetition)
+        return np.concatenate(virtual)
+
+    @property
+    def epoch(self) -> int:
+        """What masks, links and order are drawn for; fairseq counts from 1."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
+
+    def collater(self, samples: list[Pair]) -> Batch:
+        """Draws masks and links and lays the pairs out; keys and shapes stand in batch.py."""
+        if not samples:
+            return {}
+        source = Ragged.of([pair.source for pair in samples])
+        target = Ragged.of([pair.target for pair in samples])
+        masked_source, masked_target = self._mask(samples, source, target)
+        layout = self._lay_out(samples, source._replace(flat=masked_source[0]), target._replace(flat=masked_target[0]))
+
+        rows = np.concatenate([layout.source_rows[masked_source[1]], layout.target_rows[masked_target[1]]])
+        pieces = np.concatenate([source.flat[masked_source[1]], target.flat[masked_target[1]]])
+        language_pair = np.asarray([pair.language_pair for pair in samples])
+        owner = np.concatenate([source.owner()[masked_source[1]], target.owner()[masked_target[1]]])
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        net_input: dict[str, Any] = {
+            "tokens": torch.from_numpy(layout.tokens),
+            "attention_mask": torch.from_numpy(layout.attended),
+            "segments": torch.from_numpy(layout.segments),
+            "masked_rows": torch.from_numpy(rows),
+        }
+        if self.policy.reset_positions:
+            net_input["positions"] = torch.from_numpy(layout.positions)
+        if self.policy.objective not in ("mlm", "tlm"):
+            net_input["exchange"] = self._exchange(samples, source, target, layout, rows)
+        piece_counts = np.bincount(
+            language_pair, weights=source.sizes + target.sizes, minlength=len(self.splits)
+        ).astype(np.int64)
+        batch = {
+            "id": torch.as_tensor([pair.index for pair in samples], dtype=torch.int64),
+            "net_input": net_input,
+            "target": torch.from_numpy(pieces[order]),
+            "row_pair": torch.from_numpy(language_pair[owner[order]]),
+            "pair_pieces": torch.from_numpy(piece_counts),
+            "nsentences": len(samples),
+            "ntokens": int(layout.attended.sum()),
+        }
+        validate(batch, len(self.vocabulary))
+        return batch
+
+    def _draw(self, samples: list[Pair], stream: Stream, shape: list[tuple[int, ...]]) -> list[np.ndarray]:
+        random = PairRandom(self.seed)
+        epoch = self.epoch if self.fixed_epoch is None else self.fixed_epoch
+        return [random.at(epoch, p.index, stream).random(size) for p, size in zip(samples, shape, strict=True)]
+
+    def _mask(self, samples: list[Pair], source: Ragged, target: Ragged) -> tuple[Any, Any]:
+        drawn = self._draw(samples, Stream.MASK, [(UNIFORMS, len(p.source) + len(p.target)) for p in samples])
+        masked = []
+        for side, uniforms, words in (
+            (source, [u[:, : len(p.source)] for u, p in zip(drawn, samples, strict=True)], "source_words"),
+            (target, [u[:, len(p.source) :] for u, p in zip(drawn, samples, strict=True)], "target_words"),
+        ):
+            unit_start = None
+            if self.policy.mask_unit == "word":
+                unit_start = unit_starts(number_words(Ragged.of([getattr(p, words) for p in samples])))
+            masked.append(
+                mask_pieces(
+                    side.flat,
+                    np.concatenate(uniforms, axis=1),
+                    mask_prob=self.policy.mask_prob,
+                    replace=self.policy.mask_replace,
+                    mask=self.vocabulary.mask,
+                    ordinary=self._ordinary,
+                    unit_start=unit_start,
+                )
+            )
+        return masked[0], masked[1]
+
+    def _lay_out(self, samples: list[Pair], source: Ragged, target: Ragged) -> Layout:
+        if self.policy.objective == "mlm":
+            return lay_out_singles(source, target, self.vocabulary.single, self.vocabulary.pad)
+        swapped = None
+        if self.policy.shuffle_order:
+            swapped = np.concatenate(self._draw(samples, Stream.ORDER, [(1,)] * len(samples))) < 0.5
+        return lay_out_pairs(
+            source,
+            target,
+            self.vocabulary.pair,
+            self.vocabulary.pad,
+            swapped=swapped,
+            one_segment=self.policy.one_segment,
+            reset_positions=self.policy.reset_positions,
+        )
+
+    def _exchange(
+        self, samples: list[Pair], source: Ragged, target: Ragged, layout: Layout, masked_rows: np.ndarray
+    ) -> Exchange:
+        owner = np.repeat(np.arange(len(samples)), [len(p.links) for p in samples])
+        links = np.concatenate([p.links for p in samples])
+        links = links + np.stack([source.starts()[owner], target.starts()[owner]], axis=1)
+        links = np.column_stack([links, np.concatenate([p.link_weights for p in samples])])
+        if self.policy.objective == "identity":
+            links = links[:0]
+        if self.policy.links.skip_identical:
+            links = links[source.flat[links[:, 0]] != target.flat[links[:, 1]]]
+        source_words = number_words(Ragged.of([p.source_words for p in samples]))
+        target_words = number_words(Ragged.of([p.target_words for p in samples]))
+        into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
+        if self.policy.objective == "shuffled":
+            # After the policy, so that as many rows are linked, to as many and as strongly, as with the true links.
+            numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
+            renamed = next_in_circle(target, np.concatenate(numbers))
+            into_source = np.column_stack([into_source[:, 0], renamed[into_source[:, 1]], into_source[:, 2]])
+            into_target = np.column_stack([renamed[into_target[:, 0]], into_target[:, 1:]])
+        return edges_into(edges_between(into_source, into_target, layout.source_rows, layout.target_rows), masked_rows)

@@ -1,0 +1,127 @@
+"""The fairseq criterion: calls the model and losses.py, and fills the log, per language pair, in nats."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from omegaconf import II
+
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.method.batch import Batch
+from weam_fairseq.method.limits import check_number
+from weam_fairseq.method.word_exchange import Exchange
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Sums that one update reports for each language pair; what is shown is derived from them in reduce_metrics.
+SUMS = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
+
+
+@dataclass
+class WeamCriterionConfig(FairseqDataclass):
+    cp_weight: float = field(
+        default=1.0, metadata={"help": "λ: weight of the cross-lingual loss beside the multilingual one"}
+    )
+    precision: ChoiceEnum(list(AUTOCAST)) = field(  # type: ignore[valid-type]
+        default="fp32",
+        metadata={
+            "help": "arithmetic of the forward pass, by autocast; losses in fp32. bf16: on CPU and GPU; fp16: on a "
+            "GPU, with fairseq's --amp, which scales the loss"
+        },
+    )
+    amp: bool = II("common.amp")
+
+
+@register_criterion("weam", dataclass=WeamCriterionConfig)
+class WeamCriterion(FairseqCriterion):
+    """L = L_mp + λ · L_cp, both summed over the masked pieces; the sample size is their number (method: λ = 1)."""
+
+    def __init__(self, task: Any, cp_weight: float, precision: str, amp: bool = False) -> None:
+        super().__init__(task)
+        check_number("cp_weight", cp_weight)
+        self.pairs: list[str] = task.pairs
+        self.cp_weight = 0.0 if task.policy.objective in ("mlm", "tlm") else cp_weight
+        self.autocast = AUTOCAST[str(precision)]
+        if self.autocast == torch.float16 and not (amp and torch.cuda.is_available()):
+            # Gradients below 6e-8 vanish in fp16 unless the loss is scaled, which fairseq's --amp does, on GPUs only.
+            raise InputError(
+                "--precision fp16 must go with --amp and a GPU, but one is missing: take --precision bf16."
+            )
+
+    def forward(self, model: Any, sample: Batch, reduce: bool = True) -> tuple[torch.Tensor, int, dict[str, Any]]:
+        target, pair = sample["target"], sample["row_pair"]
+        exchange = sample["net_input"].get("exchange")
+        linked = target.new_empty(0) if exchange is None else Exchange(*exchange).linked
+        with torch.autocast(target.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            predicted = model(**sample["net_input"], target=target, cp_weight=self.cp_weight)
+        loss = predicted.weighed.loss
+        mp, cp = predicted.split(len(target))
+
+        def per_pair(values: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(self.pairs), device=pair.device).index_add(0, pair, values.float())
+
+        ones = torch.ones_like(mp.nll)
+        is_linked = torch.zeros_like(ones).index_fill(0, linked, 1.0)
+        columns = (mp.nll, cp.nll, mp.hit, cp.hit, ones, is_linked)
+        sums = torch.stack([*map(per_pair, columns), sample["pair_pieces"].float()]).tolist()
+        log: dict[str, Any] = {
+            "loss": loss.detach(),
+            "sample_size": len(target),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "without_masked": int(len(target) == 0),
+        }
+        # Every rank names every pair at every update: fairseq aggregates the keys of the first output only.
+        for name, row in zip(SUMS, sums, strict=True):
+            log.update({f"{p}:{name}": value for p, value in zip(self.pairs, row, strict=True)})
+        log["has_cp"] = int(exchange is not None)
+        return loss, len(target), log
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        total = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
+        size = total["sample_size"]
+        # Without a masked piece there is no loss. It is named all the same: else fairseq logs a loss of -1.
+        metrics.log_scalar("loss", float(total["loss"]) / size if size else None, size, round=6)
+        _log_means_over_pairs(
+            [key.removesuffix(":masked") for key in total if key.endswith(":masked")], total["has_cp"]
+        )
+        if total["without_masked"]:
+            metrics.log_scalar_sum("skipped_without_masked", total["without_masked"])
+        for pair in [key.removesuffix(":masked") for key in total if key.endswith(":masked")]:
+            masked = total[f"{pair}:masked"]
+            if not masked:
+                continue
+            shown = {"mp_loss": total[f"{pair}:mp_nll"], "mp_accuracy": 100 * total[f"{pair}:mp_hits"]}
+            if total["has_cp"]:
+                shown |= {"cp_loss": total[f"{pair}:cp_nll"], "cp_accuracy": 100 * total[f"{pair}:cp_hits"]}
+                shown |= {"linked_share": total[f"{pair}:linked"]}
+            for name, value in shown.items():
+                metrics.log_scalar(f"{pair}:{name}", value / masked, masked, round=6)
+            pieces = total[f"{pair}:pieces"]
+            metrics.log_scalar(f"{pair}:masked_share", masked / pieces, pieces, round=6)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True
+
+
+def _log_means_over_pairs(pairs: list[str], has_cp: float) -> None:
+    """mp_loss and cp_loss with equal weight for every language pair, however many of its sentences were seen."""
+
+    def mean_of(name: str) -> Callable[[Any], float]:
+        def mean(meters: Any) -> float:
+            averages = [meters[f"{pair}:{name}"].avg for pair in pairs if f"{pair}:{name}" in meters]
+            # None: no masked piece of this pair since the last line of the log.
+            found = [average for average in averages if average is not None]
+            return round(float(sum(found)) / len(found), 6) if found else math.nan
+
+        return mean
+
+    for name in ("mp_loss", "cp_loss") if has_cp else ("mp_loss",):
+        metrics.log_derived(name, mean_of(name))

@@ -1,0 +1,308 @@
+"""The fairseq model `weam`: a masked LM of transformers with `WordExchange`, behind fairseq's registry."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from torch import Tensor
+
+from weam_fairseq.common.documents import parse_json, read_json
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.encoder.configs import OLD_CHECKPOINT, difference_of, parse_config, plain_config, set_dropout
+from weam_fairseq.encoder.huggingface import build, longest_sequence, skeleton
+from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, config_of, overridden
+from weam_fairseq.method.modeling import FREEZE, Predicted, WordExchange
+from weam_fairseq.method.word_exchange import Exchange
+
+logger = logging.getLogger(__name__)
+
+MASKED_LM, OWN_HEAD = "masked_lm.", "own_head."
+UNLIMITED = 1 << 30  # pieces, where a model's positions have no end
+# Names of the encoder that the plugin had until it took those of transformers.
+_OLD = ("encoder.embeddings.", "encoder.layers.")
+
+
+@register_model("weam")
+class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
+    """A masked LM whose masked rows can be predicted from exchanged representations.
+
+    Args:
+        model: of a transformers class with a masked-LM head.
+        pieces_sha256, behaviour_sha256: hexadecimal digests of the tokenizer (preprocess/README.md).
+        options: as `WordExchange` takes them.
+    """
+
+    names_tied_twice = True
+
+    pieces_sha256: Tensor
+    behaviour_sha256: Tensor
+    published: Tensor
+    head_is_new: Tensor
+
+    def __init__(
+        self, model: Any, pieces_sha256: str, behaviour_sha256: str, *, head_first: int = 0, **options: Any
+    ) -> None:
+        super().__init__(model, **options)
+        self.head_first = head_first
+        # Recorded beside the weights that depend on them, as bytes.
+        self.register_buffer("pieces_sha256", _bytes_of(pieces_sha256))
+        self.register_buffer("behaviour_sha256", _bytes_of(behaviour_sha256))
+        # What weam-from-hf found besides the weights that train (encoder/published.py): as bytes it passes through
+        # every later training, half precision included, as it came in. Empty: trained from scratch.
+        self.register_buffer("published", torch.empty(0, dtype=torch.uint8))
+        # 1: the published folder had no head, and none was fitted yet (new_head.py).
+        self.register_buffer("head_is_new", torch.zeros(1, dtype=torch.uint8))
+
+    @staticmethod
+    def add_args(parser: Any) -> None:
+        for name, text in OPTIONS.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=text)
+        parser.add_argument(
+            "--encoder-config",
+            metavar="FILE",
+            help=f"config.json of any masked LM of transformers, for --arch {PUBLISHED}: a new encoder of that shape",
+        )
+        parser.add_argument(
+            "--checkpoint-activations",
+            action="store_true",
+            help="keep no activations inside a layer and compute them again: less memory, a third more time",
+        )
+        parser.add_argument(
+            "--freeze",
+            choices=FREEZE,
+            default="none",
+            help="embeddings: the word embeddings, and a head tied to them, keep their values; encoder: only the head "
+            "is trained, at about half of the cost",
+        )
+        parser.add_argument(
+            "--head-first",
+            type=int,
+            default=0,
+            metavar="N",
+            help="train only the head for the first N updates, as for a new head that cannot be fitted",
+        )
+        parser.add_argument(
+            "--dropout", type=float, metavar="P", help="chance to drop a state (default: as the model's config has it)"
+        )
+        parser.add_argument(
+            "--attention-dropout",
+            type=float,
+            metavar="P",
+            help="chance to drop an attention weight (default: as the model's config has it)",
+        )
+
+    @classmethod
+    def build_model(cls, args: Any, task: Any) -> "WeamModel":
+        config = _config(args, task)
+        # Saved in every checkpoint, so that the shape can be read without loading the weights.
+        args.encoder_config = json.dumps(plain_config(config), sort_keys=True)
+        set_dropout(config, args.dropout, args.attention_dropout)
+        vocabulary, policy = task.vocabulary, task.policy
+        masked_lm = build(config, "The encoder")
+        rows = masked_lm.get_input_embeddings().weight.shape[0]
+        if rows < len(vocabulary):
+            raise InputError(
+                f"The model must have a row for each of the {len(vocabulary):,} pieces of {task.cfg.data}, but has "
+                f"{rows:,}. Preprocess with the tokenizer of the model."
+            )
+        used = 1 if policy.one_segment else vocabulary.segments()
+        segments = getattr(config, "type_vocab_size", 0) or 0
+        if 0 < segments < used:
+            raise InputError(
+                f"The tokenizer of {task.cfg.data} writes pairs with {used} segment ids, but the model has {segments}. "
+                "Train with --segment-ids zero, or use the tokenizer of the model."
+            )
+        if args.checkpoint_activations:
+            if not masked_lm.supports_gradient_checkpointing:
+                raise InputError(
+                    "--checkpoint-activations must have a model that supports gradient checkpointing, but "
+                    f"{type(masked_lm).__name__} does not."
+                )
+            masked_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model = cls(
+            masked_lm,
+            vocabulary.pieces_sha256,
+            vocabulary.behaviour_sha256,
+            # tlm and mlm have no second loss: a head without gradient would only be moved by weight decay.
+            cp_head=policy.cp_head if policy.objective not in ("tlm", "mlm") else "shared",
+            freeze=args.freeze,
+            head_first=args.head_first,
+            reset_positions=policy.reset_positions,
+        )
+        logger.info(
+            "%s: rows through the head differ from the whole model's logits by %.1e of the largest; %s",
+            type(masked_lm).__name__,
+            model.difference,
+            model.parts.describe(),
+        )
+        if not model.predictor.stops_before_projection:
+            logger.warning(
+                "%s does more after its head's last matrix: all logits of the predicted rows are computed at once, "
+                "which takes more memory and time",
+                type(masked_lm).__name__,
+            )
+        return model
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """Takes the weights of any checkpoint of the task 'weam' or of weam-from-hf with this shape and tokenizer.
+
+        Raises:
+            InputError: the checkpoint is of an older version; the tokenizer or the shape differ.
+        """
+        state = dict(state_dict)
+        if any(name.startswith(_OLD) for name in state):
+            raise InputError(OLD_CHECKPOINT.format(where="The checkpoint"))
+        self._check_tokenizer(state)
+        self._check_shape(state)
+        state.setdefault("head_is_new", torch.zeros_like(self.head_is_new))
+        if "published" in state:
+            self._check_config(state["published"])
+            self.published = state["published"].to(self.pieces_sha256.device)
+        second = [name for name in state if name.startswith(OWN_HEAD)]
+        if self.own_head is not None and not second:
+            logger.info("the head of L_cp starts as a copy of that of L_mp")
+            names = (name for name in self.state_dict() if name.startswith(OWN_HEAD))
+            state |= {name: state[MASKED_LM + name.removeprefix(OWN_HEAD)] for name in names}
+        if self.own_head is None and second:
+            logger.warning(f"the checkpoint's head of L_cp ({len(second)} tensors) is left out: this run shares one")
+            state = {name: value for name, value in state.items() if name not in second}
+        return super().load_state_dict(state, *args, **kwargs)
+
+    def missing(self) -> list[str]:
+        """Names of the masked LM's parameters that the published folder lacked."""
+        from weam_fairseq.encoder.published import unpack
+
+        found = unpack(self.published)
+        return [] if found is None else list(found.about["missing"])
+
+    def _check_tokenizer(self, state: dict[str, Any]) -> None:
+        for name, differs in (
+            ("pieces_sha256", "their pieces differ"),
+            ("behaviour_sha256", "they write the same text differently (casing or normalisation)"),
+        ):
+            there = state.get(name)
+            if there is not None and not torch.equal(there.cpu(), getattr(self, name).cpu()):
+                raise InputError(
+                    f"The checkpoint and the data-bin must share one tokenizer, but {differs}. Make the data-bin with "
+                    "weam-preprocess --tokenizer and the folder that the checkpoint comes from."
+                )
+
+    def _check_shape(self, state: dict[str, Any]) -> None:
+        own = self.state_dict()
+        shared = [name for name in own if name.startswith(MASKED_LM)]
+        missing = [name for name in shared if name not in state]
+        unexpected = [name for name in state if name not in own and not name.startswith(OWN_HEAD)]
+        other = [name for name in shared if name in state and state[name].shape != own[name].shape]
+        if missing or unexpected or other:
+            name = (missing + unexpected + other)[0]
+            there = tuple(state[name].shape) if name in state else "missing"
+            here = tuple(own[name].shape) if name in own else "not part of it"
+            raise InputError(
+                f"The checkpoint must have the shape of the model, but {len(missing + unexpected + other)} tensors "
+                f"differ, {name} the first: {there} in the checkpoint, {here} in the model. Leave --arch out and "
+                "weam-train takes the checkpoint's shape."
+            )
+
+    def _check_config(self, packed: Tensor) -> None:
+        """Tensors of the same shape can belong to other arithmetic, as another activation or epsilon."""
+        from weam_fairseq.encoder.published import unpack
+
+        found = unpack(packed)
+        if found is None:
+            return
+        config = parse_config(parse_json(found.files["config.json"], "config.json of the checkpoint", dict))
+        differs = difference_of(config, self.masked_lm.config)
+        if differs is not None:
+            raise InputError(
+                f"The checkpoint must have the config of the model, but {differs} (checkpoint, then model). Leave "
+                "--arch out and weam-train takes the checkpoint's."
+            )
+
+    def forward(  # type: ignore[override]
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor,
+        segments: Tensor,
+        positions: Tensor | None = None,
+        masked_rows: Tensor | None = None,
+        exchange: Exchange | None = None,
+        target: Tensor | None = None,
+        cp_weight: float = 1.0,
+    ) -> Predicted:
+        """Encodes, exchanges, and projects only the rows that a loss needs.
+
+        Args:
+            tokens, attention_mask, segments, positions: (B, T), as batch.py has them.
+            masked_rows: (N,) rows of the flattened batch to predict.
+            exchange: edges into the masked rows; None: no second prediction.
+            target: (N,) the pieces to predict.
+            cp_weight: λ, of the second prediction in the loss.
+        """
+        assert masked_rows is not None
+        assert target is not None
+        states = self.states(tokens, attention_mask, segments, positions)
+        # fairseq moves batches to a device as plain tuples.
+        exchange = None if exchange is None else Exchange(*exchange)
+        return self.predict(states, masked_rows, exchange, target, cp_weight)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """Frees the encoder after the first --head-first updates; fairseq calls it after every update."""
+        super().set_num_updates(num_updates)
+        if self.head_first and self.freeze != "encoder":
+            self.head_only = num_updates < self.head_first
+            self.base.requires_grad_(not self.head_only)
+            self.base.train(self.training and not self.head_only)
+            if self.freeze == "embeddings":
+                self.masked_lm.get_input_embeddings().requires_grad_(False)
+
+    def max_positions(self) -> int:
+        return longest_sequence(self.masked_lm) or UNLIMITED
+
+
+def longest_pair(args: Any, task: Any) -> int:
+    """Pieces of the longest pair that the model of these options takes; the model gets no memory."""
+    return longest_sequence(skeleton(_config(args, task), "The encoder")) or UNLIMITED
+
+
+def _config(args: Any, task: Any) -> Any:
+    """The config of the encoder that the options describe."""
+    given = args.encoder_config
+    named = [name for name in OPTIONS if getattr(args, name, None) is not None]
+    if args.arch == PUBLISHED or (given and given.lstrip().startswith("{")):
+        if not given:
+            raise InputError(
+                f"--arch {PUBLISHED} must have --encoder-config FILE (a config.json), or start from a checkpoint with "
+                "weam-train --finetune-from-model, but neither is given."
+            )
+        if given.lstrip().startswith("{"):
+            return parse_config(parse_json(given.encode(), "the checkpoint's config", dict))
+        if named:
+            raise InputError(
+                f"--{named[0].replace('_', '-')} must be left out where --encoder-config {given} has the shape, but is "
+                "given."
+            )
+        return parse_config(read_json(Path(given), dict), given)
+    if given:
+        raise InputError(f"--encoder-config must go with --arch {PUBLISHED}, but --arch is {args.arch}.")
+    special = task.manifest["tokenizer"]["special_ids"]
+    return config_of(overridden(ARCHITECTURES[args.arch], args), len(task.vocabulary), special)
+
+
+def _bytes_of(hexadecimal: str) -> Tensor:
+    return torch.tensor(list(bytes.fromhex(hexadecimal)), dtype=torch.uint8)
+
+
+def _leave_open(args: Any) -> None:
+    """A named size is looked up when the model is built, since it depends on the tokenizer."""
+    for name in ("encoder_config", *OPTIONS, "dropout", "attention_dropout"):
+        setattr(args, name, getattr(args, name, None))
+    args.freeze = getattr(args, "freeze", "none")
+    args.head_first = getattr(args, "head_first", 0)
+    args.checkpoint_activations = getattr(args, "checkpoint_activations", False)
+
+
+for _name in (*ARCHITECTURES, PUBLISHED):
+    register_model_architecture("weam", _name)(_leave_open)

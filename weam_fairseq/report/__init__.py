@@ -1,0 +1,1 @@
+"""weam-report: pages, tables and plots of scores and studies."""

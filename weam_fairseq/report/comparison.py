@@ -1,0 +1,182 @@
+"""Scores of several models side by side: means over seeds, averages over languages, differences with intervals."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from tqdm import tqdm
+
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.report.bootstrap import RESAMPLES, item_interval, percentile_interval, seed_interval
+from weam_fairseq.report.figures import AVERAGE, Difference, Figure, TaskTable
+from weam_fairseq.report.groups import Group, group_scores, name_groups
+from weam_fairseq.report.item_draws import Draws, draw_items
+from weam_fairseq.report.remarks import checkpoints_of, remarks_on
+from weam_fairseq.report.score_files import Entry, ScoreSet
+from weam_fairseq.report.signatures import check_comparable
+
+USUAL_BASELINE = "tlm"
+
+# The scores of one language by model.
+Column = dict[str, list[Entry]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tables of a set of scores. `checkpoints` says of each model what its seeds are."""
+
+    models: list[str]
+    baseline: str
+    tables: list[TaskTable]
+    checkpoints: dict[str, str]
+    resamples: int
+
+
+def compare(
+    scores: ScoreSet,
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 1,
+) -> Comparison:
+    """Compares every model with the baseline, table by table.
+
+    Args:
+        baseline: a model's name; None is `tlm` where it is there, else the first.
+        metrics: the metrics to show; empty is all.
+        seed: draws the items.
+
+    Raises:
+        InputError: the baseline or a metric is unknown, or scores that would stand in one row cannot be compared.
+    """
+    models = scores.models
+    chosen = _known("--baseline", baseline, models) if baseline else _usual(models)
+    entries = _of_metrics(scores.entries, metrics)
+    groups = group_scores(entries)
+    titles = name_groups(groups)
+    columns = {group: _columns(rows) for group, rows in groups.items()}
+    with tqdm(total=sum(map(len, columns.values())), desc="drawing items", unit=" languages", disable=None) as bar:
+
+        def draw(columns: Mapping[str, Column]) -> Draws:
+            return draw_items(columns, resamples, seed, bar.update)
+
+        tables = [_table(group, titles[group], each, models, chosen, draw) for group, each in columns.items()]
+    order = [chosen, *(model for model in models if model != chosen)]
+    return Comparison(order, chosen, tables, {model: checkpoints_of(scores, model) for model in order}, resamples)
+
+
+def _usual(models: Sequence[str]) -> str:
+    return USUAL_BASELINE if USUAL_BASELINE in models else models[0]
+
+
+def _known(option: str, name: str, names: Iterable[str]) -> str:
+    there = list(dict.fromkeys(names))
+    if name not in there:
+        close = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise InputError(f"{option} {name!r} is in no score. {hint}There is {', '.join(there)}.")
+    return name
+
+
+def _of_metrics(entries: Sequence[Entry], metrics: Sequence[str]) -> Sequence[Entry]:
+    for metric in metrics:
+        _known("--metric", metric, (entry.score.metric for entry in entries))
+    return [entry for entry in entries if entry.score.metric in metrics] if metrics else entries
+
+
+def _columns(rows: Sequence[Entry]) -> dict[str, Column]:
+    """The scores by language and model."""
+    columns: dict[str, Column] = {}
+    for entry in rows:
+        columns.setdefault(entry.score.language, {}).setdefault(entry.score.model, []).append(entry)
+    return columns
+
+
+def _table(
+    group: Group,
+    title: str,
+    columns: Mapping[str, Column],
+    models: Sequence[str],
+    baseline: str,
+    draw: Callable[[Mapping[str, Column]], Draws],
+) -> TaskTable:
+    here = {model for column in columns.values() for model in column}
+    ordered = [model for model in dict.fromkeys([baseline, *models]) if model in here]
+    said = _check(columns)
+    common = [language for language, column in columns.items() if set(column) == here]
+    figures = {
+        (model, language): _figure(entries) for language, column in columns.items() for model, entries in column.items()
+    }
+    draws = draw(columns)
+    if len(common) > 1:
+        figures |= {(model, AVERAGE): _average([figures[model, each] for each in common]) for model in ordered}
+        draws = draws.averaged(AVERAGE, ordered, common)
+    table = TaskTable(
+        group=group,
+        title=title,
+        models=ordered,
+        baseline=baseline if baseline in here else None,
+        languages=list(columns),
+        common=common,
+        missing={model: gaps for model in ordered if (gaps := [x for x in columns if model not in columns[x]])},
+        figures=_with_intervals(figures, draws),
+        differences=_differences(figures, baseline, draws),
+        notes=[],
+    )
+    return replace(table, notes=remarks_on(table, said, draws, [model for model in models if model not in here]))
+
+
+def _check(columns: Mapping[str, Column]) -> dict[str, list[str]]:
+    """What differs and may, of all columns together; InputError where something differs that may not."""
+    said: dict[str, list[str]] = {}
+    for column in columns.values():
+        for name, values in check_comparable([entry for entries in column.values() for entry in entries]).items():
+            said[name] = list(dict.fromkeys([*said.get(name, []), *values]))
+    return said
+
+
+def _with_intervals(figures: Mapping[tuple[str, str], Figure], draws: Draws) -> dict[tuple[str, str], Figure]:
+    found = {}
+    for cell, figure in figures.items():
+        drawn = draws.figure(*cell)
+        found[cell] = figure if drawn is None else replace(figure, interval=percentile_interval(drawn))
+    return found
+
+
+def _figure(entries: Sequence[Entry]) -> Figure:
+    values = {entry.score.seed: entry.score.value for entry in entries}
+    n = tuple(sorted({entry.score.n for entry in entries}))
+    return Figure(dict(sorted(values.items())), fmean(values.values()), n)
+
+
+def _average(figures: Sequence[Figure]) -> Figure:
+    """Over languages, of the seeds that all of them have; where there is none, the mean of their means."""
+    seeds = set.intersection(*(set(figure.values) for figure in figures))
+    by_seed = {seed: fmean(figure.values[seed] for figure in figures) for seed in sorted(seeds)}
+    return Figure(by_seed, fmean(by_seed.values() if by_seed else (figure.mean for figure in figures)))
+
+
+def _differences(
+    figures: Mapping[tuple[str, str], Figure], baseline: str, draws: Draws
+) -> dict[tuple[str, str], Difference]:
+    """Over the seeds that both have, each of two runs with the same seed; where there is none, of the means."""
+    differences = {}
+    for (model, language), figure in figures.items():
+        other = figures.get((baseline, language))
+        if model == baseline or other is None:
+            continue
+        shared = sorted(set(figure.values) & set(other.values))
+        by_seed = [figure.values[seed] - other.values[seed] for seed in shared]
+        value = fmean(by_seed) if by_seed else figure.mean - other.mean
+        drawn = draws.difference(model, baseline, language)
+        differences[model, language] = Difference(
+            value=value,
+            items=None if drawn is None else item_interval(drawn),
+            seeds=seed_interval(by_seed),
+            shared=len(shared),
+            all_shared=set(figure.values) == set(other.values),
+        )
+    return differences

@@ -1,0 +1,171 @@
+"""weam-report: a run, a study, or any scores, to one page, `report.html`, and its tables, `report.md`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from weam_fairseq.common.command import run_command
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import write_text
+from weam_fairseq.report.bootstrap import RESAMPLES
+from weam_fairseq.report.comparison import compare
+from weam_fairseq.report.markdown import render_markdown
+from weam_fairseq.report.overall_table import overall_table
+from weam_fairseq.report.page import render_page
+from weam_fairseq.report.run_folder import is_run_folder, read_run
+from weam_fairseq.report.score_files import read_score_files
+from weam_fairseq.report.score_markdown import render_score_markdown
+from weam_fairseq.report.score_page import render_score_page
+from weam_fairseq.report.score_table import format_cells, summary_gains, summary_table
+from weam_fairseq.report.study_content import gather, plot_sources
+from weam_fairseq.report.study_folder import is_study_folder, read_study
+from weam_fairseq.report.study_markdown import render_study_markdown
+from weam_fairseq.report.study_page import render_study_page
+from weam_fairseq.report.study_tables import summary_table as study_summary
+from weam_fairseq.report.table import format_text, main_table
+from weam_fairseq.report.words import caution
+
+EXAMPLE = """example:
+  weam-report runs/demo
+  weam-report runs/study
+  weam-report results/scores.jsonl more/scores.jsonl --baseline tlm --out results/report
+"""
+
+LEAST_RESAMPLES = 1000
+PAGE, TABLES, PLOTS = "report.html", "report.md", "plots.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the report. Returns the exit code: 0, or 2 after one sentence on stderr."""
+    return run_command("weam-report", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    options = _parser().parse_args(argv)
+    if len(options.paths) == 1 and is_study_folder(options.paths[0]):
+        text = _report_study(options)
+    else:
+        text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
+    print(text)
+
+
+def _of_scores(options: argparse.Namespace) -> bool:
+    """A run folder alone gets the page of the run; everything else is a set of scores."""
+    only, *more = options.paths
+    chosen = options.baseline or options.out or options.metric
+    return bool(more or chosen or (only.exists() and not is_run_folder(only)))
+
+
+def _report_run(path: Path) -> str:
+    run = read_run(path)
+    _write(run.path, {PAGE: render_page(run), TABLES: render_markdown(run)})
+    table = main_table(run)
+    return f"{format_text(table)}\n\n{caution(table.trainings)}\nThe whole report: {run.path / PAGE}"
+
+
+def _report_study(options: argparse.Namespace) -> str:
+    _check_draws(options)
+    study = read_study(options.paths[0])
+    objectives = list(dict.fromkeys(cell.objective for cell in study.cells))
+    if options.baseline and options.baseline not in objectives:
+        raise InputError(
+            f"--baseline {options.baseline!r} is no objective of the study's finished cells. For a study it must be "
+            f"one: {', '.join(objectives)}."
+        )
+    study = replace(study, baseline=options.baseline or study.baseline)
+    content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
+    files = {
+        PAGE: render_study_page(content),
+        TABLES: render_study_markdown(content),
+        PLOTS: plot_sources(content),
+    }
+    out = options.out or study.path
+    _write(out, files)
+    table = study_summary(content.tasks, content.places)
+    return "\n\n".join([format_cells(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
+
+
+def _report_scores(options: argparse.Namespace) -> str:
+    _check_draws(options)
+    scores = read_score_files(options.paths)
+    out = options.out or scores.files[0].parent
+    for kind, is_one in (("run", is_run_folder), ("study", is_study_folder)):
+        if options.out is None and is_one(out):
+            raise InputError(
+                f"{out} is a {kind}'s folder and {PAGE} in it the {kind}'s own. Give --out FOLDER for this report."
+            )
+    comparison = compare(scores, options.baseline, _metrics(options), options.resamples, options.draw_seed)
+    for model in scores.models:
+        if scores.mixed(model):
+            print(f"weam-report: note: {model}: {comparison.checkpoints[model]}.", file=sys.stderr)
+    overall = overall_table(scores)
+    title = options.title or f"Scores of {', '.join(scores.models)}"
+    page = render_score_page(title, comparison, overall, scores)
+    _write(out, {PAGE: page, TABLES: render_score_markdown(title, comparison, overall, scores)})
+    tables = [summary_table(comparison)]
+    tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
+    return "\n\n".join([*map(format_cells, tables), f"The whole report: {out / PAGE}"])
+
+
+def _check_draws(options: argparse.Namespace) -> None:
+    if options.resamples < LEAST_RESAMPLES:
+        raise InputError(f"--resamples must be at least {LEAST_RESAMPLES:,}, but is {options.resamples:,}.")
+    if options.draw_seed < 0:
+        raise InputError(f"--draw-seed must be 0 or more, but is {options.draw_seed}.")
+
+
+def _metrics(options: argparse.Namespace) -> list[str]:
+    return [part.strip() for text in options.metric for part in text.split(",") if part.strip()]
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_text(folder / name, content)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="weam-report",
+        description="Writes report.html (one page, opens without network) and report.md, and prints the main table:\n"
+        "of a run's folder, of a study's (plots.json as well), or of any scores, with differences to a baseline and\n"
+        "their 95 % intervals.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "paths",
+        metavar="FOLDER_OR_SCORES",
+        type=Path,
+        nargs="+",
+        help="a run's folder (settings.json and scores.jsonl), a study's folder (study.json, cells.jsonl and "
+        "scores.jsonl), or one or more files of scores or folders with them",
+    )
+    group = parser.add_argument_group("for scores and studies")
+    group.add_argument(
+        "--baseline",
+        metavar="MODEL",
+        help="what models are compared with (default: tlm, or the first); for a study, an objective (default: its own)",
+    )
+    group.add_argument("--out", metavar="FOLDER", type=Path, help="where the report goes (default: beside the scores)")
+    group.add_argument(
+        "--metric", metavar="NAME", action="append", default=[], help="show this metric only; repeatable (default: all)"
+    )
+    group.add_argument("--title", help="the page's title (default: the study's, or the models' names)")
+    group.add_argument(
+        "--resamples",
+        metavar="N",
+        type=int,
+        default=RESAMPLES,
+        help=f"how often the test items are drawn, at least {LEAST_RESAMPLES} (default: %(default)s)",
+    )
+    group.add_argument("--draw-seed", metavar="N", type=int, default=1, help="seed of these draws (default: 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

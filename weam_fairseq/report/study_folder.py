@@ -1,0 +1,261 @@
+"""What weam-study leaves in its folder, read and checked once.
+
+STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, number of planned cells
+STUDY_DIR/cells.jsonl    a line a finished cell: its model, seed, method, cost and log
+STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weam_fairseq.common.documents import parse_json, read_json, read_text
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
+
+STUDY, CELLS = "study.json", "cells.jsonl"
+AGAIN = "Run weam-study again, which writes it anew."
+
+# The types of JSON that a field may have; None among them is null.
+_TEXT, _COUNT, _LIST, _OBJECT = (str,), (int,), (list,), (dict,)
+_STUDY_FIELDS: dict[str, tuple[Any, ...]] = {
+    "title": _TEXT,
+    "question": _TEXT,
+    "hypotheses": _LIST,
+    "decision_rule": _TEXT,
+    "baseline": _TEXT,
+    "config": (dict, list, str, None),
+    "config_sha256": _TEXT,
+    "cells_planned": _COUNT,
+}
+_CELL_FIELDS: dict[str, tuple[Any, ...]] = {
+    "cell": _TEXT,
+    "model": _TEXT,
+    "seed": _COUNT,
+    "objective": _TEXT,
+    "pairs": _LIST,
+    "arch": _TEXT,
+    "aligner": (str, None),
+    "symmetrize": (str, None),
+    "options": _OBJECT,
+    "group": _TEXT,
+    "cost": _OBJECT,
+    "machine": (str, None),
+    "train_log": (str, None),
+    "base": (str, None),
+}
+_NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object", None: "null"}
+
+
+class Cost(NamedTuple):
+    """What one cell took; None where it was not measured. The base's is that of the model that the cell went on from.
+
+    Attributes:
+        pieces: real pieces read in training.
+        seconds: of training, by the clock on the wall.
+    """
+
+    parameters: float | None
+    updates: float | None
+    pieces: float | None
+    seconds: float | None
+    peak_memory_bytes: float | None
+    base_updates: float | None
+    base_pieces: float | None
+    base_seconds: float | None
+
+
+@dataclass(frozen=True)
+class StudyCell:
+    """One finished cell. `model` is the same for all seeds, and is the name that its scores go by."""
+
+    name: str
+    model: str
+    seed: int
+    objective: str
+    pairs: tuple[str, ...]
+    arch: str
+    aligner: str | None
+    symmetrize: str | None
+    options: dict[str, Any]
+    group: str
+    cost: Cost
+    machine: str | None
+    train_log: str | None
+
+    @property
+    def method(self) -> tuple[object, ...]:
+        """What all seeds of one model have in common."""
+        options = tuple(sorted((name, str(value)) for name, value in self.options.items()))
+        return (self.objective, frozenset(self.pairs), self.arch, self.aligner, self.symmetrize, options)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study folder's contents.
+
+    Attributes:
+        baseline: an objective.
+        planned: how many cells there will be.
+        planned_names: their names, where study.json has them under `planned`; else empty.
+        cells: the finished ones, in the plan's order.
+        scores: those of finished cells.
+        early: how many scores of cells are there that are not finished, by model and seed: they are left out.
+    """
+
+    path: Path
+    title: str
+    question: str
+    hypotheses: list[str]
+    decision_rule: str
+    baseline: str
+    config: Any
+    config_sha256: str
+    planned: int
+    planned_names: list[str]
+    cells: list[StudyCell]
+    scores: ScoreSet
+    early: dict[tuple[str, int], int]
+
+    def of_model(self, model: str) -> list[StudyCell]:
+        return [cell for cell in self.cells if cell.model == model]
+
+
+def is_study_folder(path: Path) -> bool:
+    return path.is_dir() and (path / STUDY).is_file()
+
+
+def read_study(path: Path) -> Study:
+    """Reads a study folder.
+
+    Raises:
+        InputError: a file is missing or malformed, or two cells contradict each other.
+    """
+    described = _read_description(path / STUDY)
+    cells = _read_cells(path / CELLS)
+    finished = {(cell.model, cell.seed) for cell in cells}
+    scores = read_score_files([path / SCORES])
+    early: dict[tuple[str, int], int] = {}
+    for entry in scores.entries:
+        key = (entry.score.model, entry.score.seed)
+        if key not in finished:
+            early[key] = early.get(key, 0) + 1
+    kept = [entry for entry in scores.entries if (entry.score.model, entry.score.seed) in finished]
+    if not kept:
+        raise InputError(
+            f"{path / SCORES} has no score of a finished cell of {path / CELLS}. Evaluate the cells first."
+        )
+    return Study(
+        path=path,
+        title=described["title"],
+        question=described["question"],
+        hypotheses=[str(each) for each in described["hypotheses"]],
+        decision_rule=described["decision_rule"],
+        baseline=described["baseline"],
+        config=described["config"],
+        config_sha256=described["config_sha256"],
+        planned=described["cells_planned"],
+        planned_names=[str(each) for each in described["planned"]],
+        cells=cells,
+        scores=ScoreSet(kept, scores.files, scores.repeated),
+        early=early,
+    )
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    value = read_json(path, hint=f" {AGAIN}")
+    described = _checked(value, _STUDY_FIELDS, str(path))
+    if not isinstance(described.setdefault("planned", []), list):
+        raise InputError(f"{path}: `planned` must be a list of cells' names. {AGAIN}")
+    return described
+
+
+def _read_cells(path: Path) -> list[StudyCell]:
+    if not path.is_file():
+        raise InputError(f"{path} is not there: no cell is finished. Run weam-study until one is.")
+    cells = [_cell(record, where) for where, record in _lines(path)]
+    if not cells:
+        raise InputError(f"{path} is empty: no cell is finished. Run weam-study until one is.")
+    _check_cells(cells, path)
+    return cells
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    text = read_text(path, hint=f" {AGAIN}")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            where = f"{path}:{number}"
+            yield where, parse_json(line, where, hint=f" {AGAIN}")
+
+
+def _cell(value: Any, where: str) -> StudyCell:
+    record = _checked(value, _CELL_FIELDS, where)
+    return StudyCell(
+        name=record["cell"],
+        model=record["model"],
+        seed=record["seed"],
+        objective=record["objective"],
+        pairs=tuple(str(pair) for pair in record["pairs"]),
+        arch=record["arch"],
+        aligner=record["aligner"],
+        symmetrize=record["symmetrize"],
+        options={name.replace("_", "-"): value for name, value in record["options"].items()},
+        group=record["group"],
+        cost=_cost(record["cost"], where),
+        machine=_machine(record),
+        train_log=record["train_log"],
+    )
+
+
+def _machine(record: Mapping[str, Any]) -> str | None:
+    """With its threads, where the line says how many: times of other numbers hardly compare."""
+    machine, threads = record["machine"], record.get("threads")
+    return machine if machine is None or threads is None else f"{machine}, threads: {threads}"
+
+
+def _cost(record: Mapping[str, Any], where: str) -> Cost:
+    for name in Cost._fields:
+        value = record.get(name)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+        if name not in record or not (number or value is None):
+            raise InputError(
+                f"{where}: `cost` must have `{name}` as a number from 0, or null, but it is {value!r}. {AGAIN}"
+            )
+    return Cost(*(record[name] for name in Cost._fields))
+
+
+def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must hold a JSON object, but holds a {type(value).__name__}. {AGAIN}")
+    for name, types in fields.items():
+        if name not in value:
+            raise InputError(f"{where}: `{name}` is missing. {AGAIN}")
+        found = value[name]
+        if not (found is None and None in types) and type(found) not in types:
+            what = " or ".join(_NAMES[each] for each in types)
+            raise InputError(f"{where}: `{name}` must be {what}, but is {found!r}. {AGAIN}")
+    return value
+
+
+def _check_cells(cells: list[StudyCell], path: Path) -> None:
+    """Names and seeds stand once, and the seeds of a model differ in nothing else."""
+    names: set[str] = set()
+    seeds: set[tuple[str, int]] = set()
+    models: dict[str, StudyCell] = {}
+    for cell in cells:
+        if cell.name in names:
+            raise InputError(f"{path}: cell {cell.name!r} stands twice. {AGAIN}")
+        if (cell.model, cell.seed) in seeds:
+            raise InputError(f"{path}: two cells are {cell.model!r} with seed {cell.seed}. {AGAIN}")
+        first = models.setdefault(cell.model, cell)
+        if first.method != cell.method:
+            raise InputError(
+                f"{path}: {first.name!r} and {cell.name!r} both go by {cell.model!r} but differ in more than the seed. "
+                "Give each method a name of its own."
+            )
+        names.add(cell.name)
+        seeds.add((cell.model, cell.seed))

@@ -1,0 +1,140 @@
+"""Validation losses of a study's cells by update: what they are, and how they are drawn.
+
+A cell's loss is the mean over its pairs, at the updates at which all of them were logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from weam_fairseq.report.gain_plot import WIDTH
+from weam_fairseq.report.legend import add_legend, labelled
+from weam_fairseq.report.logs import Curve, TrainingLog, read_log
+from weam_fairseq.report.looks import Look
+from weam_fairseq.report.study_folder import Study, StudyCell
+from weam_fairseq.report.study_points import Plots
+from weam_fairseq.report.study_settings import Places
+from weam_fairseq.report.svg import RC, load_matplotlib, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOSSES = ("mp_loss", "cp_loss")
+_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class LossLine:
+    """One method: a curve a seed, and their mean where all of them have a value."""
+
+    method: str
+    seeds: dict[int, Curve]
+    mean: Curve
+
+
+@dataclass(frozen=True)
+class LossPanel:
+    setting: str
+    lines: list[LossLine]
+
+
+@dataclass(frozen=True)
+class LossPlot:
+    loss: str
+    panels: list[LossPanel]
+
+
+def loss_plots(study: Study, places: Places) -> Plots[LossPlot]:
+    """One a loss, a panel a setting."""
+    logs = {cell.name: _read(study, cell) for cell in study.cells}
+    lost = [cell.name for cell in study.cells if cell.train_log and logs[cell.name] is None]
+    left_out = [f"No training log is there for: {', '.join(lost)}."] if lost else []
+    plots = []
+    for loss in LOSSES:
+        panels = []
+        for setting in places.settings:
+            lines = [
+                line
+                for place in places.within(setting)
+                if (line := _line(place.method, study.of_model(place.model), logs, loss))
+            ]
+            panels += [LossPanel(setting.name, lines)] if lines else []
+        if panels:
+            plots.append(LossPlot(loss, panels))
+        else:
+            left_out.append(f"No plot of {loss}: no log holds it.")
+    return Plots(plots, left_out)
+
+
+def draw_losses(plot: LossPlot, looks: Mapping[str, Look], name: str) -> str:
+    """Seeds as thin lines, their mean as a thick one with markers; each panel has an axis of its own.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    matplotlib = load_matplotlib()
+    from matplotlib.figure import Figure
+
+    rows = -(-len(plot.panels) // _IN_A_ROW)
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, 2.35 * rows + 0.45), layout="constrained")
+        axes = figure.subplots(rows, _IN_A_ROW, squeeze=False).flatten()
+        for axis, panel in zip(axes, plot.panels, strict=False):
+            _draw_panel(axis, panel, looks)
+        for axis in axes[len(plot.panels) :]:
+            axis.set_visible(False)
+        for axis in axes[::_IN_A_ROW]:
+            axis.set_ylabel("nats per masked piece")
+        for axis in axes[max(0, len(plot.panels) - _IN_A_ROW) : len(plot.panels)]:
+            axis.set_xlabel("updates")
+        add_legend(figure, labelled(axes))
+        return to_svg(figure, name)
+
+
+def _read(study: Study, cell: StudyCell) -> TrainingLog | None:
+    if not cell.train_log or not (path := study.path / cell.train_log).is_file():
+        return None
+    return read_log(path)
+
+
+def _line(
+    method: str, cells: Sequence[StudyCell], logs: Mapping[str, TrainingLog | None], loss: str
+) -> LossLine | None:
+    seeds: dict[int, Curve] = {}
+    for cell in cells:
+        log = logs[cell.name]
+        if log and cell.pairs:
+            curve = _mean([log.curve("valid", f"{pair}:{loss}") for pair in cell.pairs])
+            seeds |= {cell.seed: curve} if curve.x else {}
+    return LossLine(method, seeds, _mean(list(seeds.values()))) if seeds else None
+
+
+def _mean(curves: Sequence[Curve]) -> Curve:
+    """At the places that all of them have."""
+    values = [dict(zip(curve.x, curve.y, strict=True)) for curve in curves]
+    common = sorted(set.intersection(*(set(each) for each in values)))
+    return Curve(common, [fmean(each[update] for each in values) for update in common])
+
+
+def _draw_panel(axis: Axes, panel: LossPanel, looks: Mapping[str, Look]) -> None:
+    axis.set_title(panel.setting)
+    for order, line in enumerate(panel.lines):
+        look = looks[line.method]
+        if len(line.seeds) > 1:
+            for curve in line.seeds.values():
+                axis.plot(curve.x, curve.y, color=look.colour, linewidth=0.6, alpha=0.7, zorder=2)
+        axis.plot(
+            line.mean.x,
+            line.mean.y,
+            label=line.method,
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1.5,
+            marker=look.marker,
+            markersize=4,
+            markevery=max(1, len(line.mean.x) // 8),
+            zorder=3 + order,
+        )

@@ -1,0 +1,151 @@
+"""weam-study: runs what is missing of a grid, says how it stands, or what it will cost."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from weam_fairseq.common.arguments import positive
+from weam_fairseq.common.command import run_command
+from weam_fairseq.common.lock import locked
+from weam_fairseq.study.checks import check_inputs, check_processes
+from weam_fairseq.study.config import read_config
+from weam_fairseq.study.identity import Files
+from weam_fairseq.study.place import find_place
+from weam_fairseq.study.plan import Plan, make_plan
+from weam_fairseq.study.run import Result, Stopped, run
+from weam_fairseq.study.shown import render_list, render_plan
+from weam_fairseq.study.tables import write_study
+from weam_fairseq.study.workers import Here, OnSlurm, Worker
+
+PROG = "weam-study"
+JOBS_ON_SLURM = 8
+EXAMPLE = """example:
+  weam-study scripts/configs/study_small.yaml --study-dir runs/study --data DATA --jobs 2
+  weam-study scripts/configs/study_small.yaml --study-dir runs/study --list
+  weam-study scripts/configs/study_small.yaml --study-dir runs/study --data DATA --only weam.3-pairs.weam_mini.s1
+  weam-study scripts/configs/study_paper.yaml --dry-run
+  weam-report runs/study
+
+Stop it whenever you like, even with kill -9: the same command goes on. What is done is not done again, also where the
+config has been extended by seeds, pairs, options or evaluations.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0; 1 where a step failed; 2 after one sentence on stderr; 143 when it was stopped."""
+    return run_command(PROG, lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        return _run_study(options)
+    except Stopped:
+        jobs = " Its jobs in Slurm continue, and the same command waits for them." if options.cluster == "slurm" else ""
+        print(f"{PROG}: stopped.{jobs or ' The same command resumes it.'}", file=sys.stderr)
+        return 143
+
+
+def _run_study(options: argparse.Namespace) -> int:
+    config = read_config(options.config)
+    study = options.study_dir or Path("runs") / options.config.stem
+    place = find_place(options.root, options.data, config.data.folder, study)
+    files = Files(place.study)
+    plan = make_plan(config, place, files)
+    patterns = [part for text in options.only for part in text.split(",") if part]
+    cells = plan.only(patterns) if patterns else list(plan.cells)
+    if options.list or options.dry_run:
+        print(render_list(plan, cells) if options.list else render_plan(plan, cells))
+        return 0
+    steps = plan.needed(cells)
+    check_inputs(plan, steps)
+    if options.cluster == "local":
+        check_processes(config.machine, steps)
+    jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
+    worker: Worker = OnSlurm(place, config.machine) if options.cluster == "slurm" else Here(place, jobs)
+    place.study.mkdir(parents=True, exist_ok=True)
+    with locked(place.study / "lock", keep=True):
+        files.save()
+        write_study(plan)
+        with _stopped_by_signals():
+            result = run(plan, steps, worker, jobs, _say)
+    return _tell(plan, len(cells), result)
+
+
+def _tell(plan: Plan, cells: int, result: Result) -> int:
+    if result.failed:
+        waiting = f", and {len(result.left)} that need them were not begun" if result.left else ""
+        print(
+            f"{PROG}: {len(result.failed)} steps have failed{waiting}; mend the cause and give the same command.",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{cells} cells are done: weam-report {plan.place.study}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Ctrl-C and TERM end what runs in good order: trainings save a checkpoint."""
+
+    def stop(number: int, frame: FrameType | None = None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second time at once
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Runs a study: a grid over pairs × architecture × objective × aligner × options of the method × "
+        "seed.\nCells share data-bins and bases; every step is a command of this project, kept with its log in its "
+        "folder.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", metavar="CONFIG.yaml", type=Path, help="the study (see scripts/configs/study_*.yaml)")
+    parser.add_argument("--study-dir", metavar="DIR", type=Path, help="folder of the study (default: runs/CONFIG)")
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="what the config's relative paths start from (default: .)",
+    )
+    parser.add_argument("--data", metavar="DIR", type=Path, help="data folder, instead of the config's `data.folder`")
+    parser.add_argument(
+        "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
+    )
+    parser.add_argument(
+        "--jobs", metavar="N", type=positive, help=f"steps at once (default: 1; with Slurm {JOBS_ON_SLURM})"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="CELL",
+        action="append",
+        default=[],
+        help="this cell, or those that fit a pattern such as 'weam.*.s1', with what they need; repeatable",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="print cells, jobs and estimated cost; change nothing")
+    what.add_argument("--list", action="store_true", help="print the state of each cell; change nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""How long a step will take: as finished ones of its kind did, or, for trainings, by counting operations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import fmean
+from typing import NamedTuple
+
+from weam_fairseq.encoder.sizes import ARCHITECTURES
+from weam_fairseq.study.options import as_number
+from weam_fairseq.study.plan import Plan
+from weam_fairseq.study.settings import Estimate
+from weam_fairseq.study.step import Step, Training
+from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.training_log import read_effort
+
+MASK_PROB = 0.3  # weam-train's default
+# Objectives that predict linked pieces a second time.
+CROSS_LINGUAL = ("weam", "shuffled")
+
+
+class Forecast(NamedTuple):
+    """`seconds`: as measured; `operations`: of a training. None: not known."""
+
+    seconds: float | None
+    operations: float | None
+
+
+class Measured:
+    """Means of what finished steps took, from the nearest to the most general likeness."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
+
+    def add(self, step: Step, seconds: float) -> None:
+        """Args: seconds: of an update for trainings, of the step for others."""
+        for likeness in _likenesses(step):
+            self._seconds[likeness].append(seconds)
+
+    def of(self, step: Step) -> float | None:
+        found = next((self._seconds[each] for each in _likenesses(step) if each in self._seconds), None)
+        return None if found is None else fmean(found)
+
+
+def _likenesses(step: Step) -> list[tuple[object, ...]]:
+    if step.training is not None:
+        training = step.training
+        # An update of another architecture says nothing.
+        return [
+            ("update", training.arch, training.is_base, training.objective),
+            ("update", training.arch, training.is_base),
+            ("update", training.arch),
+        ]
+    name = step.id.rsplit("/", 1)[-1] if step.kind == "evaluate" else ""
+    return [(step.kind, name, step.arch), (step.kind, name)]
+
+
+def measure(plan: Plan, steps: Iterable[Step]) -> Measured:
+    """What the finished ones of some steps took."""
+    found = Measured()
+    for step in steps:
+        if StepFolder(plan.place.study / step.id).is_done(step.languages):
+            add_measured(found, plan, step)
+    return found
+
+
+def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
+    """Adds a finished step, if it left how long it took."""
+    folder = StepFolder(plan.place.study / step.id)
+    if step.training is None:
+        seconds = (folder.done() or {}).get("seconds")
+        if seconds is not None:
+            measured.add(step, float(seconds))
+    elif (folder.path / step.log).is_file():
+        effort = read_effort(folder.path / step.log)
+        if effort.updates:
+            measured.add(step, effort.seconds / effort.updates)
+
+
+def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
+    """Of a whole step, none of which is done yet."""
+    seconds = measured.of(step)
+    if step.training is None:
+        return Forecast(seconds, None)
+    return Forecast(None if seconds is None else seconds * step.training.updates, operations(step.training, estimate))
+
+
+def pieces_of(training: Training, estimate: Estimate) -> int | None:
+    """Pieces that the whole training reads, padding not counted, on all GPUs together."""
+    each = estimate.base_pieces_per_update if training.is_base else estimate.pieces_per_update
+    return None if each is None else training.updates * each
+
+
+def operations(training: Training, estimate: Estimate) -> float | None:
+    """Floating-point operations of a training, as docs/scaling.md counts them; None where pieces or vocabulary are not
+    known.
+
+    3 · (layers · (2 · (4 D² + 2 D F) + 4 T D) + projected rows · (2 D² + 2 D V)) for each piece: forward, and twice
+    that for the gradients.
+    """
+    pieces = pieces_of(training, estimate)
+    if pieces is None or training.vocabulary is None:
+        return None
+    size = ARCHITECTURES[training.arch]
+    own: Callable[[str], int] = lambda name: int(  # noqa: E731
+        as_number(training.options.get(name.replace("_", "-"))) or getattr(size, name)
+    )
+    layers, width, inner = own("layers"), own("width"), own("feed_forward")
+    encoder = layers * (2 * (4 * width**2 + 2 * width * inner) + 4 * estimate.length * width)
+    masked = as_number(training.options.get("mask-prob")) or MASK_PROB
+    again = estimate.linked_share if training.objective in CROSS_LINGUAL else 0.0
+    head = masked * (1 + again) * (2 * width**2 + 2 * width * training.vocabulary)
+    return 3.0 * pieces * (encoder + head)
+
+
+def gpu_hours(operations_: float, estimate: Estimate) -> float | None:
+    if estimate.flops is None:
+        return None
+    return operations_ / (estimate.flops * estimate.utilisation) / 3600

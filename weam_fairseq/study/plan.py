@@ -1,0 +1,216 @@
+"""Config -> cells, and the steps that make them: what is equal is one step, whoever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import Any
+
+from weam_fairseq.common.arguments import suggest
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.study.config import BASE_OBJECTIVE
+from weam_fairseq.study.identity import Files, canonical
+from weam_fairseq.study.models import Base, ModelSteps
+from weam_fairseq.study.options import named
+from weam_fairseq.study.place import Place
+from weam_fairseq.study.settings import Block, Config
+from weam_fairseq.study.step import Step
+from weam_fairseq.study.yaml_file import Options
+
+# Objectives that read no links, and what then changes nothing: one such cell serves all aligners and all λ.
+WITHOUT_LINKS = ("mlm", "tlm")
+LINK_OPTIONS = ("cp-weight", "one-to-many", "piece-policy", "skip-identical", "cp-head")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the grid.
+
+    Attributes:
+        name: unique; what the cell is.
+        model: the same for all seeds.
+        options: of the method, those that vary in the study.
+        group: the block that named it first.
+        folder: in the study's; of a base, its own.
+        base: folder of the base.
+        trained: id of its training; None for a base itself.
+        base_trained: id of the base's training; None for a published model.
+        exported, evaluated: ids of its further steps.
+    """
+
+    name: str
+    model: str
+    seed: int
+    objective: str
+    pairs: tuple[str, ...]
+    arch: str
+    aligner: str
+    symmetrize: str
+    options: dict[str, Any]
+    group: str
+    folder: str
+    base: str
+    trained: str | None
+    base_trained: str | None
+    exported: str
+    evaluated: tuple[str, ...]
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Its own, in order."""
+        return (*([self.trained] if self.trained else []), self.exported, *self.evaluated)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`steps`: by id, each after those that it needs."""
+
+    config: Config
+    place: Place
+    steps: dict[str, Step]
+    cells: tuple[Cell, ...]
+
+    def needed(self, cells: Iterable[Cell]) -> list[Step]:
+        """All steps of some cells, and what they need, in the plan's order."""
+        wanted: set[str] = set()
+        open_ids = [step for cell in cells for step in cell.steps]
+        while open_ids:
+            found = open_ids.pop()
+            if found not in wanted:
+                wanted.add(found)
+                open_ids += self.steps[found].needs
+        return [step for step in self.steps.values() if step.id in wanted]
+
+    def only(self, patterns: Iterable[str]) -> list[Cell]:
+        """Cells by name, or by a pattern as in a shell.
+
+        Raises:
+            InputError: a name or pattern that is no cell's.
+        """
+        patterns = list(patterns)
+        for pattern in patterns:
+            if not any(fnmatchcase(cell.name, pattern) for cell in self.cells):
+                hint = suggest(pattern, (cell.name for cell in self.cells)) or " See them with --list."
+                raise InputError(f"--only must name a cell or a pattern of some, but {pattern} fits none.{hint}")
+        return [cell for cell in self.cells if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
+
+
+def make_plan(config: Config, place: Place, files: Files) -> Plan:
+    """Expands the grid, block after block, in each seed after seed."""
+    steps = ModelSteps(config, place, files)
+    cells: dict[str, Cell] = {}
+    varied = sorted({name for block in config.blocks for name in block.options})
+    for block in config.blocks:
+        for arch, seed, pairs, objective, links, options in _combinations(block):
+            base = steps.base(arch, seed)
+            if config.evaluate_bases:
+                found = _base_cell(config, steps, base)
+                cells.setdefault(found.folder, found)
+            found = _cell(config, steps, base, block, (objective, pairs, links, options, seed), varied)
+            cells.setdefault(found.folder, found)
+    names = [cell.name for cell in cells.values()]
+    assert len(set(names)) == len(names), "two cells that differ must be named differently"
+    return Plan(config, place, steps.steps, tuple(cells.values()))
+
+
+def _combinations(block: Block) -> Iterator[tuple[str, int, str, str, tuple[str, str], Options]]:
+    """Seeds change slowest, so that the first results are of everything once."""
+    chosen = [dict(zip(block.options, values, strict=True)) for values in product(*block.options.values())]
+    axes = product(
+        block.seeds,
+        block.archs,
+        block.pairs,
+        block.objectives,
+        product(block.aligners, block.symmetrizations),
+        chosen,
+    )
+    for seed, arch, pairs, objective, links, options in axes:
+        yield arch, seed, pairs, objective, links, options
+
+
+def _cell(
+    config: Config,
+    steps: ModelSteps,
+    base: Base,
+    block: Block,
+    what: tuple[str, str, tuple[str, str], Options, int],
+    varied: list[str],
+) -> Cell:
+    objective, pairs, links, options, seed = what
+    usual: Options = {**config.continued_options, **(config.models[base.arch].continued or {})}
+    default_links = (config.data.aligner, config.data.symmetrize)
+    if objective in WITHOUT_LINKS:
+        links = default_links
+        usual, options = _without_links(usual), _without_links(options)
+    merged = {**usual, **options}
+    extras = [each for each, default in zip(links, default_links, strict=True) if each != default]
+    extras += [named(name, options[name]) for name in sorted(options) if _differs(options[name], usual.get(name))]
+    parts = [objective, pair_set_label(pairs), base.arch, *extras]
+    name = ".".join([*(_plain(part) for part in parts), f"s{seed}"])
+    model = " · ".join(parts)
+    done = steps.cell(base, (name, model), (objective, pairs, seed), links, merged)
+    return Cell(
+        name=name,
+        model=model,
+        seed=seed,
+        objective=objective,
+        pairs=config.pair_sets[pairs],
+        arch=base.arch,
+        aligner=links[0],
+        symmetrize=links[1],
+        options={each: merged[each] for each in varied if merged.get(each) not in (None, False)},
+        group=block.name,
+        folder=done.folder,
+        base=base.folder,
+        trained=done.trained,
+        base_trained=base.trained,
+        exported=done.exported,
+        evaluated=done.evaluated,
+    )
+
+
+def _base_cell(config: Config, steps: ModelSteps, base: Base) -> Cell:
+    """The model that the others go on from, as it is."""
+    pairs = "published" if base.trained is None else pair_set_label(config.data.pool)
+    parts = [BASE_OBJECTIVE, pairs, base.arch]
+    model = " · ".join(parts)
+    name = ".".join([*map(_plain, parts), f"s{base.seed}"])
+    done = steps.base_cell(base, (name, model))
+    return Cell(
+        name=name,
+        model=model,
+        seed=base.seed,
+        objective=BASE_OBJECTIVE,
+        pairs=() if base.trained is None else config.pair_sets[config.data.pool],
+        arch=base.arch,
+        aligner=config.data.aligner,
+        symmetrize=config.data.symmetrize,
+        options={},
+        group="bases",
+        folder=base.folder,
+        base=base.folder,
+        trained=None,
+        base_trained=base.trained,
+        exported=done.exported,
+        evaluated=done.evaluated,
+    )
+
+
+def pair_set_label(name: str) -> str:
+    """`3 pairs` for a set named by its number."""
+    return name if not name.isdecimal() else f"{name} pair{'' if int(name) == 1 else 's'}"
+
+
+def _without_links(options: Options) -> Options:
+    return {name: value for name, value in options.items() if name not in LINK_OPTIONS}
+
+
+def _differs(value: Any, usual: Any) -> bool:
+    return canonical({"is": value}) != canonical({"is": usual})
+
+
+def _plain(part: str) -> str:
+    """For a folder's name."""
+    return "".join(char if char.isalnum() or char in "._+-" else "-" for char in part)

@@ -1,0 +1,1 @@
+"""weam-train: the command line, the config file, several processes, and signals."""

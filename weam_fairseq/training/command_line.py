@@ -1,0 +1,374 @@
+"""Where a run starts: the command line of fairseq-train, completed, and the checkpoint that the run goes on from."""
+
+import os
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from weam_fairseq.common.arguments import is_given, suggest, take, value_of
+from weam_fairseq.common.documents import parse_json, shown
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, describe
+from weam_fairseq.method.limits import check_numbers
+from weam_fairseq.training import distributed
+from weam_fairseq.training.config import read_config
+from weam_fairseq.training.distributed import Place
+
+PROG = "weam-train"
+DEFAULTS = {"--task": "weam", "--criterion": "weam"}
+# Options that change nothing of what is trained, by how their names begin: they are not compared with a checkpoint's.
+NOT_COMPARED = (
+    *("aim_", "azureml", "data_buffer", "device_id", "finetune", "heartbeat", "log_", "nprocs", "num_"),
+    *("no_progress", "restore_file", "save_", "tensorboard", "user_dir", "wandb", "reset_", "ddp_", "total_num_update"),
+    *("keep_", "plasma_path", "no_seed", "distributed_backend", "distributed_init", "distributed_rank"),
+    *("distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
+    *("arch", "encoder_config", *OPTIONS),  # the encoder is compared before
+)
+_BETAS, _WHOLE = "two numbers from 0 to below 1, as 0.9,0.98", "whole numbers, as 1,2"
+# What fairseq runs `eval` on (optim/*.py, distributed/utils.py), and what must be there.
+EVALUATED = {
+    **dict.fromkeys(("adam_betas", "adamax_betas", "lamb_betas"), _BETAS),
+    "adafactor_eps": "two numbers, as 1e-30,1e-3",
+    "pipeline_balance": _WHOLE,
+    "pipeline_devices": _WHOLE,
+    "pipeline_encoder_balance": _WHOLE,
+    "pipeline_encoder_devices": _WHOLE,
+    "pipeline_decoder_balance": _WHOLE,
+    "pipeline_decoder_devices": _WHOLE,
+}
+# What --restore-file brings along, and what is left out with it.
+RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
+
+
+class Start(NamedTuple):
+    """What a run begins with.
+
+    Attributes:
+        arguments: those of fairseq-train, complete but for the place among several processes.
+        checkpoint: what fairseq will load; None: new weights.
+        over: there is nothing to train.
+    """
+
+    arguments: list[str]
+    checkpoint: str | None
+    over: bool = False
+
+
+def prepare(arguments: list[str]) -> Start:
+    """The command line of fairseq-train: config file, defaults, and what follows from the checkpoints that are there.
+
+    Says what it does to checkpoints, and what it takes from them.
+
+    Raises:
+        InputError: the config file is not there or is not a mapping; the architecture is unknown; a checkpoint that is
+            named is not there, cut short, or holds more than tensors and plain values.
+    """
+    arguments = complete(arguments)
+    folder = save_dir(arguments)
+    arguments, checkpoint = find_checkpoint(arguments, folder)
+    over = False
+    if checkpoint is not None:
+        arguments, over = _follow(arguments, checkpoint, folder)
+    arch = _arch(arguments)
+    known = (*ARCHITECTURES, PUBLISHED)
+    if arch not in known and not over:
+        found = "is not given." if arch is None else f"is {arch}.{suggest(arch, known)}"
+        raise InputError(f"--arch must be one of {', '.join(known)}, but {found}")
+    return Start(arguments, None if checkpoint is None else str(checkpoint), over)
+
+
+def save_dir(arguments: list[str]) -> Path:
+    return Path(value_of(arguments, "--save-dir") or "checkpoints")  # fairseq's default
+
+
+def complete(arguments: list[str]) -> list[str]:
+    """The config file's options, then the given ones, then our defaults.
+
+    Raises:
+        InputError: the config file is not there or is not a mapping; another --user-dir, --task or --criterion.
+    """
+    ours = os.path.dirname(os.path.abspath(__file__))
+    arguments, folder = take(arguments, "--user-dir")
+    if folder is not None and os.path.realpath(folder) != os.path.realpath(ours):
+        raise InputError(
+            f"--user-dir must be left out, since {PROG} fills in its own code ({ours}), but is {folder}. To run other "
+            "code, use fairseq-train."
+        )
+    arguments, config = take(arguments, "--config")
+    if config is not None:
+        # The data-bin stays first: after an option that is unknown, argparse would take the option's value for it.
+        first = 0 if not arguments or arguments[0].startswith("-") else 1
+        arguments = [*arguments[:first], *read_config(Path(config), arguments), *arguments[first:]]
+    for option, value in DEFAULTS.items():
+        arguments, given = take(arguments, option)
+        if given not in (None, value):  # others of fairseq's run texts of the command line or of a config as code
+            raise InputError(f"{option} must be {value} or left out, but is {given}. For others use fairseq-train.")
+        arguments = [*arguments, option, value]
+    # Not resolved: fairseq compares it with the package's own path, which may go through a link.
+    arguments += ["--user-dir", ours]
+    # Else rank 0 sends the others what it has read, in a form that torch refuses to load weights-only.
+    return [*arguments, "--load-checkpoint-on-all-dp-ranks"]
+
+
+def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path | None]:
+    """Which checkpoint the run starts from, as fairseq will find it; mends one that was cut short.
+
+    fairseq would load --restore-file again at every restart. Here a run goes on from its own checkpoint_last.pt once
+    there is one.
+
+    Args:
+        arguments: complete.
+        folder: --save-dir.
+
+    Returns:
+        the arguments, without --restore-file where it is not used; the checkpoint, None for new weights.
+
+    Raises:
+        InputError: both --restore-file and --finetune-from-model are given, or the one that is needed is not there.
+    """
+    from weam_fairseq.plugin import checkpoints
+
+    rest, restore = take(arguments, "--restore-file")
+    restore = None if restore == checkpoints.LAST else restore  # fairseq's default: the one in the folder
+    finetune = value_of(arguments, "--finetune-from-model")
+    if restore is not None and finetune is not None:
+        raise InputError(
+            "--restore-file and --finetune-from-model must not both be given, but are: the first goes on with what its "
+            "optimizer has seen, the second starts anew from its weights."
+        )
+    first = restore or finetune
+    mended = checkpoints.mend_last(folder, "anew" if first is None else f"from {first}")
+    if mended is not None:
+        say(mended)
+    last = folder / checkpoints.LAST
+    chosen = restore is not None and Path(restore).resolve().parent == folder.resolve()
+    if mended is None and not chosen and not is_given(arguments, "--no-last-checkpoints"):
+        adopted = checkpoints.adopt_newest(folder)
+        if adopted is not None:
+            say(adopted)
+    if last.is_file():
+        if restore is None or os.path.realpath(restore) == os.path.realpath(last):
+            return arguments, last
+        say(
+            f"{last} is there: the run goes on from it, and --restore-file {restore} is not used (to start from that "
+            "again, name another --save-dir)."
+        )
+        return [argument for argument in rest if argument not in RESETS], last
+    if first is None:
+        return arguments, None
+    if not Path(first).is_file():
+        option = "--restore-file" if restore is not None else "--finetune-from-model"
+        raise InputError(f"{option} must name a checkpoint, but {first} does not exist.")
+    checkpoints.check_intact(Path(first))
+    return arguments, Path(first)
+
+
+def _follow(arguments: list[str], checkpoint: Path, folder: Path) -> tuple[list[str], bool]:
+    """Takes from a checkpoint what the command line leaves open, its shape; and whether updates are left to make."""
+    from weam_fairseq.plugin import checkpoints
+
+    seen = checkpoints.glance(checkpoint)
+    limit = value_of(arguments, "--max-update")
+    resumed = checkpoint == folder / checkpoints.LAST
+    if resumed and limit is not None and limit.isdecimal() and seen.updates >= int(limit) > 0:
+        # fairseq would add one update before it looked at the limit.
+        sentence = f"{checkpoint} has {seen.updates:,} updates, and --max-update is {int(limit):,}"
+        say(f"{sentence}: there is nothing to train.")
+        return arguments, True
+    return _take_encoder(arguments, checkpoint, seen.model), False
+
+
+def _take_encoder(arguments: list[str], checkpoint: Path, model: Namespace | None) -> list[str]:
+    """The arguments with the encoder of a checkpoint, whose options must not say another one.
+
+    Raises:
+        InputError: the checkpoint is of an older version, or the command line describes another encoder.
+    """
+    config = getattr(model, "encoder_config", None)
+    if model is None or (config is None and getattr(model, "arch", None) is None):
+        return arguments  # a checkpoint of fairseq_cli with no options: the model compares the tensors
+    if not isinstance(config, str) or not config.startswith("{"):
+        from weam_fairseq.encoder.configs import OLD_CHECKPOINT
+
+        raise InputError(OLD_CHECKPOINT.format(where=str(checkpoint)))
+    arguments, arch = take(arguments, "--arch")
+    if arch is None:
+        arguments, arch = take(arguments, "-a")
+    arguments, given = take(arguments, "--encoder-config")
+    sizes = {}
+    for name in OPTIONS:
+        arguments, value = take(arguments, f"--{name.replace('_', '-')}")
+        if value is not None:
+            sizes[name] = value
+    wrong = _other_encoder(config, arch, sizes)
+    if wrong is not None:
+        raise InputError(
+            f"{wrong} must be left out or describe the encoder of {checkpoint}, but describes another one: {config}"
+        )
+    if given is not None and given != config:
+        raise InputError(f"--encoder-config must be left out: the encoder is that of {checkpoint}.")
+    values = parse_json(config.encode(), f"the config of {checkpoint}", dict)
+    say(f"the encoder is that of {checkpoint}: {describe(values)}")
+    dropout = [
+        word
+        for name in ("dropout", "attention_dropout")
+        if getattr(model, name, None) is not None and not is_given(arguments, f"--{name.replace('_', '-')}")
+        for word in (f"--{name.replace('_', '-')}", str(getattr(model, name)))
+    ]
+    return [*arguments, "--arch", PUBLISHED, f"--encoder-config={config}", *dropout]
+
+
+def _other_encoder(config: str, arch: str | None, sizes: dict[str, str]) -> str | None:
+    """The option that describes another encoder than a config; None: there is none."""
+    from weam_fairseq.encoder.sizes import matches
+
+    values = parse_json(config.encode(), "the checkpoint's config", dict)
+    if arch in ARCHITECTURES and not matches(ARCHITECTURES[arch], values, sizes):
+        return f"--arch {arch}"
+    for name, value in sizes.items():
+        if arch not in ARCHITECTURES and not matches(None, values, {name: value}):
+            return f"--{name.replace('_', '-')} {value}"
+    if arch is not None and arch not in ARCHITECTURES and arch != PUBLISHED:
+        return f"--arch {arch}"
+    return None
+
+
+def parse(arguments: list[str], place: Place | None) -> Namespace:
+    """fairseq's own parser, with the place among several processes filled in, and with an error that suggests.
+
+    Raises:
+        InputError: an option is unknown or has a wrong value; more processes than GPUs.
+    """
+    load_fairseq()
+    import torch
+    from fairseq import options
+
+    if place is not None:
+        gpus = 0 if is_given(arguments, "--cpu") else torch.cuda.device_count()
+        arguments = [*arguments, *distributed.options(place, arguments, gpus)]
+    sys.argv = [PROG, *arguments]  # fairseq looks for --user-dir here
+    parser = options.get_training_parser()
+
+    def error(message: str) -> NoReturn:
+        unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
+        # fairseq's parsers of lists have no name.
+        message = message.replace("invalid <lambda> value: ", "it must be a number, or several joined by commas, not ")
+        hints = "".join(suggest(word, parser._option_string_actions) for word in unknown)
+        raise InputError(f"{message}.{hints}")
+
+    parser.error = error
+    try:
+        args: Namespace = options.parse_args_and_arch(parser, input_args=arguments)
+    except SyntaxError as wrong:  # of a list of numbers, which fairseq reads as Python does
+        raise InputError(f"Every value must be of its option's kind, but one is {str(wrong.text).strip()}.") from wrong
+    except (RecursionError, MemoryError):  # likewise
+        raise InputError("Every value must be of its option's kind, but one has too many brackets or signs.") from None
+    _write_numbers_plainly(args)
+    check_numbers(args)
+    if args.write_checkpoints_asynchronously:
+        raise InputError(
+            "--write-checkpoints-asynchronously must not be given: nobody would learn of a checkpoint that could not "
+            "be written."
+        )
+    return args
+
+
+def _write_numbers_plainly(args: Namespace) -> None:
+    """Replaces texts that fairseq would run as code by the numbers that they hold, wherever they come from.
+
+    Raises:
+        InputError: such a text holds anything but numbers.
+    """
+    for name, must in EVALUATED.items():
+        written = getattr(args, name, None)
+        if not isinstance(written, str):
+            continue
+        inside = written.strip()
+        if inside[:1] + inside[-1:] in ("()", "[]"):
+            inside = inside[1:-1]
+        parts = [part.strip() for part in inside.split(",")]
+        found = [float(part) for part in parts if _is_number(part) and (must != _WHOLE or part.isdecimal())]
+        wrong = len(found) < len(parts) or (must != _WHOLE and len(parts) != 2)
+        if wrong or (must == _BETAS and not all(0 <= number < 1 for number in found)):
+            raise InputError(f"--{name.replace('_', '-')} must be {must}, but is {shown(written)}.")
+        setattr(args, name, repr([int(number) for number in found] if must == _WHOLE else found))
+
+
+def _is_number(text: str) -> bool:
+    return len(text) < 20 and re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) is not None
+
+
+def follow_checkpoint(start: Start, args: Namespace) -> Start:
+    """Compares the options with those of the checkpoint that the run goes on from, and completes the schedule.
+
+    Raises:
+        InputError: an option that a run must keep has changed; the schedule must know the run's length, and nothing
+            says it.
+    """
+    from weam_fairseq.plugin import checkpoints, schedule
+
+    seen, changed = None, {}
+    last = Path(args.save_dir, checkpoints.LAST)
+    if start.checkpoint is not None and (args.finetune_from_model is None or Path(start.checkpoint) == last):
+        seen = checkpoints.glance(Path(start.checkpoint))
+        changed = _compare(Path(start.checkpoint), seen, args)
+    if not schedule.lacks_total(args):
+        return start
+    total, sentence = schedule.total_updates(args, seen, changed)
+    say(sentence)
+    args.total_num_update = float(total)
+    return start._replace(arguments=[*start.arguments, "--total-num-update", str(total)])
+
+
+def _compare(checkpoint: Path, seen: Any, args: Namespace) -> dict[str, tuple[Any, Any]]:
+    """What is different from the run so far: option -> (before, now). Says it.
+
+    Raises:
+        InputError: an option that a run must keep has changed; or the batches, and the checkpoint, of an older
+            version, does not say which pairs it has seen.
+    """
+    from weam_fairseq.plugin.resume import BATCHES, option, refuse_changes
+
+    before, now = {} if seen.model is None else vars(seen.model), vars(args)
+    refuse_changes({name: value for name, value in before.items() if name != "pairs"}, now, str(checkpoint))
+    changed = {
+        name: (before[name], value)
+        for name, value in now.items()
+        if name in before and before[name] != value and not name.startswith(NOT_COMPARED)
+    }
+    if changed:
+        said = (f"{option(name)} {_shown(value)} (was {_shown(old)})" for name, (old, value) in sorted(changed.items()))
+        say(f"the run goes on from {checkpoint} with other options: {', '.join(said)}")
+    place = seen.place or {}
+    if place.get("iterations_in_epoch") and "weam" not in place and not args.reset_dataloader:
+        batches = [option(name) for name in BATCHES if name in changed]
+        if batches:
+            raise InputError(
+                f"{checkpoint} is of an older version and from within an epoch, so it can only go on with the same "
+                f"batches, but {', '.join(batches)} changed. Give the old value, or add --reset-dataloader to begin "
+                "epoch 1 again."
+            )
+    return changed
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _arch(arguments: list[str]) -> str | None:
+    return value_of(arguments, "--arch") or value_of(arguments, "-a")
+
+
+def load_fairseq() -> None:
+    # First its command, which sets up logging: whoever does that first wins.
+    import fairseq_cli.train  # noqa: F401
+
+    from weam_fairseq import register
+
+    register()
+
+
+def say(sentence: str) -> None:
+    print(f"{PROG}: {sentence}", flush=True)

@@ -1,0 +1,266 @@
+"""weam-train: fairseq-train with the plugin filled in, from any folder after a plain install.
+
+Adds --config FILE.yaml, "did you mean", one-line errors, several processes on CPUs, restarts that go on from the newest
+whole checkpoint, shapes taken from checkpoints, and schedules over epochs; every other option is fairseq's or the
+plugin's own.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+import warnings
+from argparse import Namespace
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from weam_fairseq.common.command import INTERRUPTED, machine_error, run_command
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import check_parent
+from weam_fairseq.common.lock import locked
+from weam_fairseq.common.process_setup import keep_memory, wait_without_spinning
+from weam_fairseq.encoder.sizes import ARCHITECTURES
+from weam_fairseq.training import distributed, preemption
+from weam_fairseq.training.command_line import PROG, Start, follow_checkpoint, load_fairseq, parse, prepare, save_dir
+from weam_fairseq.training.distributed import Peers, Place
+
+_held = ExitStack()  # the lock of the run's folder
+_QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
+EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
+
+Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
+
+  --arch ARCH          {", ".join(list(ARCHITECTURES)[:4])},
+                       {", ".join(list(ARCHITECTURES)[4:])};
+                       a run that starts from a checkpoint takes the encoder from it and needs none
+  --config FILE.yaml   options as a mapping (mask-prob: 0.3); those on the command line win
+  --finetune-from-model X.pt, --restore-file X.pt
+                       start from X; once --save-dir holds checkpoint_last.pt, a restart goes on from that
+  --optimizer adam_bert
+                       Adam with BERT's weight decay: none on biases and LayerNorm
+  --lr-scheduler polynomial_decay --max-epoch E
+                       linear over E epochs; the updates are counted
+  --user-dir, --task and --criterion are filled in; other options are those of fairseq-train. Alone, --user-dir prints
+                       the plugin's folder: fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
+
+example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --lr 5e-4 --lr-scheduler polynomial_decay
+         --warmup-updates 100 --total-num-update 1000 --max-update 1000 --batch-size 32 --save-dir runs/weam
+
+Several processes, one for each GPU, or on CPUs where there is none: torchrun --nproc_per_node 2 $(which {PROG}) ...,
+or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train itself would divide by their number.
+
+On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
+after SIGTERM); the same command goes on from there.
+
+A run can go on with other batches (--max-tokens, --batch-size, --update-freq, number of processes): the epoch ends with
+the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer and the
+schedule must stay. Where a checkpoint cannot be written, training goes on with a warning, the older checkpoints are
+kept, and the code at the end is 2 unless a later checkpoint was written.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code, or ends the process with it once fairseq has started threads."""
+    return run_command(PROG, lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> None:
+    wait_without_spinning()
+    keep_memory()
+    if "-h" in arguments or "--help" in arguments:
+        show_help()
+        return
+    if arguments == ["--user-dir"]:
+        print(os.path.dirname(os.path.abspath(__file__)))
+        return
+    preemption.watch()
+    peers: Peers | None = None
+    try:
+        if not _has_fairseq():
+            raise InputError(
+                "fairseq must be installed to train, but is not: pip install 'weam-fairseq[fairseq]' and then "
+                "pip install --no-deps ve-fairseq==0.12.3"
+            )
+        place = distributed.find_place(os.environ, distributed.slurm_address, arguments)
+        if place is not None and place.world_size > 1:
+            peers = _meet(place)
+        args = _begin(arguments, place, peers)
+        if args is not None:
+            _train(args)
+    except Exception as error:
+        cause = _user_error(error)
+        if peers is not None:
+            _fail_together(cause, peers)
+        if cause is None:
+            raise
+        raise cause from None
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted. The same command resumes from the last checkpoint.", file=sys.stderr)
+        _end(INTERRUPTED)
+    if peers is not None:
+        peers.leave()
+    if args is not None:
+        _end(preemption.WATCH.status)
+
+
+def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Namespace | None:
+    """Parsed options of the run, the same in all processes; None: there is nothing to train.
+
+    Rank 0 looks at the checkpoints, and mends them, before the others look at anything.
+    """
+    if peers is not None and peers.place.rank > 0:
+        start = _hear_start(peers)
+        return None if start.over else parse(start.arguments, place)
+    start = prepare(arguments)
+    if not start.over:
+        _hold(save_dir(start.arguments))
+    args = None if start.over else parse(start.arguments, place)
+    if args is not None:
+        start = follow_checkpoint(start, args)
+    if peers is not None:
+        peers.tell(start)
+    return args
+
+
+def _hold(folder: Path) -> None:
+    """Locks the run's folder until this process ends. Two trainings into one folder would replace each other's
+    checkpoints."""
+    check_parent(folder / "lock")
+    folder.mkdir(parents=True, exist_ok=True)
+    _held.enter_context(locked(folder / "lock", keep=True))
+
+
+def _meet(place: Place) -> Peers:
+    if place.rank == 0:
+        # Who has asked for more processes than were started must learn why nothing happens.
+        where = f"at {place.init_method} (as {place.launcher} says)"
+        print(f"{PROG}: waiting for all of {place.world_size} processes {where}", file=sys.stderr, flush=True)
+    return Peers(place)
+
+
+def _hear_start(peers: Peers) -> Start:
+    """What rank 0 has prepared, for the others.
+
+    Raises:
+        InputError: the checkpoint is not there for this process.
+    """
+    warnings.simplefilter("ignore")  # of Python, about code: the same as rank 0's
+    load_fairseq()  # while rank 0 prepares
+    logging.getLogger().setLevel(logging.WARNING)  # as fairseq does once the processes have met
+    told = peers.hear()
+    if told is None:  # rank 0 has said why
+        peers.leave()
+        _end(2)
+    start = Start(*told)
+    if start.checkpoint is not None and not Path(start.checkpoint).is_file():
+        raise InputError(
+            f"All machines of a run must see its checkpoints, but {start.checkpoint} is not there for process "
+            f"{peers.place.rank}: put --save-dir on a disk that they share."
+        )
+    return start
+
+
+def _train(args: Namespace) -> None:
+    """What fairseq_cli.train.cli_main does with parsed options."""
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.distributed import utils as distributed_utils
+
+    cfg = convert_namespace_to_omegaconf(args)
+    distributed_utils.call_main(cfg, train_until_told)
+    if distributed_utils.dist.is_initialized():
+        distributed_utils.dist.destroy_process_group()
+    elif cfg.distributed_training.distributed_world_size > 1:
+        # fairseq has started one process for each GPU; this one has handed on what it heard.
+        preemption.WATCH.stopped = preemption.WATCH.told is not None
+
+
+def train_until_told(cfg: Any) -> None:
+    """fairseq_cli.train.main that a signal stops in time; also in processes that fairseq has started itself."""
+    import fairseq_cli.train as fairseq_train
+    from fairseq.checkpoint_utils import save_checkpoint
+
+    from weam_fairseq.plugin.patches import mend_trainer
+
+    mend_trainer()  # the command too, which a process that fairseq has started imports after the plugin
+    preemption.watch()
+    fairseq_train.validate_and_save = preemption.stop_when_told(fairseq_train.validate_and_save, save_checkpoint)
+    fairseq_train.main(cfg)
+
+
+def show_help() -> None:
+    """Our options; fairseq's own help stops before those of a task."""
+    print(EXAMPLE)
+    if not _has_fairseq():
+        return
+    logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+
+    from weam_fairseq.plugin.criterion import WeamCriterionConfig
+    from weam_fairseq.plugin.model import WeamModel
+    from weam_fairseq.plugin.task import WeamTaskConfig
+
+    parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
+    gen_parser_from_dataclass(parser.add_argument_group("data and method"), WeamTaskConfig())
+    gen_parser_from_dataclass(parser.add_argument_group("loss"), WeamCriterionConfig())
+    WeamModel.add_args(parser.add_argument_group("model, where it differs from --arch or from the checkpoint"))
+    print(parser.format_help())
+    print("Optimiser, schedule, batches, checkpoints and logs: fairseq-train --help")
+
+
+def _has_fairseq() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("fairseq") is not None
+
+
+def _fail_together(cause: InputError | None, peers: Peers) -> NoReturn:
+    """Ends one of several processes, so that each reason is said once."""
+    if cause is not None:
+        if peers.is_first_to_say(str(cause)):
+            _say_error(cause)
+    elif peers.is_first_to_fail():
+        traceback.print_exc()
+    sys.stderr.flush()
+    peers.leave()
+    _end(1 if cause is None else 2)
+
+
+def _end(status: int) -> NoReturn:
+    """Ends the process at once; everything is written.
+
+    When a training ends within an epoch, fairseq's buffering thread is still reading. If it does so while Python shuts
+    down, the process aborts ("terminate called without an active exception") after a training that went well.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _user_error(error: BaseException | None) -> InputError | None:
+    """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ..."), or one of the
+    operating system, as a sentence."""
+    outermost = error
+    while error is not None and not isinstance(error, InputError):
+        if _last_line(error).startswith(_QUALIFIED):
+            break
+        error = error.__cause__ or error.__context__
+    if error is not None:
+        return InputError(_last_line(error).removeprefix(_QUALIFIED))
+    sentence = None if outermost is None else machine_error(outermost)
+    return None if sentence is None else InputError(sentence)
+
+
+def _last_line(error: BaseException) -> str:
+    # torch hands on an error of a process that it has started with that one's traceback as the text.
+    return (str(error).strip().splitlines() or [""])[-1]
+
+
+def _say_error(error: InputError) -> None:
+    print(f"{PROG}: error: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
