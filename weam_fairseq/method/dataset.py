@@ -21,7 +21,8 @@ from weam_fairseq.data.layout import Layout, Ragged, lay_out_pairs, lay_out_sing
 from weam_fairseq.data.split import Pair, Split, open_split, read_pairs
 from weam_fairseq.method.batch import Batch, validate
 from weam_fairseq.method.masking import UNIFORMS, mask_pieces, unit_starts
-from weam_fairseq.method.policy import OBJECTIVES, Policy
+from weam_fairseq.method.objectives import OBJECTIVES
+from weam_fairseq.method.policy import Policy
 from weam_fairseq.method.randomness import PairRandom, Stream
 from weam_fairseq.method.sampling import draw, drawn_per_epoch
 from weam_fairseq.method.word_exchange import (
@@ -77,7 +78,7 @@ class WordExchangeDataset(Dataset[Pair]):
         self.sizes: np.ndarray = sides[0] + sides[1] + vocabulary.pair.special_count()
         # Of a batch that a pair is the longest of: in `mlm` each of its sentences has a row.
         rows = 2 * (np.maximum(*sides) + vocabulary.single.special_count())
-        self._places: np.ndarray = rows if policy.objective == "mlm" else self.sizes
+        self._places: np.ndarray = rows if policy.trains.single_sentences else self.sizes
 
     @classmethod
     def open(
@@ -211,7 +212,7 @@ class WordExchangeDataset(Dataset[Pair]):
         }
         if self.policy.reset_positions:
             net_input["positions"] = torch.from_numpy(layout.positions)
-        if self.policy.objective not in ("mlm", "tlm"):
+        if self.policy.trains.has_second_loss:
             net_input["exchange"] = self._exchange(samples, source, target, layout, rows)
         piece_counts = np.bincount(
             language_pair, weights=source.sizes + target.sizes, minlength=len(self.splits)
@@ -257,7 +258,7 @@ class WordExchangeDataset(Dataset[Pair]):
         return masked[0], masked[1]
 
     def _lay_out(self, samples: list[Pair], source: Ragged, target: Ragged) -> Layout:
-        if self.policy.objective == "mlm":
+        if self.policy.trains.single_sentences:
             return lay_out_singles(source, target, self.vocabulary.single, self.vocabulary.pad)
         swapped = None
         if self.policy.shuffle_order:
@@ -279,14 +280,14 @@ class WordExchangeDataset(Dataset[Pair]):
         links = np.concatenate([p.links for p in samples])
         links = links + np.stack([source.starts()[owner], target.starts()[owner]], axis=1)
         links = np.column_stack([links, np.concatenate([p.link_weights for p in samples])])
-        if self.policy.objective == "identity":
+        if self.policy.trains.exchange == "none":
             links = links[:0]
         if self.policy.links.skip_identical:
             links = links[source.flat[links[:, 0]] != target.flat[links[:, 1]]]
         source_words = number_words(Ragged.of([p.source_words for p in samples]))
         target_words = number_words(Ragged.of([p.target_words for p in samples]))
         into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
-        if self.policy.objective == "shuffled":
+        if self.policy.trains.exchange == "shuffled":
             # After the policy, so that as many rows are linked, to as many and as strongly, as with the true links.
             numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
             renamed = next_in_circle(target, np.concatenate(numbers))

@@ -18,6 +18,7 @@ from weam_fairseq.data.split import Pair
 from weam_fairseq.method.batch import flat
 from weam_fairseq.method.dataset import WordExchangeDataset
 from weam_fairseq.method.limits import check_argument, check_choice
+from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.method.policy import Policy, check_probabilities
 from weam_fairseq.method.word_exchange import LinkPolicy
 
@@ -31,7 +32,7 @@ def load_data(
     pairs: Sequence[str] | None = None,
     seed: int = 1,
     *,
-    objective: Literal["weam", "tlm", "mlm", "identity", "shuffled"] = "weam",
+    objective: str = "weam",
     mask_prob: float = 0.3,
     mask_replace: Literal["bert", "all"] = "bert",
     mask_unit: Literal["piece", "word"] = "piece",
@@ -51,8 +52,7 @@ def load_data(
             whatever the objective.
         pairs: language pairs, as ["en-de", "en-es"]; None: all of the data-bin.
         seed: of masks, wrong links, order and draws.
-        objective: `weam`: both losses over true links; `tlm`: the multilingual loss only; `mlm`: the same with each
-            sentence on its own; controls `identity` (no row is exchanged) and `shuffled` (wrong links).
+        objective: a name of `OBJECTIVES` (objectives.py), which describes each.
         mask_prob: chance that a unit is masked.
         mask_replace: `bert` (80 % [MASK], 10 % a random piece, 10 % kept) or `all` (always [MASK]).
         mask_unit: what is masked at once.
@@ -70,12 +70,12 @@ def load_data(
     """
     chosen = {
         "split": split,
-        "objective": objective,
         "mask_replace": mask_replace,
         "mask_unit": mask_unit,
         "one_to_many": one_to_many,
         "piece_policy": piece_policy,
     }
+    check_choice("objective", objective, tuple(OBJECTIVES))
     hints = get_type_hints(load_data)
     for name, value in chosen.items():
         check_choice(name, value, get_args(hints[name]))

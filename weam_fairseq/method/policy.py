@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.method.objectives import OBJECTIVES, Objective
 from weam_fairseq.method.word_exchange import LinkPolicy
-
-OBJECTIVES = ("weam", "tlm", "mlm", "identity", "shuffled")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything of the method that is chosen in training and not in preprocessing; plain values."""
+    """The options of the method that are chosen in training, not in preprocessing. Plain values."""
 
     objective: str = "weam"
     mask_prob: float = 0.3
@@ -24,6 +23,11 @@ class Policy:
     shuffle_order: bool = False
     sampling_temperature: float = 1.0
     cp_head: str = "shared"  # of the model; named here so that checkpoints and logs tell the whole method
+
+    @property
+    def trains(self) -> Objective:
+        """The facts of its objective."""
+        return OBJECTIVES[self.objective]
 
     def plain(self) -> dict[str, Any]:
         """Values that a checkpoint can hold; `Policy.of` reads them."""

@@ -45,7 +45,7 @@ class WeamCriterion(FairseqCriterion):
         super().__init__(task)
         check_number("cp_weight", cp_weight)
         self.pairs: list[str] = task.pairs
-        self.cp_weight = 0.0 if task.policy.objective in ("mlm", "tlm") else cp_weight
+        self.cp_weight = cp_weight if task.policy.trains.has_second_loss else 0.0
         self.autocast = AUTOCAST[str(precision)]
         if self.autocast == torch.float16 and not (amp and torch.cuda.is_available()):
             # Gradients below 6e-8 vanish in fp16 unless the loss is scaled, which fairseq's --amp does, on GPUs only.

@@ -126,8 +126,8 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             masked_lm,
             vocabulary.pieces_sha256,
             vocabulary.behaviour_sha256,
-            # tlm and mlm have no second loss: a head without gradient would only be moved by weight decay.
-            cp_head=policy.cp_head if policy.objective not in ("tlm", "mlm") else "shared",
+            # Without a second loss its head has no gradient, and only weight decay would change it.
+            cp_head=policy.cp_head if policy.trains.has_second_loss else "shared",
             freeze=args.freeze,
             head_first=args.head_first,
             reset_positions=policy.reset_positions,

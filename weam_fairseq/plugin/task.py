@@ -22,7 +22,8 @@ from weam_fairseq.data.databin import (
 )
 from weam_fairseq.data.split import open_split
 from weam_fairseq.method.limits import check_number
-from weam_fairseq.method.policy import OBJECTIVES, Policy, check_probabilities
+from weam_fairseq.method.objectives import OBJECTIVES
+from weam_fairseq.method.policy import Policy, check_probabilities
 from weam_fairseq.method.word_exchange import LinkPolicy
 from weam_fairseq.plugin.fairseq_dataset import FairseqWordExchangeDataset
 from weam_fairseq.plugin.resume import KEPT, Batching, ResumableEpoch
@@ -47,10 +48,7 @@ class WeamTaskConfig(FairseqDataclass):
     )
     objective: ChoiceEnum(list(OBJECTIVES)) = field(  # type: ignore[valid-type]
         default="weam",
-        metadata={
-            "help": "weam: both losses over true links; tlm: the multilingual loss only; mlm: the same with each "
-            "sentence on its own; controls identity (no row is exchanged) and shuffled (wrong links)"
-        },
+        metadata={"help": "; ".join(f"{each.name}: {each.help}" for each in OBJECTIVES.values())},
     )
     mask_prob: float = field(default=0.3, metadata={"help": "chance that a piece (or word) is masked"})
     mask_replace: ChoiceEnum(["bert", "all"]) = field(  # type: ignore[valid-type]
