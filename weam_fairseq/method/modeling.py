@@ -33,9 +33,8 @@ from weam_fairseq.method.losses import (
     weigh_logits,
     weights_in_the_loss,
 )
+from weam_fairseq.method.options import FREEZE
 from weam_fairseq.method.word_exchange import Exchange, exchange_rows
-
-FREEZE = ("none", "embeddings", "encoder")
 
 
 class Predicted(NamedTuple):

@@ -2,39 +2,26 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
-from omegaconf import II
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.method.batch import Batch
 from weam_fairseq.method.limits import check_number
+from weam_fairseq.method.options import PRECISIONS, LossOptions
 from weam_fairseq.method.word_exchange import Exchange
+from weam_fairseq.plugin.task import fairseq_config
 
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = dict(zip(PRECISIONS, (None, torch.bfloat16, torch.float16), strict=True))
 
 # Sums that one update reports for each language pair; what is shown is derived from them in reduce_metrics.
 SUMS = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
 
 
-@dataclass
-class WeamCriterionConfig(FairseqDataclass):
-    cp_weight: float = field(
-        default=1.0, metadata={"help": "λ: weight of the cross-lingual loss beside the multilingual one"}
-    )
-    precision: ChoiceEnum(list(AUTOCAST)) = field(  # type: ignore[valid-type]
-        default="fp32",
-        metadata={
-            "help": "arithmetic of the forward pass, by autocast; losses in fp32. bf16: on CPU and GPU; fp16: on a "
-            "GPU, with fairseq's --amp, which scales the loss"
-        },
-    )
-    amp: bool = II("common.amp")
+WeamCriterionConfig = fairseq_config("WeamCriterionConfig", LossOptions, amp=(bool, "common.amp"))
 
 
 @register_criterion("weam", dataclass=WeamCriterionConfig)

@@ -14,7 +14,8 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.configs import OLD_CHECKPOINT, difference_of, parse_config, plain_config, set_dropout
 from weam_fairseq.encoder.huggingface import build, longest_sequence, skeleton
 from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, config_of, overridden
-from weam_fairseq.method.modeling import FREEZE, Predicted, WordExchange
+from weam_fairseq.method.modeling import Predicted, WordExchange
+from weam_fairseq.method.options import ModelOptions, add_arguments
 from weam_fairseq.method.word_exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -58,41 +59,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
 
     @staticmethod
     def add_args(parser: Any) -> None:
-        for name, text in OPTIONS.items():
-            parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=text)
-        parser.add_argument(
-            "--encoder-config",
-            metavar="FILE",
-            help=f"config.json of any masked LM of transformers, for --arch {PUBLISHED}: a new encoder of that shape",
-        )
-        parser.add_argument(
-            "--checkpoint-activations",
-            action="store_true",
-            help="keep no activations inside a layer and compute them again: less memory, a third more time",
-        )
-        parser.add_argument(
-            "--freeze",
-            choices=FREEZE,
-            default="none",
-            help="embeddings: the word embeddings, and a head tied to them, keep their values; encoder: only the head "
-            "is trained, at about half of the cost",
-        )
-        parser.add_argument(
-            "--head-first",
-            type=int,
-            default=0,
-            metavar="N",
-            help="train only the head for the first N updates, as for a new head that cannot be fitted",
-        )
-        parser.add_argument(
-            "--dropout", type=float, metavar="P", help="chance to drop a state (default: as the model's config has it)"
-        )
-        parser.add_argument(
-            "--attention-dropout",
-            type=float,
-            metavar="P",
-            help="chance to drop an attention weight (default: as the model's config has it)",
-        )
+        add_arguments(parser, ModelOptions)
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "WeamModel":

@@ -1,15 +1,15 @@
 """The fairseq task: options of the method, the data-bin behind them, and what a checkpoint carries of it."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, get_type_hints
 
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from fairseq.utils import split_paths
-from omegaconf import II, MISSING
+from omegaconf import II
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.data.databin import (
@@ -22,7 +22,7 @@ from weam_fairseq.data.databin import (
 )
 from weam_fairseq.data.split import open_split
 from weam_fairseq.method.limits import check_number
-from weam_fairseq.method.objectives import OBJECTIVES
+from weam_fairseq.method.options import TaskOptions
 from weam_fairseq.method.policy import Policy, check_probabilities
 from weam_fairseq.method.word_exchange import LinkPolicy
 from weam_fairseq.plugin.fairseq_dataset import FairseqWordExchangeDataset
@@ -34,64 +34,32 @@ logger = logging.getLogger(__name__)
 TOKENIZER_IDENTITY = ("pieces_sha256", "behaviour_sha256", "special_ids", "all_special_ids", "template")
 
 
-@dataclass
-class WeamTaskConfig(FairseqDataclass):
-    data: str = field(
-        default=MISSING,
-        metadata={
-            "help": "data-bin folder made by weam-preprocess; several, joined by colons, are shards: each epoch trains "
-            "on the next one, and all validate on the first"
-        },
-    )
-    pairs: Optional[str] = field(  # noqa: UP045 -- fairseq reads typing.Optional, not "|"
-        default=None, metadata={"help": "language pairs to train on, as en-de,en-es (default: all of the data-bin)"}
-    )
-    objective: ChoiceEnum(list(OBJECTIVES)) = field(  # type: ignore[valid-type]
-        default="weam",
-        metadata={"help": "; ".join(f"{each.name}: {each.help}" for each in OBJECTIVES.values())},
-    )
-    mask_prob: float = field(default=0.3, metadata={"help": "chance that a piece (or word) is masked"})
-    mask_replace: ChoiceEnum(["bert", "all"]) = field(  # type: ignore[valid-type]
-        default="bert", metadata={"help": "bert: 80%% [MASK], 10%% random, 10%% kept; all: always [MASK]"}
-    )
-    mask_unit: ChoiceEnum(["piece", "word"]) = field(  # type: ignore[valid-type]
-        default="piece", metadata={"help": "what is masked at once; words are those of weam-preprocess"}
-    )
-    one_to_many: ChoiceEnum(["mean", "first", "one-to-one", "weighted"]) = field(  # type: ignore[valid-type]
-        default="mean",
-        metadata={
-            "help": "a word linked to several words takes their mean, the first, none of them, or their mean weighted "
-            "by link probability, where the aligner gives it"
-        },
-    )
-    piece_policy: ChoiceEnum(["all", "first", "monotone"]) = field(  # type: ignore[valid-type]
-        default="all",
-        metadata={"help": "pieces of a linked word: mean of all, the first, or the k-th to the proportional one"},
-    )
-    cp_head: ChoiceEnum(["shared", "own"]) = field(  # type: ignore[valid-type]
-        default="shared",
-        metadata={"help": "head of the cross-lingual loss: that of the multilingual one, or its own (not exported)"},
-    )
-    skip_identical: bool = field(default=False, metadata={"help": "a piece linked to the same piece keeps its own row"})
-    segment_ids: ChoiceEnum(["pair", "zero"]) = field(  # type: ignore[valid-type]
-        default="pair", metadata={"help": "pair: as the tokenizer writes pairs (BERT: 0 and 1); zero: 0 everywhere"}
-    )
-    reset_positions: bool = field(default=False, metadata={"help": "positions of the second sentence start at 0 again"})
-    shuffle_order: bool = field(
-        default=False, metadata={"help": "the target stands first in half of the pairs, drawn per pair and epoch"}
-    )
-    sampling_temperature: float = field(
-        default=1.0,
-        metadata={
-            "help": "T: language pairs are drawn in proportion to (their sentence pairs)^(1/T); 1: as the data are; "
-            "larger: small ones more often; an epoch keeps its length"
-        },
-    )
-    seed: int = II("common.seed")
-    update_freq: list[int] = II("optimization.update_freq")  # noqa: RUF009 -- a string until fairseq fills it in
+def fairseq_config(name: str, options: type, **from_fairseq: tuple[Any, str]) -> Any:
+    """The same options as a dataclass of fairseq.
+
+    Args:
+        name: of the new class.
+        from_fairseq: more fields, whose type and value fairseq fills in from its own options, as
+            `seed=(int, "common.seed")`.
+    """
+    hints = get_type_hints(options)
+    declared: list[Any] = []
+    for each in fields(options):
+        choices = each.metadata["choices"]
+        kind = ChoiceEnum(list(choices)) if choices else hints[each.name]
+        declared.append((each.name, kind, field(default=each.default, metadata={"help": each.metadata["help"]})))
+    declared += [(key, kind, field(default=II(path))) for key, (kind, path) in from_fairseq.items()]
+    config: Any = make_dataclass(name, declared, bases=(FairseqDataclass,))
+    config.__module__ = __name__
+    return config
 
 
-def policy_of(cfg: WeamTaskConfig, objective: str) -> Policy:
+WeamTaskConfig = fairseq_config(
+    "WeamTaskConfig", TaskOptions, seed=(int, "common.seed"), update_freq=(list[int], "optimization.update_freq")
+)
+
+
+def policy_of(cfg: Any, objective: str) -> Policy:
     """Plain values from fairseq's configuration."""
     return Policy(
         objective=objective,
@@ -124,7 +92,7 @@ class WeamTask(FairseqTask):
         shards: at least one; the first stands for all of them wherever one is asked for.
     """
 
-    def __init__(self, cfg: WeamTaskConfig, shards: list[DataBin]) -> None:
+    def __init__(self, cfg: Any, shards: list[DataBin]) -> None:
         super().__init__(cfg)
         self.shards = shards
         self.data_bin, self.manifest, self.dictionary = shards[0]
@@ -140,7 +108,7 @@ class WeamTask(FairseqTask):
             _check_shard(shards[0], shard, self.pairs, all_pairs=cfg.pairs is None)
 
     @classmethod
-    def setup_task(cls, cfg: WeamTaskConfig, **kwargs: Any) -> "WeamTask":
+    def setup_task(cls, cfg: Any, **kwargs: Any) -> "WeamTask":
         check_number("mask_prob", cfg.mask_prob)
         check_number("sampling_temperature", cfg.sampling_temperature)
         folders = split_paths(cfg.data)

@@ -79,6 +79,11 @@ def prepare(arguments: list[str]) -> Start:
     return Start(arguments, None if checkpoint is None else str(checkpoint), over)
 
 
+# The package's folder, which fairseq calls --user-dir. Not resolved: fairseq compares it with the package's own path,
+# which may go through a link.
+USER_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
 def save_dir(arguments: list[str]) -> Path:
     return Path(value_of(arguments, "--save-dir") or "checkpoints")  # fairseq's default
 
@@ -89,11 +94,10 @@ def complete(arguments: list[str]) -> list[str]:
     Raises:
         InputError: the config file is not there or is not a mapping; another --user-dir, --task or --criterion.
     """
-    ours = os.path.dirname(os.path.abspath(__file__))
     arguments, folder = take(arguments, "--user-dir")
-    if folder is not None and os.path.realpath(folder) != os.path.realpath(ours):
+    if folder is not None and os.path.realpath(folder) != os.path.realpath(USER_DIR):
         raise InputError(
-            f"--user-dir must be left out, since {PROG} fills in its own code ({ours}), but is {folder}. To run other "
+            f"--user-dir must be left out, because {PROG} uses its own folder {USER_DIR}, but is {folder}. To run other "
             "code, use fairseq-train."
         )
     arguments, config = take(arguments, "--config")
@@ -106,8 +110,7 @@ def complete(arguments: list[str]) -> list[str]:
         if given not in (None, value):  # others of fairseq's run texts of the command line or of a config as code
             raise InputError(f"{option} must be {value} or left out, but is {given}. For others use fairseq-train.")
         arguments = [*arguments, option, value]
-    # Not resolved: fairseq compares it with the package's own path, which may go through a link.
-    arguments += ["--user-dir", ours]
+    arguments += ["--user-dir", USER_DIR]
     # Else rank 0 sends the others what it has read, in a form that torch refuses to load weights-only.
     return [*arguments, "--load-checkpoint-on-all-dp-ranks"]
 

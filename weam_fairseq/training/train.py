@@ -22,8 +22,18 @@ from weam_fairseq.common.files import check_parent
 from weam_fairseq.common.lock import locked
 from weam_fairseq.common.process_setup import keep_memory, wait_without_spinning
 from weam_fairseq.encoder.sizes import ARCHITECTURES
+from weam_fairseq.method.options import LossOptions, ModelOptions, TaskOptions, add_arguments
 from weam_fairseq.training import distributed, preemption
-from weam_fairseq.training.command_line import PROG, Start, follow_checkpoint, load_fairseq, parse, prepare, save_dir
+from weam_fairseq.training.command_line import (
+    PROG,
+    USER_DIR,
+    Start,
+    follow_checkpoint,
+    load_fairseq,
+    parse,
+    prepare,
+    save_dir,
+)
 from weam_fairseq.training.distributed import Peers, Place
 
 _held = ExitStack()  # the lock of the run's folder
@@ -73,7 +83,7 @@ def _run(arguments: list[str]) -> None:
         show_help()
         return
     if arguments == ["--user-dir"]:
-        print(os.path.dirname(os.path.abspath(__file__)))
+        print(USER_DIR)
         return
     preemption.watch()
     peers: Peers | None = None
@@ -190,23 +200,14 @@ def train_until_told(cfg: Any) -> None:
 
 
 def show_help() -> None:
-    """Our options; fairseq's own help stops before those of a task."""
+    """Prints our options; the help of fairseq-train stops before those of a task."""
     print(EXAMPLE)
-    if not _has_fairseq():
-        return
-    logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
-    from fairseq.dataclass.utils import gen_parser_from_dataclass
-
-    from weam_fairseq.plugin.criterion import WeamCriterionConfig
-    from weam_fairseq.plugin.model import WeamModel
-    from weam_fairseq.plugin.task import WeamTaskConfig
-
     parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
-    gen_parser_from_dataclass(parser.add_argument_group("data and method"), WeamTaskConfig())
-    gen_parser_from_dataclass(parser.add_argument_group("loss"), WeamCriterionConfig())
-    WeamModel.add_args(parser.add_argument_group("model, where it differs from --arch or from the checkpoint"))
+    add_arguments(parser.add_argument_group("data and method"), TaskOptions)
+    add_arguments(parser.add_argument_group("loss"), LossOptions)
+    add_arguments(parser.add_argument_group("model, where it differs from --arch or from the checkpoint"), ModelOptions)
     print(parser.format_help())
-    print("Optimiser, schedule, batches, checkpoints and logs: fairseq-train --help")
+    print("Optimizer, schedule, batches, checkpoints and logs: fairseq-train --help")
 
 
 def _has_fairseq() -> bool:
