@@ -1,8 +1,5 @@
 """A published folder through weam-from-hf, weam-preprocess, weam-train and weam-to-hf, each as a user runs it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +7,7 @@ import published_folders as folders
 import pytest
 import torch
 from transformers import AutoTokenizer
+from warm_process import run
 
 from weam_fairseq.convert import to_hf
 from weam_fairseq.data.databin import read_manifest
@@ -17,13 +15,7 @@ from weam_fairseq.encoder.tokenizer import read_tokenizer
 from weam_fairseq.encoder.weights import read_weights
 from weam_fairseq.plugin import checkpoints
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 TRAINING = ("--optimizer", "adam_bert", "--lr", "1e-2", "--max-update", 2, "--batch-size", 8, "--disable-validation")
-
-
-def run(command: str, *words: object) -> subprocess.CompletedProcess:
-    program = Path(sys.executable).with_name(command)
-    return subprocess.run([program, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT)
 
 
 def data_bin(tokenizer: Path, folder: Path) -> Path:

@@ -7,13 +7,12 @@ tested here holds for the small vocabularies of the other tests too.
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import BertConfig, BertForPreTraining
+from warm_process import run
 
 from weam_fairseq.convert import from_hf, to_hf
 from weam_fairseq.data.databin import read_manifest
@@ -50,11 +49,6 @@ def test_both_commands_number_the_pieces_alike(mbert: Path, tmp_path: Path) -> N
     text = tmp_path / "en-zh.tsv"
     text.write_text("".join(f"It is raining {i} days.\t下雨{i}天。\n" for i in range(40)), encoding="utf-8")
     from_hf.convert(mbert, tmp_path / "mbert.pt")
-
-    def run(command: str, *words: object) -> subprocess.CompletedProcess:
-        program = Path(sys.executable).with_name(command)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.run([program, *map(str, words)], capture_output=True, text=True, env=environment)
 
     made = run("weam-preprocess", "--pair", f"en-zh={text}", "--tokenizer", mbert, "--destdir", tmp_path / "bin")
     assert made.returncode == 0, made.stderr

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm_process
+
 from weam_fairseq.plugin import checkpoints
 
 BIN = Path(sys.executable).parent
 WEAM_TRAIN = str(BIN / "weam-train")
 # One thread: sums of floating-point numbers are the same on any number of cores.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MKL_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, **warm_process.ONE_THREAD}
 TORCHRUN = (str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2", WEAM_TRAIN)
 
 
@@ -22,8 +24,11 @@ def arguments(data_bin: Path, save_dir: Path, updates: int, *more: str) -> list[
     return [*words.split(), *more]
 
 
-def train(words: list[str], program: tuple[str, ...] = (WEAM_TRAIN,), **kwargs: object) -> subprocess.CompletedProcess:
-    return subprocess.run([*program, *words], capture_output=True, text=True, **{"env": ENVIRONMENT, **kwargs})
+def train(words: list[str], program: tuple[str, ...] = ("weam-train",)) -> subprocess.CompletedProcess:
+    """Runs weam-train, a Python file or (as a path) another program with these words, in a session of its own."""
+    if program[0] == "weam-train" or program[0].endswith(".py"):
+        return warm_process.run(*program, *words, env=ENVIRONMENT)
+    return subprocess.run([*program, *words], capture_output=True, text=True, env=ENVIRONMENT, start_new_session=True)
 
 
 def updates_of(log: str) -> dict[int, dict[str, str]]:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
+import warm_process
 from fairseq.trainer import Trainer
 from hand_made_data_bin import Example, random_examples, write_data_bin
-from run_training import BIN, ENVIRONMENT, TORCHRUN, WEAM_TRAIN, said, train, updates_of, weights
+from run_training import BIN, ENVIRONMENT, TORCHRUN, said, train, updates_of, weights
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.training.command_line import Start
@@ -250,7 +251,7 @@ class Case(NamedTuple):
 
 def in_two_processes(words: list[str], launcher: str, tmp_path: Path) -> subprocess.CompletedProcess:
     if launcher == "torchrun":
-        return train(words, TORCHRUN)
+        return warm_process.ranks(["weam-train", *words])
     if launcher == "python -m":
         return train(words, (str(BIN / "python"), "-m", "torch.distributed.run", *TORCHRUN[1:]))
     return by_srun(words, tmp_path)
@@ -266,15 +267,9 @@ def by_srun(words: list[str], tmp_path: Path) -> subprocess.CompletedProcess:
     """What srun does on one machine: both ranks with Slurm's variables, and its program on PATH."""
     write_scontrol(tmp_path, '[ "$*" = "show hostnames here" ] && echo 127.0.0.1')
     slurm = SRUN_SAYS | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "here", "SLURM_JOB_ID": str(os.getpid())}
-    ranks = []
-    for rank in ("0", "1"):
-        environment = {**ENVIRONMENT, **slurm, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
-        environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        ranks.append(subprocess.Popen([WEAM_TRAIN, *words], env=environment, **pipes))
-    outputs = [process.communicate() for process in ranks]
-    status = max(process.returncode for process in ranks)
-    return subprocess.CompletedProcess(words, status, *("".join(parts) for parts in zip(*outputs, strict=True)))
+    slurm = {**ENVIRONMENT, **slurm, "PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
+    ranks = [slurm | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in "01"]
+    return warm_process.joined(warm_process.run_together(["weam-train", *words], ranks))
 
 
 def linked_rows(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
@@ -411,7 +406,7 @@ def errors_of(result: subprocess.CompletedProcess) -> list[str]:
 
 
 def test_a_bad_option_is_said_once_and_the_run_fails(partly_linked: Path, tmp_path: Path) -> None:
-    result = train(CASES["weam sgd"].words(partly_linked, tmp_path, "--mask-porb", "0.2"), TORCHRUN)
+    result = warm_process.ranks(["weam-train", *CASES["weam sgd"].words(partly_linked, tmp_path, "--mask-porb", "0.2")])
     (error,) = errors_of(result)
     assert error.endswith("Did you mean --mask-prob?")
 

@@ -4,10 +4,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+import warm_process
 from run_training import TORCHRUN, arguments, curve, train, weights
 
 from weam_fairseq.plugin import checkpoints
@@ -17,9 +17,12 @@ TOLD = str(Path(__file__).with_name("told_to_stop.py"))
 UPDATES = 16  # one epoch has 12
 
 
-def run(data_bin: Path, save_dir: Path, program: tuple[str, ...] = (), **kwargs: Any) -> subprocess.CompletedProcess:
-    words = arguments(data_bin, save_dir, UPDATES, "--save-interval-updates", "100")
-    return train(words, **({"program": program} if program else {}), start_new_session=True, **kwargs)
+def run(data_bin: Path, save_dir: Path, *program: str) -> subprocess.CompletedProcess:
+    return train(words(data_bin, save_dir), program or ("weam-train",))
+
+
+def words(data_bin: Path, save_dir: Path) -> list[str]:
+    return arguments(data_bin, save_dir, UPDATES, "--save-interval-updates", "100")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def undisturbed(small_data_bin: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(
     small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict], name: str, update: int, status: int
 ) -> None:
-    stopped = run(small_data_bin, tmp_path, (sys.executable, TOLD, name, str(update), "0"))
+    stopped = run(small_data_bin, tmp_path, TOLD, name, str(update), "0")
     assert stopped.returncode == status, stopped.stderr
     assert f"told to stop ({name}): checkpoint_last.pt holds {update} updates" in stopped.stdout
     assert list(curve(stopped.stdout)) == list(range(1, update + 1))
@@ -52,7 +55,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(
 def test_at_the_last_update_the_run_ends_as_always(
     small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict]
 ) -> None:
-    done = run(small_data_bin, tmp_path, (sys.executable, TOLD, "SIGUSR1", str(UPDATES), "0"))
+    done = run(small_data_bin, tmp_path, TOLD, "SIGUSR1", str(UPDATES), "0")
     assert done.returncode == 0, done.stderr
     assert curve(done.stdout) == undisturbed[0]
     assert " | valid | " in done.stdout
@@ -61,11 +64,11 @@ def test_at_the_last_update_the_run_ends_as_always(
 def test_several_processes_stop_after_the_same_update(small_data_bin: Path, tmp_path: Path) -> None:
     """One of them is told; a checkpoint of which the others know nothing would be worth nothing."""
     program = (*TORCHRUN[:-1], TOLD, "SIGUSR2", "only3", "1")
-    stopped = run(small_data_bin, tmp_path / "a", program)
+    stopped = run(small_data_bin, tmp_path / "a", *program)
     assert "told to stop" in stopped.stdout, stopped.stderr
     assert f"exitcode  : {AGAIN}" in stopped.stderr
     assert checkpoints.glance(tmp_path / "a" / "checkpoint_last.pt").updates == 3
-    again, whole = run(small_data_bin, tmp_path / "a", TORCHRUN), run(small_data_bin, tmp_path / "b", TORCHRUN)
+    again, whole = (warm_process.ranks(["weam-train", *words(small_data_bin, tmp_path / name)]) for name in ("a", "b"))
     assert curve(stopped.stdout) | curve(again.stdout) == curve(whole.stdout)
     assert next(iter(curve(again.stdout))) == 4
 
@@ -113,6 +116,6 @@ def test_who_asks_for_another_start_gets_it() -> None:
 
 @pytest.mark.parametrize(("name", "status"), [("SIGUSR2", AGAIN), ("SIGTERM", TERMINATED)])
 def test_before_the_first_update_nothing_is_waited_for(name: str, status: int) -> None:
-    code = "import os, signal, time; from weam_fairseq import preemption; preemption.watch(); "
+    code = "import os, signal, time; from weam_fairseq.training import preemption; preemption.watch(); "
     code += f"os.kill(os.getpid(), signal.{name}); time.sleep(60)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == status

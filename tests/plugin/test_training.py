@@ -163,13 +163,13 @@ def test_fairseq_train_with_user_dir_is_the_same_training(
         "--data-buffer-size",
         "0",
         "--user-dir",
-        "weam_fairseq",
+        str(ROOT / "weam_fairseq"),
         "--task",
         "weam",
         "--criterion",
         "weam",
     )
-    result = train(words, fairseq_train, cwd=ROOT)
+    result = train(words, fairseq_train)
     assert result.returncode == 0, result.stderr
     whole = curve(uninterrupted[1])
     assert curve(result.stdout) == {update: whole[update] for update in (1, 2, 3)}

@@ -97,8 +97,8 @@ def complete(arguments: list[str]) -> list[str]:
     arguments, folder = take(arguments, "--user-dir")
     if folder is not None and os.path.realpath(folder) != os.path.realpath(USER_DIR):
         raise InputError(
-            f"--user-dir must be left out, because {PROG} uses its own folder {USER_DIR}, but is {folder}. To run other "
-            "code, use fairseq-train."
+            f"--user-dir must be left out, because {PROG} uses its own folder {USER_DIR}, but is {folder}. To run "
+            "other code, use fairseq-train."
         )
     arguments, config = take(arguments, "--config")
     if config is not None:
