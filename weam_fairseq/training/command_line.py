@@ -13,11 +13,13 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, describe
 from weam_fairseq.method.limits import check_numbers
 from weam_fairseq.training import distributed
-from weam_fairseq.training.config import read_config
+from weam_fairseq.training.config import WARM_UP, add_defaults, read_config
 from weam_fairseq.training.distributed import Place
 
 PROG = "weam-train"
-DEFAULTS = {"--task": "weam", "--criterion": "weam"}
+PLUGIN = {"--task": "weam", "--criterion": "weam"}
+# The checkpoint that --from makes of a published encoder, in --save-dir.
+IMPORTED = "imported.pt"
 # Options that change nothing of what is trained, by how their names begin: they are not compared with a checkpoint's.
 NOT_COMPARED = (
     *("aim_", "azureml", "data_buffer", "device_id", "finetune", "heartbeat", "log_", "nprocs", "num_"),
@@ -56,17 +58,21 @@ class Start(NamedTuple):
     over: bool = False
 
 
-def prepare(arguments: list[str]) -> Start:
-    """The command line of fairseq-train: config file, defaults, and what follows from the checkpoints that are there.
+def prepare(arguments: list[str], processes: int = 1) -> Start:
+    """The command line of fairseq-train: config file, defaults, and what follows from the checkpoints of the run.
 
-    Says what it does to checkpoints, and what it takes from them.
+    Prints what it does to checkpoints, and what it takes from them.
+
+    Args:
+        processes: that train together.
 
     Raises:
         InputError: the config file is not there or is not a mapping; the architecture is unknown; a checkpoint that is
             named is not there, cut short, or holds more than tensors and plain values.
     """
-    arguments = complete(arguments)
+    arguments = complete(arguments, processes)
     folder = save_dir(arguments)
+    arguments = _start_from(arguments, folder)
     arguments, checkpoint = find_checkpoint(arguments, folder)
     over = False
     if checkpoint is not None:
@@ -88,8 +94,8 @@ def save_dir(arguments: list[str]) -> Path:
     return Path(value_of(arguments, "--save-dir") or "checkpoints")  # fairseq's default
 
 
-def complete(arguments: list[str]) -> list[str]:
-    """The config file's options, then the given ones, then our defaults.
+def complete(arguments: list[str], processes: int = 1) -> list[str]:
+    """The config file's options, then the given ones, then the defaults of weam-train.
 
     Raises:
         InputError: the config file is not there or is not a mapping; another --user-dir, --task or --criterion.
@@ -105,7 +111,8 @@ def complete(arguments: list[str]) -> list[str]:
         # The data-bin stays first: after an option that is unknown, argparse would take the option's value for it.
         first = 0 if not arguments or arguments[0].startswith("-") else 1
         arguments = [*arguments[:first], *read_config(Path(config), arguments), *arguments[first:]]
-    for option, value in DEFAULTS.items():
+    arguments = add_defaults(arguments, processes=processes)
+    for option, value in PLUGIN.items():
         arguments, given = take(arguments, option)
         if given not in (None, value):  # others of fairseq's run texts of the command line or of a config as code
             raise InputError(f"{option} must be {value} or left out, but is {given}. For others use fairseq-train.")
@@ -113,6 +120,32 @@ def complete(arguments: list[str]) -> list[str]:
     arguments += ["--user-dir", USER_DIR]
     # Else rank 0 sends the others what it has read, in a form that torch refuses to load weights-only.
     return [*arguments, "--load-checkpoint-on-all-dp-ranks"]
+
+
+def _start_from(arguments: list[str], folder: Path) -> list[str]:
+    """The arguments with --finetune-from-model in place of --from.
+
+    A Hugging Face folder or a name on the Hub is imported first, unless the run has a checkpoint to resume from.
+
+    Raises:
+        InputError: another option names a start too; there is no such checkpoint, folder or name; its import fails.
+    """
+    from weam_fairseq.convert import from_hf
+    from weam_fairseq.plugin import checkpoints
+
+    arguments, start = take(arguments, "--from")
+    if start is None:
+        return arguments
+    for option in ("--finetune-from-model", "--restore-file"):
+        if is_given(arguments, option):
+            raise InputError(f"--from and {option} must not both be given: each names what the run starts from.")
+    if Path(start).is_file():
+        return [*arguments, "--finetune-from-model", start]
+    imported = folder / IMPORTED
+    if not (folder / checkpoints.LAST).is_file():
+        say(f"importing {start} as {imported}")
+        from_hf.convert(start, imported, overwrite=True)
+    return [*arguments, "--finetune-from-model", str(imported)]
 
 
 def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path | None]:
@@ -316,13 +349,20 @@ def follow_checkpoint(start: Start, args: Namespace) -> Start:
     last = Path(args.save_dir, checkpoints.LAST)
     if start.checkpoint is not None and (args.finetune_from_model is None or Path(start.checkpoint) == last):
         seen = checkpoints.glance(Path(start.checkpoint))
+        if not is_given(start.arguments, "--warmup-updates"):
+            args.warmup_updates = getattr(seen.model, "warmup_updates", 0)
         changed = _compare(Path(start.checkpoint), seen, args)
-    if not schedule.lacks_total(args):
-        return start
-    total, sentence = schedule.total_updates(args, seen, changed)
-    say(sentence)
-    args.total_num_update = float(total)
-    return start._replace(arguments=[*start.arguments, "--total-num-update", str(total)])
+    added = []
+    if schedule.lacks_total(args):
+        total, sentence = schedule.total_updates(args, seen, changed)
+        say(sentence)
+        args.total_num_update = float(total)
+        added += ["--total-num-update", str(total)]
+    if args.lr_scheduler == schedule.SCHEDULE and not is_given(start.arguments, "--warmup-updates"):
+        if seen is None:
+            args.warmup_updates = round(WARM_UP * float(args.total_num_update))
+        added += ["--warmup-updates", str(args.warmup_updates)]
+    return start._replace(arguments=[*start.arguments, *added])
 
 
 def _compare(checkpoint: Path, seen: Any, args: Namespace) -> dict[str, tuple[Any, Any]]:

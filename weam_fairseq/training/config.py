@@ -1,13 +1,32 @@
-"""--config FILE.yaml: a YAML mapping as words of the command line."""
+"""What the command line leaves open: options of a --config file or preset, and the defaults of weam-train."""
 
 import re
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.common.arguments import is_given
+from weam_fairseq.common.arguments import is_given, suggest, value_of
 from weam_fairseq.common.documents import read_yaml, shown
 from weam_fairseq.common.errors import InputError
 
+PRESETS = Path(__file__).with_name("presets")
+# The defaults: those of presets/paper.yaml. Each is left out where one of the options beside it is given.
+_DEFAULTS: dict[str, tuple[str, ...]] = {
+    "--objective weam": (),
+    "--batch-size 32": ("--max-tokens", "--max-sentences"),
+    "--max-epoch 2": ("--max-update",),
+    "--optimizer adam_bert": (),
+    "--clip-norm 1.0": (),
+    "--lr-scheduler polynomial_decay": (),
+    "--log-interval 100": (),
+    "--log-format simple": (),
+    "--save-interval-updates 1000": ("--save-interval", "--no-save"),
+    "--keep-interval-updates 1": ("--save-interval", "--save-interval-updates", "--no-save"),
+    "--no-epoch-checkpoints": ("--save-interval", "--keep-last-epochs", "--no-save"),
+}
+_DEFAULTS_OF_ADAM = ("--adam-betas (0.9,0.999)", "--adam-eps 1e-6", "--weight-decay 0.01")
+# Learning rates of a run that starts from an encoder, and from nothing.
+LEARNING_RATES = ("5e-5", "5e-4")
+WARM_UP = 0.1  # of the updates
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # A config may come with somebody's data-bin or paper. Such a file must not choose code or machines.
 _NOT_IN_A_FILE = ("user-dir", "config", "distributed-init-method")
@@ -24,7 +43,14 @@ def read_config(path: Path, given: list[str]) -> list[str]:
             decides what code runs or with which machines it speaks.
     """
     if not path.is_file():
-        raise InputError(f"--config must name a YAML file, but there is no {path}.")
+        preset = PRESETS / f"{path}.yaml"
+        if not preset.is_file():
+            names = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+            raise InputError(
+                f"--config must name a YAML file or a preset ({', '.join(names)}), but there is no {path}."
+                f"{suggest(str(path), names)}"
+            )
+        path = preset
     options = read_yaml(path)
     if not isinstance(options, dict):
         found = "nothing" if options is None else f"a {type(options).__name__}"
@@ -67,3 +93,42 @@ def _written(value: Any, path: Path, option: str) -> str:
     if not parts or not all(isinstance(part, str | int | float) for part in parts):
         raise InputError(f"{path} must give {option} a value or a list of values, but gives {shown(value)}.")
     return ",".join(map(str, parts))
+
+
+def add_defaults(arguments: list[str], *, processes: int) -> list[str]:
+    """The arguments with the defaults of weam-train for all options that they leave open.
+
+    Args:
+        arguments: with those of the config file.
+        processes: that share an update; the default batch is divided among them.
+    """
+    found: list[str] = []
+    defaults = dict(_DEFAULTS)
+    if (value_of(arguments, "--optimizer") or "adam_bert") in ("adam", "adam_bert"):
+        defaults |= dict.fromkeys(_DEFAULTS_OF_ADAM, ())
+    starts = ("--from", "--finetune-from-model", "--restore-file")
+    rate = LEARNING_RATES[0 if any(is_given(arguments, option) for option in starts) else 1]
+    defaults[f"--lr {rate}"] = ()
+    for default, others in defaults.items():
+        option, _, value = default.partition(" ")
+        if any(is_given(arguments, each) for each in (option, *others)):
+            continue
+        if option == "--batch-size":
+            value = str(max(1, int(value) // processes))
+        found += [option, value] if value else [option]
+    if not is_given(arguments, "--precision"):
+        found += ["--precision", "bf16" if multiplies_bf16(is_given(arguments, "--cpu")) else "fp32"]
+    return [*arguments, *found]
+
+
+def multiplies_bf16(cpu: bool) -> bool:
+    """Whether the GPU, or without one the processor, has instructions for products in bfloat16.
+
+    Args:
+        cpu: a GPU is not used.
+    """
+    import torch
+
+    if torch.cuda.is_available() and not cpu:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
+from weam_fairseq.common.arguments import is_given, value_of
 from weam_fairseq.common.command import INTERRUPTED, machine_error, run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_parent
@@ -123,7 +124,7 @@ def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Na
     if peers is not None and peers.place.rank > 0:
         start = _hear_start(peers)
         return None if start.over else parse(start.arguments, place)
-    start = prepare(arguments)
+    start = prepare(arguments, _process_count(arguments, place))
     if not start.over:
         _hold(save_dir(start.arguments))
     args = None if start.over else parse(start.arguments, place)
@@ -132,6 +133,18 @@ def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Na
     if peers is not None:
         peers.tell(start)
     return args
+
+
+def _process_count(arguments: list[str], place: Place | None) -> int:
+    """Processes that will train together: those of a launcher, or one for each GPU, which fairseq starts itself."""
+    if place is not None:
+        return place.world_size
+    import torch
+
+    given = value_of(arguments, "--distributed-world-size")
+    if given is not None and given.isdecimal():
+        return max(1, int(given))
+    return 1 if is_given(arguments, "--cpu") else max(1, torch.cuda.device_count())
 
 
 def _hold(folder: Path) -> None:
