@@ -12,6 +12,10 @@ from weam_fairseq.plugin import checkpoints
 
 BIN = Path(sys.executable).parent
 WEAM_TRAIN = str(BIN / "weam-train")
+# fairseq's values where weam-train has others: the golden curves are of these.
+FAIRSEQS = (
+    "--clip-norm 0 --adam-betas (0.9,0.999) --adam-eps 1e-8 --weight-decay 0 --precision fp32 --retrieval-pairs 0"
+)
 # One thread: sums of floating-point numbers are the same on any number of cores.
 ENVIRONMENT = {**os.environ, **warm_process.ONE_THREAD}
 TORCHRUN = (str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2", WEAM_TRAIN)
@@ -21,7 +25,7 @@ def arguments(data_bin: Path, save_dir: Path, updates: int, *more: str) -> list[
     words = f"{data_bin} --arch weam_tiny --optimizer adam --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 4"
     words += f" --total-num-update 20 --max-update {updates} --batch-size 16 --seed 5 --save-dir {save_dir}"
     words += " --log-format json --log-interval 1 --save-interval-updates 5 --no-epoch-checkpoints --num-workers 1"
-    return [*words.split(), *more]
+    return [*words.split(), *FAIRSEQS.split(), *more]
 
 
 def train(words: list[str], program: tuple[str, ...] = ("weam-train",)) -> subprocess.CompletedProcess:

@@ -12,16 +12,14 @@ import torch
 import yaml
 from omegaconf import DictConfig
 
+from weam_fairseq.common.arguments import value_of
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.plugin.model import WeamModel
 from weam_fairseq.plugin.task import WeamTask
 from weam_fairseq.training.command_line import complete, parse, prepare
-from weam_fairseq.training.config import read_config
+from weam_fairseq.training.config import PRESETS, read_config
 
-# Those of weam-train; studies have a test of their own (tests/study).
-CONFIGS = (Path(__file__).resolve().parents[2] / "scripts" / "configs").glob("*.yaml")
-SHIPPED = sorted(config for config in CONFIGS if not config.stem.startswith("study_"))  # those are weam-study's
-CONFIGS = [path for path in SHIPPED if not path.stem.startswith("study_")]
+CONFIGS = sorted(PRESETS.glob("*.yaml"))
 
 
 def configuration(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Namespace, DictConfig]:
@@ -46,19 +44,51 @@ def plain(value: Any) -> Any:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_reaches_fairseq(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # They name no arch: it is that of the checkpoint that a run starts from.
-    words = ["bin", "--config", str(path), "--save-dir", str(tmp_path), "--arch", "weam_xlmr_base"]
+    words = ["bin", "--config", path.stem, "--save-dir", str(tmp_path), "--arch", "weam_xlmr_base"]
     args, cfg = configuration(words, monkeypatch)
     options = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert args.data == "bin"
     for name, value in options.items():
         assert plain(getattr(args, name.replace("-", "_"))) == plain(value), name
-    assert cfg.optimizer._name == options["optimizer"]
-    assert cfg.task.mask_prob == cfg.model.mask_prob == options["mask-prob"]
+    assert cfg.optimizer._name == "adam_bert"
+    assert cfg.task.mask_prob == cfg.model.mask_prob == 0.3
     assert plain(cfg.optimizer.adam_betas) == [0.9, 0.999]
 
 
-def test_there_are_configs() -> None:
-    assert {"paper_mbert", "many_pairs"} <= {path.stem for path in CONFIGS}
+def test_the_preset_of_the_paper_writes_out_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)]
+    by_default, by_preset = (configuration([*words, *more], monkeypatch)[0] for more in ([], ["--config", "paper"]))
+    assert plain(by_default.lr) == [5e-4]  # from nothing; the paper starts from mBERT
+    assert {**vars(by_default), "lr": by_preset.lr} == vars(by_preset)
+
+
+def test_a_start_has_the_papers_learning_rate_and_given_options_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)]
+    assert plain(value_of(complete([*words, "--from", "x"]), "--lr")) == [5e-5]
+    args, _ = configuration([*words, "--max-tokens", "512", "--max-update", "7", "--lr", "1", "--cpu"], monkeypatch)
+    assert (args.batch_size, args.max_tokens, args.max_epoch, args.max_update, plain(args.lr)) == (None, 512, 0, 7, [1])
+
+
+def test_processes_share_the_default_batch(tmp_path: Path) -> None:
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)]
+    assert value_of(complete(words, 4), "--batch-size") == "8"
+    assert value_of(complete([*words, "--batch-size", "16"], 4), "--batch-size") == "16"
+
+
+def test_two_starts_and_loggers_that_are_not_installed_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)]
+    for more, sentence in (
+        (["--from", "a", "--restore-file", "b"], "--from and --restore-file must not both be given"),
+        (["--wandb-project", "x"], "--wandb-project must have the package wandb"),
+        (["--best-checkpoint-metric", "retrieval", "--retrieval-pairs", "0"], "needs --retrieval-pairs of 1 or more"),
+        (["--config", "papr"], r"but there is no papr\. Did you mean paper\?"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            configuration([*words, *more], monkeypatch)
 
 
 def test_an_unknown_option_in_a_config_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,6 +246,7 @@ class Case(NamedTuple):
         words = f"{data_bin} --arch weam_tiny --dropout 0 --attention-dropout 0 --objective {self.objective} --seed 7"
         words += f" {self.optimizer} {self.length} --batch-size 8 --save-dir {save_dir}"
         words += " --no-epoch-checkpoints --disable-validation --log-format json --log-interval 1"
+        words += " --precision fp32"
         return [*words.split(), *more]
 
 
@@ -293,7 +294,9 @@ def linked_rows(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[tuple
 
 
 # Without --clip-norm SGD shows the size of every gradient.
-SGD, ADAM, EPOCH = "--optimizer sgd --lr 0.1", "--optimizer adam_bert --lr 1e-3 --clip-norm 1", "--max-epoch 1"
+SGD = "--optimizer sgd --lr 0.1 --clip-norm 0"
+ADAM = "--optimizer adam_bert --lr 1e-3 --clip-norm 1 --adam-eps 1e-8 --weight-decay 0"
+EPOCH = "--max-epoch 1"
 CASES = {
     "weam adam": Case("weam", ADAM, "--max-update 10", "torchrun"),
     "weam sgd": Case("weam", SGD, f"{EPOCH} --lr-scheduler polynomial_decay", "python -m", gather=2),

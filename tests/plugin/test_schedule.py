@@ -26,7 +26,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Parsed:
             f"{data_bin} --arch weam_tiny --layers 1 --width 16 --heads 2 --feed-forward 16 --optimizer sgd --lr 0.1"
         )
         words += f" --lr-scheduler polynomial_decay --num-workers 0 --data-buffer-size 0 --save-dir {tmp_path / 'run'}"
-        words += " --disable-validation --no-epoch-checkpoints --log-format none --seed 3"
+        words += " --disable-validation --no-epoch-checkpoints --log-format none --seed 3 --precision fp32"
         return parse(prepare([*words.split(), *options.split()]).arguments, None)
 
     return parsed
@@ -92,7 +92,7 @@ def test_a_given_total_and_other_schedules_are_left_alone(parsed: Parsed, small_
 
 def test_a_run_of_unknown_length_is_refused(parsed: Parsed, small_data_bin: Path) -> None:
     with pytest.raises(InputError, match="give --max-epoch, --max-update or --total-num-update"):
-        schedule.total_updates(parsed(small_data_bin, "--batch-size 16"))
+        schedule.total_updates(parsed(small_data_bin, "--batch-size 16 --max-epoch 0"))
 
 
 # Numbers of all options ----------------------------------------------------------------------------------------------
@@ -122,7 +122,6 @@ def test_a_run_of_unknown_length_is_refused(parsed: Parsed, small_data_bin: Path
         ("--log-interval 0", "--log-interval must be 1 or more, but is 0"),
         ("--seed -1", "--seed must lie between 0 and"),
         ("--dropout 1", "--dropout must be 0 or more and less than 1, but is 1"),
-        ("--max-epoch 1", "--batch-size or --max-tokens must say"),
         ("--write-checkpoints-asynchronously", "--write-checkpoints-asynchronously must not be given"),
     ],
 )

@@ -228,7 +228,10 @@ def test_bf16_runs_on_a_cpu(small_data_bin: Path, tmp_path: Path, uninterrupted:
         (["--arch", "waem_small"], "--arch must be one of .* Did you mean weam_small?"),
         (["--mask-porb", "0.2"], "unrecognized arguments: --mask-porb 0.2.* Did you mean --mask-prob?"),
         (["--mask-prob", "1.5"], "--mask-prob must lie between 0 and 1, but is 1.5"),
-        (["--config", "nowhere.yaml"], "--config must name a YAML file, but there is no nowhere.yaml"),
+        (
+            ["--config", "nowhere.yaml"],
+            r"--config must name a YAML file or a preset \(many_pairs, paper\), but there is no nowhere",
+        ),
         (["--finetune-from-model", "nowhere.pt"], "nowhere.pt does not exist"),
     ],
 )

@@ -33,7 +33,7 @@ LIMITS = {
     **dict.fromkeys(("layers", "width", "heads", "feed_forward", "positions"), FROM_1),
     **dict.fromkeys(("max_update", "max_epoch", "warmup_updates", "validate_after_updates", "max_valid_steps"), FROM_0),
     **dict.fromkeys(("save_interval_updates", "validate_interval_updates", "stop_time_hours", "curriculum"), FROM_0),
-    **dict.fromkeys(("num_workers", "head_first", "data_buffer_size", "empty_cache_freq"), FROM_0),
+    **dict.fromkeys(("num_workers", "head_first", "retrieval_pairs", "data_buffer_size", "empty_cache_freq"), FROM_0),
     **dict.fromkeys(("lr", "end_learning_rate", "warmup_init_lr", "weight_decay", "clip_norm", "momentum"), FROM_0),
     **dict.fromkeys(("keep_interval_updates", "keep_last_epochs", "keep_best_checkpoints", "patience"), FROM_MINUS_1),
     **dict.fromkeys(("adam_eps", "power", "total_num_update", "sampling_temperature"), OVER_0),

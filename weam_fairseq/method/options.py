@@ -68,6 +68,12 @@ class TaskOptions:
         "larger: small pairs more often. The length of an epoch does not change (default 1)",
         metavar="T",
     )
+    retrieval_pairs: int = option(
+        500,
+        "validation pairs on which sentence retrieval is measured at each validation and before the first update; 0: "
+        "not measured, and no validation before the first update (default 500)",
+        metavar="N",
+    )
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """Where a run starts: the command line of fairseq-train, completed, and the checkpoint that the run goes on from."""
 
+import logging
 import os
 import re
 import sys
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -26,7 +28,7 @@ NOT_COMPARED = (
     *("no_progress", "restore_file", "save_", "tensorboard", "user_dir", "wandb", "reset_", "ddp_", "total_num_update"),
     *("keep_", "plasma_path", "no_seed", "distributed_backend", "distributed_init", "distributed_rank"),
     *("distributed_port", "distributed_no", "distributed_num", "best_checkpoint", "load_checkpoint", "continue_once"),
-    *("arch", "encoder_config", *OPTIONS),  # the encoder is compared before
+    *("arch", "encoder_config", "retrieval_pairs", "maximize_best", *OPTIONS),  # the encoder is compared before
 )
 _BETAS, _WHOLE = "two numbers from 0 to below 1, as 0.9,0.98", "whole numbers, as 1,2"
 # What fairseq runs `eval` on (optim/*.py, distributed/utils.py), and what must be there.
@@ -40,6 +42,8 @@ EVALUATED = {
     "pipeline_decoder_balance": _WHOLE,
     "pipeline_decoder_devices": _WHOLE,
 }
+# Options that log elsewhere, each with the packages of which it needs one.
+LOGGERS = {"wandb_project": ("wandb",), "tensorboard_logdir": ("tensorboard", "tensorboardX")}
 # What --restore-file brings along, and what is left out with it.
 RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
 
@@ -303,6 +307,16 @@ def parse(arguments: list[str], place: Place | None) -> Namespace:
         raise InputError("Every value must be of its option's kind, but one has too many brackets or signs.") from None
     _write_numbers_plainly(args)
     check_numbers(args)
+    if args.best_checkpoint_metric == "retrieval":
+        if not args.retrieval_pairs:
+            raise InputError("--best-checkpoint-metric retrieval needs --retrieval-pairs of 1 or more, but has 0.")
+        args.maximize_best_checkpoint_metric = True
+    for option, packages in LOGGERS.items():
+        if getattr(args, option, None) and not any(find_spec(package) for package in packages):
+            raise InputError(
+                f"--{option.replace('_', '-')} must have the package {packages[0]}, but it is not installed: pip "
+                f"install {packages[0]}."
+            )
     if args.write_checkpoints_asynchronously:
         raise InputError(
             "--write-checkpoints-asynchronously must not be given: nobody would learn of a checkpoint that could not "
@@ -405,6 +419,8 @@ def _arch(arguments: list[str]) -> str | None:
 
 
 def load_fairseq() -> None:
+    for name in ("fairseq.tasks.text_to_speech", "fairseq.utils"):  # what they log at import concerns nobody here
+        logging.getLogger(name).setLevel(logging.WARNING)
     # First its command, which sets up logging: whoever does that first wins.
     import fairseq_cli.train  # noqa: F401
 

@@ -12,7 +12,9 @@ import sys
 import traceback
 import warnings
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +37,7 @@ from weam_fairseq.training.command_line import (
     prepare,
     save_dir,
 )
+from weam_fairseq.training.display import Display
 from weam_fairseq.training.distributed import Peers, Place
 
 _held = ExitStack()  # the lock of the run's folder
@@ -190,7 +193,9 @@ def _train(args: Namespace) -> None:
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq.distributed import utils as distributed_utils
 
-    cfg = convert_namespace_to_omegaconf(args)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hydra's, about fairseq's use of it
+        cfg = convert_namespace_to_omegaconf(args)
     distributed_utils.call_main(cfg, train_until_told)
     if distributed_utils.dist.is_initialized():
         distributed_utils.dist.destroy_process_group()
@@ -203,13 +208,63 @@ def train_until_told(cfg: Any) -> None:
     """fairseq_cli.train.main that a signal stops in time; also in processes that fairseq has started itself."""
     import fairseq_cli.train as fairseq_train
     from fairseq.checkpoint_utils import save_checkpoint
+    from fairseq.distributed.utils import is_master
 
     from weam_fairseq.plugin.patches import mend_trainer
 
     mend_trainer()  # the command too, which a process that fairseq has started imports after the plugin
     preemption.watch()
     fairseq_train.validate_and_save = preemption.stop_when_told(fairseq_train.validate_and_save, save_checkpoint)
+    display = None
+    if cfg.common.log_format is None and is_master(cfg.distributed_training):
+        display = Display(cfg)
+        display.log_to_file()
+        fairseq_train.progress_bar.progress_bar = display.progress_bar(fairseq_train.progress_bar.progress_bar)
+    if cfg.task.retrieval_pairs and not cfg.dataset.disable_validation:
+        fairseq_train.get_valid_stats = _with_retrieval(fairseq_train.get_valid_stats, cfg.task.retrieval_pairs)
+    fairseq_train.train = _validate_first(fairseq_train.train, fairseq_train, display)
     fairseq_train.main(cfg)
+    if display is not None and not preemption.WATCH.stopped:
+        display.end()
+
+
+def _with_retrieval(get_valid_stats: Callable[..., Any], pairs: int) -> Callable[..., Any]:
+    """`get_valid_stats` with sentence retrieval on the first validation set; `pairs` of it are measured."""
+
+    @wraps(get_valid_stats)
+    def found(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> Any:
+        import torch
+
+        from weam_fairseq.method.retrieval import measure
+
+        if tracking_best:
+            model = trainer.get_model()
+            model.eval()
+            dtype = trainer.criterion.autocast
+            with torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
+                retrieval = measure(model, trainer.task.dataset("valid"), pairs)
+            stats |= {"retrieval": retrieval.mean, "retrieval_forward": retrieval.forward}
+            stats |= {"retrieval_backward": retrieval.backward, "retrieval_layer": retrieval.layer}
+        return get_valid_stats(cfg, trainer, stats, tracking_best)
+
+    return found
+
+
+def _validate_first(train: Callable[..., Any], command: Any, display: Display | None) -> Callable[..., Any]:
+    """fairseq's `train`, which trains one epoch, with a validation before update 1 of the run."""
+
+    @wraps(train)
+    def after_validation(cfg: Any, trainer: Any, task: Any, epoch: Any) -> Any:
+        if display is not None and display.bar is None:
+            display.describe(trainer, task, epoch)
+        measures = cfg.task.retrieval_pairs and not cfg.dataset.disable_validation
+        if measures and not trainer.get_num_updates() and not cfg.dataset.validate_after_updates:
+            command.validate(cfg, trainer, task, epoch, cfg.dataset.valid_subset.split(","))
+        if display is not None:
+            display.begin(trainer.get_num_updates())
+        return train(cfg, trainer, task, epoch)
+
+    return after_validation
 
 
 def show_help() -> None:

@@ -1,0 +1,82 @@
+"""Sentence retrieval on validation pairs, from a model in training: does the run help or harm the encoder?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weam_fairseq.data.layout import Ragged, lay_out_singles
+from weam_fairseq.method.dataset import WordExchangeDataset
+from weam_fairseq.method.modeling import WordExchange
+
+_BATCH = 64  # sentence pairs encoded together
+
+
+class Retrieval(NamedTuple):
+    """How often a sentence's translation is the nearest sentence of the other language, in percent.
+
+    Attributes:
+        layer: the layer with the best mean, counted from 0, the embeddings.
+        forward, backward: source to target and target to source at that layer, each the mean over the language pairs.
+    """
+
+    layer: int
+    forward: float
+    backward: float
+
+    @property
+    def mean(self) -> float:
+        return (self.forward + self.backward) / 2
+
+
+@torch.no_grad()
+def measure(model: WordExchange, data: WordExchangeDataset, pairs: int) -> Retrieval:
+    """Measures with the mean of a sentence's states, at every layer, and keeps the best layer.
+
+    Args:
+        model: in evaluation mode.
+        data: the validation pairs.
+        pairs: sentence pairs to measure, divided evenly among the language pairs.
+    """
+    per_language_pair = max(2, pairs // len(data.splits))
+    starts = np.cumsum(data.pair_sizes) - data.pair_sizes
+    accuracies = [
+        _accuracies(*_vectors(model, data, np.arange(start, start + min(size, per_language_pair))))
+        for start, size in zip(starts.tolist(), data.pair_sizes.tolist(), strict=True)
+    ]
+    by_layer = torch.stack(accuracies).mean(dim=0)
+    layer = int(by_layer.mean(dim=1).argmax())
+    forward, backward = by_layer[layer].tolist()
+    return Retrieval(layer, forward, backward)
+
+
+def _accuracies(source: Tensor, target: Tensor) -> Tensor:
+    """(layers, 2) percent in both directions, of unit vectors (layers, pairs, D)."""
+    similarity = source @ target.transpose(1, 2)
+    right = torch.arange(similarity.shape[1], device=similarity.device)
+    hits = [(similarity.argmax(dim=dim) == right).float().mean(dim=1) for dim in (2, 1)]
+    return 100 * torch.stack(hits, dim=1)
+
+
+def _vectors(model: WordExchange, data: WordExchangeDataset, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Unit vectors of both sides, (layers, pairs, D) each."""
+    device = next(model.parameters()).device
+    order = indices[np.argsort(data.sizes[indices], kind="stable")]  # pairs of like length need little padding
+    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for start in range(0, len(order), _BATCH):
+        pairs = data.__getitems__(order[start : start + _BATCH].tolist())
+        source, target = Ragged.of([p.source for p in pairs]), Ragged.of([p.target for p in pairs])
+        layout = lay_out_singles(source, target, data.vocabulary.single, data.vocabulary.pad)
+        tokens, mask, segments, positions = (
+            torch.from_numpy(np.ascontiguousarray(each)).to(device)
+            for each in (layout.tokens, layout.attended, layout.segments, layout.positions)
+        )
+        inputs = model.inputs(tokens, mask, segments, positions)
+        layers = model.base(**inputs, output_hidden_states=True, return_dict=True).hidden_states
+        weights = (mask / mask.sum(dim=1, keepdim=True)).float()
+        pooled = torch.stack([torch.einsum("btd,bt->bd", states.float(), weights) for states in layers])
+        unit = torch.nn.functional.normalize(pooled, dim=-1)
+        for side, vectors in zip(sides, unit.split(len(pairs), dim=1), strict=True):
+            side.append(vectors)
+    return torch.cat(sides[0], dim=1), torch.cat(sides[1], dim=1)
