@@ -230,7 +230,7 @@ def test_bf16_runs_on_a_cpu(small_data_bin: Path, tmp_path: Path, uninterrupted:
         (["--mask-prob", "1.5"], "--mask-prob must lie between 0 and 1, but is 1.5"),
         (
             ["--config", "nowhere.yaml"],
-            r"--config must name a YAML file or a preset \(many_pairs, paper\), but there is no nowhere",
+            r"a YAML file or a preset \(many_pairs, paper\), but there is no nowhere",
         ),
         (["--finetune-from-model", "nowhere.pt"], "nowhere.pt does not exist"),
     ],

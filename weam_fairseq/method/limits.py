@@ -48,7 +48,7 @@ def check_numbers(args: Namespace) -> None:
     """Checks all numbers of a training's parsed options.
 
     Raises:
-        InputError: one is not finite or beyond its limit; neither --batch-size nor --max-tokens is given.
+        InputError: one is not finite or beyond its limit.
     """
     for name, given in vars(args).items():
         for value in given if isinstance(given, list | tuple) else [given]:
@@ -56,8 +56,6 @@ def check_numbers(args: Namespace) -> None:
                 check_number(name, _number(name, value))
             if isinstance(value, int | float) and not isinstance(value, bool):
                 check_number(name, value)
-    if getattr(args, "batch_size", None) is None and getattr(args, "max_tokens", None) is None:
-        raise InputError("--batch-size or --max-tokens must say how large a batch is, but neither is given.")
 
 
 def check_number(name: str, value: float) -> None:
