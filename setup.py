@@ -19,6 +19,7 @@ CORE = [
     "sentencepiece>=0.2",
     "sil-thot>=3.5",
     "pyyaml>=6",
+    "jinja2>=3.1",  # for reports; torch needs it too
 ]
 
 # What fairseq imports for text, without the speech packages that it also asks for.
@@ -49,7 +50,7 @@ setup(
         "weam_preprocess.aligners",
         "weam_preprocess.words",
     ],
-    package_data={"weam_fairseq": ["py.typed"]},
+    package_data={"weam_fairseq": ["py.typed", "report/templates/*"]},
     install_requires=CORE,
     extras_require={
         "fairseq": FAIRSEQ_TEXT,

@@ -14,7 +14,7 @@ from weam_fairseq.report.bootstrap import RESAMPLES, item_interval, percentile_i
 from weam_fairseq.report.figures import AVERAGE, Difference, Figure, TaskTable
 from weam_fairseq.report.groups import Group, group_scores, name_groups
 from weam_fairseq.report.item_draws import Draws, draw_items
-from weam_fairseq.report.remarks import checkpoints_of, remarks_on
+from weam_fairseq.report.notes import checkpoints_of, remarks_on
 from weam_fairseq.report.score_files import Entry, ScoreSet
 from weam_fairseq.report.signatures import check_comparable
 

@@ -10,11 +10,10 @@ from weam_fairseq.evaluation.scores import Score
 from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, TaskAverage, overall_by_model
 from weam_fairseq.report.groups import TRANSLATED, group_scores
 from weam_fairseq.report.score_files import Entry, ScoreSet
+from weam_fairseq.report.score_table import CellTable, plain_table
 from weam_fairseq.report.table import MISSING
 
-HEAD = ["XTREME-R", "counts by", "languages"]
-PARTIAL = "* partial: a mean over what is there, and no figure of XTREME-R."
-OTHERWISE = "† measured otherwise than XTREME-R does, so not comparable with its published figures:"
+_HEAD = ["XTREME-R", "counts by", "languages"]
 
 
 class OverallTable(NamedTuple):
@@ -27,8 +26,7 @@ class OverallTable(NamedTuple):
         refused: why there is no overall score though its tasks are there; empty otherwise.
     """
 
-    head: list[str]
-    rows: list[list[str]]
+    table: CellTable
     notes: list[str]
     otherwise: list[str]
     signatures: dict[str, str]
@@ -42,7 +40,7 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
     try:
         overalls = overall_by_model(rows)
     except InputError as error:
-        return OverallTable([], [], [], [], {}, f"There is no overall score of XTREME-R: {error}")
+        return OverallTable(CellTable([], []), [], [], {}, f"There is no overall score of XTREME-R: {error}")
     overalls = {model: each for model, each in overalls.items() if each.value is not None}
     if not overalls:
         return None
@@ -54,7 +52,7 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
     notes = [note for model, each in overalls.items() for task in each.tasks for note in _notes(model, task)]
     otherwise = [f"{model}, {each}." for model, overall in overalls.items() for each in overall.deviations()]
     signatures = {model: each.signature for model, each in overalls.items()}
-    return OverallTable([*HEAD, *overalls], [*body, last], notes, otherwise, signatures)
+    return OverallTable(plain_table([*_HEAD, *overalls], [*body, last]), notes, otherwise, signatures)
 
 
 def _zero_shot(scores: ScoreSet) -> list[Entry]:

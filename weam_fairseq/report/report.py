@@ -16,15 +16,12 @@ from weam_fairseq.report.comparison import compare
 from weam_fairseq.report.markdown import render_markdown
 from weam_fairseq.report.overall_table import overall_table
 from weam_fairseq.report.page import render_page
+from weam_fairseq.report.pages import score_report, study_report
 from weam_fairseq.report.run_folder import is_run_folder, read_run
 from weam_fairseq.report.score_files import read_score_files
-from weam_fairseq.report.score_markdown import render_score_markdown
-from weam_fairseq.report.score_page import render_score_page
 from weam_fairseq.report.score_table import format_cells, summary_gains, summary_table
 from weam_fairseq.report.study_content import gather, plot_sources
 from weam_fairseq.report.study_folder import is_study_folder, read_study
-from weam_fairseq.report.study_markdown import render_study_markdown
-from weam_fairseq.report.study_page import render_study_page
 from weam_fairseq.report.study_tables import summary_table as study_summary
 from weam_fairseq.report.table import format_text, main_table
 from weam_fairseq.report.words import caution
@@ -78,13 +75,9 @@ def _report_study(options: argparse.Namespace) -> str:
         )
     study = replace(study, baseline=options.baseline or study.baseline)
     content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
-    files = {
-        PAGE: render_study_page(content),
-        TABLES: render_study_markdown(content),
-        PLOTS: plot_sources(content),
-    }
+    report = study_report(content)
     out = options.out or study.path
-    _write(out, files)
+    _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
     table = study_summary(content.tasks, content.places)
     return "\n\n".join([format_cells(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
 
@@ -104,8 +97,8 @@ def _report_scores(options: argparse.Namespace) -> str:
             print(f"weam-report: note: {model}: {comparison.checkpoints[model]}.", file=sys.stderr)
     overall = overall_table(scores)
     title = options.title or f"Scores of {', '.join(scores.models)}"
-    page = render_score_page(title, comparison, overall, scores)
-    _write(out, {PAGE: page, TABLES: render_score_markdown(title, comparison, overall, scores)})
+    report = score_report(title, comparison, overall, scores)
+    _write(out, {PAGE: report["html"], TABLES: report["md"]})
     tables = [summary_table(comparison)]
     tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
     return "\n\n".join([*map(format_cells, tables), f"The whole report: {out / PAGE}"])

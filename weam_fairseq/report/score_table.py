@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from weam_fairseq.report.bootstrap import OUTSIDE, Interval
@@ -21,6 +21,10 @@ class CellTable(NamedTuple):
 
     head: list[str]
     rows: list[CellRow]
+
+
+def plain_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> CellTable:
+    return CellTable([*head], [CellRow(first, [Cell(text) for text in rest]) for first, *rest in rows])
 
 
 def score_table(table: TaskTable) -> CellTable:

@@ -32,6 +32,11 @@ class Content:
     losses: Plots[LossPlot]
     resamples: int
 
+    @property
+    def left_out(self) -> list[str]:
+        """Which plots are not there."""
+        return [each for kind in (self.gains, self.maps, self.costs, self.losses) for each in kind.left_out]
+
 
 def gather(study: Study, title: str, metrics: Sequence[str], resamples: int, draw_seed: int) -> Content:
     """Compares all models of a study.

@@ -22,7 +22,13 @@ from weam_fairseq.report.svg import RC, load_matplotlib, to_svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSSES = ("mp_loss", "cp_loss")
+LOSSES = {
+    "mp_loss": ("Multilingual prediction (mp_loss), validation.", "Masked pieces from their own states."),
+    "cp_loss": (
+        "Cross-lingual prediction (cp_loss), validation.",
+        "The same pieces after linked states were exchanged, through the right links whatever the objective.",
+    ),
+}
 _IN_A_ROW = 3
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from weam_fairseq.report import score_words
-from weam_fairseq.report.remarks import checkpoints_of
+from weam_fairseq.report.notes import checkpoints_of, on_repeated
 from weam_fairseq.report.study_folder import Study
 from weam_fairseq.report.study_settings import Places
 
@@ -19,7 +18,7 @@ def progress(study: Study, places: Places) -> list[str]:
         *_without_baseline(study, places),
         *_one_seed(study),
         *(f"{model}: {checkpoints_of(study.scores, model)}." for model in places.of if study.scores.mixed(model)),
-        *([repeated] if (repeated := score_words.repeated(study.scores.repeated)) else []),
+        *([repeated] if (repeated := on_repeated(study.scores.repeated)) else []),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from weam_fairseq.report.figures import AVERAGE, Figure
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Gain, TaskGains
 from weam_fairseq.report.growth import Growth
-from weam_fairseq.report.score_table import CellRow, CellTable, interval_text, p_text, signed
+from weam_fairseq.report.score_table import CellRow, CellTable, interval_text, p_text, plain_table, signed
 from weam_fairseq.report.study_folder import Study
 from weam_fairseq.report.study_settings import Place, Places, joined
 from weam_fairseq.report.table import MISSING, Cell
@@ -119,6 +119,12 @@ def cell_table(study: Study, places: Places) -> CellTable:
         facts = [place.method, place.setting.name, cells[0].group, seeds, str(scores)]
         rows.append(CellRow(place.model, [Cell(each) for each in facts]))
     return CellTable(["model", "method", "setting", "group", "seeds", "scores"], rows)
+
+
+def pairs_table(places: Places) -> CellTable:
+    """The pairs behind each name of a set of pairs."""
+    sets = {setting.pairs_name: ", ".join(setting.pairs) for setting in places.settings if setting.pairs}
+    return plain_table(["pairs", ""], sets.items())
 
 
 def _measured(task: TaskGains, places: Places, language: str) -> list[Place]:

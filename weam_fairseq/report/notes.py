@@ -29,6 +29,14 @@ def remarks_on(table: TaskTable, said: Mapping[str, Sequence[str]], draws: Draws
     ]
 
 
+def on_repeated(count: int) -> str:
+    """On lines that are in the files more than once; empty for none."""
+    lines = (
+        "line stood twice, word for word, and counts" if count == 1 else "lines stood twice, word for word, and count"
+    )
+    return f"{count:,} {lines} once." if count else ""
+
+
 def checkpoints_of(scores: ScoreSet, model: str) -> str:
     """What a model's ± is over, by its checkpoints."""
     of_seed = scores.checkpoints(model)
