@@ -19,7 +19,6 @@ CORE = [
     "sentencepiece>=0.2",
     "sil-thot>=3.5",
     "pyyaml>=6",
-    "jinja2>=3.1",  # for reports; torch needs it too
 ]
 
 # What fairseq imports for text, without the speech packages that it also asks for.
@@ -63,7 +62,7 @@ setup(
         "language-id": ["py3langid>=0.4"],
         "slurm": ["submitit>=1.5"],
         "hub": ["datasets>=3"],
-        "report": ["matplotlib>=3.8"],
+        "report": ["matplotlib>=3.8", "jinja2>=3.1", "scipy>=1.11", "tabulate>=0.9"],
         "trainer": ["accelerate>=1.1"],  # for Hugging Face's Trainer: docs/python.md
         "dev": [
             *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),

@@ -1,17 +1,21 @@
-"""What a reader must be told about a table of scores, in sentences."""
+"""Sentences that a reader needs beside the tables: what is missing, what differs, how far a number can be trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from weam_fairseq.report.figures import AVERAGE, TaskTable
-from weam_fairseq.report.item_draws import Draws
+from weam_fairseq.report.groups import SAID
+from weam_fairseq.report.items import Resamples
+from weam_fairseq.report.positions import Positions
 from weam_fairseq.report.score_files import ScoreSet
-from weam_fairseq.report.signatures import SAID
+from weam_fairseq.report.study_folder import Study
+from weam_fairseq.report.task_table import AVERAGE, TaskTable
 
 
-def remarks_on(table: TaskTable, said: Mapping[str, Sequence[str]], draws: Draws, absent: Sequence[str]) -> list[str]:
-    """All remarks on one table.
+def notes_on(
+    table: TaskTable, said: Mapping[str, Sequence[str]], resampled: Resamples, absent: Sequence[str]
+) -> list[str]:
+    """All notes on one table.
 
     Args:
         said: what differs between the signatures and may, by the part's name.
@@ -23,7 +27,7 @@ def remarks_on(table: TaskTable, said: Mapping[str, Sequence[str]], draws: Draws
         f"Split {group.split}{trained}.",
         *_on_seeds(table),
         *_on_gaps(table, absent),
-        *_on_intervals(table, draws),
+        *_on_intervals(table, resampled),
         *(f"The compared differ in {SAID[name]}: {'; '.join(values)}." for name, values in said.items()),
         *_on_counts(table),
     ]
@@ -61,8 +65,8 @@ def _on_seeds(table: TaskTable) -> list[str]:
 
 def _on_average(table: TaskTable, model: str) -> str:
     """Where a model's languages have unlike seeds, as while a study is extended."""
-    average = table.figures.get((model, AVERAGE))
-    of_languages = [set(table.figures[model, language].values) for language in table.common]
+    average = table.scores.get((model, AVERAGE))
+    of_languages = [set(table.scores[model, language].values) for language in table.common]
     if average is None or all(seeds == set(average.values) for seeds in of_languages):
         return ""
     if not average.values:
@@ -84,11 +88,11 @@ def _on_gaps(table: TaskTable, absent: Sequence[str]) -> list[str]:
     return notes
 
 
-def _on_intervals(table: TaskTable, draws: Draws) -> list[str]:
+def _on_intervals(table: TaskTable, resampled: Resamples) -> list[str]:
     if table.baseline is None:
         return ["The baseline has no score here, so there are no differences."] if len(table.models) > 1 else []
     notes = []
-    unlike = [(model, each.shared) for (model, _), each in table.differences.items() if not each.all_shared]
+    unlike = [(model, len(each.by_seed)) for (model, _), each in table.differences.items() if not each.all_shared]
     if some := sorted({model for model, shared in unlike if shared}):
         notes.append(
             f"{', '.join(some)} and {table.baseline} have different seeds: a difference is over those that both have, "
@@ -99,7 +103,7 @@ def _on_intervals(table: TaskTable, draws: Draws) -> list[str]:
             f"{', '.join(apart)} and {table.baseline} have no seed in common: a difference is of their means, and has "
             "no interval over seeds."
         )
-    without = [model for model in table.models if any(name == model for name, _ in draws.without)]
+    without = [model for model in table.models if any(name == model for name, _ in resampled.missing_items)]
     if not without or not table.differences:
         return notes
     if len(without) == len(table.models):
@@ -118,3 +122,70 @@ def _on_counts(table: TaskTable) -> list[str]:
         if len({n for model in table.models for n in table.decisions(model, language)}) > 1
     ]
     return [f"The number of decisions differs between models or seeds for {', '.join(uneven)}."] if uneven else []
+
+
+def progress(study: Study, positions: Positions) -> list[str]:
+    """How much of a study is finished and what is missing. The first sentence counts the cells."""
+    there, planned = len(study.cells), study.planned
+    return [
+        f"{there} of {planned} planned {'cell is' if planned == 1 else 'cells are'} finished.",
+        *_missing_cells(study),
+        *_without_scores(study),
+        *_early(study),
+        *_without_baseline(study, positions),
+        *_one_seed(study),
+        *(f"{model}: {checkpoints_of(study.scores, model)}." for model in positions.of if study.scores.mixed(model)),
+        *([repeated] if (repeated := on_repeated(study.scores.repeated)) else []),
+    ]
+
+
+def _missing_cells(study: Study) -> list[str]:
+    finished = {cell.name for cell in study.cells}
+    gap = study.planned - len(finished)
+    if gap == 0:
+        return []
+    if gap < 0:
+        return [f"These are {-gap} more than study.json counts: it is older than the cells."]
+    named = [name for name in study.planned_names if name not in finished] or _holes(study, gap)
+    rest = gap - len(named)
+    sentences = [f"Missing: {'; '.join(named)}."] if named else []
+    if rest > 0:
+        more = "more are" if named and rest > 1 else "more is" if named else "are" if rest > 1 else "is"
+        sentences.append(f"{rest} {more} missing that the finished cells do not tell of: see the config below.")
+    return sentences
+
+
+def _holes(study: Study, gap: int) -> list[str]:
+    """What each group of cells lacks of its models × seeds; nothing where that is more than there can be."""
+    holes = []
+    for group in dict.fromkeys(cell.group for cell in study.cells):
+        here = [cell for cell in study.cells if cell.group == group]
+        known = {(cell.model, cell.seed) for cell in here}
+        seeds = sorted({cell.seed for cell in here})
+        models = dict.fromkeys(cell.model for cell in here)
+        holes += [f"{model}, seed {seed}" for model in models for seed in seeds if (model, seed) not in known]
+    return holes if len(holes) <= gap else []
+
+
+def _without_scores(study: Study) -> list[str]:
+    scored = {(entry.score.model, entry.score.seed) for entry in study.scores.entries}
+    without = [cell.name for cell in study.cells if (cell.model, cell.seed) not in scored]
+    return [f"Finished, but without any score: {', '.join(without)}."] if without else []
+
+
+def _early(study: Study) -> list[str]:
+    return [
+        f"{count} {'score' if count == 1 else 'scores'} of {model}, seed {seed}, left out: that cell is not finished."
+        for (model, seed), count in study.early.items()
+    ]
+
+
+def _without_baseline(study: Study, positions: Positions) -> list[str]:
+    without = [setting.name for setting in positions.settings if setting.pairs and setting not in positions.baselines]
+    return [f"No {study.baseline} yet, and so no gain, for: {'; '.join(without)}."] if without else []
+
+
+def _one_seed(study: Study) -> list[str]:
+    if len({cell.seed for cell in study.cells}) > 1:
+        return []
+    return ["One seed: a direction, not a result. No figure has a ±, and no plot shows seeds."]

@@ -5,67 +5,54 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from weam_fairseq import __version__
-from weam_fairseq.report import (
-    cost_plot,
-    gain_map,
-    gain_plot,
-    notes,
-    score_plots,
-    score_table,
-    study_costs,
-    study_losses,
-    study_points,
-    study_tables,
-)
+from weam_fairseq.report import notes, score_tables, study_tables
 from weam_fairseq.report.comparison import Comparison
-from weam_fairseq.report.looks import looks_of
-from weam_fairseq.report.overall_table import OverallTable
+from weam_fairseq.report.content import Content
+from weam_fairseq.report.plots.heat_map import draw_differences
+from weam_fairseq.report.plots.score_by_language import draw_scores
+from weam_fairseq.report.plots.style import Palette, looks_of
 from weam_fairseq.report.score_files import ScoreSet
-from weam_fairseq.report.study_content import Content
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MARKDOWN = re.compile(r"([\\`*_|<\[])")
 
 
 def study_report(content: Content) -> dict[str, str]:
-    """`html` and `md`.
-
-    Raises:
-        InputError: matplotlib is missing.
-    """
-    config = content.study.config
+    """The page and the Markdown, as `html` and `md`."""
+    study, positions = content.results.study, content.results.positions
+    config = study.config
     values = {
         "content": content,
         "title": content.title,
-        "tables": _merged(study_tables, study_costs),
-        "plots": _merged(study_points, gain_plot, gain_map, cost_plot, study_losses),
-        "looks": looks_of(content.places.methods),
-        "losses": study_losses.LOSSES,
+        "study": study,
+        "positions": positions,
+        "tasks": content.results.tasks,
+        "plots": content.plots,
+        "tables": study_tables,
+        "palette": Palette(looks_of(positions.methods), study.baseline),
         "config": config if isinstance(config, str) else json.dumps(config, ensure_ascii=False, indent=2),
     }
     return _rendered("study", values)
 
 
-def score_report(title: str, comparison: Comparison, overall: OverallTable | None, scores: ScoreSet) -> dict[str, str]:
-    """`html` and `md`; see `study_report`."""
+def score_report(
+    title: str, comparison: Comparison, overall: score_tables.OverallTable | None, scores: ScoreSet
+) -> dict[str, str]:
+    """The page and the Markdown, as `html` and `md`."""
     values = {
         "title": title,
         "comparison": comparison,
         "overall": overall,
         "scores": scores,
         "repeated": notes.on_repeated(scores.repeated),
-        "tables": score_table,
-        "plots": score_plots,
+        "tables": score_tables,
+        "draw_scores": draw_scores,
+        "draw_differences": draw_differences,
     }
     return _rendered("scores", values)
-
-
-def _merged(*modules: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
 
 
 def _rendered(name: str, values: dict[str, Any]) -> dict[str, str]:
@@ -75,7 +62,7 @@ def _rendered(name: str, values: dict[str, Any]) -> dict[str, str]:
 
 
 def _environment(markdown: bool) -> Any:
-    """Jinja2 with autoescape; with `markdown` what it escapes are the marks of Markdown, and a value is one line."""
+    """Jinja2 with autoescape; with `markdown` it escapes the marks of Markdown, and a value is one line."""
     import jinja2
     from markupsafe import Markup
 

@@ -13,18 +13,13 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.report.bootstrap import RESAMPLES
 from weam_fairseq.report.comparison import compare
-from weam_fairseq.report.markdown import render_markdown
-from weam_fairseq.report.overall_table import overall_table
-from weam_fairseq.report.page import render_page
+from weam_fairseq.report.content import gather, plot_sources
 from weam_fairseq.report.pages import score_report, study_report
-from weam_fairseq.report.run_folder import is_run_folder, read_run
 from weam_fairseq.report.score_files import read_score_files
-from weam_fairseq.report.score_table import format_cells, summary_gains, summary_table
-from weam_fairseq.report.study_content import gather, plot_sources
+from weam_fairseq.report.score_tables import overall_table, summary_gains, summary_table
 from weam_fairseq.report.study_folder import is_study_folder, read_study
 from weam_fairseq.report.study_tables import summary_table as study_summary
-from weam_fairseq.report.table import format_text, main_table
-from weam_fairseq.report.words import caution
+from weam_fairseq.report.tables import format_table
 
 EXAMPLE = """example:
   weam-report runs/demo
@@ -44,24 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> None:
     options = _parser().parse_args(argv)
     if len(options.paths) == 1 and is_study_folder(options.paths[0]):
-        text = _report_study(options)
+        print(_report_study(options))
     else:
-        text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
-    print(text)
-
-
-def _of_scores(options: argparse.Namespace) -> bool:
-    """A run folder alone gets the page of the run; everything else is a set of scores."""
-    only, *more = options.paths
-    chosen = options.baseline or options.out or options.metric
-    return bool(more or chosen or (only.exists() and not is_run_folder(only)))
-
-
-def _report_run(path: Path) -> str:
-    run = read_run(path)
-    _write(run.path, {PAGE: render_page(run), TABLES: render_markdown(run)})
-    table = main_table(run)
-    return f"{format_text(table)}\n\n{caution(table.trainings)}\nThe whole report: {run.path / PAGE}"
+        print(_report_scores(options))
 
 
 def _report_study(options: argparse.Namespace) -> str:
@@ -78,19 +58,18 @@ def _report_study(options: argparse.Namespace) -> str:
     report = study_report(content)
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
-    table = study_summary(content.tasks, content.places)
-    return "\n\n".join([format_cells(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
+    table = study_summary(content.results.tasks, content.results.positions)
+    return "\n\n".join([format_table(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
 
 
 def _report_scores(options: argparse.Namespace) -> str:
     _check_draws(options)
     scores = read_score_files(options.paths)
     out = options.out or scores.files[0].parent
-    for kind, is_one in (("run", is_run_folder), ("study", is_study_folder)):
-        if options.out is None and is_one(out):
-            raise InputError(
-                f"{out} is a {kind}'s folder and {PAGE} in it the {kind}'s own. Give --out FOLDER for this report."
-            )
+    if options.out is None and is_study_folder(out):
+        raise InputError(
+            f"{out} is a study's folder and {PAGE} in it the study's own. Give --out FOLDER for this report."
+        )
     comparison = compare(scores, options.baseline, _metrics(options), options.resamples, options.draw_seed)
     for model in scores.models:
         if scores.mixed(model):
@@ -101,7 +80,7 @@ def _report_scores(options: argparse.Namespace) -> str:
     _write(out, {PAGE: report["html"], TABLES: report["md"]})
     tables = [summary_table(comparison)]
     tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
-    return "\n\n".join([*map(format_cells, tables), f"The whole report: {out / PAGE}"])
+    return "\n\n".join([*map(format_table, tables), f"The whole report: {out / PAGE}"])
 
 
 def _check_draws(options: argparse.Namespace) -> None:

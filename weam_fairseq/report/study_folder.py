@@ -8,9 +8,10 @@ STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import parse_json, read_json, read_text
@@ -123,6 +124,25 @@ class Study:
 
     def of_model(self, model: str) -> list[StudyCell]:
         return [cell for cell in self.cells if cell.model == model]
+
+    @property
+    def machines(self) -> list[str]:
+        """In the order of the cells that name one."""
+        return list(dict.fromkeys(cell.machine for cell in self.cells if cell.machine))
+
+    @property
+    def data_bins(self) -> list[Path]:
+        """Those that the study made, by name, or the one that its config names; only those that still exist."""
+        named = self.config["data"].get("data_bin") if isinstance(self.config, dict) and "data" in self.config else None
+        folders = sorted(self.path.glob("data/*/data-bin")) + ([Path(named)] if isinstance(named, str) else [])
+        return [folder for folder in folders if (folder / "manifest.json").is_file()]
+
+
+def mean_cost(cells: Sequence[StudyCell]) -> Cost:
+    """The mean over the cells that measured each cost; None if none did."""
+    costs = {name: [getattr(cell.cost, name) for cell in cells] for name in Cost._fields}
+    measured = {name: [value for value in values if value is not None] for name, values in costs.items()}
+    return Cost(*(fmean(values) if values else None for values in measured.values()))
 
 
 def is_study_folder(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Validation losses of a study's cells by update: what they are, and how they are drawn.
+"""Validation losses of a study's cells by update.
 
 A cell's loss is the mean over its pairs, at the updates at which all of them were logged.
 """
@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from weam_fairseq.report.gain_plot import WIDTH
-from weam_fairseq.report.legend import add_legend, labelled
-from weam_fairseq.report.logs import Curve, TrainingLog, read_log
-from weam_fairseq.report.looks import Look
+from weam_fairseq.common.training_log import Curve, TrainingLog, read_log
+from weam_fairseq.report.gains import Results
+from weam_fairseq.report.plots.style import Look, Palette, Plot, Plots, add_legend, canvas, labelled, to_svg
 from weam_fairseq.report.study_folder import Study, StudyCell
-from weam_fairseq.report.study_points import Plots
-from weam_fairseq.report.study_settings import Places
-from weam_fairseq.report.svg import RC, load_matplotlib, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +30,7 @@ _IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class LossLine:
-    """One method: a curve a seed, and their mean where all of them have a value."""
+    """One method: a curve for each seed, and their mean at the updates that all of them have."""
 
     method: str
     seeds: dict[int, Curve]
@@ -48,56 +44,52 @@ class LossPanel:
 
 
 @dataclass(frozen=True)
-class LossPlot:
+class LossPlot(Plot):
     loss: str
     panels: list[LossPanel]
 
+    @property
+    def caption(self) -> str:
+        return LOSSES[self.loss][0]
 
-def loss_plots(study: Study, places: Places) -> Plots[LossPlot]:
-    """One a loss, a panel a setting."""
+    @property
+    def meaning(self) -> str:  # type: ignore[override]
+        return LOSSES[self.loss][1]
+
+    def draw(self, palette: Palette, name: str) -> str:
+        """Seeds as thin lines, their mean as a thick one with markers. Each panel has its own axis."""
+        rows = -(-len(self.panels) // _IN_A_ROW)
+        with canvas(2.35 * rows + 0.45, rows, _IN_A_ROW) as (figure, axes):
+            for axis, panel in zip(axes, self.panels, strict=False):
+                _draw_panel(axis, panel, palette.looks)
+            for axis in axes[len(self.panels) :]:
+                axis.set_visible(False)
+            for axis in axes[::_IN_A_ROW]:
+                axis.set_ylabel("nats per masked piece")
+            for axis in axes[max(0, len(self.panels) - _IN_A_ROW) : len(self.panels)]:
+                axis.set_xlabel("updates")
+            add_legend(figure, labelled(axes))
+            return to_svg(figure, name)
+
+
+def losses(results: Results) -> Plots[LossPlot]:
+    """One plot for each loss, with a panel for each setting."""
+    study, positions = results.study, results.positions
     logs = {cell.name: _read(study, cell) for cell in study.cells}
     lost = [cell.name for cell in study.cells if cell.train_log and logs[cell.name] is None]
     left_out = [f"No training log is there for: {', '.join(lost)}."] if lost else []
     plots = []
     for loss in LOSSES:
         panels = []
-        for setting in places.settings:
-            lines = [
-                line
-                for place in places.within(setting)
-                if (line := _line(place.method, study.of_model(place.model), logs, loss))
-            ]
+        for setting in positions.settings:
+            found = [_line(each.method, study.of_model(each.model), logs, loss) for each in positions.within(setting)]
+            lines = [line for line in found if line]
             panels += [LossPanel(setting.name, lines)] if lines else []
         if panels:
             plots.append(LossPlot(loss, panels))
         else:
             left_out.append(f"No plot of {loss}: no log holds it.")
     return Plots(plots, left_out)
-
-
-def draw_losses(plot: LossPlot, looks: Mapping[str, Look], name: str) -> str:
-    """Seeds as thin lines, their mean as a thick one with markers; each panel has an axis of its own.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    matplotlib = load_matplotlib()
-    from matplotlib.figure import Figure
-
-    rows = -(-len(plot.panels) // _IN_A_ROW)
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(WIDTH, 2.35 * rows + 0.45), layout="constrained")
-        axes = figure.subplots(rows, _IN_A_ROW, squeeze=False).flatten()
-        for axis, panel in zip(axes, plot.panels, strict=False):
-            _draw_panel(axis, panel, looks)
-        for axis in axes[len(plot.panels) :]:
-            axis.set_visible(False)
-        for axis in axes[::_IN_A_ROW]:
-            axis.set_ylabel("nats per masked piece")
-        for axis in axes[max(0, len(plot.panels) - _IN_A_ROW) : len(plot.panels)]:
-            axis.set_xlabel("updates")
-        add_legend(figure, labelled(axes))
-        return to_svg(figure, name)
 
 
 def _read(study: Study, cell: StudyCell) -> TrainingLog | None:
@@ -119,7 +111,7 @@ def _line(
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:
-    """At the places that all of them have."""
+    """At the updates that all of them have."""
     values = [dict(zip(curve.x, curve.y, strict=True)) for curve in curves]
     common = sorted(set.intersection(*(set(each) for each in values)))
     return Curve(common, [fmean(each[update] for each in values) for update in common])

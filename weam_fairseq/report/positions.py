@@ -8,7 +8,7 @@ reads no links, and one TLM is the baseline of all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from string import ascii_lowercase
@@ -31,7 +31,7 @@ def joined(*parts: str) -> str:
     return BETWEEN.join(part for part in parts if part)
 
 
-class Setting(NamedTuple):
+class StudySetting(NamedTuple):
     """`options`: those that differ from what is usual in the study, in words; empty where none does."""
 
     pairs: tuple[str, ...]
@@ -53,14 +53,14 @@ class Setting(NamedTuple):
         return set(language.split("-")) <= self.languages
 
 
-class Place(NamedTuple):
+class ModelPosition(NamedTuple):
     model: str
     method: str
-    setting: Setting
+    setting: StudySetting
 
 
 @dataclass(frozen=True)
-class Places:
+class Positions:
     """All models of a study.
 
     Attributes:
@@ -69,30 +69,46 @@ class Places:
         usual: the commonest value of everything that varies: names of settings and methods leave it out.
     """
 
-    of: dict[str, Place]
-    baselines: dict[Setting, str]
+    of: dict[str, ModelPosition]
+    baselines: dict[StudySetting, str]
     usual: dict[str, str]
 
     @property
-    def settings(self) -> list[Setting]:
-        return list(dict.fromkeys(place.setting for place in self.of.values()))
+    def settings(self) -> list[StudySetting]:
+        return list(dict.fromkeys(position.setting for position in self.of.values()))
 
     @property
     def methods(self) -> list[str]:
-        return list(dict.fromkeys(place.method for place in self.of.values()))
+        return list(dict.fromkeys(position.method for position in self.of.values()))
 
     @property
-    def compared(self) -> list[Place]:
+    def compared(self) -> list[ModelPosition]:
         """The models that have a baseline and are none."""
-        of_others = (place for place in self.of.values() if place.setting in self.baselines)
-        return [place for place in of_others if self.baselines[place.setting] != place.model]
+        of_others = (position for position in self.of.values() if position.setting in self.baselines)
+        return [position for position in of_others if self.baselines[position.setting] != position.model]
 
-    def within(self, setting: Setting) -> list[Place]:
-        return [place for place in self.of.values() if place.setting == setting]
+    def within(self, setting: StudySetting) -> list[ModelPosition]:
+        return [position for position in self.of.values() if position.setting == setting]
+
+    def by_method(self, settings: Iterable[StudySetting]) -> dict[str, list[ModelPosition]]:
+        """The models of some settings, in the order of methods, then of settings."""
+        found = [position for setting in settings for position in self.within(setting)]
+        by_method = {method: [each for each in found if each.method == method] for method in self.methods}
+        return {method: models for method, models in by_method.items() if models}
 
 
-def place_models(cells: Sequence[StudyCell], baseline: str) -> Places:
-    """Places every model.
+def group_settings(
+    settings: Iterable[StudySetting], name_of: Callable[[StudySetting], str]
+) -> dict[str, list[StudySetting]]:
+    """Those with the same name together."""
+    groups: dict[str, list[StudySetting]] = {}
+    for setting in settings:
+        groups.setdefault(name_of(setting), []).append(setting)
+    return groups
+
+
+def find_positions(cells: Sequence[StudyCell], baseline: str) -> Positions:
+    """Positions every model.
 
     Args:
         baseline: an objective.
@@ -110,25 +126,27 @@ def place_models(cells: Sequence[StudyCell], baseline: str) -> Places:
         about_links = _words(cell, usual, about_links=True) if _reads_links(cell) else []
         shared = [*_words(cell, usual, about_links=False), *(about_links if links_are_shared else [])]
         pairs = _pairs(cell)
-        settings[model] = Setting(tuple(sorted(pairs)), pair_sets[pairs], cell.arch, BETWEEN.join(shared))
+        settings[model] = StudySetting(tuple(sorted(pairs)), pair_sets[pairs], cell.arch, BETWEEN.join(shared))
         methods[model] = BETWEEN.join([cell.objective, *([] if links_are_shared else about_links)])
     methods = _told_apart(methods, models, settings, usual)
-    baselines: dict[Setting, str] = {}
+    baselines: dict[StudySetting, str] = {}
     for model, cell in models.items():
         if cell.objective == baseline:
             baselines.setdefault(settings[model], model)
     order = _order(models, settings, baselines, cells)
-    return Places({model: Place(model, methods[model], settings[model]) for model in order}, baselines, usual)
+    return Positions(
+        {model: ModelPosition(model, methods[model], settings[model]) for model in order}, baselines, usual
+    )
 
 
 def _told_apart(
     methods: Mapping[str, str],
     models: Mapping[str, StudyCell],
-    settings: Mapping[str, Setting],
+    settings: Mapping[str, StudySetting],
     usual: Mapping[str, str],
 ) -> dict[str, str]:
     """The first model of a setting keeps its method's name; others by that name get what else is known of them."""
-    taken: set[tuple[Setting, str]] = set()
+    taken: set[tuple[StudySetting, str]] = set()
     apart = {}
     for model, method in methods.items():
         cell = models[model]
@@ -197,8 +215,8 @@ def _name_pair_sets(cells: Sequence[StudyCell]) -> dict[frozenset[str], str]:
 
 def _order(
     models: Mapping[str, StudyCell],
-    settings: Mapping[str, Setting],
-    baselines: Mapping[Setting, str],
+    settings: Mapping[str, StudySetting],
+    baselines: Mapping[StudySetting, str],
     cells: Sequence[StudyCell],
 ) -> list[str]:
     """Usual settings, small architectures, few pairs first; in a setting the baseline first, the others as planned."""
