@@ -8,6 +8,7 @@ STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
 
 STUDY, CELLS = "study.json", "cells.jsonl"
+_COMMAND_FILES = ("step.json", "launch.json")  # that contain the command of a step
+_PACKAGES = ("weam-fairseq", "ve-fairseq", "torch", "transformers", "tokenizers", "numpy")
 AGAIN = "Run weam-study again, which writes it anew."
 
 # The types of JSON that a field may have; None among them is null.
@@ -136,6 +139,27 @@ class Study:
         named = self.config["data"].get("data_bin") if isinstance(self.config, dict) and "data" in self.config else None
         folders = sorted(self.path.glob("data/*/data-bin")) + ([Path(named)] if isinstance(named, str) else [])
         return [folder for folder in folders if (folder / "manifest.json").is_file()]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What weam-study recorded of Python, the code and the main packages; empty without its record."""
+        path = self.path / "environment.json"
+        record = read_json(path, dict, hint=f" {AGAIN}") if path.is_file() else {}
+        versions = record.get("versions")
+        found = {**record, **(versions if isinstance(versions, dict) else {})}
+        return {name: str(found[name]) for name in ("python", "platform", "revision", *_PACKAGES) if found.get(name)}
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """The commands of data-bins, bases and trainings, by their folders, as far as these still exist."""
+        kinds = ("data/*", "bases/*/*", "cells/*/train")
+        files = [file for kind in kinds for file in self.path.glob(f"{kind}/**/*.json") if file.name in _COMMAND_FILES]
+        commands = {}
+        for file in sorted(files):
+            command = read_json(file, dict, hint=f" {AGAIN}").get("command")
+            if isinstance(command, list):
+                commands[str(file.parent.relative_to(self.path))] = shlex.join(map(str, command))
+        return commands
 
 
 def mean_cost(cells: Sequence[StudyCell]) -> Cost:
