@@ -8,14 +8,14 @@ import pytest
 
 from tests.report.studies import PAIR_SETS, cell, change_lines, grid, write_study
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.report.notes import progress
+from weam_fairseq.report.positions import find_positions
 from weam_fairseq.report.study_folder import is_study_folder, read_study
-from weam_fairseq.report.study_progress import progress
-from weam_fairseq.report.study_settings import place_models
 
 
 def _said(path: Path) -> str:
     study = read_study(path)
-    return " ".join(progress(study, place_models(study.cells, study.baseline)))
+    return " ".join(progress(study, find_positions(study.cells, study.baseline)))
 
 
 def _small() -> list[dict[str, Any]]:

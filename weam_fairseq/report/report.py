@@ -28,6 +28,7 @@ EXAMPLE = """example:
 """
 
 LEAST_RESAMPLES = 1000
+PACKAGES = {"matplotlib", "jinja2", "markupsafe", "scipy", "tabulate"}  # of the extra `report`
 PAGE, TABLES, PLOTS = "report.html", "report.md", "plots.json"
 
 
@@ -38,10 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     options = _parser().parse_args(argv)
+    try:
+        print(_report(options))
+    except ModuleNotFoundError as error:
+        package = str(error.name).split(".")[0]
+        if package not in PACKAGES:
+            raise
+        raise InputError(
+            f"The report needs {package}, which is not installed. Run pip install 'weam-fairseq[report]'."
+        ) from None
+
+
+def _report(options: argparse.Namespace) -> str:
     if len(options.paths) == 1 and is_study_folder(options.paths[0]):
-        print(_report_study(options))
-    else:
-        print(_report_scores(options))
+        return _report_study(options)
+    return _report_scores(options)
 
 
 def _report_study(options: argparse.Namespace) -> str:
@@ -55,11 +67,11 @@ def _report_study(options: argparse.Namespace) -> str:
         )
     study = replace(study, baseline=options.baseline or study.baseline)
     content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
+    table = format_table(study_summary(content.results.tasks, content.results.positions))
     report = study_report(content)
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
-    table = study_summary(content.results.tasks, content.results.positions)
-    return "\n\n".join([format_table(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
+    return "\n\n".join([table, "\n".join(content.progress), f"The whole report: {out / PAGE}"])
 
 
 def _report_scores(options: argparse.Namespace) -> str:
@@ -76,11 +88,12 @@ def _report_scores(options: argparse.Namespace) -> str:
             print(f"weam-report: note: {model}: {comparison.checkpoints[model]}.", file=sys.stderr)
     overall = overall_table(scores)
     title = options.title or f"Scores of {', '.join(scores.models)}"
-    report = score_report(title, comparison, overall, scores)
-    _write(out, {PAGE: report["html"], TABLES: report["md"]})
     tables = [summary_table(comparison)]
     tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
-    return "\n\n".join([*map(format_table, tables), f"The whole report: {out / PAGE}"])
+    printed = [*map(format_table, tables), f"The whole report: {out / PAGE}"]
+    report = score_report(title, comparison, overall, scores)
+    _write(out, {PAGE: report["html"], TABLES: report["md"]})
+    return "\n\n".join(printed)
 
 
 def _check_draws(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What a training took is read from its log, whatever interrupted it."""
+"""What a training's log says of losses and cost, whatever interrupted the training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from weam_fairseq.study.training_log import Effort, effort
+from weam_fairseq.common.training_log import Curve, Effort, effort, parse_log
 
 START = datetime(2026, 1, 1, 12)
 
@@ -66,3 +68,44 @@ def test_the_memory_of_a_gpu_is_what_was_least_free() -> None:
 
 def test_nothing_was_logged() -> None:
     assert read(["$ weam-train bin\n", "weam-train: error: no\n"]) == Effort(0, 0, 0.0, None)
+
+
+TRAIN = '2026-11-22 17:01:02 | INFO | train_inner | {"epoch": 1, "en-de:mp_loss": "%s", "num_updates": "%d"}'
+VALID = '2026-11-22 17:01:02 | INFO | valid | {"epoch": 1, "valid_en-de:cp_loss": "%s", "valid_num_updates": "%d"}'
+
+
+def test_the_last_line_of_an_update_wins() -> None:
+    log = parse_log(
+        [
+            "2026-11-22 17:01:00 | INFO | fairseq_cli.train | {'not': 'a figure'}",
+            TRAIN % ("9.5", 50) + "\n",
+            TRAIN % ("8.5", 100),
+            VALID % ("8.0", 100),
+            TRAIN % ("7.9", 150),  # lost: the training was interrupted and went on from update 100
+            '2026-11-22 17:01:02 | INFO | train_inner | {"epoch": 1, "en-de:mp_l',
+            "Loaded checkpoint checkpoint_last.pt (epoch 1 @ 100 updates)",
+            TRAIN % ("7.5", 150),
+            TRAIN % ("7.0", 200),
+            VALID % ("7.25", 200),
+        ]
+    )
+    assert log.curve("train", "en-de:mp_loss") == Curve([50, 100, 150, 200], [9.5, 8.5, 7.5, 7.0])
+    assert log.curve("valid", "en-de:cp_loss") == Curve([100, 200], [8.0, 7.25])
+    assert log.pairs() == ["en-de"]
+
+
+def test_numbers_come_as_strings_or_numbers_and_other_values_are_left_out() -> None:
+    log = parse_log(
+        ['x | train_inner | {"num_updates": 5, "loss": 2, "ppl": "inf", "clip": null, "ok": true, "s": "a"}']
+    )
+    assert log.train == {5: {"num_updates": 5.0, "loss": 2.0, "ppl": float("inf")}}
+
+
+def test_a_figure_that_is_not_logged_is_an_empty_curve() -> None:
+    assert parse_log([VALID % ("8.0", 100)]).curve("train", "en-de:mp_loss") == Curve([], [])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.text(), max_size=8))
+def test_any_other_text_is_no_figure(lines: list[str]) -> None:
+    assert parse_log(lines).train == {}

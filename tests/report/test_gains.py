@@ -6,14 +6,13 @@ import pytest
 
 from tests.report.studies import PAIR_SETS, Line, cell, change_lines, grid, write_study
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.report.bootstrap import Interval
+from weam_fairseq.report.bootstrap import Difference, Interval
 from weam_fairseq.report.comparison import compare
-from weam_fairseq.report.figures import AVERAGE
-from weam_fairseq.report.gains import SEEN, TURNED, UNSEEN, Gain, TaskGains, measure_gains
-from weam_fairseq.report.growth import measure_growth
+from weam_fairseq.report.gains import SEEN, TURNED, UNSEEN, TaskGains, measure_gains, measure_growth
+from weam_fairseq.report.positions import find_positions
 from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.study_folder import read_study
-from weam_fairseq.report.study_settings import place_models
+from weam_fairseq.report.task_table import AVERAGE
 
 WEAM = {size: f"weam · {size} pair{'' if size == 1 else 's'} · weam_tiny" for size in (1, 3)}
 RESAMPLES = 200
@@ -21,10 +20,10 @@ RESAMPLES = 200
 
 def _tasks(path: Path, metrics: tuple[str, ...] = (), baseline: str = "tlm") -> list[TaskGains]:
     study = read_study(path)
-    return measure_gains(study, place_models(study.cells, baseline), metrics, RESAMPLES, 1)
+    return measure_gains(study, find_positions(study.cells, baseline), metrics, RESAMPLES, 1)
 
 
-def _gain(task: TaskGains, model: str, language: str) -> Gain:
+def _gain(task: TaskGains, model: str, language: str) -> Difference:
     gain = task.gain(model, language)
     assert gain is not None, (model, language)
     return gain
@@ -70,19 +69,19 @@ def test_gains_by_language_and_on_average(tasks: list[TaskGains]) -> None:
 
 
 def test_figures_are_means_over_seeds(tasks: list[TaskGains]) -> None:
-    figure = tasks[0].cells[WEAM[1], "de"].figure
-    assert figure.values == {1: 40.0, 2: 45.0, 3: 40.0}
-    assert figure.mean == pytest.approx(125 / 3)
-    assert figure.sd == pytest.approx((25 / 3) ** 0.5)
+    score = tasks[0].cells[WEAM[1], "de"].score
+    assert score.values == {1: 40.0, 2: 45.0, 3: 40.0}
+    assert score.mean == pytest.approx(125 / 3)
+    assert score.sd == pytest.approx((25 / 3) ** 0.5)
 
 
 def test_less_of_an_error_rate_is_a_gain(tasks: list[TaskGains]) -> None:
     words = tasks[1]
     assert words.lower_is_better
     assert TURNED in words.notes
-    assert words.cells["tlm · 1 pair · weam_tiny", AVERAGE].figure.mean == pytest.approx(50.0)
+    assert words.cells["tlm · 1 pair · weam_tiny", AVERAGE].score.mean == pytest.approx(50.0)
     for size, error in ((1, 40.0), (3, 30.0)):
-        assert words.cells[WEAM[size], AVERAGE].figure.mean == pytest.approx(error)
+        assert words.cells[WEAM[size], AVERAGE].score.mean == pytest.approx(error)
         gain = _gain(words, WEAM[size], AVERAGE)
         assert gain.value == pytest.approx(50.0 - error)
         # Every sentence has as many links more, whichever are drawn.
@@ -116,7 +115,7 @@ def test_the_baseline_and_models_without_one_have_no_gain(tmp_path: Path) -> Non
     task = _tasks(write_study(tmp_path / "study", cells))[0]
     assert task.gain("tlm · 1 pair · weam_tiny", AVERAGE) is None
     assert task.gain("weam · 1 pair · weam_mini", AVERAGE) is None
-    assert task.cells["weam · 1 pair · weam_mini", AVERAGE].figure.mean == pytest.approx((12 + 11 * 3) * 5 / 4)
+    assert task.cells["weam · 1 pair · weam_mini", AVERAGE].score.mean == pytest.approx((12 + 11 * 3) * 5 / 4)
     assert _gain(task, WEAM[1], AVERAGE).value == pytest.approx(6.25)
 
 
@@ -177,7 +176,7 @@ def test_cells_measured_on_other_data_are_not_compared(tmp_path: Path) -> None:
 
 def test_growth_is_the_difference_of_two_gains(study: Path, tasks: list[TaskGains]) -> None:
     read = read_study(study)
-    growths = measure_growth(read, place_models(read.cells, "tlm"), tasks, RESAMPLES, 1)
+    growths = measure_growth(read, find_positions(read.cells, "tlm"), tasks, RESAMPLES, 1)
     by_name = {(each.method, each.what): each for each in growths}
     assert list(by_name) == [
         (method, what)
@@ -218,7 +217,7 @@ def test_two_gains_may_be_clear_and_their_growth_not(tmp_path: Path) -> None:
 
     change_lines(path / "scores.jsonl", equal_but_for_one_seed)
     read = read_study(path)
-    places = place_models(read.cells, "tlm")
+    places = find_positions(read.cells, "tlm")
     found = measure_gains(read, places, (), RESAMPLES, 1)
     assert all(_gain(found[0], WEAM[size], AVERAGE).clear for size in (1, 3))
     growth = measure_growth(read, places, found, RESAMPLES, 1)[0].gains[found[0].title]

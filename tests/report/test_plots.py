@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.studies import LANGUAGES, PAIR_SETS, cell, grid, write_study
-from weam_fairseq.report.cost_plot import compact, log_ticks
-from weam_fairseq.report.logs import Curve
-from weam_fairseq.report.study_content import Content, gather
-from weam_fairseq.report.study_costs import cost_table
+from weam_fairseq.common.training_log import Curve
+from weam_fairseq.report.content import Content, gather
+from weam_fairseq.report.plots.score_by_cost import CostPlot, compact, log_ticks
+from weam_fairseq.report.plots.style import Plots
 from weam_fairseq.report.study_folder import read_study
-from weam_fairseq.report.study_points import CostPlot, in_parts
+from weam_fairseq.report.study_tables import cost_table
 
 
 def _content(path: Path) -> Content:
@@ -29,10 +29,21 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
     return _content(write_study(tmp_path_factory.mktemp("points") / "study", [*bases, *grid(seeds=(1, 2))]))
 
 
+def test_the_headline_is_every_models_average_gain(content: Content) -> None:
+    (plot,) = content.plots["headline"].plots
+    assert [panel.task.split(",")[0] for panel in plot.panels] == ["tatoeba", "word-alignment"]
+    assert plot.rows[:3] == ["weam, 1 pair · weam_tiny", "shuffled, 1 pair · weam_tiny", "weam, 3 pairs · weam_tiny"]
+    weam, shuffled = plot.panels[0].points[2], plot.panels[0].points[3]
+    assert weam.gain == pytest.approx(13.75)
+    assert weam.low is not None
+    assert weam.low <= weam.gain <= weam.high
+    assert (shuffled.gain, shuffled.clear) == (0.0, False)
+
+
 def test_gains_against_the_number_of_pairs(content: Content) -> None:
-    assert content.gains.left_out == []
-    assert [plot.setting for plot in content.gains.plots] == ["weam_tiny", "weam_mini"]
-    panels = content.gains.plots[0].panels
+    assert content.plots["gain_by_pairs"].left_out == []
+    assert [plot.setting for plot in content.plots["gain_by_pairs"].plots] == ["weam_tiny", "weam_mini"]
+    panels = content.plots["gain_by_pairs"].plots[0].panels
     assert [(panel.task.split(",")[0], panel.average) for panel in panels] == [
         (task, average) for task in ("tatoeba", "word-alignment") for average in ("average", "seen", "unseen")
     ]
@@ -46,8 +57,8 @@ def test_gains_against_the_number_of_pairs(content: Content) -> None:
 
 
 def test_scores_against_cost(content: Content) -> None:
-    assert [plot.setting for plot in content.costs.plots] == ["1 pair", "3 pairs"]
-    panel = content.costs.plots[0].panels[0]
+    assert [plot.setting for plot in content.plots["score_by_cost"].plots] == ["1 pair", "3 pairs"]
+    panel = content.plots["score_by_cost"].plots[0].panels[0]
     assert [line.method for line in panel.lines] == ["base", "tlm", "weam", "shuffled"]
     weam = panel.lines[2].points
     assert [point.arch for point in weam] == ["weam_tiny", "weam_mini"]
@@ -58,15 +69,15 @@ def test_scores_against_cost(content: Content) -> None:
 
 
 def test_many_tasks_are_drawn_in_parts(content: Content) -> None:
-    plot = content.costs.plots[0]
+    plot = content.plots["score_by_cost"].plots[0]
     many = CostPlot(plot.setting, [plot.panels[0]] * 9)
-    parts = list(in_parts([many, plot], 1))
+    parts = list(Plots([many, plot], []).figures())
     assert [len(part.panels) for part in parts] == [4, 4, 1, 2]
     assert [panel for part in parts[:3] for panel in part.panels] == many.panels
 
 
 def test_maps_mark_what_was_seen(content: Content) -> None:
-    map_ = content.maps.plots[0]
+    map_ = content.plots["gain_by_language"].plots[0]
     assert map_.columns == [*LANGUAGES, "average", "seen", "unseen"]
     assert [(row.method, row.setting) for row in map_.rows[:4]] == [
         ("weam", f"{pairs} · {arch}") for arch in ("weam_tiny", "weam_mini") for pairs in ("1 pair", "3 pairs")
@@ -78,18 +89,18 @@ def test_maps_mark_what_was_seen(content: Content) -> None:
 
 
 def test_losses_are_means_over_pairs_and_over_seeds(content: Content) -> None:
-    multilingual, cross_lingual = content.losses.plots
+    multilingual, cross_lingual = content.plots["losses"].plots
     assert (multilingual.loss, cross_lingual.loss) == ("mp_loss", "cp_loss")
     three = next(panel for panel in cross_lingual.panels if panel.setting == "3 pairs · weam_tiny")
     weam = next(line for line in three.lines if line.method == "weam")
     # 6 − update / 200, a nat more for each further pair, half a nat for the exchange, a tenth for seed 2.
     assert weam.seeds[1] == Curve([100, 200, 300, 400], pytest.approx([7.0, 6.5, 6.0, 5.5]))
     assert weam.mean == Curve([100, 200, 300, 400], pytest.approx([7.05, 6.55, 6.05, 5.55]))
-    assert content.losses.left_out == []
+    assert content.plots["losses"].left_out == []
 
 
 def test_costs_beside_the_baseline(content: Content) -> None:
-    table = cost_table(content.study, content.places)
+    table = cost_table(content.results.study, content.results.positions)
     rows = {row.name: [each.text for each in row.cells] for row in table.rows}
     assert table.head[1:6] == ["parameters", "updates", "pieces", "seconds", "peak memory, MiB"]
     assert rows["tlm, 1 pair · weam_tiny"][:5] == ["1,000,000", "400", "100,000", "200.0", "512"]
@@ -99,16 +110,23 @@ def test_costs_beside_the_baseline(content: Content) -> None:
 def test_one_number_of_pairs_and_one_size_give_sentences(tmp_path: Path) -> None:
     cells = [cell(objective, PAIR_SETS[3], "weam_tiny", 1, train_log=None) for objective in ("tlm", "weam")]
     content = _content(write_study(tmp_path / "study", cells))
-    assert (content.gains.plots, content.costs.plots, content.losses.plots) == ([], [], [])
-    assert content.gains.left_out == ["No plot for weam_tiny: 3 pairs alone are there."]
-    assert content.costs.left_out == ["No plot for 3 pairs: weam_tiny alone is there."]
-    assert content.losses.left_out == ["No plot of mp_loss: no log holds it.", "No plot of cp_loss: no log holds it."]
+    assert (
+        content.plots["gain_by_pairs"].plots,
+        content.plots["score_by_cost"].plots,
+        content.plots["losses"].plots,
+    ) == ([], [], [])
+    assert content.plots["gain_by_pairs"].left_out == ["No plot for weam_tiny: 3 pairs alone are there."]
+    assert content.plots["score_by_cost"].left_out == ["No plot for 3 pairs: weam_tiny alone is there."]
+    assert content.plots["losses"].left_out == [
+        "No plot of mp_loss: no log holds it.",
+        "No plot of cp_loss: no log holds it.",
+    ]
 
 
 def test_a_lost_log_is_named(tmp_path: Path) -> None:
     path = write_study(tmp_path / "study", grid(["tlm", "weam"], (1, 2), ["weam_tiny"]))
     (path / "cells" / "weam.1-pair.weam_tiny.s2" / "train.log").unlink()
-    losses = _content(path).losses
+    losses = _content(path).plots["losses"]
     assert losses.left_out == ["No training log is there for: weam.1-pair.weam_tiny.s2."]
     weam = next(line for line in losses.plots[0].panels[0].lines if line.method == "weam")
     assert list(weam.seeds) == [1]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.report.studies import PAIR_SETS, cell
+from weam_fairseq.report.positions import Positions, StudySetting, find_positions
 from weam_fairseq.report.study_folder import Cost, StudyCell
-from weam_fairseq.report.study_settings import Places, Setting, place_models
 
 ONE, THREE = PAIR_SETS[1], PAIR_SETS[3]
 
@@ -33,27 +33,27 @@ def _cell(
     )
 
 
-def _named(places: Places) -> dict[str, tuple[str, str]]:
-    return {model: (place.method, place.setting.name) for model, place in places.of.items()}
+def _named(positions: Positions) -> dict[str, tuple[str, str]]:
+    return {model: (position.method, position.setting.name) for model, position in positions.of.items()}
 
 
-def _baseline_of(places: Places, model: str) -> str | None:
-    return places.baselines.get(places.of[model].setting)
+def _baseline_of(positions: Positions, model: str) -> str | None:
+    return positions.baselines.get(positions.of[model].setting)
 
 
 def test_same_pairs_and_architecture_are_one_setting_in_any_order_of_pairs() -> None:
     cells = [_cell("weam", THREE), _cell("tlm", THREE[::-1]), _cell("tlm", ONE), _cell("tlm", THREE, "weam_mini")]
-    places = place_models(cells, "tlm")
-    assert _named(places) == {
+    positions = find_positions(cells, "tlm")
+    assert _named(positions) == {
         "tlm · 1 pair · weam_tiny": ("tlm", "1 pair · weam_tiny"),
         "tlm · 3 pairs · weam_tiny": ("tlm", "3 pairs · weam_tiny"),
         "weam · 3 pairs · weam_tiny": ("weam", "3 pairs · weam_tiny"),
         "tlm · 3 pairs · weam_mini": ("tlm", "3 pairs · weam_mini"),
     }
     # Small architectures first, few pairs first, the baseline first.
-    assert list(places.of) == list(_named(places))
-    assert [place.model for place in places.compared] == ["weam · 3 pairs · weam_tiny"]
-    assert _baseline_of(places, "weam · 3 pairs · weam_tiny") == "tlm · 3 pairs · weam_tiny"
+    assert list(positions.of) == list(_named(positions))
+    assert [position.model for position in positions.compared] == ["weam · 3 pairs · weam_tiny"]
+    assert _baseline_of(positions, "weam · 3 pairs · weam_tiny") == "tlm · 3 pairs · weam_tiny"
 
 
 def test_options_about_links_are_the_methods_and_others_the_settings() -> None:
@@ -66,8 +66,8 @@ def test_options_about_links_are_the_methods_and_others_the_settings() -> None:
         _cell("tlm", ONE, model="tlm less", options={"mask-prob": 0.15}),
         _cell("weam", ONE, model="weam less", options={"mask-prob": 0.15}),
     ]
-    places = place_models(cells, "tlm")
-    assert _named(places) == {
+    positions = find_positions(cells, "tlm")
+    assert _named(positions) == {
         "tlm · 1 pair · weam_tiny": ("tlm", "1 pair · weam_tiny"),
         "weam · 1 pair · weam_tiny": ("weam", "1 pair · weam_tiny"),
         "fast": ("weam · fast_align", "1 pair · weam_tiny"),
@@ -76,9 +76,9 @@ def test_options_about_links_are_the_methods_and_others_the_settings() -> None:
         "tlm less": ("tlm", "1 pair · weam_tiny · mask-prob 0.15"),
         "weam less": ("weam", "1 pair · weam_tiny · mask-prob 0.15"),
     }
-    assert {_baseline_of(places, model) for model in ("fast", "half", "own")} == {"tlm · 1 pair · weam_tiny"}
-    assert _baseline_of(places, "weam less") == "tlm less"
-    assert places.usual == {
+    assert {_baseline_of(positions, model) for model in ("fast", "half", "own")} == {"tlm · 1 pair · weam_tiny"}
+    assert _baseline_of(positions, "weam less") == "tlm less"
+    assert positions.usual == {
         "aligner": "eflomal",
         "mask-prob": "default",
         "cp-weight": "default",
@@ -88,10 +88,10 @@ def test_options_about_links_are_the_methods_and_others_the_settings() -> None:
 
 def test_a_second_baseline_of_one_setting_is_compared_with_the_first() -> None:
     cells = [_cell("tlm", ONE), _cell("tlm", ONE, model="again", aligner="fast_align"), _cell("weam", ONE)]
-    places = place_models(cells, "tlm")
-    assert len({(place.setting, place.method) for place in places.of.values()}) == 3
-    assert set(places.baselines.values()) == {"tlm · 1 pair · weam_tiny"}
-    assert "again" in [place.model for place in places.compared]
+    positions = find_positions(cells, "tlm")
+    assert len({(position.setting, position.method) for position in positions.of.values()}) == 3
+    assert set(positions.baselines.values()) == {"tlm · 1 pair · weam_tiny"}
+    assert "again" in [position.model for position in positions.compared]
 
 
 def test_a_baseline_that_reads_links_must_read_the_same() -> None:
@@ -102,20 +102,20 @@ def test_a_baseline_that_reads_links_must_read_the_same() -> None:
         _cell("shuffled", ONE, model="fast shuffled", aligner="fast_align"),
         _cell("tlm", ONE),
     ]
-    places = place_models(cells, "shuffled")
-    assert _baseline_of(places, "fast") == "fast shuffled"
-    assert _baseline_of(places, "weam · 1 pair · weam_tiny") == "shuffled · 1 pair · weam_tiny"
-    assert _baseline_of(places, "tlm · 1 pair · weam_tiny") == "shuffled · 1 pair · weam_tiny"
+    positions = find_positions(cells, "shuffled")
+    assert _baseline_of(positions, "fast") == "fast shuffled"
+    assert _baseline_of(positions, "weam · 1 pair · weam_tiny") == "shuffled · 1 pair · weam_tiny"
+    assert _baseline_of(positions, "tlm · 1 pair · weam_tiny") == "shuffled · 1 pair · weam_tiny"
 
 
 def test_sets_of_as_many_pairs_are_told_apart() -> None:
     cells = [_cell("tlm", ONE), _cell("tlm", ["en-zh"], model="far"), _cell("tlm", THREE), _cell("base", THREE)]
-    names = {place.setting.pairs_name for place in place_models(cells, "tlm").of.values()}
+    names = {position.setting.pairs_name for position in find_positions(cells, "tlm").of.values()}
     assert names == {"1 pair a", "1 pair b", "3 pairs", "no pairs"}
 
 
 def test_seen_languages() -> None:
-    setting = Setting(("en-de", "en-zh"), "2 pairs", "weam_tiny", "")
+    setting = StudySetting(("en-de", "en-zh"), "2 pairs", "weam_tiny", "")
     assert [setting.has_seen(each) for each in ("de", "en", "zh", "es")] == [True, True, True, False]
     assert [setting.has_seen(each) for each in ("de-en", "zh-de", "en-es")] == [True, True, False]
 
@@ -135,13 +135,13 @@ def test_every_model_has_a_place_of_its_own_and_a_baseline_of_its_setting(kinds:
         _cell(objective, pairs, arch, model=f"m{number}", cell=f"c{number}", aligner=aligner, options=options)
         for number, (objective, pairs, arch, aligner, options) in enumerate(kinds)
     ]
-    places = place_models(cells, "tlm")
-    assert set(places.of) == {each.model for each in cells}
-    assert len({(place.setting, place.method) for place in places.of.values()}) == len(cells)
+    positions = find_positions(cells, "tlm")
+    assert set(positions.of) == {each.model for each in cells}
+    assert len({(position.setting, position.method) for position in positions.of.values()}) == len(cells)
     objectives = {each.model: each for each in cells}
-    for place in places.compared:
-        baseline = objectives[places.baselines[place.setting]]
-        own = objectives[place.model]
+    for position in positions.compared:
+        baseline = objectives[positions.baselines[position.setting]]
+        own = objectives[position.model]
         assert baseline.objective == "tlm"
         assert (set(baseline.pairs), baseline.arch) == (set(own.pairs), own.arch)
         assert baseline.options.get("mask-prob") == own.options.get("mask-prob")
