@@ -57,7 +57,7 @@ def test_one_seed_has_no_deviation_and_a_caution(tmp_path: Path) -> None:
     table = _only(_compare(tmp_path, [score("tlm", "de", 50.0), score("weam", "de", 51.0)]))
     assert table.scores["tlm", "de"].sd is None
     assert score_table(table).rows[0].cells[1].text == "50.0"
-    assert "One seed: a direction, not a result." in table.notes
+    assert "One seed: a hint, not a result." in table.notes
     difference = table.differences["weam", "de"]
     assert (difference.value, difference.interval, difference.over) == (1.0, None, "")
     assert gain_table(table).rows[0].cells[0].text == "+1.0"
@@ -68,7 +68,7 @@ def test_the_baseline_is_tlm_or_the_first_or_the_chosen(tmp_path: Path) -> None:
     assert _compare(tmp_path, lines).models == ["tlm", "weam", "mlm"]
     assert _compare(tmp_path, lines, baseline="mlm").models == ["mlm", "weam", "tlm"]
     assert _compare(tmp_path, [lines[2], lines[0]]).baseline == "mlm"
-    with pytest.raises(InputError, match=r"Did you mean 'weam'.*There is weam, tlm, mlm"):
+    with pytest.raises(InputError, match=r"Did you mean 'weam'.*The scores have weam, tlm, mlm"):
         _compare(tmp_path, lines, baseline="waem")
     with pytest.raises(InputError, match=r"--metric 'acuracy' is in no score\. Did you mean 'accuracy'"):
         _compare(tmp_path, lines, metrics=["acuracy"])
@@ -194,7 +194,7 @@ def test_without_a_common_seed_it_is_of_the_means(tmp_path: Path) -> None:
     table = _only(_compare(tmp_path, lines))
     assert table.differences["weam", "de"].value == pytest.approx(5.0)
     assert table.differences["weam", "de"].seeds is None
-    assert any("weam and tlm have no seed in common" in note for note in table.notes)
+    assert any("weam and tlm share no seed" in note for note in table.notes)
 
 
 def test_an_average_is_over_the_seeds_that_all_its_languages_have(tmp_path: Path) -> None:
@@ -205,14 +205,14 @@ def test_an_average_is_over_the_seeds_that_all_its_languages_have(tmp_path: Path
     assert table.scores["weam", AVERAGE].values == {1: 55.0}
     assert table.scores["weam", AVERAGE].mean == 55.0
     assert table.differences["weam", AVERAGE].value == 15.0
-    assert "The languages of weam have unlike seeds: its average is over those that all have (1)." in table.notes
+    assert "The languages of weam have different seeds: its average is over those that all have (1)." in table.notes
     assert not any("The languages of tlm" in note for note in table.notes)
 
 
 def test_an_average_without_a_common_seed_is_of_the_means(tmp_path: Path) -> None:
     table = _only(_compare(tmp_path, [score("weam", "de", 50.0, seed=1), score("weam", "es", 60.0, seed=2)]))
     assert table.scores["weam", AVERAGE].mean == 55.0
-    assert "The languages of weam have no seed in common: its average is the mean of their means." in table.notes
+    assert "The languages of weam share no seed: its average is the mean of their means." in table.notes
 
 
 def test_missing_languages_are_named_and_left_out_of_the_average(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_missing_languages_are_named_and_left_out_of_the_average(tmp_path: Path)
     assert table.missing == {"weam": ["zh"]}
     assert table.scores["tlm", AVERAGE].mean == 50.0
     assert "weam has no score for zh." in table.notes
-    assert "The average goes over the languages that all models have: de, es." in table.notes
-    assert "No score of mlm." in table.notes
+    assert "The average is over the languages that all models have: de, es." in table.notes
+    assert "No scores of mlm." in table.notes
     assert ("weam", "zh") not in table.differences
     summary = {row.name: [cell.text for cell in row.cells] for row in summary_table(comparison).rows}
     assert summary == {
@@ -241,7 +241,7 @@ def test_no_language_in_common_is_no_average(tmp_path: Path) -> None:
     assert table.common == []
     assert table.rows == ["de", "es", "zh"]
     assert table.differences == {}
-    assert "No two languages are there for all models, so there is no average." in table.notes
+    assert "All models share fewer than two languages, so there is no average." in table.notes
 
 
 def test_translated_test_sets_are_drawn_together(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_older_signatures_were_measured_as_older_versions_did(tmp_path: Path) ->
 def test_what_may_differ_is_said(tmp_path: Path) -> None:
     lines = [score("tlm", "de", 50.0, layer="8of12", v="0.1.0"), score("weam", "de", 50.0, layer="14of24", v="0.1.0")]
     notes = _only(_compare(tmp_path, lines)).notes
-    assert "The compared differ in layer: 8of12; 14of24." in notes
+    assert "The compared models differ in layer: 8of12; 14of24." in notes
     assert not any("weam-fairseq" in note for note in notes)
 
 
@@ -411,9 +411,9 @@ def test_checkpoints_behind_a_name(tmp_path: Path) -> None:
     lines += [score("weam", "de", 50.0, seed=seed, checkpoint="one") for seed in (1, 2)]
     lines += [score("mlm", "de", 50.0, checkpoint="one"), score("mlm", "es", 50.0, checkpoint="two")]
     said = _compare(tmp_path, lines).checkpoints
-    assert "2 checkpoints for 2 seeds, so its ± is over trainings (seed 1: tlm-1; seed 2: tlm-2)" in said["tlm"]
-    assert said["weam"] == "one checkpoint, one; its seeds are of fine-tuning or drawing alone"
-    assert said["mlm"].startswith("several checkpoints go by this name for one seed (seed 1: one, two)")
+    assert "2 checkpoints for 2 seeds, so ± is over trainings (seed 1: tlm-1; seed 2: tlm-2)" in said["tlm"]
+    assert said["weam"] == "one checkpoint, one; its seeds differ only in fine-tuning or in the drawing of data"
+    assert said["mlm"].startswith("several checkpoints have this name and the same seed (seed 1: one, two)")
 
 
 def test_items_of_another_run_are_refused(tmp_path: Path) -> None:
@@ -436,18 +436,18 @@ def test_items_for_one_model_alone_fall_back_on_seeds(tmp_path: Path) -> None:
     lines += [score("weam", "de", 50.0 + seed, seed=seed) for seed in (1, 2)]
     table = _only(_compare(tmp_path, lines))
     assert table.differences["weam", "de"].over == "seeds"
-    assert any(note.startswith("Item files of weam are not all there") for note in table.notes)
+    assert any(note.startswith("Some item files of weam are missing") for note in table.notes)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no item"),
+        ("", "must contain items"),
         ("[1]\n", "items.jsonl:1 must be an object, but is a list"),
-        ("{}\n", "items.jsonl:1: no item with an id"),
-        ('{"id": 1, "accuracy": 0.0}\n{"id": 1, "accuracy": 0.0}\n', "items.jsonl:2: item 1 stands twice"),
-        ('{"id": 1, "accuracy": 0.0}\n{"id": 2}\n', "an item has no number for accuracy"),
-        ('{"id": 1, "accuracy": "x"}\n', "an item has no number for accuracy"),
+        ("{}\n", "items.jsonl:1: every item must have an id"),
+        ('{"id": 1, "accuracy": 0.0}\n{"id": 1, "accuracy": 0.0}\n', "items.jsonl:2: item 1 is repeated"),
+        ('{"id": 1, "accuracy": 0.0}\n{"id": 2}\n', "every item must have a number for accuracy"),
+        ('{"id": 1, "accuracy": "x"}\n', "every item must have a number for accuracy"),
     ],
 )
 def test_malformed_items(tmp_path: Path, content: str, message: str) -> None:

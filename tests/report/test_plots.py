@@ -115,11 +115,13 @@ def test_one_number_of_pairs_and_one_size_give_sentences(tmp_path: Path) -> None
         content.plots["score_by_cost"].plots,
         content.plots["losses"].plots,
     ) == ([], [], [])
-    assert content.plots["gain_by_pairs"].left_out == ["No plot for weam_tiny: 3 pairs alone are there."]
-    assert content.plots["score_by_cost"].left_out == ["No plot for 3 pairs: weam_tiny alone is there."]
+    assert content.plots["gain_by_pairs"].left_out == ["No plot for weam_tiny: all models have 3 pairs."]
+    assert content.plots["score_by_cost"].left_out == [
+        "No plot for 3 pairs: all models have the architecture weam_tiny."
+    ]
     assert content.plots["losses"].left_out == [
-        "No plot of mp_loss: no log holds it.",
-        "No plot of cp_loss: no log holds it.",
+        "No plot of mp_loss: no training log contains it.",
+        "No plot of cp_loss: no training log contains it.",
     ]
 
 
@@ -127,7 +129,7 @@ def test_a_lost_log_is_named(tmp_path: Path) -> None:
     path = write_study(tmp_path / "study", grid(["tlm", "weam"], (1, 2), ["weam_tiny"]))
     (path / "cells" / "weam.1-pair.weam_tiny.s2" / "train.log").unlink()
     losses = _content(path).plots["losses"]
-    assert losses.left_out == ["No training log is there for: weam.1-pair.weam_tiny.s2."]
+    assert losses.left_out == ["Training logs are missing for: weam.1-pair.weam_tiny.s2."]
     weam = next(line for line in losses.plots[0].panels[0].lines if line.method == "weam")
     assert list(weam.seeds) == [1]
 

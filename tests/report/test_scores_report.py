@@ -54,10 +54,10 @@ def test_page_tables_and_what_is_printed(scores: Path, capsys: pytest.CaptureFix
     # XTREME-R's tasks are there in part: every average but none is whole.
     assert re.search(r'<tr><th scope="row">xnli</th><td>accuracy</td><td>15</td>(<td>[\d.]+\*†</td>){3}</tr>', page)
     assert re.search(r'<tr><th scope="row">overall</th>.*?(<td>[\d.]+\*†</td>){3}</tr>', page)
-    assert "† measured otherwise than XTREME-R does" in page
+    assert "† not measured as XTREME-R does" in page
     assert "weam, tatoeba: retrieval was measured on the encoder as given, without fine-tuning it" in page
     assert "|tatoeba:encoder=as-given|value:" in page
-    assert "no figure of XTREME-R" in page
+    assert "not a score of XTREME-R" in page
     markdown = (scores.parent / "report.md").read_text(encoding="utf-8")
     assert "weam, tatoeba: retrieval was measured on the encoder as given, without fine-tuning it" in markdown
     assert "|tatoeba:encoder=as-given|value:" in markdown
@@ -96,7 +96,7 @@ def test_files_are_put_together_and_repeated_lines_count_once(scores: Path, tmp_
     write_lines(again / "scores.jsonl", [json.loads(scores.read_text(encoding="utf-8").splitlines()[1])])
     assert main([str(scores), str(more), str(again), "--baseline", "mlm", "--out", str(tmp_path / "out")]) == 0
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "1 line stood twice" in markdown
+    assert "1 line is repeated" in markdown
     assert "mlm has no score for zh." in markdown
     assert "**mlm** (baseline)" in markdown
     assert "weam − mlm" in markdown
@@ -115,7 +115,7 @@ def test_one_model_has_no_differences(tmp_path: Path) -> None:
     page, _ = checked(tmp_path)
     assert page.count("<svg") == 1
     assert "XTREME-R" not in page
-    assert "One seed: a direction, not a result." in page
+    assert "One seed: a hint, not a result." in page
 
 
 def test_many_languages_wrap(tmp_path: Path) -> None:
@@ -132,18 +132,18 @@ def test_no_overall_where_two_trainings_would_be_mixed(tmp_path: Path) -> None:
     lines = [score("tlm", "de", 50.0, train=f"multinli:en:{code * 12}", scorer="a") for code in "ab"]
     assert main([str(write_lines(tmp_path / "scores.jsonl", lines))]) == 0
     page, _ = checked(tmp_path)
-    assert "There is no overall score of XTREME-R" in page
+    assert "XTREME-R has no overall score here" in page
     assert page.count("<h2>xnli, accuracy, test, multinli:en:") == 2
 
 
 def test_two_checkpoints_under_one_name_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [score("tlm", "de", 50.0, checkpoint="0123"), score("tlm", "es", 50.0, checkpoint="4567")]
     assert main([str(write_lines(tmp_path / "scores.jsonl", lines))]) == 0
-    said = "several checkpoints go by this name for one seed (seed 1: 0123, 4567)"
+    said = "several checkpoints have this name and the same seed (seed 1: 0123, 4567)"
     assert said in capsys.readouterr().err
     page, _ = checked(tmp_path)
-    assert re.search(r'class="caution">tlm: several checkpoints go by this name', page)
-    assert "There is no overall score of XTREME-R" in page
+    assert re.search(r'class="caution">tlm: several checkpoints have this name', page)
+    assert "XTREME-R has no overall score here" in page
     assert said in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -159,8 +159,8 @@ Edit = Callable[[dict[str, Any]], object]
         (lambda line: line.update(seed=None), "s.jsonl:2: `seed` is None"),
         (lambda line: line.update(detail=[]), "s.jsonl:2: `detail` is []"),
         (lambda line: line.update(model=""), "s.jsonl:2: `model` is ''"),
-        (lambda line: line.update(checkpoint="other"), "two checkpoints go by the name 'tlm'"),
-        (lambda line: line.update(value=51.0), "stands twice and differs: 50.00 in "),
+        (lambda line: line.update(checkpoint="other"), "two checkpoints are named 'tlm'"),
+        (lambda line: line.update(value=51.0), "has two values: 50.00 in "),
     ],
 )
 def test_malformed_and_contradicting_lines(
@@ -178,11 +178,11 @@ def test_missing_empty_and_unreadable_files(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe")
     (tmp_path / "folder").mkdir()
-    fails(capsys, [tmp_path / "empty.jsonl"], "there is no score")
-    fails(capsys, [tmp_path / "binary.jsonl"], "is no UTF-8 text")
-    fails(capsys, [tmp_path / "folder"], "scores.jsonl is not there")
-    fails(capsys, [tmp_path / "none.jsonl"], "none.jsonl is not there")
-    fails(capsys, [tmp_path / "none.jsonl", tmp_path / "empty.jsonl"], "none.jsonl is not there")
+    fails(capsys, [tmp_path / "empty.jsonl"], "must contain scores")
+    fails(capsys, [tmp_path / "binary.jsonl"], "must be UTF-8 text")
+    fails(capsys, [tmp_path / "folder"], "scores.jsonl does not exist")
+    fails(capsys, [tmp_path / "none.jsonl"], "none.jsonl does not exist")
+    fails(capsys, [tmp_path / "none.jsonl", tmp_path / "empty.jsonl"], "none.jsonl does not exist")
 
 
 def test_bad_options(scores: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,7 @@ def test_another_baseline_and_the_same_study_gives_the_same_bytes(
     assert "<h1>Against</h1>" in page
     assert "minus that of shuffled" in page
     capsys.readouterr()
-    fails(capsys, [study, "--baseline", "tml"], "is no objective of the study's finished cells")
+    fails(capsys, [study, "--baseline", "tml"], "must be an objective of the study's finished cells")
 
 
 def test_too_little_for_plots_is_said_and_one_seed_too(tmp_path: Path) -> None:
@@ -123,7 +123,12 @@ def test_too_little_for_plots_is_said_and_one_seed_too(tmp_path: Path) -> None:
     assert main([str(path)]) == 0
     page, _ = checked(path)
     assert page.count("<svg") == 1 + 2  # the headline, and a map for each task
-    for text in ("1 pair alone is there.", "weam_tiny alone is there.", "no log holds it.", "One seed: a direction"):
+    for text in (
+        "all models have 1 pair.",
+        "all models have the architecture weam_tiny.",
+        "no training log contains it.",
+        "One seed: a hint",
+    ):
         assert text in page
         assert text in (path / "report.md").read_text(encoding="utf-8").replace("\\_", "_")
 
@@ -132,8 +137,8 @@ def test_a_study_before_its_baseline(tmp_path: Path) -> None:
     path = write_study(tmp_path / "study", grid(["weam"], (1, 2), ["weam_tiny"]), 8)
     assert main([str(path)]) == 0
     page, _ = checked(path)
-    assert "No tlm yet, and so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page
-    assert "No map for tatoeba, accuracy: there is no gain." in page
+    assert "No tlm model yet, so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page
+    assert "No map for tatoeba, accuracy: no model has a gain." in page
 
 
 def test_text_of_the_study_is_never_markup(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def _known(option: str, name: str, names: Iterable[str]) -> str:
     if name not in there:
         close = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise InputError(f"{option} {name!r} is in no score. {hint}There is {', '.join(there)}.")
+        raise InputError(f"{option} {name!r} is in no score. {hint}The scores have {', '.join(there)}.")
     return name
 
 

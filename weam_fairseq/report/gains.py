@@ -32,7 +32,7 @@ AVERAGES = (AVERAGE, SEEN, UNSEEN)
 # What a score's detail says of results that need no model: the name of a row, and its key.
 BOUNDS = {"shared pieces alone": "shared_pieces", "unigram bound": "unigram_bound"}
 
-TURNED = "Gains are points less than the baseline's: above 0 is better, as for every other task."
+TURNED = "Gains are points below the baseline, so above 0 is better, as for every other task."
 
 # By AVERAGES: the tables over the languages that every model has, over the seen and over the unseen ones.
 Averaged = dict[str, dict[Group, TaskTable]]
@@ -204,9 +204,9 @@ def _on_gaps(table: TaskTable) -> list[str]:
     """The average is over the same languages in all settings: those that all models have."""
     notes = [f"{model} has no score for {', '.join(gaps)}." for model, gaps in table.missing.items()]
     if notes and len(table.common) > 1:
-        notes.append(f"Averages over all languages go over those that all models have: {', '.join(table.common)}.")
+        notes.append(f"Averages over all languages are over those that all models have: {', '.join(table.common)}.")
     elif notes:
-        notes.append("No two languages are there for all models, so there is no average over all languages.")
+        notes.append("All models share fewer than two languages, so there is no average over all languages.")
     return notes
 
 

@@ -102,8 +102,8 @@ def read_item_counts(entry: Entry) -> ItemCounts | None:
         values = np.array([[float(record[name]) for name in statistic.columns] for _, record in records])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: an item has no number for {' and '.join(statistic.columns)} ({type(error).__name__}: {error}). "
-            "Evaluate again."
+            f"{path}: every item must have a number for {' and '.join(statistic.columns)}, but one has none "
+            f"({type(error).__name__}: {error}). Evaluate again."
         ) from None
     clusters = tuple(_cluster(entry, record) for _, record in records)
     counts = ItemCounts(tuple(name for name, _ in records), clusters, values, statistic)
@@ -125,7 +125,7 @@ def _check_value(entry: Entry, path: Path, counts: ItemCounts) -> None:
     if not math.isclose(value, entry.score.value, rel_tol=0, abs_tol=_TOLERANCE):
         raise InputError(
             f"{path} gives {entry.score.metric} {value:.4f}, but {entry.where} says {entry.score.value:.4f}: the items "
-            "are another run's. Evaluate again, with a --predictions folder for each model."
+            "belong to another run. Evaluate again, with a --predictions folder for each model."
         )
 
 
@@ -139,12 +139,14 @@ def _read(path: Path) -> list[tuple[str, dict[str, Any]]]:
             record = parse_json(line, f"{path}:{number}", dict)
             name = str(record["id"])
         except KeyError as error:
-            raise InputError(f"{path}:{number}: no item with an id ({type(error).__name__}: {error}).") from None
+            raise InputError(
+                f"{path}:{number}: every item must have an id ({type(error).__name__}: {error})."
+            ) from None
         if name in records:
-            raise InputError(f"{path}:{number}: item {name} stands twice. Evaluate again.")
+            raise InputError(f"{path}:{number}: item {name} is repeated. Evaluate again.")
         records[name] = record
     if not records:
-        raise InputError(f"{path} holds no item. Evaluate again.")
+        raise InputError(f"{path} must contain items, but is empty. Evaluate again.")
     return list(records.items())
 
 

@@ -28,16 +28,14 @@ def notes_on(
         *_on_seeds(table),
         *_on_gaps(table, absent),
         *_on_intervals(table, resampled),
-        *(f"The compared differ in {SAID[name]}: {'; '.join(values)}." for name, values in said.items()),
+        *(f"The compared models differ in {SAID[name]}: {'; '.join(values)}." for name, values in said.items()),
         *_on_counts(table),
     ]
 
 
 def on_repeated(count: int) -> str:
     """On lines that are in the files more than once; empty for none."""
-    lines = (
-        "line stood twice, word for word, and counts" if count == 1 else "lines stood twice, word for word, and count"
-    )
+    lines = "line is repeated and counts" if count == 1 else "lines are repeated and count"
     return f"{count:,} {lines} once." if count else ""
 
 
@@ -47,19 +45,19 @@ def checkpoints_of(scores: ScoreSet, model: str) -> str:
     checkpoints = set.union(*of_seed.values())
     if len(checkpoints) == 1:
         which = f"one checkpoint, {next(iter(checkpoints))}"
-        return f"{which}; its seeds are of fine-tuning or drawing alone" if len(of_seed) > 1 else which
+        return f"{which}; its seeds differ only in fine-tuning or in the drawing of data" if len(of_seed) > 1 else which
     parts = "; ".join(f"seed {seed}: {', '.join(sorted(names))}" for seed, names in of_seed.items())
     if scores.mixed(model):
-        return f"several checkpoints go by this name for one seed ({parts}): its tables are of different models"
-    return f"{len(checkpoints)} checkpoints for {len(of_seed)} seeds, so its ± is over trainings ({parts})"
+        return f"several checkpoints have this name and the same seed ({parts}): its tables mix different models"
+    return f"{len(checkpoints)} checkpoints for {len(of_seed)} seeds, so ± is over trainings ({parts})"
 
 
 def _on_seeds(table: TaskTable) -> list[str]:
     notes = [f"Lower is better: a difference below 0 is a gain ({table.group.metric})."] * table.lower_is_better
     if table.seeds == (1, 1):
-        notes.append("One seed: a direction, not a result.")
+        notes.append("One seed: a hint, not a result.")
     elif table.seeds[0] == 1:
-        notes.append("Figures without ± are of one seed: a direction, not a result.")
+        notes.append("Scores without ± come from one seed: a hint, not a result.")
     return notes + [note for model in table.models if (note := _on_average(table, model))]
 
 
@@ -70,20 +68,20 @@ def _on_average(table: TaskTable, model: str) -> str:
     if average is None or all(seeds == set(average.values) for seeds in of_languages):
         return ""
     if not average.values:
-        return f"The languages of {model} have no seed in common: its average is the mean of their means."
+        return f"The languages of {model} share no seed: its average is the mean of their means."
     seeds = ", ".join(map(str, average.values))
-    return f"The languages of {model} have unlike seeds: its average is over those that all have ({seeds})."
+    return f"The languages of {model} have different seeds: its average is over those that all have ({seeds})."
 
 
 def _on_gaps(table: TaskTable, absent: Sequence[str]) -> list[str]:
-    notes = [f"No score of {', '.join(absent)}."] if absent else []
+    notes = [f"No scores of {', '.join(absent)}."] if absent else []
     notes += [f"{model} has no score for {', '.join(gaps)}." for model, gaps in table.missing.items()]
     if table.missing and len(table.languages) > 1:
         there = len(table.common) > 1
         notes.append(
-            f"The average goes over the languages that all models have: {', '.join(table.common)}."
+            f"The average is over the languages that all models have: {', '.join(table.common)}."
             if there
-            else "No two languages are there for all models, so there is no average."
+            else "All models share fewer than two languages, so there is no average."
         )
     return notes
 
@@ -95,23 +93,23 @@ def _on_intervals(table: TaskTable, resampled: Resamples) -> list[str]:
     unlike = [(model, len(each.by_seed)) for (model, _), each in table.differences.items() if not each.all_shared]
     if some := sorted({model for model, shared in unlike if shared}):
         notes.append(
-            f"{', '.join(some)} and {table.baseline} have different seeds: a difference is over those that both have, "
-            "so it need not be that of the figures shown."
+            f"{', '.join(some)} and {table.baseline} have different seeds: a difference is over the seeds that both "
+            "have, so it may not equal the difference of the scores shown."
         )
     if apart := sorted({model for model, shared in unlike if not shared}):
         notes.append(
-            f"{', '.join(apart)} and {table.baseline} have no seed in common: a difference is of their means, and has "
+            f"{', '.join(apart)} and {table.baseline} share no seed: a difference is between their means and has "
             "no interval over seeds."
         )
     without = [model for model in table.models if any(name == model for name, _ in resampled.missing_items)]
     if not without or not table.differences:
         return notes
     if len(without) == len(table.models):
-        return [*notes, "There are no item files, so the intervals are over seeds (two or more in common)."]
+        return [*notes, "Without item files, intervals are over seeds (if two or more are shared)."]
     names = ", ".join(without)
     return [
         *notes,
-        f"Item files of {names} are not all there: differences of these have intervals over seeds, if any.",
+        f"Some item files of {names} are missing: their differences have intervals over seeds, if any.",
     ]
 
 
@@ -121,7 +119,7 @@ def _on_counts(table: TaskTable) -> list[str]:
         for language in table.languages
         if len({n for model in table.models for n in table.decisions(model, language)}) > 1
     ]
-    return [f"The number of decisions differs between models or seeds for {', '.join(uneven)}."] if uneven else []
+    return [f"Models or seeds differ in their number of decisions for {', '.join(uneven)}."] if uneven else []
 
 
 def progress(study: Study, positions: Positions) -> list[str]:
@@ -145,13 +143,13 @@ def _missing_cells(study: Study) -> list[str]:
     if gap == 0:
         return []
     if gap < 0:
-        return [f"These are {-gap} more than study.json counts: it is older than the cells."]
+        return [f"That is {-gap} more than study.json counts, so study.json is older than the cells."]
     named = [name for name in study.planned_names if name not in finished] or _holes(study, gap)
     rest = gap - len(named)
     sentences = [f"Missing: {'; '.join(named)}."] if named else []
     if rest > 0:
         more = "more are" if named and rest > 1 else "more is" if named else "are" if rest > 1 else "is"
-        sentences.append(f"{rest} {more} missing that the finished cells do not tell of: see the config below.")
+        sentences.append(f"{rest} {more} missing that cannot be derived from the finished cells: see the config below.")
     return sentences
 
 
@@ -170,22 +168,22 @@ def _holes(study: Study, gap: int) -> list[str]:
 def _without_scores(study: Study) -> list[str]:
     scored = {(entry.score.model, entry.score.seed) for entry in study.scores.entries}
     without = [cell.name for cell in study.cells if (cell.model, cell.seed) not in scored]
-    return [f"Finished, but without any score: {', '.join(without)}."] if without else []
+    return [f"Finished, but without scores: {', '.join(without)}."] if without else []
 
 
 def _early(study: Study) -> list[str]:
     return [
-        f"{count} {'score' if count == 1 else 'scores'} of {model}, seed {seed}, left out: that cell is not finished."
+        f"{count} {'score' if count == 1 else 'scores'} of {model}, seed {seed}, left out: the cell is not finished."
         for (model, seed), count in study.early.items()
     ]
 
 
 def _without_baseline(study: Study, positions: Positions) -> list[str]:
     without = [setting.name for setting in positions.settings if setting.pairs and setting not in positions.baselines]
-    return [f"No {study.baseline} yet, and so no gain, for: {'; '.join(without)}."] if without else []
+    return [f"No {study.baseline} model yet, so no gain, for: {'; '.join(without)}."] if without else []
 
 
 def _one_seed(study: Study) -> list[str]:
     if len({cell.seed for cell in study.cells}) > 1:
         return []
-    return ["One seed: a direction, not a result. No figure has a ±, and no plot shows seeds."]
+    return ["One seed: a hint, not a result. Scores have no ±, and plots show no seeds."]

@@ -1,8 +1,8 @@
-"""Where each model of a study stands: the setting that it shares with its baseline, and its method within it.
+"""Sorts a study's models into settings, so that each is compared with the baseline of its setting.
 
-A setting is what must be equal before two methods can be compared: the pairs, the architecture and the options that
-change every objective. What only says how links are found or used (aligner, λ, policies) belongs to the method: TLM
-reads no links, and one TLM is the baseline of all of them.
+A setting is what two methods must share to be compared: the pairs, the architecture and the options that change every
+objective. How links are found or used (aligner, λ, policies) belongs to the method, because TLM reads no links and one
+TLM is the baseline of all these methods.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import NamedTuple
 
 from weam_fairseq.report.study_folder import StudyCell
 
-# What the others go on from: it has read single sentences only, so that no pair is its own.
+# The other models continue from it. It has read single sentences only, so it has no pairs.
 BASE = "base"
 # Objectives that read no links.
 WITHOUT_LINKS = {BASE, "mlm", "tlm"}
-# Options that change nothing where no links are read, beside the aligner and how its directions are put together.
+# Options that change nothing if no links are read.
 LINK_OPTIONS = {"aligner", "symmetrize", "cp-weight", "one-to-many", "piece-policy", "cp-head", "skip-identical"}
 
 BETWEEN = " · "
 
 
 def joined(*parts: str) -> str:
-    """With a middle dot between those that are not empty."""
+    """Those that are not empty, with a middle dot between them."""
     return BETWEEN.join(part for part in parts if part)
 
 
 class StudySetting(NamedTuple):
-    """`options`: those that differ from what is usual in the study, in words; empty where none does."""
+    """`options`: those that are unusual in the study, as text; empty if there are none."""
 
     pairs: tuple[str, ...]
     pairs_name: str
@@ -45,11 +45,11 @@ class StudySetting(NamedTuple):
 
     @property
     def languages(self) -> frozenset[str]:
-        """The languages that a training pair holds."""
+        """The languages of the training pairs."""
         return frozenset(language for pair in self.pairs for language in pair.split("-"))
 
     def has_seen(self, language: str) -> bool:
-        """Whether training pairs hold a language, or of a pair of languages both."""
+        """Whether training pairs contain a language, or both of a pair of languages."""
         return set(language.split("-")) <= self.languages
 
 

@@ -1,4 +1,4 @@
-"""weam-report: a run, a study, or any scores, to one page, `report.html`, and its tables, `report.md`."""
+"""weam-report: turns a study or any scores into one page, `report.html`, and its tables, `report.md`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from weam_fairseq.report.study_tables import summary_table as study_summary
 from weam_fairseq.report.tables import format_table
 
 EXAMPLE = """example:
-  weam-report runs/demo
   weam-report runs/study
   weam-report results/scores.jsonl more/scores.jsonl --baseline tlm --out results/report
 """
@@ -62,8 +61,8 @@ def _report_study(options: argparse.Namespace) -> str:
     objectives = list(dict.fromkeys(cell.objective for cell in study.cells))
     if options.baseline and options.baseline not in objectives:
         raise InputError(
-            f"--baseline {options.baseline!r} is no objective of the study's finished cells. For a study it must be "
-            f"one: {', '.join(objectives)}."
+            f"--baseline {options.baseline!r} must be an objective of the study's finished cells: "
+            f"{', '.join(objectives)}."
         )
     study = replace(study, baseline=options.baseline or study.baseline)
     content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
@@ -71,7 +70,7 @@ def _report_study(options: argparse.Namespace) -> str:
     report = study_report(content)
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
-    return "\n\n".join([table, "\n".join(content.progress), f"The whole report: {out / PAGE}"])
+    return "\n\n".join([table, "\n".join(content.progress), f"Full report: {out / PAGE}"])
 
 
 def _report_scores(options: argparse.Namespace) -> str:
@@ -79,9 +78,7 @@ def _report_scores(options: argparse.Namespace) -> str:
     scores = read_score_files(options.paths)
     out = options.out or scores.files[0].parent
     if options.out is None and is_study_folder(out):
-        raise InputError(
-            f"{out} is a study's folder and {PAGE} in it the study's own. Give --out FOLDER for this report."
-        )
+        raise InputError(f"{out} is a study's folder, where {PAGE} is the study's own report. Give --out FOLDER.")
     comparison = compare(scores, options.baseline, _metrics(options), options.resamples, options.draw_seed)
     for model in scores.models:
         if scores.mixed(model):
@@ -90,7 +87,7 @@ def _report_scores(options: argparse.Namespace) -> str:
     title = options.title or f"Scores of {', '.join(scores.models)}"
     tables = [summary_table(comparison)]
     tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
-    printed = [*map(format_table, tables), f"The whole report: {out / PAGE}"]
+    printed = [*map(format_table, tables), f"Full report: {out / PAGE}"]
     report = score_report(title, comparison, overall, scores)
     _write(out, {PAGE: report["html"], TABLES: report["md"]})
     return "\n\n".join(printed)
@@ -116,9 +113,9 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weam-report",
-        description="Writes report.html (one page, opens without network) and report.md, and prints the main table:\n"
-        "of a run's folder, of a study's (plots.json as well), or of any scores, with differences to a baseline and\n"
-        "their 95 % intervals.",
+        description="Compares the models of a study, or of any scores, with a baseline, with 95 % intervals.\n"
+        "Writes report.html (one page that needs no network), report.md and, for a study, plots.json with the numbers\n"
+        "of its plots. Prints the main table.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -127,28 +124,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER_OR_SCORES",
         type=Path,
         nargs="+",
-        help="a run's folder (settings.json and scores.jsonl), a study's folder (study.json, cells.jsonl and "
-        "scores.jsonl), or one or more files of scores or folders with them",
+        help="a folder of weam-study, or files written by weam-evaluate --out, or folders that contain scores.jsonl",
     )
-    group = parser.add_argument_group("for scores and studies")
-    group.add_argument(
+    parser.add_argument(
         "--baseline",
         metavar="MODEL",
-        help="what models are compared with (default: tlm, or the first); for a study, an objective (default: its own)",
+        help="the model to compare with (default: tlm, or the first); for a study, an objective (default: its own)",
     )
-    group.add_argument("--out", metavar="FOLDER", type=Path, help="where the report goes (default: beside the scores)")
-    group.add_argument(
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder for the report (default: beside the scores)")
+    parser.add_argument(
         "--metric", metavar="NAME", action="append", default=[], help="show this metric only; repeatable (default: all)"
     )
-    group.add_argument("--title", help="the page's title (default: the study's, or the models' names)")
-    group.add_argument(
+    parser.add_argument("--title", help="the page's title (default: the study's, or the models' names)")
+    parser.add_argument(
         "--resamples",
         metavar="N",
         type=int,
         default=RESAMPLES,
-        help=f"how often the test items are drawn, at least {LEAST_RESAMPLES} (default: %(default)s)",
+        help=f"number of resamples of the test items, at least {LEAST_RESAMPLES} (default: %(default)s)",
     )
-    group.add_argument("--draw-seed", metavar="N", type=int, default=1, help="seed of these draws (default: 1)")
+    parser.add_argument("--draw-seed", metavar="N", type=int, default=1, help="seed of these draws (default: 1)")
     return parser
 
 

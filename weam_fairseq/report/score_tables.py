@@ -158,7 +158,7 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
     try:
         overalls = overall_by_model(rows)
     except InputError as error:
-        return OverallTable(Table([], []), [], [], {}, f"There is no overall score of XTREME-R: {error}")
+        return OverallTable(Table([], []), [], [], {}, f"XTREME-R has no overall score here: {error}")
     overalls = {model: each for model, each in overalls.items() if each.value is not None}
     if not overalls:
         return None

@@ -22,7 +22,7 @@ from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
 STUDY, CELLS = "study.json", "cells.jsonl"
 _COMMAND_FILES = ("step.json", "launch.json")  # that contain the command of a step
 _PACKAGES = ("weam-fairseq", "ve-fairseq", "torch", "transformers", "tokenizers", "numpy")
-AGAIN = "Run weam-study again, which writes it anew."
+AGAIN = "Run weam-study again to rewrite it."
 
 # The types of JSON that a field may have; None among them is null.
 _TEXT, _COUNT, _LIST, _OBJECT = (str,), (int,), (list,), (dict,)
@@ -191,7 +191,8 @@ def read_study(path: Path) -> Study:
     kept = [entry for entry in scores.entries if (entry.score.model, entry.score.seed) in finished]
     if not kept:
         raise InputError(
-            f"{path / SCORES} has no score of a finished cell of {path / CELLS}. Evaluate the cells first."
+            f"{path / SCORES} must contain scores of finished cells of {path / CELLS}, but has none. "
+            "Evaluate the cells first."
         )
     return Study(
         path=path,
@@ -220,10 +221,10 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 def _read_cells(path: Path) -> list[StudyCell]:
     if not path.is_file():
-        raise InputError(f"{path} is not there: no cell is finished. Run weam-study until one is.")
+        raise InputError(f"{path} does not exist, so no cell is finished. Run weam-study until one is.")
     cells = [_cell(record, where) for where, record in _lines(path)]
     if not cells:
-        raise InputError(f"{path} is empty: no cell is finished. Run weam-study until one is.")
+        raise InputError(f"{path} is empty, so no cell is finished. Run weam-study until one is.")
     _check_cells(cells, path)
     return cells
 
@@ -267,14 +268,14 @@ def _cost(record: Mapping[str, Any], where: str) -> Cost:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
         if name not in record or not (number or value is None):
             raise InputError(
-                f"{where}: `cost` must have `{name}` as a number from 0, or null, but it is {value!r}. {AGAIN}"
+                f"{where}: `cost` must have `{name}` as null or a number of at least 0, but it is {value!r}. {AGAIN}"
             )
     return Cost(*(record[name] for name in Cost._fields))
 
 
 def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{where} must hold a JSON object, but holds a {type(value).__name__}. {AGAIN}")
+        raise InputError(f"{where} must contain a JSON object, but contains a {type(value).__name__}. {AGAIN}")
     for name, types in fields.items():
         if name not in value:
             raise InputError(f"{where}: `{name}` is missing. {AGAIN}")
@@ -292,14 +293,14 @@ def _check_cells(cells: list[StudyCell], path: Path) -> None:
     models: dict[str, StudyCell] = {}
     for cell in cells:
         if cell.name in names:
-            raise InputError(f"{path}: cell {cell.name!r} stands twice. {AGAIN}")
+            raise InputError(f"{path}: cell {cell.name!r} is repeated. {AGAIN}")
         if (cell.model, cell.seed) in seeds:
             raise InputError(f"{path}: two cells are {cell.model!r} with seed {cell.seed}. {AGAIN}")
         first = models.setdefault(cell.model, cell)
         if first.method != cell.method:
             raise InputError(
-                f"{path}: {first.name!r} and {cell.name!r} both go by {cell.model!r} but differ in more than the seed. "
-                "Give each method a name of its own."
+                f"{path}: {first.name!r} and {cell.name!r} are both named {cell.model!r} but differ in more than the "
+                "seed. Give each method a name of its own."
             )
         names.add(cell.name)
         seeds.add((cell.model, cell.seed))

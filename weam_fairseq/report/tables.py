@@ -88,7 +88,7 @@ def difference_cell(difference: Difference | None, lower_is_better: bool = False
         return TableCell(MISSING)
     interval = difference.interval
     if interval is None:
-        return TableCell(signed(difference.value), note="no interval: one seed, and no items")
+        return TableCell(signed(difference.value), note="no interval: one seed and no item files")
     text = f"{signed(difference.value)} {interval_text(interval)}"
     note = f"95 % over {difference.over}" + ("" if interval.p is None else f", p {p_text(interval)}")
     return TableCell(text if difference.items else f"{text} s", clear_as(difference, lower_is_better), note)

@@ -83,6 +83,6 @@ class TaskTable:
         return min(counts), max(counts)
 
     def decisions(self, model: str, language: str) -> tuple[int, ...]:
-        """How many decisions a score is the mean of; empty where there is no score."""
+        """How many decisions a score is the mean of; empty where must contain scores."""
         score = self.scores.get((model, language))
         return score.n if score else ()

@@ -110,8 +110,8 @@ def gain_by_pairs(results: Results) -> Plots[GainPlot]:
     for name, family in group_settings(settings, lambda setting: joined(setting.arch, setting.options)).items():
         counts = sorted({len(setting.pairs) for setting in family})
         if len(counts) < 2:
-            there = "1 pair alone is" if counts[0] == 1 else f"{counts[0]} pairs alone are"
-            left_out.setdefault(f"{there} there.", []).append(name)
+            there = "1 pair" if counts[0] == 1 else f"{counts[0]} pairs"
+            left_out.setdefault(f"all models have {there}.", []).append(name)
             continue
         panels = [
             GainPanel(task.title, average, _gain_lines(task, average, family, positions))
@@ -121,7 +121,7 @@ def gain_by_pairs(results: Results) -> Plots[GainPlot]:
         if any(panel.lines for panel in panels):
             plots.append(GainPlot(name, panels))
         else:
-            left_out.setdefault("no method is there beside the baseline.", []).append(name)
+            left_out.setdefault("only the baseline has scores.", []).append(name)
     return Plots(plots, no_plots(left_out))
 
 

@@ -84,7 +84,7 @@ def gain_by_language(results: Results) -> Plots[GainMap]:
         if rows:
             plots.append(GainMap(task.title, columns, rows))
         else:
-            left_out.append(f"No map for {task.title}: there is no gain.")
+            left_out.append(f"No map for {task.title}: no model has a gain.")
     return Plots(plots, left_out)
 
 

@@ -77,7 +77,7 @@ def losses(results: Results) -> Plots[LossPlot]:
     study, positions = results.study, results.positions
     logs = {cell.name: _read(study, cell) for cell in study.cells}
     lost = [cell.name for cell in study.cells if cell.train_log and logs[cell.name] is None]
-    left_out = [f"No training log is there for: {', '.join(lost)}."] if lost else []
+    left_out = [f"Training logs are missing for: {', '.join(lost)}."] if lost else []
     plots = []
     for loss in LOSSES:
         panels = []
@@ -88,7 +88,7 @@ def losses(results: Results) -> Plots[LossPlot]:
         if panels:
             plots.append(LossPlot(loss, panels))
         else:
-            left_out.append(f"No plot of {loss}: no log holds it.")
+            left_out.append(f"No plot of {loss}: no training log contains it.")
     return Plots(plots, left_out)
 
 

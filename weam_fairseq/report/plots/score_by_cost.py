@@ -101,7 +101,7 @@ def score_by_cost(results: Results) -> Plots[CostPlot]:
     for name, family in group_settings(settings, lambda setting: joined(setting.pairs_name, setting.options)).items():
         archs = list(dict.fromkeys(setting.arch for setting in family))
         if len(archs) < 2:
-            left_out.setdefault(f"{archs[0]} alone is there.", []).append(name)
+            left_out.setdefault(f"all models have the architecture {archs[0]}.", []).append(name)
             continue
         # Base models that were evaluated as they are belong to every plot of their architecture.
         bases = [each for each in positions.settings if not each.pairs and each.arch in archs]
