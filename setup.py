@@ -49,7 +49,7 @@ setup(
         "weam_preprocess.aligners",
         "weam_preprocess.words",
     ],
-    package_data={"weam_fairseq": ["py.typed"]},
+    package_data={"weam_fairseq": ["py.typed", "report/templates/*"]},
     install_requires=CORE,
     extras_require={
         "fairseq": FAIRSEQ_TEXT,
@@ -62,7 +62,7 @@ setup(
         "language-id": ["py3langid>=0.4"],
         "slurm": ["submitit>=1.5"],
         "hub": ["datasets>=3"],
-        "report": ["matplotlib>=3.8"],
+        "report": ["matplotlib>=3.8", "jinja2>=3.1", "scipy>=1.11", "tabulate>=0.9"],
         "trainer": ["accelerate>=1.1"],  # for Hugging Face's Trainer: docs/python.md
         "dev": [
             *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),

@@ -12,7 +12,7 @@ import pytest
 from weam_fairseq.evaluation import score
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.scores import Score, read_scores
-from weam_fairseq.report.items import read_shares
+from weam_fairseq.report.items import read_item_counts
 from weam_fairseq.report.score_files import read_score_files
 
 from .conftest import PAIRS, write_lines
@@ -108,7 +108,7 @@ def test_seeds_of_one_name_keep_their_items_apart(
     assert [entry.score.seed for entry in entries] == [1, 2]
     assert len({entry.items for entry in entries}) == 2
     for entry in entries:
-        shares = read_shares(entry)  # raises where the items are another score's
+        shares = read_item_counts(entry)  # raises where the items are another score's
         assert shares is not None
         assert len(shares.ids) == entry.score.n
 

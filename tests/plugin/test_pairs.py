@@ -9,9 +9,9 @@ from run_training import arguments, train
 from test_dataset import dataset
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.training_log import parse_log
 from weam_fairseq.method.policy import Policy
 from weam_fairseq.plugin.task import WeamTask, WeamTaskConfig
-from weam_fairseq.report.logs import parse_log
 
 PAIRS = ["en-de", "de-zh", "de-en"]
 

@@ -9,16 +9,16 @@ import pytest
 from tests.report.scores import right_and_wrong, score, with_items, write_lines
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.report.comparison import Comparison, compare
-from weam_fairseq.report.figures import AVERAGE, TaskTable
 from weam_fairseq.report.score_files import read_score_files
-from weam_fairseq.report.score_table import (
-    format_cells,
+from weam_fairseq.report.score_tables import (
     gain_table,
     interval_table,
     score_table,
     summary_gains,
     summary_table,
 )
+from weam_fairseq.report.tables import format_table
+from weam_fairseq.report.task_table import AVERAGE, TaskTable
 
 RESAMPLES = 1000
 
@@ -37,9 +37,9 @@ def test_means_and_standard_deviations_by_hand(tmp_path: Path) -> None:
     lines = [score("tlm", "de", value, seed=seed) for seed, value in ((1, 50.0), (2, 53.0), (3, 56.0))]
     lines += [score("tlm", "es", value, seed=seed) for seed, value in ((1, 60.0), (2, 60.0), (3, 66.0))]
     table = _only(_compare(tmp_path, lines))
-    german = table.figures["tlm", "de"]
+    german = table.scores["tlm", "de"]
     assert (german.mean, german.sd) == (53.0, 3.0)
-    average = table.figures["tlm", AVERAGE]
+    average = table.scores["tlm", AVERAGE]
     assert average.values == {1: 55.0, 2: 56.5, 3: 61.0}
     assert average.mean == pytest.approx(57.5)
     assert average.sd == pytest.approx(3.1225, abs=1e-4)
@@ -55,9 +55,9 @@ def test_means_and_standard_deviations_by_hand(tmp_path: Path) -> None:
 
 def test_one_seed_has_no_deviation_and_a_caution(tmp_path: Path) -> None:
     table = _only(_compare(tmp_path, [score("tlm", "de", 50.0), score("weam", "de", 51.0)]))
-    assert table.figures["tlm", "de"].sd is None
+    assert table.scores["tlm", "de"].sd is None
     assert score_table(table).rows[0].cells[1].text == "50.0"
-    assert "One seed: a direction, not a result." in table.notes
+    assert "One seed: a hint, not a result." in table.notes
     difference = table.differences["weam", "de"]
     assert (difference.value, difference.interval, difference.over) == (1.0, None, "")
     assert gain_table(table).rows[0].cells[0].text == "+1.0"
@@ -68,7 +68,7 @@ def test_the_baseline_is_tlm_or_the_first_or_the_chosen(tmp_path: Path) -> None:
     assert _compare(tmp_path, lines).models == ["tlm", "weam", "mlm"]
     assert _compare(tmp_path, lines, baseline="mlm").models == ["mlm", "weam", "tlm"]
     assert _compare(tmp_path, [lines[2], lines[0]]).baseline == "mlm"
-    with pytest.raises(InputError, match=r"Did you mean 'weam'.*There is weam, tlm, mlm"):
+    with pytest.raises(InputError, match=r"Did you mean 'weam'.*The scores have weam, tlm, mlm"):
         _compare(tmp_path, lines, baseline="waem")
     with pytest.raises(InputError, match=r"--metric 'acuracy' is in no score\. Did you mean 'accuracy'"):
         _compare(tmp_path, lines, metrics=["acuracy"])
@@ -103,7 +103,7 @@ def test_equal_models_have_an_interval_of_no_width(tmp_path: Path) -> None:
         interval = table.differences[model, "de"].items
         assert interval is not None
         assert (interval.low, interval.high, interval.p) == (0.0, 0.0, 1.0)
-    low, high = table.figures["weam", "de"].interval or (0.0, 0.0)
+    low, high = table.scores["weam", "de"].interval or (0.0, 0.0)
     assert low < value < high  # a model's own figure has a width all the same
 
 
@@ -113,7 +113,7 @@ def test_f1_is_worked_out_from_summed_counts(tmp_path: Path) -> None:
     both = score("tlm", "de", 60.0, task="panx", metric="f1")
     table = _only(_compare(tmp_path, [with_items(tmp_path, both, counts)]))
     # Drawn twice the first, one each, twice the second: 66.7, 60, 57.1
-    assert table.figures["tlm", "de"].interval == pytest.approx((400 / 7, 200 / 3))
+    assert table.scores["tlm", "de"].interval == pytest.approx((400 / 7, 200 / 3))
 
 
 def test_words_counts_and_links_make_accuracy_and_aer(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_words_counts_and_links_make_accuracy_and_aer(tmp_path: Path) -> None:
         with_items(tmp_path, score("tlm", "en-de", 50.0, task="word-alignment", metric="aer"), links),
     ]
     accuracy, aer = _compare(tmp_path, lines).tables
-    assert accuracy.figures["tlm", "de"].interval is not None
-    assert aer.figures["tlm", "en-de"].interval == (50.0, 50.0)
+    assert accuracy.scores["tlm", "de"].interval is not None
+    assert aer.scores["tlm", "en-de"].interval == (50.0, 50.0)
     assert aer.lower_is_better
     assert not accuracy.lower_is_better
 
@@ -138,7 +138,7 @@ def test_without_items_seeds_are_paired(tmp_path: Path) -> None:
     assert difference.items is None
     assert difference.seeds is not None
     assert difference.seeds[:2] == pytest.approx((2 - 2.4842, 2 + 2.4842), abs=1e-4)
-    assert (difference.over, difference.shared) == ("seeds", 3)
+    assert (difference.over, len(difference.by_seed)) == ("seeds", 3)
     assert any("intervals are over seeds" in note for note in table.notes)
     assert gain_table(table).rows[0].cells[0].text == "+2.0 [−0.5, +4.5] s"
 
@@ -158,17 +158,17 @@ def test_only_what_holds_over_items_and_over_seeds_is_marked(tmp_path: Path) -> 
     assert difference.items.excludes_zero
     assert not difference.seeds.excludes_zero
     assert not difference.clear
-    assert not gain_table(both).rows[0].cells[0].best
+    assert not gain_table(both).rows[0].cells[0].clear
     alone = _only(_compare(tmp_path, lines[:2]))
     assert alone.differences["weam", "de"].clear
-    assert gain_table(alone).rows[0].cells[0].best
+    assert gain_table(alone).rows[0].cells[0].clear
 
 
 def test_seeds_that_are_not_shared_are_said(tmp_path: Path) -> None:
     lines = [score("tlm", "de", 40.0 + seed, seed=seed) for seed in (1, 2, 3)]
     lines += [score("weam", "de", 50.0 + 2 * seed, seed=seed) for seed in (2, 3, 4)]
     table = _only(_compare(tmp_path, lines))
-    assert table.differences["weam", "de"].shared == 2
+    assert table.differences["weam", "de"].by_seed == {2: 12.0, 3: 13.0}
     assert any("weam and tlm have different seeds" in note for note in table.notes)
 
 
@@ -186,7 +186,7 @@ def test_a_difference_is_over_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert difference.seeds is not None
     assert difference.items is not None
     assert difference.items.low <= 1.0 <= difference.items.high < 4.0
-    assert table.figures["weam", "de"].mean == pytest.approx((50 + 51 + 52 + 70) / 4)
+    assert table.scores["weam", "de"].mean == pytest.approx((50 + 51 + 52 + 70) / 4)
 
 
 def test_without_a_common_seed_it_is_of_the_means(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_without_a_common_seed_it_is_of_the_means(tmp_path: Path) -> None:
     table = _only(_compare(tmp_path, lines))
     assert table.differences["weam", "de"].value == pytest.approx(5.0)
     assert table.differences["weam", "de"].seeds is None
-    assert any("weam and tlm have no seed in common" in note for note in table.notes)
+    assert any("weam and tlm share no seed" in note for note in table.notes)
 
 
 def test_an_average_is_over_the_seeds_that_all_its_languages_have(tmp_path: Path) -> None:
@@ -202,17 +202,17 @@ def test_an_average_is_over_the_seeds_that_all_its_languages_have(tmp_path: Path
     lines = [score("tlm", language, 40.0, seed=seed) for language in ("de", "es") for seed in (1, 2)]
     lines += [score("weam", "de", 50.0, seed=1), score("weam", "de", 90.0, seed=2), score("weam", "es", 60.0, seed=1)]
     table = _only(_compare(tmp_path, lines))
-    assert table.figures["weam", AVERAGE].values == {1: 55.0}
-    assert table.figures["weam", AVERAGE].mean == 55.0
+    assert table.scores["weam", AVERAGE].values == {1: 55.0}
+    assert table.scores["weam", AVERAGE].mean == 55.0
     assert table.differences["weam", AVERAGE].value == 15.0
-    assert "The languages of weam have unlike seeds: its average is over those that all have (1)." in table.notes
+    assert "The languages of weam have different seeds: its average is over those that all have (1)." in table.notes
     assert not any("The languages of tlm" in note for note in table.notes)
 
 
 def test_an_average_without_a_common_seed_is_of_the_means(tmp_path: Path) -> None:
     table = _only(_compare(tmp_path, [score("weam", "de", 50.0, seed=1), score("weam", "es", 60.0, seed=2)]))
-    assert table.figures["weam", AVERAGE].mean == 55.0
-    assert "The languages of weam have no seed in common: its average is the mean of their means." in table.notes
+    assert table.scores["weam", AVERAGE].mean == 55.0
+    assert "The languages of weam share no seed: its average is the mean of their means." in table.notes
 
 
 def test_missing_languages_are_named_and_left_out_of_the_average(tmp_path: Path) -> None:
@@ -222,17 +222,17 @@ def test_missing_languages_are_named_and_left_out_of_the_average(tmp_path: Path)
     table = comparison.tables[0]
     assert table.common == ["de", "es"]
     assert table.missing == {"weam": ["zh"]}
-    assert table.figures["tlm", AVERAGE].mean == 50.0
+    assert table.scores["tlm", AVERAGE].mean == 50.0
     assert "weam has no score for zh." in table.notes
-    assert "The average goes over the languages that all models have: de, es." in table.notes
-    assert "No score of mlm." in table.notes
+    assert "The average is over the languages that all models have: de, es." in table.notes
+    assert "No scores of mlm." in table.notes
     assert ("weam", "zh") not in table.differences
     summary = {row.name: [cell.text for cell in row.cells] for row in summary_table(comparison).rows}
     assert summary == {
         "xnli, accuracy": ["2 languages", "50.0", "60.0", "–"],
         "pawsx, accuracy": ["de", "–", "–", "1.0"],
     }
-    assert "weam − tlm" in format_cells(summary_gains(comparison))
+    assert "weam − tlm" in format_table(summary_gains(comparison))
 
 
 def test_no_language_in_common_is_no_average(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_no_language_in_common_is_no_average(tmp_path: Path) -> None:
     assert table.common == []
     assert table.rows == ["de", "es", "zh"]
     assert table.differences == {}
-    assert "No two languages are there for all models, so there is no average." in table.notes
+    assert "All models share fewer than two languages, so there is no average." in table.notes
 
 
 def test_translated_test_sets_are_drawn_together(tmp_path: Path) -> None:
@@ -339,10 +339,10 @@ def test_bold_exactly_where_p_is_below_five_percent(tmp_path: Path) -> None:
         interval = table.differences["weam", "de"].items
         assert interval is not None
         assert interval.p is not None
-        bold = gain_table(table).rows[0].cells[0].best
+        bold = bool(gain_table(table).rows[0].cells[0].clear)
         assert bold == (interval.p < 0.05) == interval.excludes_zero
         shown = interval_table(table).rows[0].cells
-        assert shown[1].best == (float(shown[2].text) < 0.05)
+        assert bool(shown[1].clear) == (float(shown[2].text) < 0.05)
         seen.add(bold)
     assert seen == {True, False}
 
@@ -375,7 +375,7 @@ def test_older_signatures_were_measured_as_older_versions_did(tmp_path: Path) ->
 def test_what_may_differ_is_said(tmp_path: Path) -> None:
     lines = [score("tlm", "de", 50.0, layer="8of12", v="0.1.0"), score("weam", "de", 50.0, layer="14of24", v="0.1.0")]
     notes = _only(_compare(tmp_path, lines)).notes
-    assert "The compared differ in layer: 8of12; 14of24." in notes
+    assert "The compared models differ in layer: 8of12; 14of24." in notes
     assert not any("weam-fairseq" in note for note in notes)
 
 
@@ -388,7 +388,7 @@ def test_trainings_are_tables_of_their_own(tmp_path: Path) -> None:
     assert (first.title, first.languages) == ("xnli, accuracy", ["en", "de", "es"])
     assert second.title == "xnli, accuracy, trained on translations"
     assert second.languages == ["de", "es", "en"]
-    assert second.figures["tlm", AVERAGE].mean == pytest.approx(170 / 3)
+    assert second.scores["tlm", AVERAGE].mean == pytest.approx(170 / 3)
 
 
 def test_pairs_of_languages_never_go_into_an_average_with_languages(tmp_path: Path) -> None:
@@ -411,9 +411,9 @@ def test_checkpoints_behind_a_name(tmp_path: Path) -> None:
     lines += [score("weam", "de", 50.0, seed=seed, checkpoint="one") for seed in (1, 2)]
     lines += [score("mlm", "de", 50.0, checkpoint="one"), score("mlm", "es", 50.0, checkpoint="two")]
     said = _compare(tmp_path, lines).checkpoints
-    assert "2 checkpoints for 2 seeds, so its ± is over trainings (seed 1: tlm-1; seed 2: tlm-2)" in said["tlm"]
-    assert said["weam"] == "one checkpoint, one; its seeds are of fine-tuning or drawing alone"
-    assert said["mlm"].startswith("several checkpoints go by this name for one seed (seed 1: one, two)")
+    assert "2 checkpoints for 2 seeds, so ± is over trainings (seed 1: tlm-1; seed 2: tlm-2)" in said["tlm"]
+    assert said["weam"] == "one checkpoint, one; its seeds differ only in fine-tuning or in the drawing of data"
+    assert said["mlm"].startswith("several checkpoints have this name and the same seed (seed 1: one, two)")
 
 
 def test_items_of_another_run_are_refused(tmp_path: Path) -> None:
@@ -436,18 +436,18 @@ def test_items_for_one_model_alone_fall_back_on_seeds(tmp_path: Path) -> None:
     lines += [score("weam", "de", 50.0 + seed, seed=seed) for seed in (1, 2)]
     table = _only(_compare(tmp_path, lines))
     assert table.differences["weam", "de"].over == "seeds"
-    assert any(note.startswith("Item files of weam are not all there") for note in table.notes)
+    assert any(note.startswith("Some item files of weam are missing") for note in table.notes)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no item"),
+        ("", "must contain items"),
         ("[1]\n", "items.jsonl:1 must be an object, but is a list"),
-        ("{}\n", "items.jsonl:1: no item with an id"),
-        ('{"id": 1, "accuracy": 0.0}\n{"id": 1, "accuracy": 0.0}\n', "items.jsonl:2: item 1 stands twice"),
-        ('{"id": 1, "accuracy": 0.0}\n{"id": 2}\n', "an item has no number for accuracy"),
-        ('{"id": 1, "accuracy": "x"}\n', "an item has no number for accuracy"),
+        ("{}\n", "items.jsonl:1: every item must have an id"),
+        ('{"id": 1, "accuracy": 0.0}\n{"id": 1, "accuracy": 0.0}\n', "items.jsonl:2: item 1 is repeated"),
+        ('{"id": 1, "accuracy": 0.0}\n{"id": 2}\n', "every item must have a number for accuracy"),
+        ('{"id": 1, "accuracy": "x"}\n', "every item must have a number for accuracy"),
     ],
 )
 def test_malformed_items(tmp_path: Path, content: str, message: str) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from tests.report.studies import PAIR_SETS, cell, change_lines, grid, write_study
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.report.notes import progress
+from weam_fairseq.report.positions import find_positions
 from weam_fairseq.report.study_folder import is_study_folder, read_study
-from weam_fairseq.report.study_progress import progress
-from weam_fairseq.report.study_settings import place_models
 
 
 def _said(path: Path) -> str:
     study = read_study(path)
-    return " ".join(progress(study, place_models(study.cells, study.baseline)))
+    return " ".join(progress(study, find_positions(study.cells, study.baseline)))
 
 
 def _small() -> list[dict[str, Any]]:
@@ -56,14 +56,14 @@ def test_missing_seeds_are_named_without_a_plan_and_the_rest_is_counted(tmp_path
 def test_guesses_that_cannot_all_be_right_are_not_made(tmp_path: Path) -> None:
     cells = [each for each in _small() if each["seed"] == 1 or each["objective"] == "tlm"]
     said = _said(write_study(tmp_path / "study", cells, 7))  # two of the four seed 2 may never have been planned
-    assert "1 is missing that the finished cells do not tell of" in said
+    assert "1 is missing that cannot be derived from the finished cells" in said
     assert "Missing:" not in said
 
 
 def test_scores_of_unfinished_cells_are_left_out_and_counted(tmp_path: Path) -> None:
     path = write_study(tmp_path / "study", _small())
     change_lines(path / "cells.jsonl", list.pop)
-    assert "6 scores of weam · 3 pairs · weam_tiny, seed 2, left out: that cell is not finished." in _said(path)
+    assert "6 scores of weam · 3 pairs · weam_tiny, seed 2, left out: the cell is not finished." in _said(path)
     assert all(
         (entry.score.model, entry.score.seed) != ("weam · 3 pairs · weam_tiny", 2)
         for entry in read_study(path).scores.entries
@@ -76,12 +76,12 @@ def test_cells_without_scores_or_baseline_are_named(tmp_path: Path) -> None:
         path / "scores.jsonl", lambda lines: lines.__setitem__(slice(None), [x for x in lines if x["seed"] == 1])
     )
     said = _said(path)
-    assert "Finished, but without any score: tlm.1-pair.weam_tiny.s2, tlm.3-pairs.weam_tiny.s2, " in said
-    assert "No tlm yet, and so no gain, for: 1 pair · weam_mini." in said
+    assert "Finished, but without scores: tlm.1-pair.weam_tiny.s2, tlm.3-pairs.weam_tiny.s2, " in said
+    assert "No tlm model yet, so no gain, for: 1 pair · weam_mini." in said
 
 
 def test_one_seed_is_said(tmp_path: Path) -> None:
-    assert "One seed: a direction, not a result." in _said(write_study(tmp_path / "s", grid(["tlm"], seeds=[7])))
+    assert "One seed: a hint, not a result." in _said(write_study(tmp_path / "s", grid(["tlm"], seeds=[7])))
 
 
 Lines = list[dict[str, Any]]
@@ -94,13 +94,16 @@ Lines = list[dict[str, Any]]
         (lambda lines: lines[1].update(seed="1"), "cells.jsonl:2: `seed` must be a whole number, but is '1'"),
         (lambda lines: lines[1].update(seed=True), "cells.jsonl:2: `seed` must be a whole number, but is True"),
         (lambda lines: lines[1].update(aligner=3), "`aligner` must be a text or null, but is 3"),
-        (lambda lines: lines[1]["cost"].pop("pieces"), "`cost` must have `pieces` as a number from 0, or null"),
+        (lambda lines: lines[1]["cost"].pop("pieces"), "`cost` must have `pieces` as null or a number of at least 0"),
         (lambda lines: lines[1]["cost"].update(seconds=-1), "`cost` must have `seconds`"),
-        (lambda lines: lines[1].update(cell=lines[0]["cell"]), "cell 'tlm.1-pair.weam_tiny.s1' stands twice"),
+        (lambda lines: lines[1].update(cell=lines[0]["cell"]), "cell 'tlm.1-pair.weam_tiny.s1' is repeated"),
         (lambda lines: lines[1].update(seed=1), "two cells are 'tlm · 1 pair · weam_tiny' with seed 1"),
         (lambda lines: lines[1].update(pairs=["en-es"]), "but differ in more than the seed"),
-        (lambda lines: lines.clear(), "cells.jsonl is empty: no cell is finished"),
-        (lambda lines: lines.__setitem__(slice(None), [{**lines[0], "seed": 9}]), "has no score of a finished cell"),
+        (lambda lines: lines.clear(), "cells.jsonl is empty, so no cell is finished"),
+        (
+            lambda lines: lines.__setitem__(slice(None), [{**lines[0], "seed": 9}]),
+            "must contain scores of finished cells",
+        ),
     ],
 )
 def test_broken_cells(tmp_path: Path, edit: Callable[[Lines], object], message: str) -> None:
@@ -116,12 +119,12 @@ def test_broken_cells(tmp_path: Path, edit: Callable[[Lines], object], message: 
     ("name", "content", "message"),
     [
         ("study.json", "{", "study.json must be JSON, but is not"),
-        ("study.json", "[]", "study.json must hold a JSON object, but holds a list"),
+        ("study.json", "[]", "study.json must contain a JSON object, but contains a list"),
         ("study.json", "{}", "study.json: `title` is missing"),
         ("cells.jsonl", "{\n", "cells.jsonl:1 must be JSON, but is not"),
-        ("cells.jsonl", "[]\n", "cells.jsonl:1 must hold a JSON object, but holds a list"),
-        ("cells.jsonl", None, "cells.jsonl is not there: no cell is finished"),
-        ("scores.jsonl", None, "scores.jsonl is not there"),
+        ("cells.jsonl", "[]\n", "cells.jsonl:1 must contain a JSON object, but contains a list"),
+        ("cells.jsonl", None, "cells.jsonl does not exist, so no cell is finished"),
+        ("scores.jsonl", None, "scores.jsonl does not exist"),
     ],
 )
 def test_broken_files(tmp_path: Path, name: str, content: str | None, message: str) -> None:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.report.conftest import write_run
 from tests.report.studies import grid, write_study
 from weam_fairseq.report.report import main
 
@@ -76,15 +75,11 @@ def test_what_asks_or_complains_is_noticed(tmp_path: Path) -> None:
     assert any("a mistake" in line for line in visit.console)
 
 
-@pytest.mark.parametrize("kind", ["study", "scores", "run"])
+@pytest.mark.parametrize("kind", ["study", "scores"])
 def test_pages_ask_nothing_and_complain_of_nothing(kind: str, tmp_path: Path) -> None:
-    if kind == "run":
-        folder = write_run(tmp_path / "run")
-        assert main([str(folder)]) == 0
-    else:
-        folder = write_study(tmp_path / "study", grid(seeds=(1, 2)))
-        arguments = [str(folder)] if kind == "study" else [str(folder / "scores.jsonl"), "--out", str(folder)]
-        assert main(arguments) == 0
+    folder = write_study(tmp_path / "study", grid(seeds=(1, 2)))
+    arguments = [str(folder)] if kind == "study" else [str(folder / "scores.jsonl"), "--out", str(folder)]
+    assert main(arguments) == 0
     visit = _visit(folder / "report.html", tmp_path)
     assert visit.requests == []
     assert visit.console == []

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.report.pages import checked, fails
 from tests.report.studies import cell, change_lines, grid, write_study
-from tests.report.test_report import Checker
 from weam_fairseq.report.report import main
 
 FILES = ["plots.json", "report.html", "report.md"]
@@ -38,32 +38,16 @@ def report(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     return Report(folder, printed.getvalue())
 
 
-def _checked(folder: Path) -> tuple[str, Checker]:
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    checker = Checker()
-    checker.feed(page)
-    assert checker.open == []
-    assert len(checker.ids) == len(set(checker.ids))
-    return page, checker
-
-
-def _fails(capsys: pytest.CaptureFixture[str], arguments: list[object], message: str) -> None:
-    assert main([str(each) for each in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("weam-report: error: ")
-    assert error.count("\n") == 1
-    assert message in error
-
-
 def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
     assert re.search(r"^weam +3 +weam_tiny +\+13\.[78] \[", report.printed, flags=re.MULTILINE)
     assert "Missing: shuffled · 3 pairs · weam_mini, seed 2." in report.printed
     assert sorted(path.name for path in report.folder.iterdir()) == FILES
-    page, checker = _checked(report.folder)
-    # Two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses.
-    assert page.count("<svg") == 2 + 2 + 2 + 2
+    page, checker = checked(report.folder)
+    # The headline, two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses.
+    assert page.count("<svg") == 1 + 2 + 2 + 2 + 2
+    assert page.index("<svg") < page.index("<table")
     for text in (
-        "Does WEAM&#x27;s gain over TLM grow with the number of pairs?",
+        "Does WEAM&#39;s gain over TLM grow with the number of pairs?",
         "It gains more with 3 pairs than with 1.",
         "Both intervals of the average leave 0 out.",
         "23 of 24 planned cells are finished.",
@@ -73,10 +57,15 @@ def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
         "All cells ran on a machine, 2 cores.",
     ):
         assert text in page, text
-    assert {"question", "gains", "languages", "task-0", "task-1", "costs", "losses", "cells"} <= set(checker.ids)
+    assert {"headline", "question", "gains", "languages", "task-0", "task-1", "costs", "losses", "cells"} <= set(
+        checker.ids
+    )
     assert not checker.tags & {"script", "link", "iframe", "img", "object", "embed"}
+    assert checker.addresses  # links inside the page
+    assert {address[1:] for address in checker.addresses} <= set(checker.ids)
     assert all(address.startswith("#") for address in checker.addresses)
     assert not re.search(r"@import|url\((?!#)", page)
+    assert "http" not in re.sub(r'xmlns(:xlink)?="http://www\.w3\.org/[^"]*"|http-equiv', "", page)
 
 
 def test_tables_of_the_markdown(report: Report) -> None:
@@ -111,32 +100,35 @@ def test_the_plots_numbers_are_beside(report: Report) -> None:
     assert [len(plots[name]) for name in ("gain_by_language", "score_by_cost", "losses")] == [2, 2, 2]
 
 
-def test_the_same_study_gives_the_same_bytes(study: Path, report: Report, tmp_path: Path) -> None:
-    assert main([str(study), "--out", str(tmp_path)]) == 0
+def test_another_baseline_and_the_same_study_gives_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = write_study(tmp_path / "study", grid(seeds=(1, 2), archs=["weam_tiny"]))
+    options = ["--baseline", "shuffled", "--metric", "aer", "--title", "Against"]
+    for folder in ("first", "second"):
+        assert main([str(study), "--out", str(tmp_path / folder), *options]) == 0
     for name in FILES:
-        assert (tmp_path / name).read_bytes() == (report.folder / name).read_bytes()
-
-
-def test_another_baseline(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main([str(study), "--out", str(tmp_path), "--baseline", "shuffled", "--metric", "aer", "--title", "Against"])
-        == 0
-    )
-    page, _ = _checked(tmp_path)
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    page, _ = checked(tmp_path / "first")
     assert "tatoeba" not in re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
     assert "<h1>Against</h1>" in page
     assert "minus that of shuffled" in page
     capsys.readouterr()
-    _fails(capsys, [study, "--baseline", "tml"], "is no objective of the study's finished cells")
+    fails(capsys, [study, "--baseline", "tml"], "must be an objective of the study's finished cells")
 
 
 def test_too_little_for_plots_is_said_and_one_seed_too(tmp_path: Path) -> None:
     cells = [cell(objective, ["en-de"], "weam_tiny", 1, train_log=None) for objective in ("tlm", "weam")]
     path = write_study(tmp_path / "study", cells, hypotheses=[], question="", decision_rule="")
     assert main([str(path)]) == 0
-    page, _ = _checked(path)
-    assert page.count("<svg") == 2  # a map for each task
-    for text in ("1 pair alone is there.", "weam_tiny alone is there.", "no log holds it.", "One seed: a direction"):
+    page, _ = checked(path)
+    assert page.count("<svg") == 1 + 2  # the headline, and a map for each task
+    for text in (
+        "all models have 1 pair.",
+        "all models have the architecture weam_tiny.",
+        "no training log contains it.",
+        "One seed: a hint",
+    ):
         assert text in page
         assert text in (path / "report.md").read_text(encoding="utf-8").replace("\\_", "_")
 
@@ -144,9 +136,9 @@ def test_too_little_for_plots_is_said_and_one_seed_too(tmp_path: Path) -> None:
 def test_a_study_before_its_baseline(tmp_path: Path) -> None:
     path = write_study(tmp_path / "study", grid(["weam"], (1, 2), ["weam_tiny"]), 8)
     assert main([str(path)]) == 0
-    page, _ = _checked(path)
-    assert "No tlm yet, and so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page
-    assert "No map for tatoeba, accuracy: there is no gain." in page
+    page, _ = checked(path)
+    assert "No tlm model yet, so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page
+    assert "No map for tatoeba, accuracy: no model has a gain." in page
 
 
 def test_text_of_the_study_is_never_markup(tmp_path: Path) -> None:
@@ -169,7 +161,7 @@ def test_text_of_the_study_is_never_markup(tmp_path: Path) -> None:
         config={"a": evil},
     )
     assert main([str(path)]) == 0
-    page, checker = _checked(path)
+    page, checker = checked(path)
     assert "script" not in checker.tags
     assert "<script" not in page
     markdown = (path / "report.md").read_text(encoding="utf-8")
@@ -177,13 +169,13 @@ def test_text_of_the_study_is_never_markup(tmp_path: Path) -> None:
 
 
 def test_scores_of_a_study_do_not_overwrite_its_report(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _fails(capsys, [study / "scores.jsonl"], "is a study's folder")
+    fails(capsys, [study / "scores.jsonl"], "is a study's folder")
 
 
 def test_errors_leave_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_study(tmp_path / "study", grid(["tlm"], (1,), ["weam_tiny"]))
-    _fails(capsys, [path, "--resamples", "10"], "--resamples must be at least 1,000")
-    _fails(capsys, [path, "--metric", "acuracy"], "Did you mean 'accuracy'?")
+    fails(capsys, [path, "--resamples", "10"], "--resamples must be at least 1,000")
+    fails(capsys, [path, "--metric", "acuracy"], "Did you mean 'accuracy'?")
     change_lines(path / "cells.jsonl", lambda lines: lines[0].pop("cost"))
-    _fails(capsys, [path], "cells.jsonl:1: `cost` is missing")
+    fails(capsys, [path], "cells.jsonl:1: `cost` is missing")
     assert not (path / "report.html").exists()

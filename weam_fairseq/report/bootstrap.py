@@ -27,14 +27,10 @@ _SIDES = 40  # 2 / OUTSIDE, as a whole number: no rounding where p is near 0.05
 # Drawn at once, so that a large test set does not fill the memory.
 _DRAWS_AT_ONCE = 4_000_000
 
-# Student's t at 0.975 for 1 to 10 degrees of freedom; beyond, see _student.
-_T975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-_Z975 = 1.959964
-
 
 class Interval(NamedTuple):
-    """A 95 % interval of a difference. `p`: two-sided, below 0.05 exactly where the interval excludes 0; None for an
-    interval over seeds."""
+    """A 95 % interval of a difference. `p` is two-sided and below 0.05 exactly where the interval excludes 0; None for
+    an interval over seeds."""
 
     low: float
     high: float
@@ -43,6 +39,47 @@ class Interval(NamedTuple):
     @property
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
+
+
+class Difference(NamedTuple):
+    """A model's score minus the baseline's, over the seeds that both have; if they share none, of their means.
+
+    Attributes:
+        items: the interval over resampled items; None where item files are missing.
+        seeds: Student's interval over runs of the same seed; None for fewer than two.
+        by_seed: the difference of each seed that both have.
+        all_shared: whether these are all seeds of both.
+    """
+
+    value: float
+    items: Interval | None
+    seeds: Interval | None
+    by_seed: dict[int, float]
+    all_shared: bool = True
+
+    @property
+    def interval(self) -> Interval | None:
+        """The one to show: over items if there is one, else over seeds."""
+        return self.items or self.seeds
+
+    @property
+    def over(self) -> str:
+        return "items" if self.items else "seeds" if self.seeds else ""
+
+    @property
+    def clear(self) -> bool:
+        """Whether every interval excludes 0: neither other items nor another run is likely to change the sign."""
+        intervals = [each for each in (self.items, self.seeds) if each is not None]
+        return bool(intervals) and all(each.excludes_zero for each in intervals)
+
+    def turned(self) -> Difference:
+        """With the opposite sign."""
+        by_seed = {seed: -value for seed, value in self.by_seed.items()}
+        return self._replace(value=-self.value, items=_turned(self.items), seeds=_turned(self.seeds), by_seed=by_seed)
+
+
+def _turned(interval: Interval | None) -> Interval | None:
+    return None if interval is None else Interval(-interval.high, -interval.low, interval.p)
 
 
 class Part(NamedTuple):
@@ -117,14 +154,12 @@ def seed_interval(differences: Sequence[float]) -> Interval | None:
     """Student's interval of the mean of paired differences, one a seed; None for fewer than two."""
     if len(differences) < 2:
         return None
+    from scipy.special import stdtrit  # Student's quantiles, a tenth of the import time of scipy.stats
+
     mean = float(np.mean(differences))
-    half = _student(len(differences) - 1) * float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    half = (
+        float(stdtrit(len(differences) - 1, 1 - OUTSIDE / 2))
+        * float(np.std(differences, ddof=1))
+        / math.sqrt(len(differences))
+    )
     return Interval(mean - half, mean + half)
-
-
-def _student(degrees: int) -> float:
-    """Student's t at 0.975, beyond the table by its expansion (Abramowitz and Stegun 26.7.5), to 0.0025."""
-    if degrees <= len(_T975):
-        return _T975[degrees - 1]
-    z = _Z975
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)

@@ -10,18 +10,14 @@ from statistics import fmean
 from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.report.bootstrap import RESAMPLES, item_interval, percentile_interval, seed_interval
-from weam_fairseq.report.figures import AVERAGE, Difference, Figure, TaskTable
-from weam_fairseq.report.groups import Group, group_scores, name_groups
-from weam_fairseq.report.item_draws import Draws, draw_items
-from weam_fairseq.report.remarks import checkpoints_of, remarks_on
+from weam_fairseq.report.bootstrap import RESAMPLES, Difference, item_interval, percentile_interval, seed_interval
+from weam_fairseq.report.groups import Group, check_comparable, group_scores, name_groups
+from weam_fairseq.report.items import LanguageEntries, Resamples, resample_items
+from weam_fairseq.report.notes import checkpoints_of, notes_on
 from weam_fairseq.report.score_files import Entry, ScoreSet
-from weam_fairseq.report.signatures import check_comparable
+from weam_fairseq.report.task_table import AVERAGE, MeanScore, TaskTable
 
 USUAL_BASELINE = "tlm"
-
-# The scores of one language by model.
-Column = dict[str, list[Entry]]
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,8 @@ def compare(
     columns = {group: _columns(rows) for group, rows in groups.items()}
     with tqdm(total=sum(map(len, columns.values())), desc="drawing items", unit=" languages", disable=None) as bar:
 
-        def draw(columns: Mapping[str, Column]) -> Draws:
-            return draw_items(columns, resamples, seed, bar.update)
+        def draw(columns: Mapping[str, LanguageEntries]) -> Resamples:
+            return resample_items(columns, resamples, seed, bar.update)
 
         tables = [_table(group, titles[group], each, models, chosen, draw) for group, each in columns.items()]
     order = [chosen, *(model for model in models if model != chosen)]
@@ -77,7 +73,7 @@ def _known(option: str, name: str, names: Iterable[str]) -> str:
     if name not in there:
         close = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise InputError(f"{option} {name!r} is in no score. {hint}There is {', '.join(there)}.")
+        raise InputError(f"{option} {name!r} is in no score. {hint}The scores have {', '.join(there)}.")
     return name
 
 
@@ -87,9 +83,9 @@ def _of_metrics(entries: Sequence[Entry], metrics: Sequence[str]) -> Sequence[En
     return [entry for entry in entries if entry.score.metric in metrics] if metrics else entries
 
 
-def _columns(rows: Sequence[Entry]) -> dict[str, Column]:
+def _columns(rows: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
     """The scores by language and model."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, dict[str, list[Entry]]] = {}
     for entry in rows:
         columns.setdefault(entry.score.language, {}).setdefault(entry.score.model, []).append(entry)
     return columns
@@ -98,22 +94,24 @@ def _columns(rows: Sequence[Entry]) -> dict[str, Column]:
 def _table(
     group: Group,
     title: str,
-    columns: Mapping[str, Column],
+    columns: Mapping[str, LanguageEntries],
     models: Sequence[str],
     baseline: str,
-    draw: Callable[[Mapping[str, Column]], Draws],
+    draw: Callable[[Mapping[str, LanguageEntries]], Resamples],
 ) -> TaskTable:
     here = {model for column in columns.values() for model in column}
     ordered = [model for model in dict.fromkeys([baseline, *models]) if model in here]
     said = _check(columns)
     common = [language for language, column in columns.items() if set(column) == here]
-    figures = {
-        (model, language): _figure(entries) for language, column in columns.items() for model, entries in column.items()
+    scores = {
+        (model, language): _mean_score(entries)
+        for language, column in columns.items()
+        for model, entries in column.items()
     }
-    draws = draw(columns)
+    resampled = draw(columns)
     if len(common) > 1:
-        figures |= {(model, AVERAGE): _average([figures[model, each] for each in common]) for model in ordered}
-        draws = draws.averaged(AVERAGE, ordered, common)
+        scores |= {(model, AVERAGE): _average([scores[model, each] for each in common]) for model in ordered}
+        resampled = resampled.averaged(AVERAGE, ordered, common)
     table = TaskTable(
         group=group,
         title=title,
@@ -122,14 +120,14 @@ def _table(
         languages=list(columns),
         common=common,
         missing={model: gaps for model in ordered if (gaps := [x for x in columns if model not in columns[x]])},
-        figures=_with_intervals(figures, draws),
-        differences=_differences(figures, baseline, draws),
+        scores=_with_intervals(scores, resampled),
+        differences=_differences(scores, baseline, resampled),
         notes=[],
     )
-    return replace(table, notes=remarks_on(table, said, draws, [model for model in models if model not in here]))
+    return replace(table, notes=notes_on(table, said, resampled, [model for model in models if model not in here]))
 
 
-def _check(columns: Mapping[str, Column]) -> dict[str, list[str]]:
+def _check(columns: Mapping[str, LanguageEntries]) -> dict[str, list[str]]:
     """What differs and may, of all columns together; InputError where something differs that may not."""
     said: dict[str, list[str]] = {}
     for column in columns.values():
@@ -138,45 +136,47 @@ def _check(columns: Mapping[str, Column]) -> dict[str, list[str]]:
     return said
 
 
-def _with_intervals(figures: Mapping[tuple[str, str], Figure], draws: Draws) -> dict[tuple[str, str], Figure]:
+def _with_intervals(
+    scores: Mapping[tuple[str, str], MeanScore], resampled: Resamples
+) -> dict[tuple[str, str], MeanScore]:
     found = {}
-    for cell, figure in figures.items():
-        drawn = draws.figure(*cell)
-        found[cell] = figure if drawn is None else replace(figure, interval=percentile_interval(drawn))
+    for cell, score in scores.items():
+        drawn = resampled.mean(*cell)
+        found[cell] = score if drawn is None else replace(score, interval=percentile_interval(drawn))
     return found
 
 
-def _figure(entries: Sequence[Entry]) -> Figure:
+def _mean_score(entries: Sequence[Entry]) -> MeanScore:
     values = {entry.score.seed: entry.score.value for entry in entries}
     n = tuple(sorted({entry.score.n for entry in entries}))
-    return Figure(dict(sorted(values.items())), fmean(values.values()), n)
+    return MeanScore(dict(sorted(values.items())), fmean(values.values()), n)
 
 
-def _average(figures: Sequence[Figure]) -> Figure:
+def _average(scores: Sequence[MeanScore]) -> MeanScore:
     """Over languages, of the seeds that all of them have; where there is none, the mean of their means."""
-    seeds = set.intersection(*(set(figure.values) for figure in figures))
-    by_seed = {seed: fmean(figure.values[seed] for figure in figures) for seed in sorted(seeds)}
-    return Figure(by_seed, fmean(by_seed.values() if by_seed else (figure.mean for figure in figures)))
+    seeds = set.intersection(*(set(score.values) for score in scores))
+    by_seed = {seed: fmean(score.values[seed] for score in scores) for seed in sorted(seeds)}
+    return MeanScore(by_seed, fmean(by_seed.values() if by_seed else (score.mean for score in scores)))
 
 
 def _differences(
-    figures: Mapping[tuple[str, str], Figure], baseline: str, draws: Draws
+    scores: Mapping[tuple[str, str], MeanScore], baseline: str, resampled: Resamples
 ) -> dict[tuple[str, str], Difference]:
     """Over the seeds that both have, each of two runs with the same seed; where there is none, of the means."""
     differences = {}
-    for (model, language), figure in figures.items():
-        other = figures.get((baseline, language))
+    for (model, language), score in scores.items():
+        other = scores.get((baseline, language))
         if model == baseline or other is None:
             continue
-        shared = sorted(set(figure.values) & set(other.values))
-        by_seed = [figure.values[seed] - other.values[seed] for seed in shared]
-        value = fmean(by_seed) if by_seed else figure.mean - other.mean
-        drawn = draws.difference(model, baseline, language)
+        shared = sorted(set(score.values) & set(other.values))
+        by_seed = {seed: score.values[seed] - other.values[seed] for seed in shared}
+        value = fmean(by_seed.values()) if by_seed else score.mean - other.mean
+        drawn = resampled.difference(model, baseline, language)
         differences[model, language] = Difference(
             value=value,
             items=None if drawn is None else item_interval(drawn),
-            seeds=seed_interval(by_seed),
-            shared=len(shared),
-            all_shared=set(figure.values) == set(other.values),
+            seeds=seed_interval(list(by_seed.values())),
+            by_seed=by_seed,
+            all_shared=set(score.values) == set(other.values),
         )
     return differences

@@ -1,65 +1,48 @@
-"""How much better each model of a study is than the baseline of its setting: by language, and averaged over all
-languages, over those that its training pairs hold (seen), and over the others (unseen).
+"""How much better each model of a study is than the baseline of its setting, and whether this gain grows.
 
-All figures, differences and intervals are comparison.compare's, which is asked once for each setting and average. A
-gain is a difference turned so that above 0 is better, for error rates as well.
+Gains are measured by language, and averaged over all languages, over those that the model's training pairs contain
+(seen) and over the others (unseen). All scores, differences and intervals come from `comparison.compare`, called once
+for each setting and average. A gain is a difference whose sign makes above 0 better, for error rates too.
+
+Growth is a method's gain with the most pairs minus its gain with the fewest, and its gain in the largest architecture
+minus that in the smallest. Two gains that both exclude 0 do not show which is larger, and the intervals of two gains on
+the same items may overlap although their difference excludes 0. So the difference of the gains is resampled itself,
+with all four models on the same items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import NamedTuple
 
-from weam_fairseq.report.bootstrap import Interval
+from weam_fairseq.report.bootstrap import Difference, Interval, item_interval, seed_interval
 from weam_fairseq.report.comparison import Comparison, compare
-from weam_fairseq.report.figures import AVERAGE, Difference, Figure, TaskTable
 from weam_fairseq.report.groups import Group, group_scores
+from weam_fairseq.report.items import resample_items
+from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting, joined
 from weam_fairseq.report.score_files import Entry, ScoreSet
-from weam_fairseq.report.score_table import summary_row
 from weam_fairseq.report.study_folder import Study
-from weam_fairseq.report.study_settings import Places, Setting
+from weam_fairseq.report.task_table import AVERAGE, MeanScore, TaskTable
 
 SEEN, UNSEEN = "seen", "unseen"
 AVERAGES = (AVERAGE, SEEN, UNSEEN)
 
-TURNED = "Gains are points less than the baseline's: above 0 is better, as for every other task."
+# What a score's detail says of results that need no model: the name of a row, and its key.
+BOUNDS = {"shared pieces alone": "shared_pieces", "unigram bound": "unigram_bound"}
 
-# All languages that every model has, those of them that are seen, the others.
+TURNED = "Gains are points below the baseline, so above 0 is better, as for every other task."
+
+# By AVERAGES: the tables over the languages that every model has, over the seen and over the unseen ones.
 Averaged = dict[str, dict[Group, TaskTable]]
 
 
-class Gain(NamedTuple):
-    """Points better than the baseline.
+class ScoreAndGain(NamedTuple):
+    """A model's score in one language or on average; `over` names the languages that it is the mean of."""
 
-    Attributes:
-        items: the interval over drawn items; None where item files are missing.
-        seeds: Student's interval over runs of the same seed; None for fewer than two.
-        by_seed: the gain of each seed that both have.
-        clear: whether every interval there is leaves 0 out.
-    """
-
-    value: float
-    items: Interval | None
-    seeds: Interval | None
-    by_seed: dict[int, float]
-    clear: bool
-
-    @property
-    def interval(self) -> Interval | None:
-        """The one to show: over items where they are there, else over seeds."""
-        return self.items or self.seeds
-
-    @property
-    def over(self) -> str:
-        return "items" if self.items else "seeds" if self.seeds else ""
-
-
-class Measured(NamedTuple):
-    """A model's figure in one language or on average; `over` names the languages that it is the mean of."""
-
-    figure: Figure
-    gain: Gain | None
+    score: MeanScore
+    gain: Difference | None
     over: tuple[str, ...]
 
 
@@ -68,9 +51,10 @@ class TaskGains:
     """One task and metric.
 
     Attributes:
-        common: the languages that all models have: AVERAGE goes over them.
+        common: the languages for which all models have scores. AVERAGE is over them.
         cells: by model and language, or model and one of AVERAGES.
-        notes: what a reader must know about these figures, in sentences.
+        notes: sentences that a reader of these scores needs.
+        bounds: by name and language, what is reached without a model: the highest that any score's detail names.
     """
 
     title: str
@@ -78,16 +62,26 @@ class TaskGains:
     languages: list[str]
     common: list[str]
     lower_is_better: bool
-    cells: dict[tuple[str, str], Measured]
+    cells: dict[tuple[str, str], ScoreAndGain]
     notes: list[str]
+    bounds: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def gain(self, model: str, language: str) -> Gain | None:
+    def gain(self, model: str, language: str) -> Difference | None:
         cell = self.cells.get((model, language))
         return cell.gain if cell else None
 
 
+@dataclass(frozen=True)
+class Results:
+    """A study's comparisons, from which its plots are made."""
+
+    study: Study
+    positions: Positions
+    tasks: list[TaskGains]
+
+
 def measure_gains(
-    study: Study, places: Places, metrics: Sequence[str], resamples: int, draw_seed: int
+    study: Study, positions: Positions, metrics: Sequence[str], resamples: int, draw_seed: int
 ) -> list[TaskGains]:
     """All tasks, in the order of their first scores.
 
@@ -97,24 +91,25 @@ def measure_gains(
     Raises:
         InputError: a metric is unknown, or scores cannot be compared.
     """
-    # Which tasks there are, what their languages are and whether all may be compared: for this no items are drawn.
-    whole = compare(_without_items(study.scores), None, metrics)
+    # Tasks, their languages, and whether all scores may be compared: this needs no items.
+    overview = compare(_without_items(study.scores), None, metrics)
     entries = [entry for entry in study.scores.entries if not metrics or entry.score.metric in metrics]
-    everywhere = _everywhere(entries, whole)
-    by_setting: dict[Setting, Averaged] = {}
-    for setting in places.settings:
-        names = {place.model for place in places.within(setting)}
+    everywhere = _everywhere(entries, overview)
+    by_setting: dict[StudySetting, Averaged] = {}
+    for setting in positions.settings:
+        names = {position.model for position in positions.within(setting)}
         here = [entry for entry in entries if entry.score.model in names]
         slices = {
             AVERAGE: [entry for entry in here if entry.where in everywhere],
             SEEN: [entry for entry in here if setting.has_seen(entry.score.language)],
             UNSEEN: [entry for entry in here if not setting.has_seen(entry.score.language)],
         }
-        baseline = places.baselines.get(setting)
+        baseline = positions.baselines.get(setting)
         by_setting[setting] = {
             name: _tables(rows, study, baseline, resamples, draw_seed) for name, rows in slices.items()
         }
-    return [_task(table, whole, places, by_setting) for table in whole.tables]
+    groups = group_scores(entries)
+    return [_task(table, positions, by_setting, groups[table.group]) for table in overview.tables]
 
 
 def _without_items(scores: ScoreSet) -> ScoreSet:
@@ -122,9 +117,9 @@ def _without_items(scores: ScoreSet) -> ScoreSet:
     return ScoreSet(entries, scores.files, scores.repeated)
 
 
-def _everywhere(entries: Sequence[Entry], whole: Comparison) -> set[str]:
-    """Where the scores stand whose languages all models of the task have."""
-    common = {table.group: set(table.common) for table in whole.tables}
+def _everywhere(entries: Sequence[Entry], overview: Comparison) -> set[str]:
+    """The places (`Entry.where`) of the scores whose languages all models of the task have."""
+    common = {table.group: set(table.common) for table in overview.tables}
     groups = group_scores(entries)
     return {entry.where for group, rows in groups.items() for entry in rows if entry.score.language in common[group]}
 
@@ -139,11 +134,13 @@ def _tables(
     return {table.group: table for table in compare(scores, chosen, (), resamples, draw_seed).tables}
 
 
-def _task(table: TaskTable, whole: Comparison, places: Places, by_setting: dict[Setting, Averaged]) -> TaskGains:
-    cells: dict[tuple[str, str], Measured] = {}
-    notes: dict[Setting, list[str]] = {}
+def _task(
+    table: TaskTable, positions: Positions, by_setting: dict[StudySetting, Averaged], entries: Sequence[Entry]
+) -> TaskGains:
+    cells: dict[tuple[str, str], ScoreAndGain] = {}
+    notes: dict[StudySetting, list[str]] = {}
     for setting, averaged in by_setting.items():
-        baseline = places.baselines.get(setting)
+        baseline = positions.baselines.get(setting)
         for name in AVERAGES:
             part = averaged[name].get(table.group)
             if part is None:
@@ -152,7 +149,7 @@ def _task(table: TaskTable, whole: Comparison, places: Places, by_setting: dict[
                 notes[setting] = part.notes
             else:
                 cells |= _cells(part, baseline, {language: language for language in part.languages})
-            if row := summary_row(part):
+            if row := part.summary_row:
                 cells |= _cells(part, baseline, {row: name})
     return TaskGains(
         title=table.title,
@@ -161,50 +158,42 @@ def _task(table: TaskTable, whole: Comparison, places: Places, by_setting: dict[
         common=table.common,
         lower_is_better=table.lower_is_better,
         cells=cells,
-        notes=[*_together(notes, places), *[TURNED] * table.lower_is_better, *_on_gaps(table)],
+        notes=[*_together(notes, positions), *[TURNED] * table.lower_is_better, *_on_gaps(table)],
+        bounds=_bounds(entries),
     )
 
 
-def _cells(table: TaskTable, baseline: str | None, named: dict[str, str]) -> dict[tuple[str, str], Measured]:
-    """The table's rows under the names that they have in the study."""
+def _bounds(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
+    """The highest of the details, which differ if the models' vocabularies do."""
+    bounds: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        for name, key in BOUNDS.items():
+            if isinstance(value := entry.score.detail.get(key), int | float):
+                highest = bounds.setdefault(name, {})
+                highest[entry.score.language] = max(value, highest.get(entry.score.language, value))
+    return bounds
+
+
+def _cells(table: TaskTable, baseline: str | None, named: dict[str, str]) -> dict[tuple[str, str], ScoreAndGain]:
+    """The table's cells; `named` maps its rows to their names in the study."""
     cells = {}
     for model in table.models:
         for row, name in named.items():
-            if figure := table.figures.get((model, row)):
+            if score := table.scores.get((model, row)):
                 difference = table.differences.get((model, row)) if table.baseline == baseline else None
                 over = tuple(table.common) if row == AVERAGE else (row,)
-                gain = (
-                    None if difference is None or baseline is None else _gain(table, difference, model, baseline, row)
-                )
-                cells[model, name] = Measured(figure, gain, over)
+                gain = difference.turned() if difference and table.lower_is_better else difference
+                cells[model, name] = ScoreAndGain(score, gain, over)
     return cells
 
 
-def _gain(table: TaskTable, difference: Difference, model: str, baseline: str, row: str) -> Gain:
-    sign = -1.0 if table.lower_is_better else 1.0
-    one, other = table.figures[model, row].values, table.figures[baseline, row].values
-    return Gain(
-        value=sign * difference.value,
-        items=_turned(difference.items, sign),
-        seeds=_turned(difference.seeds, sign),
-        by_seed={seed: sign * (one[seed] - other[seed]) for seed in one if seed in other},
-        clear=difference.clear,
-    )
-
-
-def _turned(interval: Interval | None, sign: float) -> Interval | None:
-    if interval is None or sign > 0:
-        return interval
-    return Interval(-interval.high, -interval.low, interval.p)
-
-
-def _together(notes: dict[Setting, list[str]], places: Places) -> list[str]:
-    """What holds for every setting with a baseline stands alone, the rest after the names of its settings."""
-    settings: dict[str, list[Setting]] = {}
+def _together(notes: dict[StudySetting, list[str]], positions: Positions) -> list[str]:
+    """A note that holds for every setting with a baseline once; any other after the names of its settings."""
+    settings: dict[str, list[StudySetting]] = {}
     for setting, each in notes.items():
         for note in each:
             settings.setdefault(note, []).append(setting)
-    compared = {setting for setting in notes if setting in places.baselines}
+    compared = {setting for setting in notes if setting in positions.baselines}
     return [
         note if compared <= set(where) else f"{'; '.join(setting.name for setting in where)}: {note}"
         for note, where in settings.items()
@@ -212,10 +201,110 @@ def _together(notes: dict[Setting, list[str]], places: Places) -> list[str]:
 
 
 def _on_gaps(table: TaskTable) -> list[str]:
-    """The average is the same for all settings, so it goes over what all of them have."""
+    """The average is over the same languages in all settings: those that all models have."""
     notes = [f"{model} has no score for {', '.join(gaps)}." for model, gaps in table.missing.items()]
     if notes and len(table.common) > 1:
-        notes.append(f"Averages over all languages go over those that all models have: {', '.join(table.common)}.")
+        notes.append(f"Averages over all languages are over those that all models have: {', '.join(table.common)}.")
     elif notes:
-        notes.append("No two languages are there for all models, so there is no average over all languages.")
+        notes.append("All models share fewer than two languages, so there is no average over all languages.")
     return notes
+
+
+# What both ends share, how an end is named, and what must differ: two sets of equally many pairs show no growth.
+_KINDS: list[tuple[Callable[[StudySetting], str], Callable[[StudySetting], str], Callable[[StudySetting], object]]] = [
+    (lambda setting: joined(setting.arch, setting.options), lambda setting: setting.pairs_name, lambda s: len(s.pairs)),
+    (lambda setting: joined(setting.pairs_name, setting.options), lambda setting: setting.arch, lambda s: s.arch),
+]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """`gains`: by task, how much larger the gain of `more` is than that of `less`, averaged over all languages."""
+
+    method: str
+    what: str
+    less: ModelPosition
+    more: ModelPosition
+    gains: dict[str, Difference]
+
+
+def measure_growth(
+    study: Study, positions: Positions, tasks: Sequence[TaskGains], resamples: int, draw_seed: int
+) -> list[Growth]:
+    """With the number of pairs for each architecture, then with the architecture for each set of pairs."""
+    found = []
+    for what, less, more in _ends(positions):
+        gains = {
+            task.title: gain
+            for task in tasks
+            if (gain := _difference(study, positions, task, less, more, resamples, draw_seed)) is not None
+        }
+        if gains:
+            found.append(Growth(more.method, what, less, more, gains))
+    return found
+
+
+def _ends(positions: Positions) -> list[tuple[str, ModelPosition, ModelPosition]]:
+    """Each with a description: `weam_mini: 14 pairs − 1 pair`."""
+    ends = []
+    for same, other, size in _KINDS:
+        lines: dict[tuple[str, str], list[ModelPosition]] = {}
+        for position in positions.compared:  # small architectures and few pairs come first
+            if position.setting.pairs:
+                lines.setdefault((same(position.setting), position.method), []).append(position)
+        for (name, _), line in lines.items():
+            less, more = line[0], line[-1]
+            if size(less.setting) != size(more.setting):
+                ends.append((f"{name}: {other(more.setting)} − {other(less.setting)}", less, more))
+    return ends
+
+
+def _difference(
+    study: Study,
+    positions: Positions,
+    task: TaskGains,
+    less: ModelPosition,
+    more: ModelPosition,
+    resamples: int,
+    draw_seed: int,
+) -> Difference | None:
+    one, other = task.gain(more.model, AVERAGE), task.gain(less.model, AVERAGE)
+    if one is None or other is None:
+        return None
+    by_seed = {seed: one.by_seed[seed] - other.by_seed[seed] for seed in one.by_seed if seed in other.by_seed}
+    value = fmean(by_seed.values()) if by_seed else one.value - other.value
+    four = [position.model for position in (more, less)] + [
+        positions.baselines[position.setting] for position in (more, less)
+    ]
+    items = _over_items(study, task, by_seed, four, resamples, draw_seed) if one.items and other.items else None
+    seeds = seed_interval(list(by_seed.values()))
+    return Difference(value, items, seeds, by_seed)
+
+
+def _over_items(
+    study: Study,
+    task: TaskGains,
+    seeds: Collection[int],
+    four: Sequence[str],
+    resamples: int,
+    draw_seed: int,
+) -> Interval | None:
+    """The interval of a growth.
+
+    Args:
+        seeds: those that the difference is over.
+        four: the model with more, that with less, and their baselines in the same order.
+    """
+    languages = task.cells[four[0], AVERAGE].over
+    rows = group_scores(study.scores.entries)[task.group]
+    columns: dict[str, dict[str, list[Entry]]] = {language: {model: [] for model in four} for language in languages}
+    for entry in rows:
+        if entry.score.language in columns and entry.score.model in columns[entry.score.language]:
+            columns[entry.score.language][entry.score.model].append(entry)
+    resampled = resample_items(columns, resamples, draw_seed, None)
+    resampled = resampled.averaged(AVERAGE, list(dict.fromkeys(four)), languages)
+    more, less = (resampled.difference(four[at], four[at + 2], AVERAGE, seeds or None) for at in (0, 1))
+    if more is None or less is None:
+        return None
+    sign = -1.0 if task.lower_is_better else 1.0
+    return item_interval(sign * (more - less))

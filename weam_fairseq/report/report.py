@@ -1,4 +1,4 @@
-"""weam-report: a run, a study, or any scores, to one page, `report.html`, and its tables, `report.md`."""
+"""weam-report: turns a study or any scores into one page, `report.html`, and its tables, `report.md`."""
 
 from __future__ import annotations
 
@@ -13,29 +13,21 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.report.bootstrap import RESAMPLES
 from weam_fairseq.report.comparison import compare
-from weam_fairseq.report.markdown import render_markdown
-from weam_fairseq.report.overall_table import overall_table
-from weam_fairseq.report.page import render_page
-from weam_fairseq.report.run_folder import is_run_folder, read_run
+from weam_fairseq.report.content import gather, plot_sources
+from weam_fairseq.report.pages import score_report, study_report
 from weam_fairseq.report.score_files import read_score_files
-from weam_fairseq.report.score_markdown import render_score_markdown
-from weam_fairseq.report.score_page import render_score_page
-from weam_fairseq.report.score_table import format_cells, summary_gains, summary_table
-from weam_fairseq.report.study_content import gather, plot_sources
+from weam_fairseq.report.score_tables import overall_table, summary_gains, summary_table
 from weam_fairseq.report.study_folder import is_study_folder, read_study
-from weam_fairseq.report.study_markdown import render_study_markdown
-from weam_fairseq.report.study_page import render_study_page
 from weam_fairseq.report.study_tables import summary_table as study_summary
-from weam_fairseq.report.table import format_text, main_table
-from weam_fairseq.report.words import caution
+from weam_fairseq.report.tables import format_table
 
 EXAMPLE = """example:
-  weam-report runs/demo
   weam-report runs/study
   weam-report results/scores.jsonl more/scores.jsonl --baseline tlm --out results/report
 """
 
 LEAST_RESAMPLES = 1000
+PACKAGES = {"matplotlib", "jinja2", "markupsafe", "scipy", "tabulate"}  # of the extra `report`
 PAGE, TABLES, PLOTS = "report.html", "report.md", "plots.json"
 
 
@@ -46,25 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     options = _parser().parse_args(argv)
+    try:
+        print(_report(options))
+    except ModuleNotFoundError as error:
+        package = str(error.name).split(".")[0]
+        if package not in PACKAGES:
+            raise
+        raise InputError(
+            f"The report needs {package}, which is not installed. Run pip install 'weam-fairseq[report]'."
+        ) from None
+
+
+def _report(options: argparse.Namespace) -> str:
     if len(options.paths) == 1 and is_study_folder(options.paths[0]):
-        text = _report_study(options)
-    else:
-        text = _report_scores(options) if _of_scores(options) else _report_run(options.paths[0])
-    print(text)
-
-
-def _of_scores(options: argparse.Namespace) -> bool:
-    """A run folder alone gets the page of the run; everything else is a set of scores."""
-    only, *more = options.paths
-    chosen = options.baseline or options.out or options.metric
-    return bool(more or chosen or (only.exists() and not is_run_folder(only)))
-
-
-def _report_run(path: Path) -> str:
-    run = read_run(path)
-    _write(run.path, {PAGE: render_page(run), TABLES: render_markdown(run)})
-    table = main_table(run)
-    return f"{format_text(table)}\n\n{caution(table.trainings)}\nThe whole report: {run.path / PAGE}"
+        return _report_study(options)
+    return _report_scores(options)
 
 
 def _report_study(options: argparse.Namespace) -> str:
@@ -73,42 +61,36 @@ def _report_study(options: argparse.Namespace) -> str:
     objectives = list(dict.fromkeys(cell.objective for cell in study.cells))
     if options.baseline and options.baseline not in objectives:
         raise InputError(
-            f"--baseline {options.baseline!r} is no objective of the study's finished cells. For a study it must be "
-            f"one: {', '.join(objectives)}."
+            f"--baseline {options.baseline!r} must be an objective of the study's finished cells: "
+            f"{', '.join(objectives)}."
         )
     study = replace(study, baseline=options.baseline or study.baseline)
     content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
-    files = {
-        PAGE: render_study_page(content),
-        TABLES: render_study_markdown(content),
-        PLOTS: plot_sources(content),
-    }
+    table = format_table(study_summary(content.results.tasks, content.results.positions))
+    report = study_report(content)
     out = options.out or study.path
-    _write(out, files)
-    table = study_summary(content.tasks, content.places)
-    return "\n\n".join([format_cells(table), "\n".join(content.progress), f"The whole report: {out / PAGE}"])
+    _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
+    return "\n\n".join([table, "\n".join(content.progress), f"Full report: {out / PAGE}"])
 
 
 def _report_scores(options: argparse.Namespace) -> str:
     _check_draws(options)
     scores = read_score_files(options.paths)
     out = options.out or scores.files[0].parent
-    for kind, is_one in (("run", is_run_folder), ("study", is_study_folder)):
-        if options.out is None and is_one(out):
-            raise InputError(
-                f"{out} is a {kind}'s folder and {PAGE} in it the {kind}'s own. Give --out FOLDER for this report."
-            )
+    if options.out is None and is_study_folder(out):
+        raise InputError(f"{out} is a study's folder, where {PAGE} is the study's own report. Give --out FOLDER.")
     comparison = compare(scores, options.baseline, _metrics(options), options.resamples, options.draw_seed)
     for model in scores.models:
         if scores.mixed(model):
             print(f"weam-report: note: {model}: {comparison.checkpoints[model]}.", file=sys.stderr)
     overall = overall_table(scores)
     title = options.title or f"Scores of {', '.join(scores.models)}"
-    page = render_score_page(title, comparison, overall, scores)
-    _write(out, {PAGE: page, TABLES: render_score_markdown(title, comparison, overall, scores)})
     tables = [summary_table(comparison)]
     tables += [summary_gains(comparison)] if len(comparison.models) > 1 else []
-    return "\n\n".join([*map(format_cells, tables), f"The whole report: {out / PAGE}"])
+    printed = [*map(format_table, tables), f"Full report: {out / PAGE}"]
+    report = score_report(title, comparison, overall, scores)
+    _write(out, {PAGE: report["html"], TABLES: report["md"]})
+    return "\n\n".join(printed)
 
 
 def _check_draws(options: argparse.Namespace) -> None:
@@ -131,9 +113,9 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weam-report",
-        description="Writes report.html (one page, opens without network) and report.md, and prints the main table:\n"
-        "of a run's folder, of a study's (plots.json as well), or of any scores, with differences to a baseline and\n"
-        "their 95 % intervals.",
+        description="Compares the models of a study, or of any scores, with a baseline, with 95 % intervals.\n"
+        "Writes report.html (one page that needs no network), report.md and, for a study, plots.json with the numbers\n"
+        "of its plots. Prints the main table.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -142,28 +124,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER_OR_SCORES",
         type=Path,
         nargs="+",
-        help="a run's folder (settings.json and scores.jsonl), a study's folder (study.json, cells.jsonl and "
-        "scores.jsonl), or one or more files of scores or folders with them",
+        help="a folder of weam-study, or files written by weam-evaluate --out, or folders that contain scores.jsonl",
     )
-    group = parser.add_argument_group("for scores and studies")
-    group.add_argument(
+    parser.add_argument(
         "--baseline",
         metavar="MODEL",
-        help="what models are compared with (default: tlm, or the first); for a study, an objective (default: its own)",
+        help="the model to compare with (default: tlm, or the first); for a study, an objective (default: its own)",
     )
-    group.add_argument("--out", metavar="FOLDER", type=Path, help="where the report goes (default: beside the scores)")
-    group.add_argument(
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder for the report (default: beside the scores)")
+    parser.add_argument(
         "--metric", metavar="NAME", action="append", default=[], help="show this metric only; repeatable (default: all)"
     )
-    group.add_argument("--title", help="the page's title (default: the study's, or the models' names)")
-    group.add_argument(
+    parser.add_argument("--title", help="the page's title (default: the study's, or the models' names)")
+    parser.add_argument(
         "--resamples",
         metavar="N",
         type=int,
         default=RESAMPLES,
-        help=f"how often the test items are drawn, at least {LEAST_RESAMPLES} (default: %(default)s)",
+        help=f"number of resamples of the test items, at least {LEAST_RESAMPLES} (default: %(default)s)",
     )
-    group.add_argument("--draw-seed", metavar="N", type=int, default=1, help="seed of these draws (default: 1)")
+    parser.add_argument("--draw-seed", metavar="N", type=int, default=1, help="seed of these draws (default: 1)")
     return parser
 
 

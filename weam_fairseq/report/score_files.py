@@ -69,17 +69,19 @@ def read_score_files(paths: Sequence[Path]) -> ScoreSet:
                 _check_same(known, entry)
                 repeated += 1
     if not kept:
-        raise InputError(f"{', '.join(map(str, files))}: there is no score. Add some with weam-evaluate … --out.")
+        raise InputError(
+            f"{', '.join(map(str, files))} must contain scores, but none does. Add some with weam-evaluate … --out."
+        )
     return ScoreSet(list(kept.values()), files, repeated)
 
 
 def _file(path: Path) -> Path:
     if path.is_dir():
         if not (path / SCORES).is_file():
-            raise InputError(f"{path / SCORES} is not there. Make it with weam-evaluate … --out, or give another file.")
+            raise InputError(f"{path / SCORES} does not exist. Make it with weam-evaluate --out, or give another file.")
         return path / SCORES
     if not path.is_file():
-        raise InputError(f"{path} is not there. Give a run's folder, or files that weam-evaluate --out wrote.")
+        raise InputError(f"{path} does not exist. Give a study's folder, or files written by weam-evaluate --out.")
     return path
 
 
@@ -87,7 +89,9 @@ def _read(path: Path) -> list[Entry]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text ({error}). Give a file that weam-evaluate --out wrote.") from None
+        raise InputError(
+            f"{path} must be UTF-8 text, but is not ({error}). Give a file of weam-evaluate --out."
+        ) from None
     numbers = [number for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     entries = [
         Entry(score, f"{path}:{number}", path.parent) for number, score in zip(numbers, read_scores(path), strict=True)
@@ -108,7 +112,7 @@ def _check_types(entry: Entry) -> None:
         wrong.append("detail")
     if wrong:
         raise InputError(
-            f"{entry.where}: `{wrong[0]}` is {getattr(score, wrong[0])!r}, so the line is no score. "
+            f"{entry.where}: `{wrong[0]}` is {getattr(score, wrong[0])!r}, so the line is not a score. "
             "Remove it, or evaluate again into a new file."
         )
 
@@ -118,11 +122,11 @@ def _check_same(known: Entry, other: Entry) -> None:
     what = f"{one.task} {one.language} {one.metric}, seed {one.seed}"
     if one.checkpoint != two.checkpoint:
         raise InputError(
-            f"two checkpoints go by the name {one.model!r}: {what} is of {one.checkpoint} in {known.where} and of "
+            f"two checkpoints are named {one.model!r}: {what} is from {one.checkpoint} in {known.where} and from "
             f"{two.checkpoint} in {other.where}. Evaluate one of them again under another --name."
         )
     if (one.value, one.signature) != (two.value, two.signature):
         raise InputError(
-            f"{what} of {one.model} stands twice and differs: {one.value:.2f} in {known.where}, {two.value:.2f} in "
-            f"{other.where}. Remove the line that no longer holds, or evaluate under another --name."
+            f"{what} of {one.model} has two values: {one.value:.2f} in {known.where}, {two.value:.2f} in "
+            f"{other.where}. Remove the outdated line, or evaluate under another --name."
         )

@@ -8,9 +8,11 @@ STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import parse_json, read_json, read_text
@@ -18,7 +20,9 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
 
 STUDY, CELLS = "study.json", "cells.jsonl"
-AGAIN = "Run weam-study again, which writes it anew."
+_COMMAND_FILES = ("step.json", "launch.json")  # that contain the command of a step
+_PACKAGES = ("weam-fairseq", "ve-fairseq", "torch", "transformers", "tokenizers", "numpy")
+AGAIN = "Run weam-study again to rewrite it."
 
 # The types of JSON that a field may have; None among them is null.
 _TEXT, _COUNT, _LIST, _OBJECT = (str,), (int,), (list,), (dict,)
@@ -124,6 +128,46 @@ class Study:
     def of_model(self, model: str) -> list[StudyCell]:
         return [cell for cell in self.cells if cell.model == model]
 
+    @property
+    def machines(self) -> list[str]:
+        """In the order of the cells that name one."""
+        return list(dict.fromkeys(cell.machine for cell in self.cells if cell.machine))
+
+    @property
+    def data_bins(self) -> list[Path]:
+        """Those that the study made, by name, or the one that its config names; only those that still exist."""
+        named = self.config["data"].get("data_bin") if isinstance(self.config, dict) and "data" in self.config else None
+        folders = sorted(self.path.glob("data/*/data-bin")) + ([Path(named)] if isinstance(named, str) else [])
+        return [folder for folder in folders if (folder / "manifest.json").is_file()]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What weam-study recorded of Python, the code and the main packages; empty without its record."""
+        path = self.path / "environment.json"
+        record = read_json(path, dict, hint=f" {AGAIN}") if path.is_file() else {}
+        versions = record.get("versions")
+        found = {**record, **(versions if isinstance(versions, dict) else {})}
+        return {name: str(found[name]) for name in ("python", "platform", "revision", *_PACKAGES) if found.get(name)}
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """The commands of data-bins, bases and trainings, by their folders, as far as these still exist."""
+        kinds = ("data/*", "bases/*/*", "cells/*/train")
+        files = [file for kind in kinds for file in self.path.glob(f"{kind}/**/*.json") if file.name in _COMMAND_FILES]
+        commands = {}
+        for file in sorted(files):
+            command = read_json(file, dict, hint=f" {AGAIN}").get("command")
+            if isinstance(command, list):
+                commands[str(file.parent.relative_to(self.path))] = shlex.join(map(str, command))
+        return commands
+
+
+def mean_cost(cells: Sequence[StudyCell]) -> Cost:
+    """The mean over the cells that measured each cost; None if none did."""
+    costs = {name: [getattr(cell.cost, name) for cell in cells] for name in Cost._fields}
+    measured = {name: [value for value in values if value is not None] for name, values in costs.items()}
+    return Cost(*(fmean(values) if values else None for values in measured.values()))
+
 
 def is_study_folder(path: Path) -> bool:
     return path.is_dir() and (path / STUDY).is_file()
@@ -147,7 +191,8 @@ def read_study(path: Path) -> Study:
     kept = [entry for entry in scores.entries if (entry.score.model, entry.score.seed) in finished]
     if not kept:
         raise InputError(
-            f"{path / SCORES} has no score of a finished cell of {path / CELLS}. Evaluate the cells first."
+            f"{path / SCORES} must contain scores of finished cells of {path / CELLS}, but has none. "
+            "Evaluate the cells first."
         )
     return Study(
         path=path,
@@ -176,10 +221,10 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 def _read_cells(path: Path) -> list[StudyCell]:
     if not path.is_file():
-        raise InputError(f"{path} is not there: no cell is finished. Run weam-study until one is.")
+        raise InputError(f"{path} does not exist, so no cell is finished. Run weam-study until one is.")
     cells = [_cell(record, where) for where, record in _lines(path)]
     if not cells:
-        raise InputError(f"{path} is empty: no cell is finished. Run weam-study until one is.")
+        raise InputError(f"{path} is empty, so no cell is finished. Run weam-study until one is.")
     _check_cells(cells, path)
     return cells
 
@@ -223,14 +268,14 @@ def _cost(record: Mapping[str, Any], where: str) -> Cost:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
         if name not in record or not (number or value is None):
             raise InputError(
-                f"{where}: `cost` must have `{name}` as a number from 0, or null, but it is {value!r}. {AGAIN}"
+                f"{where}: `cost` must have `{name}` as null or a number of at least 0, but it is {value!r}. {AGAIN}"
             )
     return Cost(*(record[name] for name in Cost._fields))
 
 
 def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{where} must hold a JSON object, but holds a {type(value).__name__}. {AGAIN}")
+        raise InputError(f"{where} must contain a JSON object, but contains a {type(value).__name__}. {AGAIN}")
     for name, types in fields.items():
         if name not in value:
             raise InputError(f"{where}: `{name}` is missing. {AGAIN}")
@@ -248,14 +293,14 @@ def _check_cells(cells: list[StudyCell], path: Path) -> None:
     models: dict[str, StudyCell] = {}
     for cell in cells:
         if cell.name in names:
-            raise InputError(f"{path}: cell {cell.name!r} stands twice. {AGAIN}")
+            raise InputError(f"{path}: cell {cell.name!r} is repeated. {AGAIN}")
         if (cell.model, cell.seed) in seeds:
             raise InputError(f"{path}: two cells are {cell.model!r} with seed {cell.seed}. {AGAIN}")
         first = models.setdefault(cell.model, cell)
         if first.method != cell.method:
             raise InputError(
-                f"{path}: {first.name!r} and {cell.name!r} both go by {cell.model!r} but differ in more than the seed. "
-                "Give each method a name of its own."
+                f"{path}: {first.name!r} and {cell.name!r} are both named {cell.model!r} but differ in more than the "
+                "seed. Give each method a name of its own."
             )
         names.add(cell.name)
         seeds.add((cell.model, cell.seed))

@@ -1,166 +1,248 @@
-"""A study's tables as plain rows; HTML, Markdown and text only draw them."""
+"""A study's tables as plain rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from weam_fairseq.report.figures import AVERAGE, Figure
-from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Gain, TaskGains
-from weam_fairseq.report.growth import Growth
-from weam_fairseq.report.score_table import CellRow, CellTable, interval_text, p_text, signed
-from weam_fairseq.report.study_folder import Study
-from weam_fairseq.report.study_settings import Place, Places, joined
-from weam_fairseq.report.table import MISSING, Cell
+from weam_fairseq.report.bootstrap import Difference
+from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
+from weam_fairseq.report.positions import ModelPosition, Positions, joined
+from weam_fairseq.report.study_folder import Cost, Study, mean_cost
+from weam_fairseq.report.tables import (
+    BOTH_INTERVALS,
+    MISSING,
+    Table,
+    TableCell,
+    TableRow,
+    both_intervals,
+    clear_as,
+    difference_cell,
+    interval_text,
+    mean_text,
+    p_text,
+    plain_table,
+    signed,
+)
+from weam_fairseq.report.task_table import AVERAGE
+
+_MEBIBYTE = 2**20
+
+# Heading, field, and how a number is written.
+_OWN: list[tuple[str, str, Callable[[float], str]]] = [
+    ("parameters", "parameters", "{:,.0f}".format),
+    ("updates", "updates", "{:,.0f}".format),
+    ("pieces", "pieces", "{:,.0f}".format),
+    ("seconds", "seconds", "{:,.1f}".format),
+    ("peak memory, MiB", "peak_memory_bytes", lambda value: f"{value / _MEBIBYTE:,.0f}"),
+]
+_BASE: list[tuple[str, str, Callable[[float], str]]] = [
+    ("updates", "base_updates", "{:,.0f}".format),
+    ("pieces", "base_pieces", "{:,.0f}".format),
+    ("seconds", "base_seconds", "{:,.1f}".format),
+]
 
 _WHERE = ["pairs", "architecture"]
-_BOTH = ["gain", "95 % over items", "p over items", "95 % over seeds", "seeds in common"]
+_BOTH = ["gain", *BOTH_INTERVALS]
 
 
-def summary_table(tasks: Sequence[TaskGains], places: Places) -> CellTable:
+def summary_table(tasks: Sequence[TaskGains], positions: Positions) -> Table:
     """Every compared model's gain in every task, over all languages."""
     rows = [
-        CellRow(_named(place), [*_where(place), *(_gain(task.gain(place.model, AVERAGE)) for task in tasks)])
-        for place in places.compared
+        TableRow(
+            _named(position),
+            [*_where(position), *(difference_cell(task.gain(position.model, AVERAGE)) for task in tasks)],
+        )
+        for position in positions.compared
     ]
-    return CellTable(["gain", *_WHERE, *(task.title for task in tasks)], rows)
+    return Table(["gain", *_WHERE, *(task.title for task in tasks)], rows)
 
 
-def task_table(task: TaskGains, places: Places) -> CellTable:
-    """Every model's figure and gain over all languages, with both intervals."""
+def task_table(task: TaskGains, positions: Positions) -> Table:
+    """Every model's score and gain over all languages, with both intervals."""
     rows = []
-    for place in _measured(task, places, AVERAGE):
-        measured = task.cells[place.model, AVERAGE]
+    for position in _measured(task, positions, AVERAGE):
+        measured = task.cells[position.model, AVERAGE]
         gain = measured.gain
         cells = [
-            *_where(place),
-            Cell(str(len(measured.figure.values))),
-            Cell(_figure(measured.figure)),
-            Cell(MISSING if gain is None else signed(gain.value), bool(gain and gain.clear)),
-            Cell(interval_text(gain.items) if gain else MISSING),
-            Cell(_p(gain)),
-            Cell(interval_text(gain.seeds) if gain else MISSING),
+            *_where(position),
+            TableCell(str(len(measured.score.values))),
+            TableCell(mean_text(measured.score)),
+            TableCell(MISSING if gain is None else signed(gain.value), clear_as(gain)),
+            TableCell(interval_text(gain.items) if gain else MISSING),
+            TableCell(p_text(gain.items if gain else None)),
+            TableCell(interval_text(gain.seeds) if gain else MISSING),
         ]
-        rows.append(CellRow(_named(place), cells))
+        rows.append(TableRow(_named(position), cells))
     head = ["", *_WHERE, "seeds", "score", "gain", "95 % over items", "p", "95 % over seeds"]
-    return CellTable(head, rows)
+    return Table(head, rows)
 
 
-def seen_table(task: TaskGains, places: Places) -> CellTable:
-    """Figures and gains over the languages of the training pairs, and over the others; in brackets how many."""
+def seen_table(task: TaskGains, positions: Positions) -> Table:
+    """Scores and gains over the languages of the training pairs and over the others, with the number of languages."""
     rows = []
-    for place in places.of.values():
+    for position in positions.of.values():
         cells = []
         for name in (SEEN, UNSEEN):
-            measured = task.cells.get((place.model, name))
+            measured = task.cells.get((position.model, name))
             if measured is None:
-                cells += [Cell(MISSING), Cell(MISSING)]
+                cells += [TableCell(MISSING), TableCell(MISSING)]
             else:
-                figure = f"{_figure(measured.figure)} ({len(measured.over)})"
-                cells += [Cell(figure, note=", ".join(measured.over)), _gain(measured.gain)]
+                score = f"{mean_text(measured.score)} ({len(measured.over)})"
+                cells += [TableCell(score, note=", ".join(measured.over)), difference_cell(measured.gain)]
         if any(cell.text != MISSING for cell in cells):
-            rows.append(CellRow(_named(place), [*_where(place), *cells]))
+            rows.append(TableRow(_named(position), [*_where(position), *cells]))
     head = [f"{name}: {part}" for name in (SEEN, UNSEEN) for part in ("score (languages)", "gain")]
-    return CellTable(["", *_WHERE, *head], rows)
+    return Table(["", *_WHERE, *head], rows)
 
 
-def language_table(task: TaskGains, places: Places) -> CellTable:
-    """Every model's figure in every language; a dot marks a language that its training pairs hold."""
+def language_table(task: TaskGains, positions: Positions) -> Table:
+    """Every model's score in every language, and bounds without a model. A dot marks a language of its pairs."""
     rows = []
-    for place in places.of.values():
+    for position in positions.of.values():
         cells = []
         for language in task.languages:
-            measured = task.cells.get((place.model, language))
-            dot = " •" if place.setting.has_seen(language) else ""
-            cells.append(Cell(_figure(measured.figure) + dot if measured else MISSING))
+            measured = task.cells.get((position.model, language))
+            dot = " •" if position.setting.has_seen(language) else ""
+            cells.append(TableCell(mean_text(measured.score) + dot if measured else MISSING))
         if any(cell.text != MISSING for cell in cells):
-            rows.append(CellRow(_named(place), [*_where(place), *cells]))
-    return CellTable(["", *_WHERE, *task.languages], rows)
+            rows.append(TableRow(_named(position), [*_where(position), *cells]))
+    for name, values in task.bounds.items():
+        bounds = [f"{values[language]:.1f}" if language in values else MISSING for language in task.languages]
+        rows.append(TableRow(name, [TableCell(each) for each in (MISSING, MISSING, *bounds)]))
+    return Table(["", *_WHERE, *task.languages], rows)
 
 
-def interval_table(task: TaskGains, places: Places, languages: bool) -> CellTable:
-    """Every gain with both intervals, to two decimals; the averages only, or each language as well."""
+def interval_table(task: TaskGains, positions: Positions, languages: bool) -> Table:
+    """Every gain with both intervals; of the averages only, or of each language too."""
     rows = []
-    for place in places.compared:
+    for position in positions.compared:
         for name in [*AVERAGES, *(task.languages if languages else [])]:
-            gain = task.gain(place.model, name)
+            gain = task.gain(position.model, name)
             if gain is None:
                 continue
             what = "all" if name == AVERAGE else name
-            rows.append(CellRow(f"{place.method}, {place.setting.name}: {what}", _both(gain)))
-    return CellTable(["", *_BOTH], rows)
+            rows.append(TableRow(f"{position.method}, {position.setting.name}: {what}", _both(gain)))
+    return Table(["", *_BOTH], rows)
 
 
-def growth_table(growths: Sequence[Growth], tasks: Sequence[TaskGains]) -> CellTable:
+def growth_table(growths: Sequence[Growth], tasks: Sequence[TaskGains]) -> Table:
     """How much larger gains are with more pairs, or in a larger architecture."""
     rows = [
-        CellRow(f"{growth.method}, {growth.what}", [_gain(growth.gains.get(task.title)) for task in tasks])
+        TableRow(f"{growth.method}, {growth.what}", [difference_cell(growth.gains.get(task.title)) for task in tasks])
         for growth in growths
     ]
-    return CellTable(["gain minus gain", *(task.title for task in tasks)], rows)
+    return Table(["gain minus gain", *(task.title for task in tasks)], rows)
 
 
-def growth_intervals(growths: Sequence[Growth]) -> CellTable:
-    """The same with both intervals, to two decimals, a row a task."""
+def growth_intervals(growths: Sequence[Growth]) -> Table:
+    """The same with both intervals, one row for each task."""
     rows = [
-        CellRow(f"{growth.method}, {growth.what}: {title}", _both(gain))
+        TableRow(f"{growth.method}, {growth.what}: {title}", _both(gain))
         for growth in growths
         for title, gain in growth.gains.items()
     ]
-    return CellTable(["", *_BOTH], rows)
+    return Table(["", *_BOTH], rows)
 
 
-def cell_table(study: Study, places: Places) -> CellTable:
-    """What is finished: a row a model, with its seeds and the number of its scores."""
+def cell_table(study: Study, positions: Positions) -> Table:
+    """What is finished: one row for each model, with its seeds and the number of its scores."""
     rows = []
-    for place in places.of.values():
-        cells = study.of_model(place.model)
-        scores = sum(entry.score.model == place.model for entry in study.scores.entries)
+    for position in positions.of.values():
+        cells = study.of_model(position.model)
+        scores = sum(entry.score.model == position.model for entry in study.scores.entries)
         seeds = ", ".join(str(cell.seed) for cell in cells)
-        facts = [place.method, place.setting.name, cells[0].group, seeds, str(scores)]
-        rows.append(CellRow(place.model, [Cell(each) for each in facts]))
-    return CellTable(["model", "method", "setting", "group", "seeds", "scores"], rows)
+        facts = [position.method, position.setting.name, cells[0].group, seeds, str(scores)]
+        rows.append(TableRow(position.model, [TableCell(each) for each in facts]))
+    return Table(["model", "method", "setting", "group", "seeds", "scores"], rows)
 
 
-def _measured(task: TaskGains, places: Places, language: str) -> list[Place]:
-    return [place for place in places.of.values() if (place.model, language) in task.cells]
+def pairs_table(positions: Positions) -> Table:
+    """The pairs behind each name of a set of pairs."""
+    sets = {setting.pairs_name: ", ".join(setting.pairs) for setting in positions.settings if setting.pairs}
+    return plain_table(["pairs", ""], sets.items())
 
 
-def _named(place: Place) -> str:
-    """The method, and what is unusual about its setting."""
-    return joined(place.method, place.setting.options)
+def cost_table(study: Study, positions: Positions) -> Table:
+    """One row for each model; in brackets the ratio to the baseline, if it is not 1."""
+    rows = []
+    for position in positions.of.values():
+        cost = mean_cost(study.of_model(position.model))
+        against = _baseline_cost(study, positions, position)
+        cells = [TableCell(_written(cost, against, name, write)) for _, name, write in _OWN]
+        rows.append(TableRow(f"{position.method}, {position.setting.name}", cells))
+    return Table(["", *(head for head, _, _ in _OWN)], rows)
 
 
-def _where(place: Place) -> list[Cell]:
+def base_table(study: Study, positions: Positions) -> Table:
+    """The cost of the base models, one row for each architecture; means over the cells."""
+    rows = []
+    for arch in dict.fromkeys(setting.arch for setting in positions.settings):
+        cost = mean_cost([cell for cell in study.cells if cell.arch == arch])
+        rows.append(TableRow(arch, [TableCell(_written(cost, None, name, write)) for _, name, write in _BASE]))
+    return Table(["base", *(head for head, _, _ in _BASE)], rows)
+
+
+def data_table(manifest: dict[str, Any]) -> Table:
+    """What preprocessing kept, dropped and linked, one row for each pair."""
+    pairs: dict[str, dict[str, Any]] = manifest["pairs"]
+    reasons = list(dict.fromkeys(reason for pair in pairs.values() for reason in pair.get("dropped", {})))
+    rows = []
+    for name, pair in pairs.items():
+        dropped = pair.get("dropped", {})
+        linked = ", ".join(f"{side} {share:.1%}" for side, share in pair.get("linked_pieces", {}).items())
+        counts = [pair.get(key) for key in ("read", "train", "valid")]
+        counts += [dropped.get(reason, 0) for reason in reasons]
+        counts += [pair.get(key) for key in ("word_links", "piece_links")]
+        rows.append(
+            [name, *(f"{count:,}" if isinstance(count, int) else MISSING for count in counts), linked or MISSING]
+        )
+    head = ["pair", "read", "train", "valid", *(f"dropped: {reason}" for reason in reasons)]
+    return plain_table([*head, "word links", "piece links", "pieces with a link"], rows)
+
+
+def made_by_table(manifest: dict[str, Any]) -> Table:
+    """The aligner and the tokenizer of a data-bin; of their digests only that of the pieces."""
+    rows = []
+    for part in ("aligner", "tokenizer"):
+        for key, value in manifest[part].items():
+            if not isinstance(value, dict | list) and (key == "pieces_sha256" or not key.endswith("sha256")):
+                rows.append([f"{part}: {key.replace('_', ' ')}", MISSING if value is None else str(value)])
+    return plain_table(["", ""], rows)
+
+
+def _measured(task: TaskGains, positions: Positions, language: str) -> list[ModelPosition]:
+    return [position for position in positions.of.values() if (position.model, language) in task.cells]
+
+
+def _named(position: ModelPosition) -> str:
+    """The method, and the unusual options of its setting."""
+    return joined(position.method, position.setting.options)
+
+
+def _where(position: ModelPosition) -> list[TableCell]:
     """`3 b` for the second set of 3 pairs."""
-    setting = place.setting
+    setting = position.setting
     letter = setting.pairs_name.rpartition(" ")[2]
-    return [Cell(f"{len(setting.pairs)} {letter}".removesuffix(" pairs").removesuffix(" pair")), Cell(setting.arch)]
-
-
-def _figure(figure: Figure) -> str:
-    return f"{figure.mean:.1f}" if figure.sd is None else f"{figure.mean:.1f} ± {figure.sd:.1f}"
-
-
-def _gain(gain: Gain | None) -> Cell:
-    """With one interval, marked `s` where it is over seeds."""
-    if gain is None:
-        return Cell(MISSING)
-    if gain.interval is None:
-        return Cell(signed(gain.value), note="no interval: one seed, and no items")
-    text = f"{signed(gain.value)} {interval_text(gain.interval)}"
-    note = f"95 % over {gain.over}" + (f", p {_p(gain)}" if gain.items else "")
-    return Cell(text if gain.items else f"{text} s", gain.clear, note)
-
-
-def _both(gain: Gain) -> list[Cell]:
     return [
-        Cell(signed(gain.value, 2), gain.clear),
-        Cell(interval_text(gain.items, 2)),
-        Cell(_p(gain)),
-        Cell(interval_text(gain.seeds, 2)),
-        Cell(str(len(gain.by_seed))),
+        TableCell(f"{len(setting.pairs)} {letter}".removesuffix(" pairs").removesuffix(" pair")),
+        TableCell(setting.arch),
     ]
 
 
-def _p(gain: Gain | None) -> str:
-    return p_text(gain.items if gain else None)
+def _both(gain: Difference) -> list[TableCell]:
+    cells = [TableCell(text) for text in both_intervals(gain)]
+    return [TableCell(signed(gain.value, 2), clear_as(gain)), *cells]
+
+
+def _baseline_cost(study: Study, positions: Positions, position: ModelPosition) -> Cost | None:
+    baseline = positions.baselines.get(position.setting)
+    return None if baseline in (None, position.model) else mean_cost(study.of_model(str(baseline)))
+
+
+def _written(cost: Cost, against: Cost | None, name: str, write: Callable[[float], str]) -> str:
+    value = getattr(cost, name)
+    if value is None:
+        return MISSING
+    other = getattr(against, name) if against else None
+    return f"{write(value)} (×{value / other:.2f})" if other and other != value else write(value)

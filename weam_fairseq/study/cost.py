@@ -11,9 +11,9 @@ from typing import Any
 from weam_fairseq.common.documents import parse_json, read_json, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
+from weam_fairseq.common.training_log import Effort, read_effort
 from weam_fairseq.study.plan import Cell, Plan
 from weam_fairseq.study.step_folder import StepFolder
-from weam_fairseq.study.training_log import Effort, read_effort
 
 NOTHING = Effort(0, 0, 0.0, None)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import NamedTuple
 
+from weam_fairseq.common.training_log import read_effort
 from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.study.options import as_number
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.settings import Estimate
 from weam_fairseq.study.step import Step, Training
 from weam_fairseq.study.step_folder import StepFolder
-from weam_fairseq.study.training_log import read_effort
 
 MASK_PROB = 0.3  # weam-train's default
 # Objectives that predict linked pieces a second time.

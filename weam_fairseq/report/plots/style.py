@@ -1,0 +1,174 @@
+"""What all plots share: the interface of a plot, colours and markers, the legend, and SVG.
+
+A plot's file holds its numbers, which go to plots.json, and its drawing. To add a plot to the report of a study, write
+such a file, and add a line to `content.PLOTS` and a line to templates/study.html.j2.
+
+The colours of the methods are Okabe and Ito's, which colour-blind readers tell apart. Line styles and markers tell the
+methods apart in grey print too. Gains are blue and losses orange.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 10.4  # inches, as wide as the page
+INK, PAPER, SOFT = "#1d2127", "#ffffff", "#777777"
+GAIN, LOSS = "#0b5fa5", "#b35806"
+TASKS_IN_A_FIGURE = 4
+_IN_A_LEGEND_ROW = 6
+
+RC: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "svg.fonttype": "path",  # letters as outlines: no font is looked up where the page is opened
+    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "svg.hashsalt": "weam",  # the same data give the same bytes
+}
+
+
+class Look(NamedTuple):
+    colour: str
+    line: Any
+    marker: str
+
+
+LOOKS = {
+    "base": Look("#000000", "-", "x"),
+    "mlm": Look("#56B4E9", (0, (5, 1.5)), "^"),
+    "tlm": Look("#009E73", "--", "s"),
+    "weam": Look("#D55E00", "-", "o"),
+    "shuffled": Look("#CC79A7", ":", "D"),
+    "identity": Look("#0072B2", "-.", "v"),
+}
+_OTHERS = (
+    Look("#0072B2", "-.", "v"),
+    Look("#E69F00", "-", "P"),
+    Look("#000000", ":", "*"),
+    Look("#56B4E9", "--", "<"),
+    Look("#009E73", "-", "X"),
+    Look("#CC79A7", "-.", "h"),
+    Look("#D55E00", ":", ">"),
+    Look("#F0E442", "-", "d"),
+)
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """Different looks for up to eight names that LOOKS does not have; then colours repeat before markers do."""
+    unknown = [name for name in dict.fromkeys(names) if name not in LOOKS]
+    return {**LOOKS, **{name: _OTHERS[number % len(_OTHERS)] for number, name in enumerate(unknown)}}
+
+
+class Palette(NamedTuple):
+    """`looks`: by method. `baseline`: what 0 is in plots of gains."""
+
+    looks: dict[str, Look]
+    baseline: str
+
+
+class Plot(ABC):
+    """One plot: a dataclass of the numbers that go to plots.json, and how they are drawn."""
+
+    meaning = ""  # a sentence for the caption, before the template's own
+
+    @property
+    @abstractmethod
+    def caption(self) -> str:
+        """What the caption starts with."""
+
+    def parts(self) -> Iterator[Self]:
+        """The figures that this plot is drawn as, each with room on a printed page."""
+        yield self
+
+    @abstractmethod
+    def draw(self, palette: Palette, name: str) -> str:
+        """An `<svg>` element; its ids start with `name`."""
+
+
+SomePlot = TypeVar("SomePlot", bound=Plot)
+
+
+@dataclass(frozen=True)
+class Plots(Generic[SomePlot]):
+    """All plots of one kind. `left_out`: sentences on plots of this kind that are missing."""
+
+    plots: list[SomePlot]
+    left_out: list[str]
+
+    def figures(self) -> Iterator[SomePlot]:
+        for plot in self.plots:
+            yield from plot.parts()
+
+
+def no_plots(left_out: Mapping[str, list[str]]) -> list[str]:
+    """Sentences on plots that are missing, whose names `left_out` has by the reason."""
+    return [f"No plot for {', '.join(names)}: {reason}" for reason, names in left_out.items()]
+
+
+class Canvas(NamedTuple):
+    """`axes` are row by row."""
+
+    figure: Figure
+    axes: list[Axes]
+
+
+@contextmanager
+def canvas(
+    height: float, rows: int, columns: int, *, settings: Mapping[str, Any] | None = None, **shared: Any
+) -> Iterator[Canvas]:
+    """An empty figure with rows × columns panels; `shared` are options of matplotlib's `subplots`."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    options: dict[Any, Any] = {**RC, **(settings or {})}
+    with matplotlib.rc_context(options):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield Canvas(figure, list(figure.subplots(rows, columns, squeeze=False, **shared).flatten()))
+
+
+def labelled(axes: Iterable[Axes]) -> dict[str, Any]:
+    """What was drawn with a label in any of the panels, once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    return handles
+
+
+def add_legend(figure: Figure, handles: Mapping[str, Any]) -> None:
+    """One legend for all panels, above them, in rows of similar length."""
+    if not handles:
+        return
+    rows = -(-len(handles) // _IN_A_LEGEND_ROW)
+    columns = -(-len(handles) // rows)
+    place: dict[str, Any] = {"loc": "outside upper left", "ncols": columns, "frameon": False, "handlelength": 3.2}
+    figure.legend(handles.values(), handles.keys(), **place)
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """Without the XML head and the metadata, which contain network addresses; ids are unique in the page."""
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    return re.sub(r"url\(#", f"url(#{name}-", svg)
