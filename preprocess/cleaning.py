@@ -45,8 +45,6 @@ class Rules:
     """What is dropped beyond what cannot be used. Lengths are of a side without the white space around it.
 
     `strict`: a line that cannot be taken apart (too long for the reader, invalid UTF-8, not one tab) is an error.
-    `remove_controls`: control characters go; those that are white space (VT, FF, CR, FS to US) become a space.
-        Moses's tokenizer (`s/[\\000-\\037]//g`) and BERT's normaliser remove them all.
     `max_chars`: characters of a side. A guard for the tokenizers' time rather than a filter: `--max-pieces` decides.
     `max_ratio`: the longer side over the shorter, in UTF-8 bytes. 9 is the ratio of Moses's clean-corpus-n.perl, the
         limit of GIZA++, there in words; OpusFilter's LengthRatioFilter defaults to 3, in words. Chinese, Japanese and
@@ -56,7 +54,6 @@ class Rules:
     """
 
     strict: bool = False
-    remove_controls: bool = True
     max_chars: int | None = 5_000
     max_ratio: float | None = 9.0
     drop_copies: bool = False
@@ -92,8 +89,8 @@ def clean(
                 raise InputError(found.sentence)
             account.drop(found.reason, line_idx, *(side[index] for side in chunk.sides))
             continue
-        source = mend(sides[0], rules, account.repaired)
-        target = mend(sides[1], rules, account.repaired)
+        source = mend(sides[0], account.repaired)
+        target = mend(sides[1], account.repaired)
         reason = _reason_to_drop(source.strip(), target.strip(), rules, excluded, scorers)
         if reason is not None:
             account.drop(reason, line_idx, source, target)
@@ -133,8 +130,11 @@ def _decoded(raw: bytes) -> str | None:
         return None
 
 
-def mend(side: str, rules: Rules, repaired: Counter[str]) -> str:
-    """A side without CR at its end and control characters."""
+def mend(side: str, repaired: Counter[str]) -> str:
+    """A side without CR at its end and without control characters; those that are white space become a space.
+
+    Moses's tokenizer (`s/[\\000-\\037]//g`) and BERT's normalizer remove them all.
+    """
     # What is removed does not print, and to ask for that is four times as fast as to search for it.
     if side.isprintable():
         return side
@@ -142,7 +142,7 @@ def mend(side: str, rules: Rules, repaired: Counter[str]) -> str:
     if side.endswith("\r"):
         repaired[CR] += 1
         side = side.rstrip("\r")
-    if rules.remove_controls and _CONTROL.search(side):
+    if _CONTROL.search(side):
         repaired[CONTROLS] += 1
         # "a\x0bb" is two words: a control that is white space must still part them.
         side = _CONTROL.sub(lambda match: " " if match[0].isspace() else "", side)

@@ -10,9 +10,9 @@ from typing import Any
 
 from weam_fairseq.common import hub, text_files
 
-from . import align, aligners, language_id, manifest, tokenizer_folder
+from . import align, aligners, language_id, manifest
 from .inputs import PairFiles
-from .options import Options, languages_of
+from .options import SAMPLED, Options, languages_of
 from .report import PairReport
 from .words import segmenter
 
@@ -61,8 +61,10 @@ def _sha256(file: Path) -> str:
 def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: dict[str, str | None]) -> dict[str, Any]:
     """What the parts of a run depend on. `inputs` are the `digests` of its inputs."""
     plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
-    free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "encoder"}
-    built = {name: align.built(recipe) for name, recipe in recipes.items()}
+    free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "aligner_options"}
+    # Files of links are among the inputs.
+    reads_links = aligners.kind_of(options.aligner).reads_links
+    built = {name: align.built(recipe) for name, recipe in recipes.items() if not reads_links}
     return {
         "options": {name: value for name, value in plain.items() if name not in free},
         "rules": asdict(options.rules),
@@ -72,7 +74,7 @@ def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: d
         # A version names the very model or program.
         "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
         "save_aligner": options.save_aligner is not None,
-        "encoder": asdict(options.encoder) if options.encoder else None,
+        "aligner_options": asdict(options.aligner_options) if options.aligner_options else None,
         "pairs": [[pair.name, [len(part) for part in pair.parts]] for pair in options.pairs],
         "inputs": inputs,
         "versions": versions(options),
@@ -87,7 +89,7 @@ def _cut_here(options: Options) -> list[str]:
 def versions(options: Options) -> dict[str, str]:
     """Of what the run uses. Segmenters and aligners tell theirs elsewhere."""
     more = [language_id.PACKAGE] if options.rules.min_language_score is not None else []
-    if options.train_tokenizer in tokenizer_folder.SAMPLED:
+    if options.train_tokenizer in SAMPLED:
         more.append("sentencepiece")
     return manifest.versions(*more)
 
@@ -117,7 +119,7 @@ def _name_of_words(options: Options, pair: PairFiles, lang: str) -> str:
 
 
 def describe_aligner(options: Options, reports: list[PairReport], probabilities: bool) -> dict[str, Any]:
-    given = options.aligner == "precomputed"
+    given = aligners.kind_of(options.aligner).reads_links
     made_by = {report.pair.name: report.made_by for report in reports}
     cards = {name: by.card for name, by in made_by.items() if by.card is not None}
     # Each pair has a model of its own, and so has a version of its own; links files have their hashes under "options".
@@ -143,12 +145,11 @@ def describe_options(options: Options, inputs: dict[str, str | None]) -> dict[st
         "tokenizer": hub.label(options.tokenizer) if options.tokenizer else None,
         "train_tokenizer": options.train_tokenizer,
         "vocab_size": options.vocab_size or None,
-        "tokenizer_sample": options.tokenizer_sample if options.train_tokenizer in tokenizer_folder.SAMPLED else None,
+        "tokenizer_sample": options.tokenizer_sample if options.train_tokenizer in SAMPLED else None,
         "aligner": options.aligner,
         "aligner_models": {name: hub.label(folder) for name, folder in sorted(options.aligner_models.items())},
         "save_aligner": options.save_aligner is not None,
-        "aligner_implementation": options.aligner_implementation,
-        "encoder": asdict(options.encoder) if options.encoder else None,
+        **_describe_aligner_options(options),
         "symmetrize": options.symmetrize,
         "links": described("--links", dict(sorted(options.links.items()))),
         "given_words": described("--given-words", dict(sorted(options.given_words.items()))),
@@ -159,3 +160,13 @@ def describe_options(options: Options, inputs: dict[str, str | None]) -> dict[st
         "exclude": list(described("--exclude", exclude).values()),
         "seed": options.seed,
     }
+
+
+def _describe_aligner_options(options: Options) -> dict[str, Any]:
+    """The options of the aligner, and the values that the manifest has for those of other aligners."""
+    chosen = aligners.kind_of(options.aligner).options
+    used = options.aligner_options or (chosen() if chosen else None)
+    found: dict[str, Any] = {}
+    for kind in aligners.kinds():
+        found |= kind.describe_options(used if kind.options is chosen else None)
+    return found

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .cleaning import Rules, mend, strict_lines
+from .cleaning import mend, strict_lines
 from .work import written
 
 
-def read_excluded(paths: Sequence[Path], rules: Rules) -> frozenset[str]:
+def read_excluded(paths: Sequence[Path]) -> frozenset[str]:
     """Every line, and every tab-separated column of it, repaired by the same rules as the pairs.
 
     Raises InputError for a line that is too long or not valid UTF-8, whether or not the rules are strict: a test
@@ -19,7 +19,7 @@ def read_excluded(paths: Sequence[Path], rules: Rules) -> frozenset[str]:
     """
     excluded: set[str] = set()
     for text in strict_lines(paths):
-        excluded.update(mend(side, rules, Counter()).strip() for side in (text, *text.split("\t")))
+        excluded.update(mend(side, Counter()).strip() for side in (text, *text.split("\t")))
     return frozenset(excluded - {""})
 
 

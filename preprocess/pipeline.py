@@ -23,7 +23,6 @@ from weam_fairseq.common.errors import InputError
 
 from . import (
     align,
-    aligner_models,
     aligners,
     binarize,
     databin,
@@ -33,7 +32,7 @@ from . import (
     manifest,
     tokenizer_folder,
 )
-from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
+from .aligners import models
 from .binarize import Binarization
 from .cluster import Cluster
 from .corpus import InputFile
@@ -53,7 +52,7 @@ from .inputs import PairFiles
 from .kept_pairs import mark_kept
 from .language_id import scorers
 from .merge import merge
-from .options import Options, check_links, languages_of
+from .options import SAMPLED, Options, check_links, languages_of
 from .pieces import PieceTokenizer
 from .pipes import copied
 from .prepare import SIDES, Preparation, is_prepared, prepare, read_account
@@ -65,6 +64,8 @@ from .work import FOLDER, Work, remove_unknown, written
 from .workers import Pool, Workers
 
 log = logging.getLogger(__name__)
+
+Digests = dict[str, str | None]  # SHA-256 of each input, by the names of `digests`
 
 
 class _Stages:
@@ -111,7 +112,7 @@ def run(options: Options) -> Report:
         pool = _pool(options, folder / "cluster")
         stack.enter_context(pool)
         with stages("read"):
-            excluded = read_excluded(options.exclude, options.rules)
+            excluded = read_excluded(options.exclude)
         with stages("tokenizer"):
             tokenizer = _make_tokenizer(options, excluded, folder / "tokenizer")
             space = databin.IdSpace(tokenizer.ids, tokenizer.special_ids)
@@ -127,15 +128,14 @@ def run(options: Options) -> Report:
                 {name: found.account for name, found in prepared.items()},
                 work,
             )
-        lines = {name: sum(part[0].lines for part in found.files) for name, found in prepared.items()}
-        given = _given_links(options, lines, inputs, work)
+        recipes = _with_links(options, recipes, prepared, inputs, work)
         reports = [
             _finish_pair(
                 options,
                 pair,
                 prepared[pair.name],
                 space,
-                given.get(pair.name) or recipes[pair.name],
+                recipes[pair.name],
                 folder,
                 work,
                 pool,
@@ -162,7 +162,7 @@ def run(options: Options) -> Report:
         if options.save_aligner is not None:
             for report in reports:
                 assert report.made_by.model is not None
-                aligner_models.save(report.made_by.model, options.save_aligner / report.pair.name)
+                models.save(report.made_by.model, options.save_aligner / report.pair.name)
         manifest.write(folder, content)
         explained, failed = _explain(options, prepared, tokenizer)
         for copies in ("cluster", "inputs"):
@@ -198,7 +198,7 @@ def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -
 def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> None:
     kind = options.train_tokenizer
     assert kind is not None
-    most = options.tokenizer_sample if kind in tokenizer_folder.SAMPLED else None
+    most = options.tokenizer_sample if kind in SAMPLED else None
     sentences = Sentences(options.pairs, options.chunk, options.rules, excluded, most, options.seed)
     if len(sentences) < sentences.total:
         log.warning(
@@ -231,9 +231,7 @@ def _preparation(
     return how
 
 
-def _prepare(
-    options: Options, how: Preparation, pair: PairFiles, pool: Pool, inputs: dict[str, str | None]
-) -> _Prepared:
+def _prepare(options: Options, how: Preparation, pair: PairFiles, pool: Pool, inputs: Digests) -> _Prepared:
     work = how.work
     reader = RawReader(pair.parts, options.chunk)
     words = GivenWords(options.given_words[pair.name]) if pair.name in options.given_words else None
@@ -261,7 +259,7 @@ def _prepare(
     return _Prepared(how, chunks, reader.parts, account)
 
 
-def _check_unchanged(inputs: dict[str, str | None], read: dict[str, str], work: Work) -> None:
+def _check_unchanged(inputs: Digests, read: dict[str, str], work: Work) -> None:
     """Raises InputError when a file has changed since its digest was taken; the parts made from it are removed."""
     changed = [name for name, digest in read.items() if inputs[name] != digest]
     if changed:
@@ -280,43 +278,35 @@ def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
 
 
 def _recipes(options: Options) -> dict[str, aligners.Recipe]:
-    """How the aligner of each pair is built; one is built here, so that what it lacks is said before any work."""
-    names = [pair.name for pair in options.pairs]
-    found = aligner_models.recipes(
-        options.aligner,
-        names,
-        options.aligner_models,
-        options.seed,
-        options.encoder,
-        options.aligner_implementation,
-    )
-    aligner_models.check_save(
-        options.save_aligner, options.aligner, names, options.aligner_models, options.destdir, options.resume
-    )
-    align.built.cache_clear()  # a folder may hold another model than in the run before
-    if options.aligner == "precomputed":
-        return {}
+    """How to build the aligner of each pair. Each is built here once, to find missing parts before any work."""
+    kind, names = aligners.kind_of(options.aligner), [pair.name for pair in options.pairs]
+    found = models.recipes(kind, names, options.aligner_models, options.seed, options.aligner_options)
+    models.check_save(options.save_aligner, kind, names, options.aligner_models, options.destdir, options.resume)
+    align.built.cache_clear()  # a folder may hold another model than in an earlier run of this process
+    if kind.reads_links:
+        return {name: replace(recipe, links=options.links[name]) for name, recipe in found.items()}
     for recipe in found.values():
         align.built(recipe)
-    if options.encoder is not None and options.cluster is None:
-        from .aligners.encoder import check_device
-
-        check_device(options.encoder.device)
+    if options.cluster is None:
+        kind.check_machine(options.aligner_options)
     return found
 
 
-def _given_links(
-    options: Options, lines: dict[str, int], inputs: dict[str, str | None], work: Work
-) -> dict[str, PrecomputedLinks]:
-    """Precomputed links belong to one file."""
-    if options.aligner != "precomputed":
-        return {}
-    files = {name: PrecomputedLinks(options.links[name], count, options.links_from) for name, count in lines.items()}
-    _check_unchanged(
-        inputs, {f"--links {name}": file.version.removeprefix("sha256:") for name, file in files.items()}, work
-    )
-    agree_on_probabilities(files.values())
-    return files
+def _with_links(
+    options: Options, recipes: dict[str, aligners.Recipe], prepared: dict[str, _Prepared], inputs: Digests, work: Work
+) -> dict[str, aligners.Recipe]:
+    """Opens the files of links, if the aligner reads any: each must have a line for each line of the input."""
+    kind = aligners.kind_of(options.aligner)
+    if not kind.reads_links:
+        return recipes
+    found = {
+        name: replace(recipe, lines=sum(part[0].lines for part in prepared[name].files))
+        for name, recipe in recipes.items()
+    }
+    opened: dict[str, Any] = {name: align.built(recipe) for name, recipe in found.items()}
+    _check_unchanged(inputs, {f"--links {name}": aligner.sha256 for name, aligner in opened.items()}, work)
+    kind.check_together(list(opened.values()))
+    return found
 
 
 def _finish_pair(
@@ -324,13 +314,13 @@ def _finish_pair(
     pair: PairFiles,
     prepared: _Prepared,
     space: databin.IdSpace,
-    given: PrecomputedLinks | aligners.Recipe,
+    recipe: aligners.Recipe,
     folder: Path,
     work: Work,
     pool: Pool,
     stages: _Stages,
 ) -> PairReport:
-    made_by = _align(options, pair, prepared, given, work, pool, stages)
+    made_by = _align(options, pair, prepared, recipe, work, pool, stages)
     with stages("project"):
         how = Binarization(work, pair.name, space, made_by.max_words)
         todo = [n for n in prepared.chunks if not work.part(pair.name, "binarized", n).is_file()]
@@ -374,28 +364,23 @@ def _align(
     options: Options,
     pair: PairFiles,
     prepared: _Prepared,
-    given: PrecomputedLinks | aligners.Recipe,
+    recipe: aligners.Recipe,
     work: Work,
     pool: Pool,
     stages: _Stages,
 ) -> MadeBy:
-    """Makes the word links of all kept pairs, training an aligner before if it is to be kept."""
-    if isinstance(given, PrecomputedLinks):
-        with stages("align"):
-            align.align(align.Alignment(work, pair.name, None, options.symmetrize), prepared.chunks, given, pool)
-        return MadeBy(given.name, "as given", None, None)
-    how = align.Alignment(work, pair.name, given, options.symmetrize)
+    """Makes the word links of all kept pairs. With --save-aligner, trains a model first."""
+    how = align.Alignment(work, pair.name, recipe, options.symmetrize)
     if options.save_aligner is not None:
         with stages("train the aligner"):
-            recipe = replace(given, model=align.train(how, prepared.chunks, pool), implementation="auto")
-            how = replace(how, recipe=recipe)
-    assert how.recipe is not None
+            model = align.train(how, prepared.chunks, pool)
+            # The model names its implementation, so the option must be left out.
+            how = replace(how, recipe=replace(recipe, model=model, options=None))
     with stages("align"):
         aligner = align.built(how.recipe)
         align.align(how, prepared.chunks, aligner, pool)
         prepared.account.noted.update(align.read_noted(work, pair.name, prepared.chunks))
-    card = aligner_models.describe(how.recipe)
-    return MadeBy(aligner.name, aligner.version, how.recipe.model, card, aligner.max_words)
+    return MadeBy(aligner.name, aligner.version, how.recipe.model, models.describe(how.recipe), aligner.max_words)
 
 
 def _explain(

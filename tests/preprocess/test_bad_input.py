@@ -118,7 +118,7 @@ def test_folder_without_tokenizer(de_tsv: Path, tmp_path: Path, capsys: pytest.C
 LINKS_CASES = [
     ("0-0\n" * 7, r"links\.align has 7 lines of links, but the input has 8 lines"),
     ("0-0\n" * 3 + "0-0 7-3\n" + "0-0\n" * 4, r"links\.align line 4: link 7-3 points outside the source \(7 words\)\."),
-    ("0-99\n" + "0-0\n" * 7, r"link 0-99 points outside the target \(5 words\)\. Align the same files again, or pass"),
+    ("0-99\n" + "0-0\n" * 7, r"link 0-99 points outside the target \(5 words\)\. Align the same files again, or give"),
     ("0:0\n" + "0-0\n" * 7, r"links\.align line 1: links must be like 0-0 1-2, or .*, but one is '0:0'"),
     ("\n0-0:0\n" + "0-0:1\n" * 6, r"links\.align line 2: .* above 0 and at most 1 .*, but one is '0-0:0'"),
     ("0-0:1\n" * 7 + "0-0\n", r"links\.align line 8: link 0-0 has no probability, but the first link of the file has"),
@@ -143,7 +143,7 @@ def test_links_with_and_without_probabilities(
 
 
 FLAG_CASES = [
-    (["--aligner", "precomputed"], r"needs the links of en-de: add --links en-de=FILE"),
+    (["--aligner", "precomputed"], r"needs the links of en-de\. Add --links en-de=FILE"),
     (["--aligner", "precomputed", "--links", "en-de=nowhere"], r"nowhere does not exist"),
     (["--links", "en-de=x"], r"--links needs --aligner precomputed"),
     (
