@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from weam_fairseq.common.documents import read_json
+
 from . import aligners, binarize
 from .aligners import models
 from .aligners.base import Aligner
@@ -35,7 +37,7 @@ from .aligners.directions import (
     temporary_folder,
 )
 from .aligners.lines import token_lines
-from .prepare import SIDES, read_prepared, read_sentences
+from .prepare import AGAIN, SIDES, read_prepared, read_sentences
 from .spans import select_spans
 from .work import Work, load_arrays, written
 from .workers import Pool
@@ -61,7 +63,7 @@ def align(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
     if not todo:
         return
     if not aligner.by_pair:
-        _align_whole(how, chunks, aligner, pool)
+        _align_together(how, chunks, aligner, pool)
         return
     # An aligner that uses all cores of this machine runs here, one chunk after the other.
     run: Callable[..., Iterable[int]] = pool.map if pool.elsewhere or not aligner.own_cores else map
@@ -81,12 +83,12 @@ def train(how: Alignment, chunks: range, pool: Pool) -> Path:
 
 
 def read_noted(work: Work, pair: str, chunks: Iterable[int]) -> Counter[str]:
-    """What the manifest notes of the alignment: sentences that were cut."""
+    """What the manifest notes about the alignment: sentences that were cut."""
     noted: Counter[str] = Counter()
     for number in chunks:
         file = work.part(pair, "noted", number, ".json")
         if file.is_file():
-            noted.update(json.loads(file.read_text(encoding="utf-8")))
+            noted.update(read_json(file, dict, hint=AGAIN))
     return noted
 
 
@@ -102,8 +104,8 @@ def _align_chunk(job: tuple[Alignment, int]) -> int:
         aligned = list(aligner.align_file(words, how.symmetrize))
         words.unlink()
         if aligner.cut:
-            with written(how.work.part(how.pair, "noted", number, ".json")) as beside:
-                beside.write_text(json.dumps({CUT: aligner.cut}), encoding="utf-8")
+            with written(how.work.part(how.pair, "noted", number, ".json")) as partial:
+                partial.write_text(json.dumps({CUT: aligner.cut}), encoding="utf-8")
     binarize.save_links(how.work, how.pair, number, aligned)
     return number
 
@@ -114,7 +116,7 @@ def built(recipe: aligners.Recipe) -> Aligner:
     return aligners.kind_of(recipe.name).build(recipe)
 
 
-def _align_whole(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
+def _align_together(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
     kept = {number: _first(how, number) for number in chunks}
     if aligners.kind_of(how.recipe.name).reads_links:
         aligner.line_idxs = _line_idxs(how, kept)  # type: ignore[attr-defined]
@@ -165,7 +167,7 @@ def _write_all_words(how: Alignment, chunks: range, pool: Pool) -> Path:
     for _ in _shown(how, "words", todo, pool.map(_write_words, ((how, number) for number in todo))):
         pass
     words = how.work.part(how.pair, "words", suffix=".txt")
-    with written(words) as beside, beside.open("wb") as stream:
+    with written(words) as partial, partial.open("wb") as stream:
         for part in parts.values():
             with part.open("rb") as lines:
                 shutil.copyfileobj(lines, stream, 1 << 20)
@@ -181,7 +183,7 @@ def _write_words(job: tuple[Alignment, int]) -> int:
 
 
 def _write_lines(file: Path, lines: Iterable[str]) -> None:
-    with written(file) as beside, beside.open("w", encoding="utf-8", newline="\n") as stream:
+    with written(file) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(line + "\n" for line in lines)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .aligners import Aligned
-from .databin import CERTAIN, IdSpace
+from .corpus import PairFiles
+from .databin import CERTAIN, IdSpace, write_part
+from .options import Options
 from .prepare import SIDES, read_prepared
 from .projection import project_batch
 from .spans import select, select_spans
@@ -33,15 +36,6 @@ class Binarization:
     pair: str
     space: IdSpace
     max_words: int | None = None
-
-
-def save_kept(
-    work: Work, pair: str, number: int, kept: NDArray[np.bool_], valid: NDArray[np.bool_], first: NDArray[np.bool_]
-) -> None:
-    """Which pairs of a chunk are kept, (n,), which of those are held out, (kept.sum(),), and which are no duplicates,
-    (n,).
-    """
-    save_arrays(work.part(pair, "kept", number), {"kept": kept, "valid": valid, "first": first})
 
 
 def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
@@ -118,3 +112,32 @@ def read_part(work: Work, pair: str, numbers: Iterable[int], name: str) -> Itera
         with np.load(work.part(pair, "binarized", number), allow_pickle=False) as stored:
             if name in stored:
                 yield stored[name], stored[f"{name}.sizes"]
+
+
+def merge(options: Options, pair: PairFiles, chunks: range, space: IdSpace, folder: Path, work: Work) -> bool:
+    """Writes the data-bin's files of one pair. Returns whether its links have probabilities."""
+    source, target = pair.source_lang, pair.target_lang
+    names = {
+        "source": f"{pair.name}.{source}",
+        "target": f"{pair.name}.{target}",
+        "align": f"align.{pair.name}",
+        "probs": f"probs.{pair.name}",
+        "words.source": f"words.{pair.name}.{source}",
+        "words.target": f"words.{pair.name}.{target}",
+    }
+    has_probabilities = False
+    for split in SPLITS if options.valid_size else SPLITS[:1]:
+        for part in PARTS:
+            name = f"{split}.{part}"
+
+            def parts(name: str = name) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+                return read_part(work, pair.name, chunks, name)
+
+            if part == "probs" and next(parts(), None) is None:
+                continue
+            has_probabilities |= part == "probs"
+            values = {"source": space.size, "target": space.size, "probs": CERTAIN + 1}.get(part)
+            if values is None:
+                values = 1 + max(int(flat.max(initial=0)) for flat, _ in parts())
+            write_part(folder, f"{split}.{names[part]}", parts(), values)
+    return has_probabilities

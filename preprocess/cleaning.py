@@ -12,14 +12,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 
 from .corpus import EMPTY_SIDE, EXCLUDED, SentencePair
-from .dropped import Account
 from .raw import RawChunk, RawReader
+from .report import Account
 
 INVALID_UTF8 = "invalid UTF-8"
 NOT_ONE_TAB = "not one tab"
@@ -36,7 +37,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]")
 
 _LINES = 10_000  # that are held at once
 
-# How likely a text is to be in one language, in parts of the likeliest language: language_id.py makes them.
+# The language identifier (142 languages, BSD, 5 MB), and its codes that differ from ours.
+LANGUAGE_PACKAGE = "py3langid"
+_PY3LANGID_CODES = {"nb": "no"}
+
+# The probability of a language for a text, divided by the probability of the likeliest language.
 Scorer = Callable[[str], float]
 
 
@@ -227,3 +232,54 @@ def _has_text(stripped: str) -> bool:
 def _ratio(source: str, target: str) -> float:
     a, b = len(source.encode()), len(target.encode())
     return max(a, b) / min(a, b)
+
+
+def read_excluded(paths: Sequence[Path]) -> frozenset[str]:
+    """Every line, and every tab-separated column of it, repaired by the same rules as the pairs.
+
+    Raises InputError for a line that is too long or not valid UTF-8, whether or not the rules are strict: a test
+    sentence that is passed over would be trained on.
+    """
+    excluded: set[str] = set()
+    for text in strict_lines(paths):
+        excluded.update(mend(side, Counter()).strip() for side in (text, *text.split("\t")))
+    return frozenset(excluded - {""})
+
+
+def scorers(rules: Rules, languages: tuple[str, str]) -> tuple[Scorer, Scorer] | None:
+    """Of the two languages of a pair; None where the rules ask for no score. Raises InputError as `scorer` does."""
+    if rules.min_language_score is None:
+        return None
+    return scorer(languages[0]), scorer(languages[1])
+
+
+def scorer(lang: str) -> Scorer:
+    """Of a language code such as `de` or `zh_Hans`: gives the language's probability over that of the likeliest one.
+
+    So 1 when no language is likelier. Raises InputError when the package is missing or does not know the language.
+    """
+    identifier = _identifier()
+    base = lang.split("_")[0].lower()
+    label = _PY3LANGID_CODES.get(base, base)
+    if label not in identifier.labels:
+        raise InputError(
+            f"--min-language-score: py3langid does not know the language {lang!r}. Leave the option out for this "
+            f"pair; it knows {', '.join(sorted(identifier.labels))}."
+        )
+
+    def score(text: str) -> float:
+        ranked = identifier.rank(text)
+        return dict(ranked)[label] / ranked[0][1]
+
+    return score
+
+
+@cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError:
+        raise InputError(
+            "--min-language-score needs the package py3langid. Install it: pip install 'py3langid>=0.4'"
+        ) from None
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

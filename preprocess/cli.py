@@ -47,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     arguments = _parser().parse_args(argv)
-    from . import pipeline, table
+    from . import pipeline
+    from .report import render
 
-    print(table.render(pipeline.run(_options(arguments))))
+    print(render(pipeline.run(_options(arguments))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -206,7 +207,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     """The arguments as plain values, for the rest of the code."""
     from .aligners import models
     from .cleaning import Rules
-    from .inputs import parse_pair_files
+    from .corpus import parse_pair_files
 
     _check_tokenizer(arguments)
     kind = aligners.kind_of(arguments.aligner)

@@ -1,19 +1,28 @@
-"""What a corpus is to the rest of the room: a `--pair`, its files, and one sentence pair.
+"""The input of a run: language pairs, their files, and one sentence pair.
 
-`line_idx` is the 0-based line of the input, through all files of a pair. It stays with every pair, because links made
-elsewhere are given one per input line.
+`line_idx` is the 0-based line of the input, counted through all files of a language pair. It stays with every sentence
+pair, because files of links have one line for each input line.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import zip_members
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Keys = NDArray[np.uint64]
+
 
 # No hyphen and no dot: both separate the parts of a data-bin's file names.
 _PAIR_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([A-Za-z][A-Za-z0-9_]*)")
@@ -21,6 +30,18 @@ _PAIR_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([A-Za-z][A-Za-z0-9_]*)")
 EMPTY_SIDE = "empty side"
 EXCLUDED = "in an excluded file"
 DUPLICATE = "duplicate pair"
+
+
+class PairFiles(NamedTuple):
+    """A name like `en-de`, its two languages, and its parts in the order given.
+
+    A part is one TSV file or two files of lines, and its lines follow those of the part before it.
+    """
+
+    name: str
+    source_lang: str
+    target_lang: str
+    parts: tuple[tuple[Path, ...], ...]
 
 
 class PairSpec(NamedTuple):
@@ -48,6 +69,35 @@ class SentencePair(NamedTuple):
     line_idx: int
     source: str
     target: str
+
+
+def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
+    """All `--pair` options, as `parse_pair` reads them; the same name again adds a part.
+
+    Pairs come in the order of their first option. Raises InputError.
+    """
+    pairs: dict[str, PairFiles] = {}
+    for text in texts:
+        spec = parse_pair(text)
+        before = pairs.get(spec.name, PairFiles(spec.name, spec.source_lang, spec.target_lang, ()))
+        parts = (*before.parts, spec.files)
+        # A file that stands twice is a slip: its pairs would all be duplicates, or translate themselves.
+        for file, count in Counter(file for part in parts for file in part).items():
+            if count > 1:
+                raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
+        pairs[spec.name] = before._replace(parts=parts)
+    _check_case(pairs.values())
+    return list(pairs.values())
+
+
+def _check_case(pairs: Iterable[PairFiles]) -> None:
+    """Raises InputError for one language under two names, which would be two languages to everything that follows."""
+    spelled: dict[str, str] = {}
+    for pair in pairs:
+        for lang in (pair.source_lang, pair.target_lang):
+            before = spelled.setdefault(lang.lower(), lang)
+            if before != lang:
+                raise InputError(f"--pair: a language must have one code, but one is {before} here and {lang} there.")
 
 
 def parse_pair(text: str) -> PairSpec:
@@ -107,3 +157,24 @@ def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, 
             f"holds {shown}. Name a TSV file in it as {paths[0]}/FILE, or two with a comma between them."
         )
     return tuple(of_language[0] for of_language in found)
+
+
+def key(source: str, target: str) -> bytes:
+    """16 bytes that stand for a pair, white space around its sides left out.
+
+    That two different pairs of a corpus of a billion share a key has a probability of about 10^-21.
+    """
+    # No line holds "\\n", so no two pairs are joined to the same bytes.
+    return hashlib.blake2b(f"{source.strip()}\n{target.strip()}".encode(), digest_size=16).digest()
+
+
+def keys(pairs: Iterable[SentencePair]) -> Keys:
+    """The keys of pairs. Shape (pairs, 2)."""
+    return to_keys(key(pair.source, pair.target) for pair in pairs)
+
+
+def to_keys(found: Iterable[bytes]) -> Keys:
+    """Results of `key` as an array. Shape (pairs, 2)."""
+    import numpy as np
+
+    return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)

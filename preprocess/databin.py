@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from weam_fairseq.common.tokenizers import first_ids
 
-# What a link's probability is counted in: parts per so many.
+MANIFEST = "manifest.json"
+
+# The unit of a link's probability is one part in this many.
 CERTAIN = 10_000
 
 # The head of an .idx file (fairseq/data/indexed_dataset.py, MMapIndexedDataset.Index): magic, version, type of the

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .corpus import DUPLICATE
+from .corpus import DUPLICATE, PairFiles
 from .given_words import GivenWords
-from .inputs import PairFiles
 from .kept_pairs import held_out_in
 from .pieces import PieceTokenizer
 from .prepare import SIDES, Preparation, read_prepared, read_sentences, why_dropped

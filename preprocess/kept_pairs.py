@@ -1,25 +1,31 @@
-"""Which pairs are kept, the first of equal ones, and which of them are held out for validation."""
+"""Which sentence pairs are kept: the first of equal ones. And which of them are held out for validation.
+
+A corpus is compared by 16 bytes for each pair, so the sentences themselves need not be in memory.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weam_fairseq.common.errors import InputError
 
-from . import binarize
-from .corpus import DUPLICATE
-from .dropped import Account
-from .duplicates import Keys, first_occurrences, key
-from .inputs import PairFiles
+from .corpus import DUPLICATE, PairFiles, key, to_keys
 from .options import Options
 from .prepare import read_prepared, read_sentences
-from .work import Work
+from .report import Account
+from .work import Work, save_arrays
+
+if TYPE_CHECKING:
+    from .corpus import Keys
 
 _Masks = list[NDArray[np.bool_]]  # one for each chunk of a language pair, of shape (sentence pairs,)
+_TOP_BITS = 4
 
 
 def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[str, Account], work: Work) -> None:
@@ -51,7 +57,9 @@ def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[s
                 )
         masks = zip(chunks[pair.name], kept, valid[pair.name], first[pair.name], strict=True)
         for number, is_kept, is_valid, is_first in masks:
-            binarize.save_kept(work, pair.name, number, is_kept, is_valid[is_kept], is_first)
+            # kept (n,), valid (kept.sum(),): held out, first (n,): not a duplicate.
+            arrays = {"kept": is_kept, "valid": is_valid[is_kept], "first": is_first}
+            save_arrays(work.part(pair.name, "kept", number), arrays)
 
 
 def held_out_in(pair: str) -> str:
@@ -89,7 +97,7 @@ def _held_out_reversed(work: Work, name: str, chunks: Sequence[int], valid: _Mas
         for (source, target), is_valid in zip(read_sentences(work, name, number), mask, strict=True)
         if is_valid
     ]
-    return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)
+    return to_keys(found)
 
 
 def _among(keys: Keys, wanted: Keys) -> NDArray[np.bool_]:
@@ -107,3 +115,23 @@ def _drop(pair: PairFiles, chunks: Sequence[int], kept: _Masks, reason: str, acc
         for place, (source, target) in enumerate(read_sentences(work, pair.name, number)):
             if not mask[place]:
                 account.drop(reason, int(line_idx[place]), source, target)
+
+
+def first_occurrences(chunks: Sequence[Keys]) -> list[NDArray[np.bool_]]:
+    """For each chunk of keys, shape (pairs, 2), which of its pairs no earlier pair equals. Shape (pairs,).
+
+    Takes about 10 bytes a pair beyond the keys.
+    """
+    starts = np.cumsum([0, *map(len, chunks)])
+    first = np.ones(starts[-1], dtype=bool)
+    # Keys are evenly spread, so each value of their top bits is a part of the corpus, sorted with its share of memory.
+    for top in range(2**_TOP_BITS) if chunks else ():
+        rows = [np.flatnonzero(chunk[:, 0] >> np.uint64(64 - _TOP_BITS) == top) for chunk in chunks]
+        found = np.concatenate([chunk[row] for chunk, row in zip(chunks, rows, strict=True)])
+        pair_idx = np.concatenate([row + start for row, start in zip(rows, starts[:-1], strict=True)])
+        # lexsort is stable: of equal keys, the first in the input comes first.
+        order = np.lexsort((found[:, 1], found[:, 0]))
+        found = found[order]
+        repeated = (found[1:] == found[:-1]).all(axis=1)
+        first[pair_idx[order[1:][repeated]]] = False
+    return [first[start:end] for start, end in pairwise(starts)]

@@ -14,7 +14,7 @@ from .cleaning import Rules
 
 if TYPE_CHECKING:
     from .cluster import ClusterOptions
-    from .inputs import PairFiles
+    from .corpus import PairFiles
 
 # Lines of a chunk: enough that starting one costs nothing, few enough that a kill loses little.
 CHUNK = 20_000

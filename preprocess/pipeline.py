@@ -21,51 +21,26 @@ from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 
-from . import (
-    align,
-    aligners,
-    binarize,
-    databin,
-    destination,
-    dropped,
-    explain,
-    manifest,
-    tokenizer_folder,
-)
+from . import align, aligners, binarize, databin, explain, manifest, tokenizer_folder
 from .aligners import models
-from .binarize import Binarization
+from .binarize import Binarization, merge
+from .cleaning import read_excluded, scorers
 from .cluster import Cluster
-from .corpus import InputFile
-from .description import (
-    describe_aligner,
-    describe_options,
-    describe_pair,
-    digests,
-    fingerprint,
-    input_name,
-    versions,
-)
-from .dropped import Account
-from .excluded import read_excluded, write_excluded
+from .corpus import InputFile, PairFiles
 from .given_words import GivenWords
-from .inputs import PairFiles
+from .inputs import Digests, copied, digests, input_name
 from .kept_pairs import mark_kept
-from .language_id import scorers
-from .merge import merge
 from .options import SAMPLED, Options, check_links, languages_of
 from .pieces import PieceTokenizer
-from .pipes import copied
-from .prepare import SIDES, Preparation, is_prepared, prepare, read_account
+from .prepare import SIDES, Preparation, is_prepared, prepare, read_account, write_excluded
 from .raw import RawReader
-from .report import MadeBy, PairReport, Report, unknown_warnings
+from .report import DROPPED_FILE, Account, MadeBy, PairReport, Report, add_up, unknown_warnings, write_dropped
 from .tokenizer_text import Sentences
 from .words import segmenter
-from .work import FOLDER, Work, remove_unknown, written
+from .work import FOLDER, MARKER, Work, check_destdir, remove_unknown, resumable, written
 from .workers import Pool, Workers
 
 log = logging.getLogger(__name__)
-
-Digests = dict[str, str | None]  # SHA-256 of each input, by the names of `digests`
 
 
 class _Stages:
@@ -97,18 +72,18 @@ def run(options: Options) -> Report:
         InputError: the user's data or flags are wrong; nothing is left behind.
         Unfinished: the machine failed; what is done is kept, and `resume` goes on with it. As after an OSError.
     """
-    destination.check(options.destdir, options.overwrite)
+    check_destdir(options.destdir, options.overwrite)
     check_links(options)
     recipes = _recipes(options)
     _check_packages(options)
     stages = _Stages()
     with ExitStack() as stack:
-        folder = stack.enter_context(destination.resumable(options.destdir, resume=options.resume))
-        remove_unknown(folder, keep=destination.MARKER)
+        folder = stack.enter_context(resumable(options.destdir, resume=options.resume))
+        remove_unknown(folder, keep=MARKER)
         options = stack.enter_context(copied(options, folder / "inputs"))
         with stages("digests"):
             inputs = digests(options)
-        work = Work(folder / FOLDER, fingerprint(options, recipes, inputs))
+        work = Work(folder / FOLDER, manifest.fingerprint(options, recipes, inputs))
         pool = _pool(options, folder / "cluster")
         stack.enter_context(pool)
         with stages("read"):
@@ -148,14 +123,14 @@ def run(options: Options) -> Report:
             dictionaries = [folder / f"dict.{lang}.txt" for lang in languages_of(options.pairs)]
             for file in dictionaries:
                 databin.write_dictionary(space, file)
-            dropped.write(folder / dropped.FILE, ((r.pair.name, r.files, r.account) for r in reports))
+            write_dropped(folder / DROPPED_FILE, ((r.pair.name, r.files, r.account) for r in reports))
         content = {
-            "pairs": {report.pair.name: describe_pair(report, options) for report in reports},
+            "pairs": {report.pair.name: manifest.describe_pair(report, options) for report in reports},
             "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
             "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
-            "aligner": describe_aligner(options, reports, probabilities),
-            "options": describe_options(options, inputs),
-            "versions": versions(options),
+            "aligner": manifest.describe_aligner(options, reports, probabilities),
+            "options": manifest.describe_options(options, inputs),
+            "versions": manifest.versions(options),
             "seed": options.seed,
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
         }
@@ -187,11 +162,11 @@ def _check_packages(options: Options) -> None:
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:
     if not folder.exists():
-        with written(folder) as beside:
+        with written(folder) as partial:
             if options.tokenizer is not None:
-                tokenizer_folder.make(options.tokenizer, beside)
+                tokenizer_folder.make(options.tokenizer, partial)
             else:
-                _train_tokenizer(options, excluded, beside)
+                _train_tokenizer(options, excluded, partial)
     return PieceTokenizer(folder)
 
 
@@ -224,8 +199,8 @@ def _preparation(
         options.words,
     )
     if not how.tokenizer.is_file():
-        with written(how.tokenizer) as beside:
-            beside.write_text(tokenizer.to_json(), encoding="utf-8")
+        with written(how.tokenizer) as partial:
+            partial.write_text(tokenizer.to_json(), encoding="utf-8")
     if not how.excluded.is_file():
         write_excluded(excluded, how.excluded)
     return how
@@ -253,7 +228,7 @@ def _prepare(options: Options, how: Preparation, pair: PairFiles, pool: Pool, in
         read[f"--given-words {pair.name}"] = words.finish()
     _check_unchanged(inputs, read, work)
     chunks = range(count)
-    account = dropped.merge(read_account(work, pair.name, number) for number in chunks)
+    account = add_up(read_account(work, pair.name, number) for number in chunks)
     if not account.kept:
         raise _nothing_kept(pair, account)
     return _Prepared(how, chunks, reader.parts, account)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cleaning import Rules, clean
-from .duplicates import Keys, first_occurrences, keys
-from .inputs import PairFiles
-from .language_id import scorers
+from .cleaning import Rules, clean, scorers
+from .corpus import PairFiles, keys
+from .kept_pairs import first_occurrences
 from .raw import RawReader
+
+if TYPE_CHECKING:
+    from .corpus import Keys
 
 
 class Sentences:

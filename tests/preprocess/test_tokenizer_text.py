@@ -11,7 +11,7 @@ from conftest import GERMAN, write_tsv
 from small_runs import corpus, options
 from weam_preprocess import cli, pipeline
 from weam_preprocess.cleaning import Rules
-from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.tokenizer_text import Sentences, sample
 
 
