@@ -258,9 +258,7 @@ def _recipes(options: Options) -> dict[str, aligners.Recipe]:
     found = models.recipes(kind, names, options.aligner_models, options.seed, options.aligner_options)
     models.check_save(options.save_aligner, kind, names, options.aligner_models, options.destdir, options.resume)
     align.built.cache_clear()  # a folder may hold another model than in an earlier run of this process
-    if kind.reads_links:
-        return {name: replace(recipe, links=options.links[name]) for name, recipe in found.items()}
-    for recipe in found.values():
+    for recipe in () if kind.reads_links else found.values():
         align.built(recipe)
     if options.cluster is None:
         kind.check_machine(options.aligner_options)
@@ -275,7 +273,7 @@ def _with_links(
     if not kind.reads_links:
         return recipes
     found = {
-        name: replace(recipe, lines=sum(part[0].lines for part in prepared[name].files))
+        name: replace(recipe, links=options.links[name], lines=sum(part[0].lines for part in prepared[name].files))
         for name, recipe in recipes.items()
     }
     opened: dict[str, Any] = {name: align.built(recipe) for name, recipe in found.items()}
