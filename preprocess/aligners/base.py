@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 
@@ -94,7 +94,7 @@ class AlignerKind(ABC):
         return {} if self.options is None else {self.name: None if options is None else asdict(options)}
 
 
-class Aligner(Protocol):
+class Aligner(ABC):
     """An aligner that is ready to run. `name` and `version` go into the manifest.
 
     by_pair: the links of a pair depend on that pair alone, so a text can be aligned in parts, in any order.
@@ -106,34 +106,6 @@ class Aligner(Protocol):
 
     name: str
     version: str
-    by_pair: bool
-    own_cores: bool
-    max_words: int | None
-    cut: int
-    cased: bool
-
-    def line(self, pair: WordPair) -> str:
-        """A pair as a line of the file that `align_file` reads, without the line end. Neither side may be empty."""
-        ...
-
-    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
-        """The links of a file of lines `source words ||| target words`, one item a line, in order.
-
-        The same file and options give the same links and probabilities, except with the eflomal program. Memory holds
-        a few lines besides the aligner's own tables. Temporary files are written next to `words`.
-        """
-        ...
-
-    def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
-        """The same for pairs in memory."""
-        ...
-
-
-class FileAligner(ABC):
-    """`align` for aligners that have `align_file`."""
-
-    name: str
-    version: str
     by_pair = False
     own_cores = False
     max_words: int | None = None
@@ -141,13 +113,19 @@ class FileAligner(ABC):
     cased = False
 
     def line(self, pair: WordPair) -> str:
+        """A pair as a line of the file that `align_file` reads, without the line end. Neither side may be empty."""
         return " ||| ".join(one_side(words, self.cased) for words in pair)
 
     @abstractmethod
-    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]: ...
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
+        """The links of a file of lines `source words ||| target words`, one item a line, in order.
+
+        The same file and options give the same links and probabilities, except with the eflomal program. Memory holds
+        a few lines besides the aligner's own tables. Temporary files are written next to `words`.
+        """
 
     def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
-        """Raises InputError for a side without words."""
+        """The same for pairs in memory. Raises InputError for a side without words."""
         with tempfile.TemporaryDirectory(prefix="weam-align-") as folder:
             words = Path(folder, "words.txt")
             with words.open("w", encoding="utf-8", newline="\n") as stream:

@@ -32,7 +32,7 @@ from typing import IO, Any, NamedTuple
 from weam_fairseq.common.errors import InputError
 
 from ..errors import Unfinished
-from .base import Aligned, FileAligner, Link
+from .base import Aligned, Aligner, Link
 from .lines import count_lines, read_sizes
 
 # The smallest posterior that is written. A data-bin has no smaller probability either.
@@ -84,7 +84,7 @@ class Lines(NamedTuple):
     starts: tuple[int, ...]
 
 
-class DirectionalAligner(FileAligner):
+class DirectionalAligner(Aligner):
     """An aligner that has `directions`; `posteriors` tells whether they come with posteriors."""
 
     posteriors = False
@@ -122,17 +122,6 @@ def directions_of(symmetrize: str) -> int:
 def temporary_folder(words: Path) -> tempfile.TemporaryDirectory[str]:
     """A folder next to `words`, where there is room for files of its size."""
     return tempfile.TemporaryDirectory(prefix=".weam-align-", dir=words.parent)
-
-
-def run_directions(
-    name: str,
-    commands: Sequence[Sequence[str]],
-    folder: Path,
-    passes: int,
-    links_of: Callable[[str], str] = as_it_is,
-) -> Outputs:
-    """Runs one command for each direction. `links_of` finds the links in a line; the rest is as in `run_together`."""
-    return Outputs(name, [done.out for done in run_together(name, commands, folder, passes)], links_of)
 
 
 def run_together(name: str, commands: Sequence[Sequence[str]], folder: Path, passes: int) -> list[Finished]:

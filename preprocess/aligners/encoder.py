@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import id_range
 
-from .base import Aligned, AlignerKind, Alignments, FileAligner, Link, Recipe, option
+from .base import Aligned, Aligner, AlignerKind, Alignments, Link, Recipe, option
 from .directions import SMALLEST_POSTERIOR
 from .directions import symmetrize as join
 from .lines import WordPair, count_lines, read_words
@@ -128,7 +128,7 @@ class _Pieces(NamedTuple):
     words: list[list[int]]
 
 
-class EncoderAligner(FileAligner):
+class EncoderAligner(Aligner):
     """`folder` has a config, weights and a tokenizer. Raises InputError if any of it is missing or does not load.
 
     Sentences that are too long for the model are cut and counted: words after the cut have no links.

@@ -20,7 +20,7 @@ from typing import Any
 
 from weam_fairseq.common.errors import InputError
 
-from .directions import DirectionalAligner, Finished, Outputs, run_directions, run_together, temporary_folder
+from .directions import DirectionalAligner, Finished, Outputs, run_together, temporary_folder
 from .models import Card
 from .thot import NAMES, REVERSE, ThotKind
 
@@ -61,9 +61,10 @@ class FastAlignProgram(DirectionalAligner):
         command = [self._program, "-i", str(words)]
         if self._card is None:
             train = [[*command, *_TRAIN, *flags] for flags in REVERSE[:count]]
-            return run_directions(self.name, train, folder, _ITERATIONS)
+            return Outputs(self.name, [done.out for done in run_together(self.name, train, folder, _ITERATIONS)])
         apply = [[*command, *self._model(self._card, name), *flags] for name, flags in zip(NAMES, REVERSE, strict=True)]
-        return run_directions(self.name, apply[:count], folder, 0, _links_of)
+        done = run_together(self.name, apply[:count], folder, 0)
+        return Outputs(self.name, [program.out for program in done], _links_of)
 
     def _model(self, card: Card, name: str) -> list[str]:
         numbers = card.details[name]

@@ -14,7 +14,7 @@ from typing import Any
 from weam_fairseq.common.errors import InputError
 
 from ..raw import RawReader
-from .base import Aligned, AlignerKind, FileAligner, Link, Recipe, option
+from .base import Aligned, Aligner, AlignerKind, Link, Recipe, option
 from .directions import parse_links
 from .lines import WordPair, read_words
 
@@ -54,7 +54,7 @@ class Precomputed(AlignerKind):
         return {}  # the manifest describes the files
 
 
-class PrecomputedLinks(FileAligner):
+class PrecomputedLinks(Aligner):
     """The links of one file.
 
     lines: the number of input lines.

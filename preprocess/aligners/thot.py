@@ -25,7 +25,6 @@ from .directions import (
     SMALLEST_POSTERIOR,
     DirectionalAligner,
     Outputs,
-    run_directions,
     run_together,
     temporary_folder,
 )
@@ -122,12 +121,14 @@ class ThotAligner(DirectionalAligner):
         passes = -(-pairs // _CHUNK)
         if self._card is None:
             passes += _training_passes(self._model, pairs)
-            return run_directions(self.name, self._commands(words)[:count], folder, passes)
-        commands = [
-            [*command, "--load", str(self._card.folder / name)]
-            for command, name in zip(self._commands(words)[:count], NAMES, strict=False)
-        ]
-        return run_directions(self.name, commands, folder, passes if pairs > _SHORT else 0)
+            commands = self._commands(words)
+        else:
+            passes = passes if pairs > _SHORT else 0
+            commands = [
+                [*command, "--load", str(self._card.folder / name)]
+                for command, name in zip(self._commands(words), NAMES, strict=True)
+            ]
+        return Outputs(self.name, [done.out for done in run_together(self.name, commands[:count], folder, passes)])
 
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         commands = [
