@@ -1,4 +1,4 @@
-"""Prepared pairs and their word links -> the numbers of the data-bin, chunk by chunk."""
+"""Turns prepared pairs and their word links into the numbers of the data-bin, chunk by chunk, and merges the chunks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .spans import select, select_spans
 from .work import Work, load_arrays, save_arrays
 
 SPLITS = ("train", "valid")
-# What a data-bin holds of each pair; probs only where the aligner has probabilities.
+# The parts of each pair in a data-bin; probs only if the aligner has probabilities.
 PARTS = ("source", "target", "align", "probs", "words.source", "words.target")
-# Of each pair, train and valid together: unknown pieces, and words that lost all of their characters to the tokenizer.
+# Counts of a language pair, train and valid together. "lost": words of which the tokenizer dropped all characters.
 COUNTS = (
     *("pairs", "word_links", "piece_links", "unlinked", "too_long"),
     *(f"{what}.{side}" for what in ("pieces", "words", "linked", "unknown", "lost") for side in SIDES),
@@ -30,7 +30,7 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Binarization:
-    """What a worker must know. `max_words`: of a side; the aligner gives longer pairs no links."""
+    """What a worker needs to binarize a chunk. `max_words`: longer pairs get no links from the aligner."""
 
     work: Work
     pair: str
@@ -39,7 +39,7 @@ class Binarization:
 
 
 def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
-    """The word links of the pairs of a chunk that are no duplicates."""
+    """Writes the word links of the kept pairs of a chunk."""
     sizes = np.array([len(item.links) for item in aligned], dtype=np.int64)
     flat = np.array([link for item in aligned for link in item.links], dtype=np.int32).reshape(-1, 2)
     arrays: dict[str, NDArray] = {"links": flat, "sizes": sizes}
@@ -49,7 +49,7 @@ def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -
 
 
 def binarize(job: tuple[Binarization, int]) -> int:
-    """Writes a chunk's part of the stage `binarized`: flat arrays and sizes of each part of each split, and counts."""
+    """Writes the part `binarized` of a chunk: flat arrays and sizes of each part of each split, and counts."""
     how, number = job
     prepared = read_prepared(how.work, how.pair, number)
     kept = load_arrays(how.work.part(how.pair, "kept", number))
@@ -70,12 +70,12 @@ def binarize(job: tuple[Binarization, int]) -> int:
     columns: dict[str, tuple[np.ndarray, np.ndarray]] = {
         "source": (how.space.fairseq_ids(ids["source"]), pieces["source"].sizes),
         "target": (how.space.fairseq_ids(ids["target"]), pieces["target"].sizes),
-        "align": (linked.links.reshape(-1), 2 * linked.link_sizes),  # s0 t0 s1 t1 …, as fairseq-preprocess lays them
+        "align": (linked.links.reshape(-1), 2 * linked.link_sizes),  # s0 t0 s1 t1 …, as in fairseq-preprocess
         "words.source": (linked.source_words, pieces["source"].sizes),
         "words.target": (linked.target_words, pieces["target"].sizes),
     }
     if linked.probabilities is not None:
-        # At least 1, so that no link vanishes.
+        # At least 1, so that no link has probability 0.
         parts = np.rint(CERTAIN * linked.probabilities).clip(1, CERTAIN).astype(np.int64)
         columns["probs"] = (parts, linked.link_sizes)
     arrays: dict[str, np.ndarray] = {}
@@ -99,7 +99,7 @@ def binarize(job: tuple[Binarization, int]) -> int:
 
 
 def read_counts(work: Work, pair: str, numbers: Iterable[int]) -> dict[str, int]:
-    """Sums over chunks, by the names of COUNTS."""
+    """The sums over chunks, by the names in COUNTS."""
     total = np.zeros(len(COUNTS), dtype=np.int64)
     for number in numbers:
         total += load_arrays(work.part(pair, "binarized", number))["counts"]
@@ -107,7 +107,7 @@ def read_counts(work: Work, pair: str, numbers: Iterable[int]) -> dict[str, int]
 
 
 def read_part(work: Work, pair: str, numbers: Iterable[int], name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(flat, sizes) of one part of one split, chunk by chunk; nothing where the aligner has no probabilities."""
+    """(flat, sizes) of one part of one split, chunk by chunk; nothing if the aligner has no probabilities."""
     for number in numbers:
         with np.load(work.part(pair, "binarized", number), allow_pickle=False) as stored:
             if name in stored:
@@ -115,7 +115,7 @@ def read_part(work: Work, pair: str, numbers: Iterable[int], name: str) -> Itera
 
 
 def merge(options: Options, pair: PairFiles, chunks: range, space: IdSpace, folder: Path, work: Work) -> bool:
-    """Writes the data-bin's files of one pair. Returns whether its links have probabilities."""
+    """Writes the data-bin's files of one language pair. Returns whether its links have probabilities."""
     source, target = pair.source_lang, pair.target_lang
     names = {
         "source": f"{pair.name}.{source}",

@@ -54,7 +54,7 @@ class PairSpec(NamedTuple):
 
 
 class InputFile(NamedTuple):
-    """A file as the manifest names it. `sha256` is over the bytes on disk, so over the compressed ones.
+    """A file as described in the manifest. `sha256` is that of the bytes on disk, so of the compressed ones.
 
     compression: `gzip`, `bzip2`, `xz`, `Zstandard` or None, by the file's content.
     """
@@ -72,7 +72,7 @@ class SentencePair(NamedTuple):
 
 
 def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
-    """All `--pair` options, as `parse_pair` reads them; the same name again adds a part.
+    """Reads all `--pair` options. The same name again adds a part.
 
     Pairs come in the order of their first option. Raises InputError.
     """
@@ -81,7 +81,7 @@ def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
         spec = parse_pair(text)
         before = pairs.get(spec.name, PairFiles(spec.name, spec.source_lang, spec.target_lang, ()))
         parts = (*before.parts, spec.files)
-        # A file that stands twice is a slip: its pairs would all be duplicates, or translate themselves.
+        # A file that is named twice is a mistake: its pairs would all be duplicates, or translate themselves.
         for file, count in Counter(file for part in parts for file in part).items():
             if count > 1:
                 raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
@@ -91,13 +91,15 @@ def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
 
 
 def _check_case(pairs: Iterable[PairFiles]) -> None:
-    """Raises InputError for one language under two names, which would be two languages to everything that follows."""
+    """Raises InputError for a language with two spellings, which later stages would take for two languages."""
     spelled: dict[str, str] = {}
     for pair in pairs:
         for lang in (pair.source_lang, pair.target_lang):
             before = spelled.setdefault(lang.lower(), lang)
             if before != lang:
-                raise InputError(f"--pair: a language must have one code, but one is {before} here and {lang} there.")
+                raise InputError(
+                    f"--pair: a language must have one code, but one is both {before} and {lang}. Choose one."
+                )
 
 
 def parse_pair(text: str) -> PairSpec:
@@ -126,7 +128,7 @@ def parse_pair(text: str) -> PairSpec:
 
 
 def parse_path(text: str) -> Path:
-    """A path that follows an equals sign, where the shell leaves `~` as it is."""
+    """A path after an equals sign, where the shell does not expand `~`."""
     if text.startswith("~") and not os.path.lexists(text):
         return Path(os.path.expanduser(text))
     return Path(text)
@@ -146,7 +148,7 @@ def _split_files(text: str) -> Sequence[str]:
 
 
 def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, ...]:
-    """The two files in a zip archive, in place of it."""
+    """Replaces a zip archive by its two files."""
     if len(paths) != 1 or not paths[0].is_file() or (members := zip_members(paths[0])) is None:
         return paths
     found = [[member for member in members if member.name.endswith(f".{language}")] for language in languages]
@@ -160,11 +162,11 @@ def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, 
 
 
 def key(source: str, target: str) -> bytes:
-    """16 bytes that stand for a pair, white space around its sides left out.
+    """16 bytes that identify a pair, without the white space around its sides.
 
-    That two different pairs of a corpus of a billion share a key has a probability of about 10^-21.
+    The probability that two different pairs of a corpus of a billion share a key is about 10^-21.
     """
-    # No line holds "\\n", so no two pairs are joined to the same bytes.
+    # No line contains "\\n", so two different pairs never give the same bytes.
     return hashlib.blake2b(f"{source.strip()}\n{target.strip()}".encode(), digest_size=16).digest()
 
 

@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 Digests = dict[str, str | None]  # SHA-256 of each input, by the names that `digests` gives them
 
 
-# No tokenizer is in them, and they are large.
+# Large files that hold no part of a tokenizer.
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".ckpt", ".gguf"}
 
 
 def digests(options: Options) -> Digests:
-    """The SHA-256 of every input: a resumed run reads them all again before it uses a part that was made from them.
+    """The SHA-256 of every input. A resumed run reads all inputs again before it uses its parts.
 
-    Content decides, and neither names nor times: a pipe has another name in each run.
+    Only the content counts, not names or times: a pipe has another name in each run.
     Raises InputError for a file that cannot be read.
     """
     found: dict[str, Path] = {}
@@ -50,12 +50,12 @@ def digests(options: Options) -> Digests:
 
 
 def input_name(pair: str, number: int) -> str:
-    """What `digests` calls a file of a pair, numbered from 1 through all its parts."""
+    """The name that `digests` gives to a file of a pair; files are numbered from 1 through all parts."""
     return f"--pair {pair} file {number}"
 
 
 def _digest_of_tokenizer(path: Path) -> str | None:
-    """Of a file, or of all files in a folder but model weights. None where there is none, which is an error later."""
+    """The SHA-256 of a file, or of all files in a folder except model weights. None if there is no such path."""
     if not path.is_dir():
         return _sha256(path) if path.is_file() else None
     files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix not in _WEIGHTS]
@@ -70,7 +70,7 @@ def _sha256(file: Path) -> str:
 
 @contextmanager
 def copied(options: Options, folder: Path) -> Iterator[Options]:
-    """The same options with copies in `folder` in place of such inputs. Errors name the inputs, not the copies.
+    """The options, with copies in `folder` for inputs that can be read only once. Errors name the inputs.
 
     Raises InputError for an input that does not exist, and for a pipe that is named twice.
     """
@@ -82,15 +82,15 @@ def copied(options: Options, folder: Path) -> Iterator[Options]:
             return path
         found = path.stat()
         if path.is_fifo() and pipes.setdefault((found.st_dev, found.st_ino), path) is not path:
-            raise InputError(f"{path} is a pipe and can be read only once, but is named twice. Name a file.")
-        log.warning("%s can be read only once, so it is copied first, into %s.", path, folder)
+            raise InputError(f"{path} is a pipe and can be read only once, but is named twice. Name a file instead.")
+        log.warning("%s can be read only once, so it is copied to %s first.", path, folder)
         copies[path] = folder / str(len(copies)) / path.name
         copies[path].parent.mkdir(parents=True)
         with path.open("rb") as source, copies[path].open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
         return copies[path]
 
-    if folder.exists():  # of a run that was killed
+    if folder.exists():  # left by a killed run
         shutil.rmtree(folder)
     pairs = [pair._replace(parts=tuple(tuple(map(copy, part)) for part in pair.parts)) for pair in options.pairs]
     copied = replace(

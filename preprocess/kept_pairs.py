@@ -1,6 +1,6 @@
-"""Which sentence pairs are kept: the first of equal ones. And which of them are held out for validation.
+"""Marks the sentence pairs that are kept (the first of equal ones), and those that are held out for validation.
 
-A corpus is compared by 16 bytes for each pair, so the sentences themselves need not be in memory.
+Pairs are compared by keys of 16 bytes, so the sentences themselves need not be in memory.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _TOP_BITS = 4
 
 
 def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[str, Account], work: Work) -> None:
-    """Marks the first of equal pairs, and those held out, which are drawn by (seed, pair name).
+    """Writes the part `kept` of every chunk. The held-out pairs are drawn by (seed, pair name).
 
-    What is held out of en-de is not trained on as de-en either: it is dropped there, and counted.
+    A pair that is held out of en-de is dropped from de-en, and counted there, so that nothing trains on it.
     """
     first, valid = {}, {}
     for pair in options.pairs:
@@ -52,8 +52,8 @@ def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[s
             kept = [is_first & left for is_first, left in zip(kept, trained, strict=True)]
             if not any((is_kept & ~is_valid).any() for is_kept, is_valid in zip(kept, valid[pair.name], strict=True)):
                 raise InputError(
-                    f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, since the other "
-                    f"pairs are held out in {reverse}. Choose a smaller one."
+                    f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, because all "
+                    f"other pairs are held out in {reverse}. Choose a smaller number."
                 )
         masks = zip(chunks[pair.name], kept, valid[pair.name], first[pair.name], strict=True)
         for number, is_kept, is_valid, is_first in masks:
@@ -63,17 +63,17 @@ def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[s
 
 
 def held_out_in(pair: str) -> str:
-    """The reason why a pair of the other order of languages is dropped."""
+    """The reason why a pair is dropped from the other order of languages."""
     return f"held out in {pair}"
 
 
 def _draw(options: Options, pair: PairFiles, first: _Masks) -> _Masks:
-    """Which pairs are held out."""
+    """Draws the pairs that are held out."""
     total = int(sum(mask.sum() for mask in first))
     if options.valid_size >= total:
         raise InputError(
-            f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, since {total:,} pairs are "
-            "kept. Choose a smaller one."
+            f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, because only {total:,} "
+            "pairs are kept. Choose a smaller number."
         )
     drawn = np.zeros(total, dtype=bool)
     drawn[random.Random(f"{options.seed}:{pair.name}").sample(range(total), options.valid_size)] = True
@@ -120,16 +120,16 @@ def _drop(pair: PairFiles, chunks: Sequence[int], kept: _Masks, reason: str, acc
 def first_occurrences(chunks: Sequence[Keys]) -> list[NDArray[np.bool_]]:
     """For each chunk of keys, shape (pairs, 2), which of its pairs no earlier pair equals. Shape (pairs,).
 
-    Takes about 10 bytes a pair beyond the keys.
+    Uses about 10 bytes for each pair besides the keys.
     """
     starts = np.cumsum([0, *map(len, chunks)])
     first = np.ones(starts[-1], dtype=bool)
-    # Keys are evenly spread, so each value of their top bits is a part of the corpus, sorted with its share of memory.
+    # Keys are spread evenly, so the top bits split the corpus into equal parts, which are sorted one at a time.
     for top in range(2**_TOP_BITS) if chunks else ():
         rows = [np.flatnonzero(chunk[:, 0] >> np.uint64(64 - _TOP_BITS) == top) for chunk in chunks]
         found = np.concatenate([chunk[row] for chunk, row in zip(chunks, rows, strict=True)])
         pair_idx = np.concatenate([row + start for row, start in zip(rows, starts[:-1], strict=True)])
-        # lexsort is stable: of equal keys, the first in the input comes first.
+        # lexsort is stable: among equal keys, the first in the input comes first.
         order = np.lexsort((found[:, 1], found[:, 0]))
         found = found[order]
         repeated = (found[1:] == found[:-1]).all(axis=1)

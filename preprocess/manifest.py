@@ -1,6 +1,6 @@
-"""manifest.json: what made a data-bin, so that it can be made again and never be taken for another one.
+"""manifest.json: records what made a data-bin, so that it can be made again and cannot be mistaken for another one.
 
-And the fingerprint of a run, which --resume compares: it must continue the same run.
+The fingerprint of a run is here too. --resume compares it, because it must continue the same run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .words import segmenter
 FORMAT = "weam-data-bin/1"
 
 
-# Name in the manifest -> distributions that may provide it, first one wins.
+# Name in the manifest -> distributions that may provide it; the first one that is installed counts.
 _PACKAGES = {
     "numpy": ("numpy",),
     "tokenizers": ("tokenizers",),
@@ -40,12 +40,12 @@ _PACKAGES = {
 
 def write(folder: Path, content: dict[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **content}, indent=2, ensure_ascii=False) + "\n"
-    # A file name that is no UTF-8 holds lone surrogates, which JSON writes as \udcff.
+    # A file name that is not UTF-8 contains lone surrogates, which JSON writes as \udcff.
     (folder / MANIFEST).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: Digests) -> dict[str, Any]:
-    """What the parts of a run depend on. `inputs` are the `digests` of its inputs."""
+    """Everything that the parts of a run depend on. `inputs` are the `digests` of its inputs."""
     plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
     free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "aligner_options"}
     # Files of links are among the inputs.
@@ -55,9 +55,9 @@ def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: D
         "options": {name: value for name, value in plain.items() if name not in free},
         "rules": asdict(options.rules),
         "words": options.words,
-        # A segmenter's name has its version; which one a language gets depends on what is installed.
+        # A segmenter's name contains its version; the installed packages decide which one a language gets.
         "segmenters": {lang: segmenter(lang, options.words.get(lang)).name for lang in _cut_here(options)},
-        # A version names the very model or program.
+        # A version identifies the exact model or program.
         "aligners": {name: [aligner.name, aligner.version] for name, aligner in built.items()},
         "save_aligner": options.save_aligner is not None,
         "aligner_options": asdict(options.aligner_options) if options.aligner_options else None,
@@ -100,7 +100,7 @@ def describe_aligner(options: Options, reports: list[PairReport], probabilities:
     given = aligners.kind_of(options.aligner).reads_links
     made_by = {report.pair.name: report.made_by for report in reports}
     cards = {name: by.card for name, by in made_by.items() if by.card is not None}
-    # Each pair has a model of its own, and so has a version of its own; links files have their hashes under "options".
+    # Each pair has its own model, and so its own version; the hashes of links files are under "options".
     versions = [by.card["version"] if by.card else by.version for by in made_by.values()]
     return {
         "name": reports[-1].made_by.name,
@@ -112,7 +112,7 @@ def describe_aligner(options: Options, reports: list[PairReport], probabilities:
 
 
 def describe_options(options: Options, inputs: Digests) -> dict[str, Any]:
-    """Names of files, never their folders: the same run elsewhere gives the same manifest."""
+    """The options, with names of files but not their folders: the same run elsewhere gives the same manifest."""
 
     def described(option: str, files: dict[str, Path]) -> dict[str, dict[str, str | None]]:
         return {name: {"file": file.name, "sha256": inputs[f"{option} {name}"]} for name, file in files.items()}
@@ -155,9 +155,9 @@ def describe_tokenizer(folder: Path, tokenizer: PieceTokenizer) -> dict[str, Any
     return {
         "folder": folder.name,
         "vocab_size": len(tokenizer.ids),
-        # What decides whether two vocabularies are one, whatever files they came in.
+        # Two vocabularies are the same if this is equal, whatever files they came in.
         "pieces_sha256": tokenizer.pieces_sha256(),
-        # Two tokenizers with the same pieces may still write a text otherwise: cased and uncased, say.
+        # Two tokenizers with the same pieces may still differ, such as a cased and an uncased one.
         "behaviour_sha256": tokenizer.behaviour_sha256(),
         "sha256": {file.name: sha256(file) for file in sorted(folder.iterdir())},
         "lower_cases": tokenizer.lower_cases,

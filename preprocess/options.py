@@ -1,4 +1,4 @@
-"""What `weam-preprocess` is asked to do, as plain values, and checks of what contradicts itself."""
+"""What `weam-preprocess` is asked to do, as plain values, and checks for contradictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Lines of a chunk: enough that starting one costs nothing, few enough that a kill loses little.
 CHUNK = 20_000
 
-# The values of --train-tokenizer, and those whose trainer holds all sentences in memory: at most so many of them.
+# The values of --train-tokenizer; those whose trainer holds all sentences in memory; and how many it gets at most.
 TRAINED = ("wordpiece", "bpe", "unigram")
 SAMPLED = ("bpe", "unigram")
 TOKENIZER_SAMPLE = 5_000_000

@@ -39,7 +39,7 @@ class Preparation:
 
     reserved_ids: pieces that no sentence may contain.
     special_pieces: how many special pieces are added to a pair.
-    words: language -> kind of segmenter, where the user chose one.
+    words: language -> kind of segmenter, if the user chose one.
 
     Large data is in two files of `work`: the tokenizer's tokenizer.json, and the excluded sentences.
     """
@@ -87,7 +87,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(job: tuple[Preparation, RawChunk]) -> int:
-    """Writes a chunk's part of the stage `prepared`: arrays, sentences, and the account, which is written last.
+    """Writes the parts of a chunk: arrays, sentences, and the account, which is written last.
 
     Returns:
         the chunk's number.
@@ -213,7 +213,7 @@ def _reasons_to_drop(how: Preparation, sides: Sequence[PieceArrays]) -> Iterator
 
 @cache
 def _encoder(file: Path, changed: int) -> PieceEncoder:
-    """Opened once in each worker. `changed` tells apart what two runs of one process wrote to the same place."""
+    """Opened once in each worker. `changed` tells apart the files of two runs of one process."""
     return PieceEncoder(file.read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""What became of the lines: counts that add up over chunks, the examples in dropped.tsv, and the table of a run."""
+"""What became of the input lines: counts of chunks, the examples in dropped.tsv, and the table of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DROPPED_FILE = "dropped.tsv"
 _EXAMPLES = 20
 _SHOWN_CHARS = 500
 _COLUMNS = ("pair", "file", "line", "reason", "source", "target")
-# A vocabulary that fits its text leaves far fewer pieces unknown: emoji and rare characters.
+# A vocabulary that fits its text has far fewer unknown pieces: emoji and rare characters.
 MOST_UNKNOWN = 0.01
 
 _HEAD = (
@@ -26,7 +26,7 @@ _HEAD = (
 
 
 class Example(NamedTuple):
-    """A dropped pair as dropped.tsv shows it. A line that could not be taken apart is the source, with no target."""
+    """A dropped pair as shown in dropped.tsv. A line that could not be split is the source, without a target."""
 
     line_idx: int
     source: str
@@ -37,7 +37,7 @@ class Example(NamedTuple):
 class Account:
     """Of `read` pairs, how many were dropped by reason, and the first `_EXAMPLES` of each reason in input order.
 
-    `repaired` counts sides by what was mended, dropped lines included; `noted` counts kept pairs by what is odd.
+    `repaired` counts the sides that were repaired, including those of dropped lines; `noted` counts unusual kept pairs.
     """
 
     read: int = 0
@@ -51,14 +51,14 @@ class Account:
         return self.read - self.dropped.total()
 
     def drop(self, reason: str, line_idx: int, source: str | bytes, target: str | bytes = "") -> None:
-        """Counts one pair. Within one account, lines come in input order."""
+        """Counts one dropped pair. Lines of one account must come in input order."""
         self.dropped[reason] += 1
         if self.dropped[reason] <= _EXAMPLES:
             self.examples.setdefault(reason, []).append(Example(line_idx, show(source), show(target)))
 
 
 def add_up(accounts: Iterable[Account]) -> Account:
-    """One account of them all. They may come in any order: the examples are the first ones by `line_idx` again."""
+    """One account of all chunks, in any order; the examples are the first ones by `line_idx`."""
     merged = Account()
     for account in accounts:
         merged.read += account.read
@@ -71,13 +71,13 @@ def add_up(accounts: Iterable[Account]) -> Account:
 
 
 def show(text: str | bytes) -> str:
-    """At most 500 characters of the text, then `…`; on one line, without tabs: what does not print is escaped.
+    """At most 500 characters of the text, then `…`, on one line and without tabs.
 
-    A byte that is not valid UTF-8 becomes like `\\xff`, a control or format character like `\\u200b`, and a
-    backslash two, so that neither is taken for text.
+    Unprintable characters are escaped: a byte of invalid UTF-8 as `\\xff`, a control or format character as `\\u200b`,
+    and a backslash as two.
     """
     if isinstance(text, bytes):
-        # No character has more than 4 bytes, so these are over 500 characters if the text has as many.
+        # A character has at most 4 bytes, so this keeps over 500 characters if the text has that many.
         text = text[: 4 * _SHOWN_CHARS + 4].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     else:
         text = text[: 2 * _SHOWN_CHARS].replace("\\", "\\\\")
@@ -91,7 +91,7 @@ def _escape(char: str) -> str:
 
 
 def write_dropped(file: Path, pairs: Iterable[tuple[str, Sequence[tuple[InputFile, ...]], Account]]) -> None:
-    """Writes dropped.tsv for (pair name, files of its parts, account). Reasons in alphabetical order."""
+    """Writes dropped.tsv from (pair name, files of its parts, account), with the reasons in alphabetical order."""
     rows = [_COLUMNS]
     for name, parts, account in pairs:
         for reason, examples in sorted(account.examples.items()):
@@ -102,7 +102,7 @@ def write_dropped(file: Path, pairs: Iterable[tuple[str, Sequence[tuple[InputFil
 
 
 def locate(parts: Sequence[tuple[InputFile, ...]], line_idx: int) -> tuple[str, int]:
-    """The file names (two with a comma between them) and the 1-based line in them of a line counted through all."""
+    """The file names (two are joined by a comma), and the number of the line in them, from 1."""
     for part in parts:
         if line_idx < part[0].lines:
             return ",".join(file.file for file in part), line_idx + 1
@@ -111,9 +111,9 @@ def locate(parts: Sequence[tuple[InputFile, ...]], line_idx: int) -> tuple[str, 
 
 
 class MadeBy(NamedTuple):
-    """What aligned a pair: the names that the manifest gives, and the folder of its model, if it has one.
+    """What aligned a language pair: the names for the manifest, and the folder of the model, if any.
 
-    max_words: a pair with a side of more words got no links; None where there is no such limit.
+    max_words: a pair with more words on a side got no links; None means no limit.
     """
 
     name: str
@@ -124,9 +124,9 @@ class MadeBy(NamedTuple):
 
 
 class PairReport(NamedTuple):
-    """Counts of one language pair, train and valid together; shares are of pieces, both as (source, target).
+    """Counts of one language pair, train and valid together. Shares are of pieces, as (source, target).
 
-    `files` are those of each part; `probabilities` says whether the links have them.
+    files: of each part. probabilities: whether the links have them.
     """
 
     pair: PairFiles
@@ -153,11 +153,11 @@ class Report(NamedTuple):
 
 
 def unknown_warnings(report: PairReport) -> list[str]:
-    """A sentence for each language of which more than `MOST_UNKNOWN` of the pieces are unknown."""
+    """A warning for each language with a share of unknown pieces above `MOST_UNKNOWN`."""
     languages = (report.pair.source_lang, report.pair.target_lang)
     return [
-        f"{report.pair.name}: {share:.1%} of the {language} pieces are unknown, and a model learns nothing of them. "
-        "The vocabulary was probably made for other languages, or for lower-cased text while this tokenizer keeps "
+        f"{report.pair.name}: {share:.1%} of the {language} pieces are unknown, and a model learns nothing from them. "
+        "The vocabulary was probably made for other languages, or for lower-cased text although this tokenizer keeps "
         "capital letters. Choose another --tokenizer, or train one with --train-tokenizer."
         for language, share in zip(languages, report.unknown_pieces, strict=True)
         if share > MOST_UNKNOWN
@@ -180,7 +180,7 @@ def render(report: Report) -> str:
 
 
 def _compressed(report: Report) -> list[str]:
-    """What the content of files, and not their names, has told about them."""
+    """The files that were compressed, as their content shows."""
     files = {file.file: file.compression for pair in report.pairs for part in pair.files for file in part}
     found = ", ".join(f"{name} ({compression})" for name, compression in files.items() if compression)
     return [f"decompressed: {found}"] if found else []
@@ -210,6 +210,6 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _reasons(pair: PairReport, what: str, counts: Counter[str]) -> list[str]:
     if not counts:
         return []
-    # The commonest first; equal counts by name, so that the table is the same in every run.
+    # The most frequent first, equal counts by name, so that the table is the same in every run.
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [f"{pair.pair.name} {what}: " + ", ".join(f"{reason} {count:,}" for reason, count in ordered)]
