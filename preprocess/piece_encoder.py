@@ -90,8 +90,8 @@ class _Corrections:
 
     1. A piece of only white space (`▁`, byte-level `Ġ`) belongs to no word, so it gets an empty span. The tokenizer gives
        the mark that it adds before a sentence the span of the sentence's first character.
-    2. Unigram writes a run of unknown characters as bytes (`<0xE4>`), and gives each byte the span of the complete run.
-       Each byte gets the span of its character.
+    2. Unigram writes a run of unknown characters as bytes (`<0xE4>`), and gives each byte the span of the run. Here
+       each byte gets the span of its character.
     """
 
     def __init__(self, rust: Any, content: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ class SentencePieceModel(NamedTuple):
 
 
 def read(data: bytes, name: object) -> SentencePieceModel:
-    """Reads the content of a .model file. Raises InputError, with `name`, if it cannot become a Hugging Face tokenizer."""
+    """Reads the content of a .model file. Raises InputError if it cannot become a Hugging Face tokenizer."""
     try:
         fields = list(_fields(data))
         pieces = [_piece(value) for number, value in fields if number == _PIECES]
@@ -142,7 +142,7 @@ def _unigram(model: SentencePieceModel) -> Any:
 
 
 def _bpe(model: SentencePieceModel) -> Any:
-    """SentencePiece merges the pair that gives the piece with the highest score; Hugging Face needs the pairs in order."""
+    """SentencePiece merges the pair that gives the best-scored piece; Hugging Face needs the pairs in order."""
     from tokenizers import models
 
     scores = {piece.text: piece.score for piece in model.pieces if piece.type == _NORMAL}

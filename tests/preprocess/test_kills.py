@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on(
 
 
 def test_a_killed_worker_is_told(tmp_path: Path) -> None:
-    with Workers(2) as pool, pytest.raises(Unfinished, match=r"worker process was killed .* go on with --resume"):
+    with Workers(2) as pool, pytest.raises(Unfinished, match=r"worker process was killed .* continue with --resume"):
         list(pool.map(cluster_jobs.killed_once, [(tmp_path, number) for number in range(20)]))
 
 
@@ -219,7 +219,7 @@ def test_a_work_folder_of_somebody_else_is_not_touched(
     else:
         mine.rename(incomplete)
         mine = incomplete
-    with pytest.raises(InputError, match=r"bin\.incomplete must be free"):
+    with pytest.raises(InputError, match=r"bin\.incomplete must not exist"):
         pipeline.run(options(plain[0], tmp_path / "bin"))
     assert (tmp_path / "mine" / "thesis.tex").is_file() or (incomplete / "thesis.tex").is_file()
     assert kind != "file" or incomplete.read_text() == "precious"

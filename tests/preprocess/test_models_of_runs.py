@@ -322,10 +322,10 @@ def test_an_encoder_goes_chunk_by_chunk_and_counts_what_it_cuts(encoder: Path, t
     ("words", "sentence"),
     [
         (["--encoder-layer", "9"], "layer must be 0 to 3 in"),
-        (["--encoder-threshold", "1"], "threshold must lie between 0 and 1, but is 1.0"),
-        (["--encoder-device", "gpu"], "device must be one that torch has, but 'gpu' is none"),
+        (["--encoder-threshold", "1"], "threshold must be between 0 and 1, but is 1.0"),
+        (["--encoder-device", "gpu"], "--encoder-device must be a device that torch has, but is 'gpu'"),
         (["--encoder-method", "max"], "invalid choice: 'max'"),
-        (["--encoder-batch", "0"], "must be a whole number above 0"),
+        (["--encoder-batch", "0"], "batch size must be at least 1 sentence, but is 0"),
     ],
 )
 def test_encoder_options_that_cannot_be(
@@ -339,10 +339,10 @@ def test_encoder_options_that_cannot_be(
 def test_a_model_that_does_not_say_its_pair_is_taken_with_a_warning(
     two_pairs: tuple[list[str], Path, dict[str, bytes]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Such as `aligners.train` writes when it is not told."""
+    """Such as `aligners.train` writes without a pair."""
     shutil.copytree(two_pairs[1] / "en-de", tmp_path / "model")
     card = tmp_path / "model" / "aligner.json"
     card.write_text(card.read_text().replace('"pair": "en-de",', '"pair": null,'))
     found = models.recipes(aligners.kind_of("eflomal"), ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None)
-    assert found["fr-it"].build().name == "eflomal (sil-thot)"
-    assert "does not say its languages; it is taken for one of fr-it" in caplog.text
+    assert align.built(found["fr-it"]).name == "eflomal (sil-thot)"
+    assert "does not name its languages. It is used as a model of fr-it" in caplog.text

@@ -69,7 +69,7 @@ def test_another_run_is_not_gone_on_with(plain: tuple[Path, dict[str, bytes]], t
     other = [*words, "--vocab-size", "201", "--resume"]
     result = subprocess.run([sys.executable, "-m", "weam_preprocess.cli", *other], capture_output=True, text=True)
     assert result.returncode == 2
-    assert "but these differ: options (vocab_size). Run without --resume to start anew." in result.stderr
+    assert "but these differ: options (vocab_size). Run without --resume to start again." in result.stderr
     assert (tmp_path / "bin.incomplete").exists()
 
 
