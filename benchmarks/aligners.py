@@ -25,12 +25,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weam_preprocess.aligners import eflomal, fast_align
-from weam_preprocess.aligners.base import WordPair, aligner_line, count_lines
-from weam_preprocess.aligners.directions import DirectionalAligner
+from weam_preprocess.aligners.directions import DirectionalAligner, symmetrize
 from weam_preprocess.aligners.eflomal import EflomalProgram
 from weam_preprocess.aligners.fast_align import FastAlignProgram
-from weam_preprocess.aligners.symmetrize import symmetrize
+from weam_preprocess.aligners.lines import WordPair, aligner_line, count_lines
 from weam_preprocess.aligners.thot import ThotAligner
 from weam_preprocess.words import segmenter
 
@@ -103,9 +101,9 @@ def _variants(names: Sequence[str]) -> Iterator[DirectionalAligner]:
         if name not in ("fast_align", "eflomal", "hmm"):
             raise SystemExit(f"--aligners must be of fast_align, eflomal and hmm, but one is {name!r}.")
         yield ThotAligner(name)
-    if "fast_align" in names and fast_align.on_path():
+    if "fast_align" in names and FastAlignProgram.on_path():
         yield FastAlignProgram()
-    if "eflomal" in names and eflomal.on_path():
+    if "eflomal" in names and EflomalProgram.on_path():
         yield EflomalProgram()
 
 

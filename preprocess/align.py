@@ -1,9 +1,9 @@
-"""Word links of the kept pairs: chunk by chunk where an aligner looks at one pair at a time, else a pair of languages
-in one go.
+"""Word links of the kept pairs: chunk by chunk if the aligner looks at one pair at a time, otherwise all
+pairs of two languages together.
 
-With a model, or an encoder, the links of a sentence pair need no other pair: chunks are aligned by any number of
-workers, and again after a kill. Without one the aligner trains on the very text that it aligns, so it needs all of it.
-Either way the links are the same (docs/aligners.md).
+With a model, or an encoder, the links of a sentence pair need no other pair. So any number of workers can align chunks,
+and a resumed run aligns only the missing ones. Without a model, the aligner trains on the text that it aligns, so it
+needs all of it. The links are the same either way (docs/aligners.md).
 """
 
 from __future__ import annotations
@@ -22,14 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from weam_fairseq.common.documents import read_json
+
 from . import aligners, binarize
 from .aligners import models
 from .aligners.base import Aligner
-from .aligners.directions import DirectionalAligner, directions_of, temporary_folder
-from .aligners.link_files import Lines, Outputs, cut, read_joined
-from .aligners.precomputed import PrecomputedLinks
-from .aligners.token_lines import token_lines
-from .prepare import SIDES, read_prepared, read_sentences
+from .aligners.directions import (
+    DirectionalAligner,
+    Lines,
+    Outputs,
+    cut,
+    directions_of,
+    read_joined,
+    temporary_folder,
+)
+from .aligners.lines import token_lines
+from .prepare import AGAIN, SIDES, read_prepared, read_sentences
 from .spans import select_spans
 from .work import Work, load_arrays, written
 from .workers import Pool
@@ -41,54 +49,52 @@ CUT = "sentences cut by the aligner"
 
 @dataclass(frozen=True)
 class Alignment:
-    """What a worker must know. `recipe` is None for precomputed links, which belong to no worker."""
+    """What a worker needs to align a chunk."""
 
     work: Work
     pair: str
-    recipe: aligners.Recipe | None
+    recipe: aligners.Recipe
     symmetrize: str
 
 
 def align(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
-    """Writes the part `links` of every chunk that lacks it."""
+    """Writes the part `links` of every chunk that does not have it."""
     todo = [number for number in chunks if not how.work.part(how.pair, "links", number).is_file()]
     if not todo:
         return
     if not aligner.by_pair:
-        _align_whole(how, chunks, aligner, pool)
+        _align_together(how, chunks, aligner, pool)
         return
-    # An aligner that takes all cores of this machine runs here, one chunk after the other.
+    # An aligner that uses all cores of this machine runs here, one chunk after the other.
     run: Callable[..., Iterable[int]] = pool.map if pool.elsewhere or not aligner.own_cores else map
     for _ in _shown(how, "align", todo, run(_align_chunk, ((how, number) for number in todo))):
         pass
 
 
 def train(how: Alignment, chunks: range, pool: Pool) -> Path:
-    """Trains on all kept pairs, unless that is done. Returns the model's folder, which is a part of the run."""
-    assert how.recipe is not None
+    """Trains on all kept pairs, unless that is done already. Returns the model's folder, inside the work folder."""
     recipe = how.recipe
     model = how.work.part(how.pair, "aligner", suffix="")
     if not (model / models.FILE).is_file():
         words = _write_all_words(how, chunks, pool)
-        aligners.train(recipe.name, words, model, recipe.seed, recipe.implementation, how.pair)
+        models.train(built(recipe), words, model, how.pair)
         words.unlink()
     return model
 
 
 def read_noted(work: Work, pair: str, chunks: Iterable[int]) -> Counter[str]:
-    """What the manifest notes of the alignment: sentences that were cut."""
+    """What the manifest notes about the alignment: sentences that were cut."""
     noted: Counter[str] = Counter()
     for number in chunks:
         file = work.part(pair, "noted", number, ".json")
         if file.is_file():
-            noted.update(json.loads(file.read_text(encoding="utf-8")))
+            noted.update(read_json(file, dict, hint=AGAIN))
     return noted
 
 
 def _align_chunk(job: tuple[Alignment, int]) -> int:
     """Writes a chunk's part of the stage `links`. Returns the chunk's number."""
     how, number = job
-    assert how.recipe is not None
     aligner = built(how.recipe)
     lines = _word_lines(how, number, aligner.cased)
     aligned: list[aligners.Aligned] = []
@@ -98,8 +104,8 @@ def _align_chunk(job: tuple[Alignment, int]) -> int:
         aligned = list(aligner.align_file(words, how.symmetrize))
         words.unlink()
         if aligner.cut:
-            with written(how.work.part(how.pair, "noted", number, ".json")) as beside:
-                beside.write_text(json.dumps({CUT: aligner.cut}), encoding="utf-8")
+            with written(how.work.part(how.pair, "noted", number, ".json")) as partial:
+                partial.write_text(json.dumps({CUT: aligner.cut}), encoding="utf-8")
     binarize.save_links(how.work, how.pair, number, aligned)
     return number
 
@@ -107,13 +113,13 @@ def _align_chunk(job: tuple[Alignment, int]) -> int:
 @cache
 def built(recipe: aligners.Recipe) -> Aligner:
     """Opened once in each process."""
-    return recipe.build()
+    return aligners.kind_of(recipe.name).build(recipe)
 
 
-def _align_whole(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
+def _align_together(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) -> None:
     kept = {number: _first(how, number) for number in chunks}
-    if isinstance(aligner, PrecomputedLinks):
-        aligner.line_idxs = _line_idxs(how, kept)
+    if aligners.kind_of(how.recipe.name).reads_links:
+        aligner.line_idxs = _line_idxs(how, kept)  # type: ignore[attr-defined]
     words = _write_all_words(how, chunks, pool)
     sizes = [int(first.sum()) for first in kept.values()]
     if isinstance(aligner, DirectionalAligner):
@@ -129,7 +135,7 @@ def _align_whole(how: Alignment, chunks: range, aligner: Aligner, pool: Pool) ->
 def _align_directions(
     how: Alignment, chunks: range, sizes: Sequence[int], aligner: DirectionalAligner, words: Path, pool: Pool
 ) -> None:
-    """The programs see all pairs at once; what they wrote is read and joined chunk by chunk, side by side."""
+    """The programs get all pairs at once; workers read and join their output chunk by chunk."""
     with temporary_folder(words) as folder:
         outputs = aligner.run(words, Path(folder), directions_of(how.symmetrize))
         parts = zip(chunks, cut(outputs, words, sizes), strict=True)
@@ -155,13 +161,13 @@ def _join(job: _Joining) -> int:
 
 
 def _write_all_words(how: Alignment, chunks: range, pool: Pool) -> Path:
-    """The lines of all kept pairs, in order."""
+    """Writes the lines of all kept pairs, in order."""
     parts = {number: how.work.part(how.pair, "words", number, ".txt") for number in chunks}
     todo = [number for number, part in parts.items() if not part.is_file()]
     for _ in _shown(how, "words", todo, pool.map(_write_words, ((how, number) for number in todo))):
         pass
     words = how.work.part(how.pair, "words", suffix=".txt")
-    with written(words) as beside, beside.open("wb") as stream:
+    with written(words) as partial, partial.open("wb") as stream:
         for part in parts.values():
             with part.open("rb") as lines:
                 shutil.copyfileobj(lines, stream, 1 << 20)
@@ -171,14 +177,13 @@ def _write_all_words(how: Alignment, chunks: range, pool: Pool) -> Path:
 
 
 def _write_words(job: tuple[Alignment, int]) -> int:
-    # What every aligner that needs all pairs takes.
     how, number = job
     _write_lines(how.work.part(how.pair, "words", number, ".txt"), _word_lines(how, number, cased=False))
     return number
 
 
 def _write_lines(file: Path, lines: Iterable[str]) -> None:
-    with written(file) as beside, beside.open("w", encoding="utf-8", newline="\n") as stream:
+    with written(file) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(line + "\n" for line in lines)
 
 

@@ -1,24 +1,27 @@
-"""Prepared pairs and their word links -> the numbers of the data-bin, chunk by chunk."""
+"""Turns prepared pairs and their word links into the numbers of the data-bin, chunk by chunk, and merges the chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .aligners import Aligned
-from .databin import CERTAIN, IdSpace
+from .corpus import PairFiles
+from .databin import CERTAIN, IdSpace, write_part
+from .options import Options
 from .prepare import SIDES, read_prepared
 from .projection import project_batch
 from .spans import select, select_spans
 from .work import Work, load_arrays, save_arrays
 
 SPLITS = ("train", "valid")
-# What a data-bin holds of each pair; probs only where the aligner has probabilities.
+# The parts of each pair in a data-bin; probs only if the aligner has probabilities.
 PARTS = ("source", "target", "align", "probs", "words.source", "words.target")
-# Of each pair, train and valid together: unknown pieces, and words that lost all of their characters to the tokenizer.
+# Counts of a language pair, train and valid together. "lost": words of which the tokenizer dropped all characters.
 COUNTS = (
     *("pairs", "word_links", "piece_links", "unlinked", "too_long"),
     *(f"{what}.{side}" for what in ("pieces", "words", "linked", "unknown", "lost") for side in SIDES),
@@ -27,7 +30,7 @@ COUNTS = (
 
 @dataclass(frozen=True)
 class Binarization:
-    """What a worker must know. `max_words`: of a side; the aligner gives longer pairs no links."""
+    """What a worker needs to binarize a chunk. `max_words`: longer pairs get no links from the aligner."""
 
     work: Work
     pair: str
@@ -35,17 +38,8 @@ class Binarization:
     max_words: int | None = None
 
 
-def save_kept(
-    work: Work, pair: str, number: int, kept: NDArray[np.bool_], valid: NDArray[np.bool_], first: NDArray[np.bool_]
-) -> None:
-    """Which pairs of a chunk are kept, (n,), which of those are held out, (kept.sum(),), and which are no duplicates,
-    (n,).
-    """
-    save_arrays(work.part(pair, "kept", number), {"kept": kept, "valid": valid, "first": first})
-
-
 def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
-    """The word links of the pairs of a chunk that are no duplicates."""
+    """Writes the word links of the kept pairs of a chunk."""
     sizes = np.array([len(item.links) for item in aligned], dtype=np.int64)
     flat = np.array([link for item in aligned for link in item.links], dtype=np.int32).reshape(-1, 2)
     arrays: dict[str, NDArray] = {"links": flat, "sizes": sizes}
@@ -55,7 +49,7 @@ def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -
 
 
 def binarize(job: tuple[Binarization, int]) -> int:
-    """Writes a chunk's part of the stage `binarized`: flat arrays and sizes of each part of each split, and counts."""
+    """Writes the part `binarized` of a chunk: flat arrays and sizes of each part of each split, and counts."""
     how, number = job
     prepared = read_prepared(how.work, how.pair, number)
     kept = load_arrays(how.work.part(how.pair, "kept", number))
@@ -76,12 +70,12 @@ def binarize(job: tuple[Binarization, int]) -> int:
     columns: dict[str, tuple[np.ndarray, np.ndarray]] = {
         "source": (how.space.fairseq_ids(ids["source"]), pieces["source"].sizes),
         "target": (how.space.fairseq_ids(ids["target"]), pieces["target"].sizes),
-        "align": (linked.links.reshape(-1), 2 * linked.link_sizes),  # s0 t0 s1 t1 …, as fairseq-preprocess lays them
+        "align": (linked.links.reshape(-1), 2 * linked.link_sizes),  # s0 t0 s1 t1 …, as in fairseq-preprocess
         "words.source": (linked.source_words, pieces["source"].sizes),
         "words.target": (linked.target_words, pieces["target"].sizes),
     }
     if linked.probabilities is not None:
-        # At least 1, so that no link vanishes.
+        # At least 1, so that no link has probability 0.
         parts = np.rint(CERTAIN * linked.probabilities).clip(1, CERTAIN).astype(np.int64)
         columns["probs"] = (parts, linked.link_sizes)
     arrays: dict[str, np.ndarray] = {}
@@ -105,7 +99,7 @@ def binarize(job: tuple[Binarization, int]) -> int:
 
 
 def read_counts(work: Work, pair: str, numbers: Iterable[int]) -> dict[str, int]:
-    """Sums over chunks, by the names of COUNTS."""
+    """The sums over chunks, by the names in COUNTS."""
     total = np.zeros(len(COUNTS), dtype=np.int64)
     for number in numbers:
         total += load_arrays(work.part(pair, "binarized", number))["counts"]
@@ -113,8 +107,37 @@ def read_counts(work: Work, pair: str, numbers: Iterable[int]) -> dict[str, int]
 
 
 def read_part(work: Work, pair: str, numbers: Iterable[int], name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(flat, sizes) of one part of one split, chunk by chunk; nothing where the aligner has no probabilities."""
+    """(flat, sizes) of one part of one split, chunk by chunk; nothing if the aligner has no probabilities."""
     for number in numbers:
         with np.load(work.part(pair, "binarized", number), allow_pickle=False) as stored:
             if name in stored:
                 yield stored[name], stored[f"{name}.sizes"]
+
+
+def merge(options: Options, pair: PairFiles, chunks: range, space: IdSpace, folder: Path, work: Work) -> bool:
+    """Writes the data-bin's files of one language pair. Returns whether its links have probabilities."""
+    source, target = pair.source_lang, pair.target_lang
+    names = {
+        "source": f"{pair.name}.{source}",
+        "target": f"{pair.name}.{target}",
+        "align": f"align.{pair.name}",
+        "probs": f"probs.{pair.name}",
+        "words.source": f"words.{pair.name}.{source}",
+        "words.target": f"words.{pair.name}.{target}",
+    }
+    has_probabilities = False
+    for split in SPLITS if options.valid_size else SPLITS[:1]:
+        for part in PARTS:
+            name = f"{split}.{part}"
+
+            def parts(name: str = name) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+                return read_part(work, pair.name, chunks, name)
+
+            if part == "probs" and next(parts(), None) is None:
+                continue
+            has_probabilities |= part == "probs"
+            values = {"source": space.size, "target": space.size, "probs": CERTAIN + 1}.get(part)
+            if values is None:
+                values = 1 + max(int(flat.max(initial=0)) for flat, _ in parts())
+            write_part(folder, f"{split}.{names[part]}", parts(), values)
+    return has_probabilities

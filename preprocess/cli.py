@@ -1,4 +1,4 @@
-"""`weam-preprocess`: the command line. Exit code 0, or 2 and one line that says what is wrong and what to do."""
+"""`weam-preprocess`: the command line. Exit code 0, or 2 and one line that tells what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.hub import is_name, resolve
 
-from . import aligners, pipeline, table, tokenizer_folder
-from .aligner_models import check_trained, parse_models
-from .cleaning import Rules
-from .cluster import ClusterOptions, parse_parameters
-from .corpus import parse_path
-from .inputs import parse_pair_files
-from .options import TOKENIZER_SAMPLE, Options
-from .words import KINDS
+# Only what --help needs is imported here; the rest is imported when a run starts.
+from . import aligners, words
+from .options import SAMPLED, TOKENIZER_SAMPLE, TRAINED, Options
+
+if TYPE_CHECKING:
+    from .cluster import ClusterOptions
 
 _EXAMPLE = """\
 example:
   weam-preprocess --pair en-de=bitext/en-de.tsv.xz --pair en-zh=bitext/train.en,bitext/train.zh \\
       --train-tokenizer wordpiece --vocab-size 16000 --valid-size 500 --exclude test.tsv --destdir data-bin
 
-Reads sentence pairs, finds which words translate each other, and writes a data-bin for fairseq-train with the
-links between subword pieces, its dictionaries, its Hugging Face tokenizer and a manifest.
+Reads sentence pairs, finds the words that translate each other, and writes a data-bin for fairseq-train: the links
+between subword pieces, the dictionaries, the Hugging Face tokenizer and a manifest.
 """
 
 
@@ -36,7 +35,7 @@ _RESUME = "Finished parts are kept: run the command again with --resume."
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        """One line and exit code 2, like every other mistake; argparse would print the whole usage first."""
+        """One line and exit code 2, like every other mistake; argparse would print the complete usage first."""
         raise InputError(f"{message[:1].upper()}{message[1:]}. See weam-preprocess --help.")
 
 
@@ -47,138 +46,141 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> None:
-    print(table.render(pipeline.run(_options(_parser().parse_args(argv)))))
+    arguments = _parser().parse_args(argv)
+    from . import pipeline
+    from .report import render
+
+    print(render(pipeline.run(_options(arguments))))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="weam-preprocess",
-        description="Raw sentence pairs to a fairseq data-bin with links between subword pieces.",
+        description="Turns raw sentence pairs into a fairseq data-bin with links between subword pieces.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     text = parser.add_argument_group("text")
-    text.add_argument(
-        "--pair",
-        action="append",
-        required=True,
-        metavar="EN-DE=FILE",
-        help="en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with two such files; "
-        "plain, gzip, bzip2, xz or Zstandard, by content; pipes are copied; repeatable, for more pairs and for more "
-        "files of one; en-zh_CN for codes with a hyphen",
-    )
+    text.add_argument("--pair", action="append", required=True, metavar="EN-DE=FILE", help=_PAIR_HELP)
     text.add_argument("--exclude", action="append", default=[], type=Path, metavar="FILE", help=_EXCLUDE_HELP)
     text.add_argument("--max-pieces", type=_positive, default=128, metavar="N", help=_MAX_PIECES_HELP)
-    text.add_argument("--valid-size", type=_natural, default=0, metavar="N", help="pairs held out per pair (default 0)")
-    rules = parser.add_argument_group(
-        "cleaning: what is dropped and mended, counted by reason, examples in dropped.tsv"
+    text.add_argument("--valid-size", type=_natural, default=0, metavar="N", help=_VALID_HELP)
+    rules = parser.add_argument_group("cleaning (counted by reason; examples of dropped pairs are in dropped.tsv)")
+    rules.add_argument(
+        "--strict", action="store_true", help="stop at a line that cannot be read instead of dropping it"
     )
-    rules.add_argument("--strict", action="store_true", help="a line that cannot be read is an error, not dropped")
     rules.add_argument("--max-chars", type=_natural, default=5_000, metavar="N", help=_MAX_CHARS_HELP)
     rules.add_argument("--max-ratio", type=_share, default=9.0, metavar="X", help=_MAX_RATIO_HELP)
-    rules.add_argument("--drop-copies", action="store_true", help="drop pairs whose sides are the same text")
-    rules.add_argument("--keep-controls", action="store_true", help="leave control characters in the text")
+    rules.add_argument("--drop-copies", action="store_true", help="drop pairs whose two sides are the same text")
     rules.add_argument("--min-language-score", type=_share, metavar="P", help=_LANGUAGE_HELP)
-    words = parser.add_argument_group("words")
-    words.add_argument("--words", action="append", default=[], metavar="JA=KIND", help=_WORDS_HELP)
-    words.add_argument("--given-words", action="append", default=[], metavar="EN-DE=FILE", help=_GIVEN_WORDS_HELP)
-    pieces = parser.add_argument_group("pieces: one of").add_mutually_exclusive_group(required=True)
-    pieces.add_argument("--tokenizer", type=Path, metavar="DIR_FILE_OR_NAME", help=_TOKENIZER_HELP)
-    pieces.add_argument(
-        "--train-tokenizer", choices=tokenizer_folder.TRAINED, help="train one on all pairs; needs --vocab-size"
-    )
-    parser.add_argument("--vocab-size", type=_positive, metavar="N", help="pieces of the vocabulary that is trained")
-    parser.add_argument("--tokenizer-sample", type=_positive, metavar="N", help=_SAMPLE_HELP)
+    segmentation = parser.add_argument_group("words")
+    segmentation.add_argument("--words", action="append", default=[], metavar="JA=KIND", help=_WORDS_HELP)
+    segmentation.add_argument("--given-words", action="append", default=[], metavar="EN-DE=FILE", help=_GIVEN_HELP)
+    pieces = parser.add_argument_group("pieces (one of the first two is required)")
+    source = pieces.add_mutually_exclusive_group(required=True)
+    source.add_argument("--tokenizer", type=Path, metavar="DIR_FILE_OR_NAME", help=_TOKENIZER_HELP)
+    source.add_argument("--train-tokenizer", choices=TRAINED, help="train a tokenizer on all pairs; needs --vocab-size")
+    pieces.add_argument("--vocab-size", type=_positive, metavar="N", help="pieces of the vocabulary to train")
+    pieces.add_argument("--tokenizer-sample", type=_positive, metavar="N", help=_SAMPLE_HELP)
     links = parser.add_argument_group("links")
-    links.add_argument("--aligner", choices=aligners.NAMES, default="eflomal", help=_ALIGNER_HELP)
-    links.add_argument(
-        "--symmetrize",
-        choices=aligners.SYMMETRIZATIONS,
-        default="intersect",
-        help="how the links of the two directions are joined (default intersect: 1-1 links)",
-    )
+    links.add_argument("--aligner", choices=aligners.NAMES, default="eflomal", help=_aligner_help())
+    links.add_argument("--symmetrize", choices=aligners.SYMMETRIZATIONS, default="intersect", help=_SYMMETRIZE_HELP)
     links.add_argument("--aligner-model", action="append", default=[], metavar="[EN-DE=]DIR", help=_MODEL_HELP)
     links.add_argument("--save-aligner", type=Path, metavar="DIR", help=_SAVE_HELP)
-    links.add_argument(
-        "--aligner-implementation", choices=aligners.IMPLEMENTATIONS, default="auto", help=_IMPLEMENTATION_HELP
-    )
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
-    links.add_argument("--links-from", type=int, choices=(0, 1), help=_LINKS_FROM_HELP)
-    encoder = parser.add_argument_group("links by --aligner encoder --aligner-model HF_DIR_OR_NAME")
-    encoder.add_argument("--encoder-layer", type=_natural, metavar="N", help=_LAYER_HELP)
-    encoder.add_argument("--encoder-method", choices=aligners.ENCODER_METHODS, help=_METHOD_HELP)
-    encoder.add_argument("--encoder-threshold", type=_share, metavar="P", help=_THRESHOLD_HELP)
-    encoder.add_argument("--encoder-batch", type=_positive, metavar="N", help="sentences encoded at once (default 64)")
-    encoder.add_argument("--encoder-device", metavar="DEVICE", help="such as cpu or cuda:1 (default: the GPU, if any)")
-    encoder.add_argument("--encoder-bf16", action="store_true", help="compute in bfloat16")
-    parser.add_argument("--destdir", type=Path, required=True, metavar="DATA_BIN", help="folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a data-bin that is there")
-    parser.add_argument("--workers", type=_positive, metavar="N", help=_WORKERS_HELP)
+    for options, names in _aligner_options().items():
+        group = parser.add_argument_group(f"options of --aligner {', '.join(names)}")
+        for field in fields(options):
+            settings = dict(field.metadata)
+            group.add_argument(settings.pop("flag"), dest=_dest(field), default=None, **settings)
+    run = parser.add_argument_group("the run")
+    run.add_argument("--destdir", type=Path, required=True, metavar="DATA_BIN", help="folder of the data-bin to write")
+    run.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
+    run.add_argument("--resume", action="store_true", help="continue an interrupted run with its finished parts")
+    run.add_argument("--workers", type=_positive, metavar="N", help=_WORKERS_HELP)
+    run.add_argument("--explain", type=_positive, metavar="N", help=_EXPLAIN_HELP)
+    run.add_argument("--seed", type=_natural, default=1, metavar="N", help=_SEED_HELP)
     cluster = parser.add_argument_group("chunks on other machines")
     cluster.add_argument("--cluster", choices=("local", "slurm"), default="local", help=_CLUSTER_HELP)
     cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=_PARAMETER_HELP)
     cluster.add_argument("--cluster-chunks", type=_positive, metavar="N", help=_CHUNKS_HELP)
     cluster.add_argument("--cluster-retries", type=_natural, metavar="N", help=_RETRIES_HELP)
-    parser.add_argument("--resume", action="store_true", help="go on with what an interrupted run left behind")
-    parser.add_argument("--explain", type=_positive, metavar="N", help="show what became of line N of each pair")
-    parser.add_argument("--seed", type=_natural, default=1, help=_SEED_HELP)
     return parser
 
 
-_EXCLUDE_HELP = "drop pairs either side of which is a line, or a tab-separated column of a line, of FILE; repeatable"
-_MAX_CHARS_HELP = "characters of a side; longer ones are dropped (default 5,000; 0: no limit)"
+_PAIR_HELP = (
+    "a language pair and its text: en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with "
+    "two such files; text may be plain or compressed with gzip, bzip2, xz or Zstandard; write a hyphen in a code as an "
+    "underscore, en-zh_CN; repeat the option for more pairs, and for more files of a pair"
+)
+_EXCLUDE_HELP = (
+    "drop pairs with a side that equals a line, or a tab-separated column of a line, of FILE; may be repeated"
+)
+_MAX_PIECES_HELP = "drop pairs of more than N pieces, including special pieces (default 128)"
+_VALID_HELP = "hold out N pairs of each language pair for validation (default 0)"
+_MAX_CHARS_HELP = "drop pairs with a side of more than N characters (default 5,000; 0: no limit)"
 _MAX_RATIO_HELP = (
-    "longer side over shorter side, in bytes; above it pairs are dropped (default 9, Moses's; 0: no limit)"
+    "drop pairs whose longer side has more than X times the bytes of the shorter one (default 9, as in Moses; 0: no "
+    "limit)"
 )
 _LANGUAGE_HELP = (
-    "drop pairs a side of which scores less for its language (probability over the likeliest language's, py3langid)"
+    "drop pairs with a side that scores less than P for its language; the score is the language's probability divided "
+    "by that of the likeliest language (py3langid; default: no check)"
 )
-_WORDS_HELP = f"segmenter of a language, one of {', '.join(KINDS)} (default: by language); repeatable"
-_GIVEN_WORDS_HELP = (
-    "lines of `source words ||| target words`, one for each line of the input, instead of a segmenter; repeatable"
+_WORDS_HELP = f"segmenter of a language: {', '.join(words.KINDS)} (default: by language); may be repeated"
+_GIVEN_HELP = (
+    "take the words of a pair from FILE instead of a segmenter: a line `source words ||| target words` for each line "
+    "of the input; may be repeated"
 )
+_TOKENIZER_HELP = (
+    "a Hugging Face tokenizer folder, a name on the Hugging Face Hub, a tokenizer.json, a WordPiece vocab.txt or a "
+    "SentencePiece .model"
+)
+_SAMPLE_HELP = (
+    f"train {' or '.join(SAMPLED)} on at most N sentences, drawn by --seed (default {TOKENIZER_SAMPLE:,}; all are "
+    "held in memory); wordpiece always reads all sentences"
+)
+_SYMMETRIZE_HELP = "how the links of the two directions are joined (default intersect, which gives 1-1 links)"
 _MODEL_HELP = (
-    "apply trained aligners, DIR/en-de for each pair (what --save-aligner wrote), or one a pair with en-de=DIR, "
-    "repeatable; with --aligner encoder, the Hugging Face folder of all pairs, or its name on the Hugging Face Hub"
+    "apply trained aligners: the folder that --save-aligner wrote, or en-de=DIR for each pair (may be repeated); with "
+    "--aligner encoder, one Hugging Face folder for all pairs, or its name on the Hugging Face Hub"
 )
-_SAVE_HELP = "train the aligner on the kept pairs, keep the model of each pair as DIR/en-de, and take the links from it"
-_IMPLEMENTATION_HELP = (
-    "what runs an aligner that is trained: auto (default) is the program fast_align if it is on the PATH, else "
-    "sil-thot's model; program (eflomal-align cannot be seeded: no two runs are the same); sil-thot"
+_SAVE_HELP = "train the aligner on the kept pairs, take the links from it, and save the model of each pair as DIR/en-de"
+_LINKS_HELP = (
+    "for --aligner precomputed: file with one line of links for each line of the input; a link is i-j over our words "
+    "(or --given-words), or i-j:p with its probability p; may be repeated"
 )
-_LAYER_HELP = "layer whose states are compared, 0 for the embeddings (default: two thirds of them, 8 of 12)"
-_METHOD_HELP = "softmax (default; awesome-align; gives probabilities) or argmax (SimAlign)"
-_THRESHOLD_HELP = "share of the softmax above which pieces are linked (default 0.001)"
-_WORKERS_HELP = "chunks of 20,000 lines at once: processes (default 1), with --cluster slurm tasks (default 100)"
+_WORKERS_HELP = (
+    "process N chunks of 20,000 lines at the same time: in N processes (default 1), or with --cluster slurm in N tasks "
+    "(default 100)"
+)
+_EXPLAIN_HELP = "show what became of line N of each pair: its words, links and pieces, or why it was dropped"
+_SEED_HELP = "seed of the validation draw, eflomal and --tokenizer-sample (default 1)"
 _CLUSTER_HELP = (
     "local (default): processes of this machine; slurm: arrays of Slurm tasks, by submitit; the folder of --destdir "
     "must be one that all machines share"
 )
 _PARAMETER_HELP = "for submitit's update_parameters, such as partition=cpu, timeout_min=60, mem_gb=8; repeatable"
 _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
-_RETRIES_HELP = "how often a Slurm task that failed or was killed is tried again (default 2)"
-_MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
-_TOKENIZER_HELP = (
-    "a Hugging Face tokenizer folder, a name on the Hugging Face Hub, a tokenizer.json, a WordPiece vocab.txt (taken "
-    "as cased) or a SentencePiece .model"
-)
-_SAMPLE_HELP = (
-    "sentences that bpe and unigram are trained on, drawn by --seed where there are more (default "
-    f"{TOKENIZER_SAMPLE:,}; all of them are held in memory); wordpiece reads all"
-)
-_SEED_HELP = "for the held-out draw, eflomal and --tokenizer-sample (default 1)"
-_ALIGNER_HELP = (
-    "default eflomal, which has the fewest errors (docs/aligners.md); fast_align takes about a third of its time or "
-    "less, the program a sixth or less; hmm and encoder give their links probabilities, precomputed those of its file"
-)
-_LINKS_HELP = (
-    "for --aligner precomputed: lines of i-j over our words (or --given-words), or of i-j:p with the "
-    "link's probability p, one for each line of the input; repeatable"
-)
-_LINKS_FROM_HELP = (
-    "number of a sentence's first word in --links (default 0; a file that seems to count from 1 is an error)"
-)
+_RETRIES_HELP = "how often to try a Slurm task again that failed or was killed (default 2)"
+
+
+def _aligner_help() -> str:
+    return "; ".join(["what finds the links (default eflomal)", *(kind.summary for kind in aligners.kinds())])
+
+
+def _aligner_options() -> dict[type[Any], list[str]]:
+    """The option classes of all aligners, each with the names of its aligners."""
+    found: dict[type[Any], list[str]] = {}
+    for kind in aligners.kinds():
+        if kind.options is not None:
+            found.setdefault(kind.options, []).append(kind.name)
+    return found
+
+
+def _dest(field: Field[Any]) -> str:
+    return str(field.metadata["flag"]).lstrip("-").replace("-", "_")
 
 
 def _positive(text: str) -> int:
@@ -193,7 +195,7 @@ def _share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number from 0 on, but is {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, but is {text!r}")
     return value
 
 
@@ -202,18 +204,15 @@ def _natural(text: str) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    """Plain values go on from here."""
-    if arguments.train_tokenizer and not arguments.vocab_size:
-        raise InputError("--train-tokenizer needs --vocab-size N, the number of pieces.")
-    if arguments.tokenizer and arguments.vocab_size:
-        raise InputError("--vocab-size belongs to --train-tokenizer; --tokenizer has the size that it has.")
-    if arguments.tokenizer_sample and arguments.train_tokenizer not in tokenizer_folder.SAMPLED:
-        raise InputError(
-            f"--tokenizer-sample is for --train-tokenizer {' and '.join(tokenizer_folder.SAMPLED)}. Leave it out: no "
-            "other tokenizer needs all sentences in memory."
-        )
+    """The arguments as plain values, for the rest of the code."""
+    from .aligners import models
+    from .cleaning import Rules
+    from .corpus import parse_pair_files
+
+    _check_tokenizer(arguments)
+    kind = aligners.kind_of(arguments.aligner)
     if arguments.save_aligner is not None:
-        check_trained(arguments.aligner)
+        models.check_trained(kind)
     pairs = tuple(parse_pair_files(arguments.pair))
     return Options(
         pairs=pairs,
@@ -223,22 +222,16 @@ def _options(arguments: argparse.Namespace) -> Options:
         vocab_size=arguments.vocab_size or 0,
         tokenizer_sample=arguments.tokenizer_sample or TOKENIZER_SAMPLE,
         aligner=arguments.aligner,
+        aligner_options=_options_of_aligner(arguments),
         symmetrize=arguments.symmetrize,
-        aligner_models=parse_models(arguments.aligner_model, arguments.aligner, [pair.name for pair in pairs]),
+        aligner_models=models.parse_models(arguments.aligner_model, kind, [pair.name for pair in pairs]),
         save_aligner=arguments.save_aligner,
-        aligner_implementation=arguments.aligner_implementation,
-        encoder=_encoder(arguments),
-        links={name: parse_path(file) for name, file in _named("--links", "en-de=FILE", arguments.links).items()},
-        links_from=arguments.links_from,
-        given_words={
-            name: parse_path(file)
-            for name, file in _named("--given-words", "en-de=FILE", arguments.given_words).items()
-        },
+        links=_files("--links", arguments.links),
+        given_words=_files("--given-words", arguments.given_words),
         words=_named("--words", "ja=KIND", arguments.words),
         max_pieces=arguments.max_pieces,
         rules=Rules(
             strict=arguments.strict,
-            remove_controls=not arguments.keep_controls,
             max_chars=arguments.max_chars or None,
             max_ratio=arguments.max_ratio or None,
             drop_copies=arguments.drop_copies,
@@ -255,30 +248,47 @@ def _options(arguments: argparse.Namespace) -> Options:
     )
 
 
+def _check_tokenizer(arguments: argparse.Namespace) -> None:
+    if arguments.train_tokenizer and not arguments.vocab_size:
+        raise InputError("--train-tokenizer needs --vocab-size N, the number of pieces.")
+    if arguments.tokenizer and arguments.vocab_size:
+        raise InputError("--vocab-size is for --train-tokenizer: a --tokenizer has its own size. Leave it out.")
+    if arguments.tokenizer_sample and arguments.train_tokenizer not in SAMPLED:
+        raise InputError(
+            f"--tokenizer-sample is for --train-tokenizer {' and '.join(SAMPLED)}, which hold all sentences in memory. "
+            "Leave it out."
+        )
+
+
 def _tokenizer(given: Path | None) -> Path | None:
-    """The file or folder; a name on the Hugging Face Hub becomes the folder of its download."""
+    """The file or folder. A name on the Hugging Face Hub becomes the folder of its download."""
+    from weam_fairseq.common.hub import is_name, resolve
+
     if given is None or given.suffix in (".json", ".txt", ".model") or not is_name(given):
         return given
     return resolve(given, weights=False).folder
 
 
-def _encoder(arguments: argparse.Namespace) -> aligners.EncoderOptions | None:
-    """None unless some option of it is given: then it must be the aligner."""
-    given = {
-        "layer": arguments.encoder_layer,
-        "method": arguments.encoder_method,
-        "threshold": arguments.encoder_threshold,
-        "batch_size": arguments.encoder_batch,
-        "device": arguments.encoder_device,
-        "bf16": arguments.encoder_bf16 or None,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if arguments.aligner == "encoder":
-        return aligners.EncoderOptions(**given)
-    return aligners.EncoderOptions(**given) if given else None
+def _options_of_aligner(arguments: argparse.Namespace) -> Any:
+    """An instance of the aligner's option class. Raises InputError for an option of another aligner."""
+    chosen = aligners.kind_of(arguments.aligner).options
+    found = None
+    for options, names in _aligner_options().items():
+        values = {field: getattr(arguments, _dest(field)) for field in fields(options)}
+        given = {field: value for field, value in values.items() if value not in (None, field.default)}
+        if options is chosen:
+            found = options(**{field.name: value for field, value in given.items()})
+        elif given:
+            flag = next(iter(given)).metadata["flag"]
+            raise InputError(
+                f"{flag} is for --aligner {', '.join(names)}, but the aligner is {arguments.aligner}. Leave it out."
+            )
+    return found
 
 
 def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
+    from .cluster import ClusterOptions, parse_parameters
+
     parameters = parse_parameters(_named("--cluster-option", "partition=NAME", arguments.cluster_option))
     given = {
         "parameters": parameters or None,
@@ -296,6 +306,8 @@ def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
 
 
 def _files(option: str, texts: Sequence[str]) -> dict[str, Path]:
+    from .corpus import parse_path
+
     return {name: parse_path(file) for name, file in _named(option, "en-de=FILE", texts).items()}
 
 

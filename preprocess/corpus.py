@@ -1,19 +1,28 @@
-"""What a corpus is to the rest of the room: a `--pair`, its files, and one sentence pair.
+"""The input of a run: language pairs, their files, and one sentence pair.
 
-`line_idx` is the 0-based line of the input, through all files of a pair. It stays with every pair, because links made
-elsewhere are given one per input line.
+`line_idx` is the 0-based line of the input, counted through all files of a language pair. It stays with every sentence
+pair, because files of links have one line for each input line.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import zip_members
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Keys = NDArray[np.uint64]
+
 
 # No hyphen and no dot: both separate the parts of a data-bin's file names.
 _PAIR_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([A-Za-z][A-Za-z0-9_]*)")
@@ -21,6 +30,18 @@ _PAIR_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([A-Za-z][A-Za-z0-9_]*)")
 EMPTY_SIDE = "empty side"
 EXCLUDED = "in an excluded file"
 DUPLICATE = "duplicate pair"
+
+
+class PairFiles(NamedTuple):
+    """A name like `en-de`, its two languages, and its parts in the order given.
+
+    A part is one TSV file or two files of lines, and its lines follow those of the part before it.
+    """
+
+    name: str
+    source_lang: str
+    target_lang: str
+    parts: tuple[tuple[Path, ...], ...]
 
 
 class PairSpec(NamedTuple):
@@ -33,7 +54,7 @@ class PairSpec(NamedTuple):
 
 
 class InputFile(NamedTuple):
-    """A file as the manifest names it. `sha256` is over the bytes on disk, so over the compressed ones.
+    """A file as described in the manifest. `sha256` is that of the bytes on disk, so of the compressed ones.
 
     compression: `gzip`, `bzip2`, `xz`, `Zstandard` or None, by the file's content.
     """
@@ -48,6 +69,37 @@ class SentencePair(NamedTuple):
     line_idx: int
     source: str
     target: str
+
+
+def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
+    """Reads all `--pair` options. The same name again adds a part.
+
+    Pairs come in the order of their first option. Raises InputError.
+    """
+    pairs: dict[str, PairFiles] = {}
+    for text in texts:
+        spec = parse_pair(text)
+        before = pairs.get(spec.name, PairFiles(spec.name, spec.source_lang, spec.target_lang, ()))
+        parts = (*before.parts, spec.files)
+        # A file that is named twice is a mistake: its pairs would all be duplicates, or translate themselves.
+        for file, count in Counter(file for part in parts for file in part).items():
+            if count > 1:
+                raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
+        pairs[spec.name] = before._replace(parts=parts)
+    _check_case(pairs.values())
+    return list(pairs.values())
+
+
+def _check_case(pairs: Iterable[PairFiles]) -> None:
+    """Raises InputError for a language with two spellings, which later stages would take for two languages."""
+    spelled: dict[str, str] = {}
+    for pair in pairs:
+        for lang in (pair.source_lang, pair.target_lang):
+            before = spelled.setdefault(lang.lower(), lang)
+            if before != lang:
+                raise InputError(
+                    f"--pair: a language must have one code, but one is both {before} and {lang}. Choose one."
+                )
 
 
 def parse_pair(text: str) -> PairSpec:
@@ -76,7 +128,7 @@ def parse_pair(text: str) -> PairSpec:
 
 
 def parse_path(text: str) -> Path:
-    """A path that follows an equals sign, where the shell leaves `~` as it is."""
+    """A path after an equals sign, where the shell does not expand `~`."""
     if text.startswith("~") and not os.path.lexists(text):
         return Path(os.path.expanduser(text))
     return Path(text)
@@ -96,7 +148,7 @@ def _split_files(text: str) -> Sequence[str]:
 
 
 def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, ...]:
-    """The two files in a zip archive, in place of it."""
+    """Replaces a zip archive by its two files."""
     if len(paths) != 1 or not paths[0].is_file() or (members := zip_members(paths[0])) is None:
         return paths
     found = [[member for member in members if member.name.endswith(f".{language}")] for language in languages]
@@ -107,3 +159,24 @@ def _in_zip(paths: tuple[Path, ...], languages: tuple[str, str]) -> tuple[Path, 
             f"holds {shown}. Name a TSV file in it as {paths[0]}/FILE, or two with a comma between them."
         )
     return tuple(of_language[0] for of_language in found)
+
+
+def key(source: str, target: str) -> bytes:
+    """16 bytes that identify a pair, without the white space around its sides.
+
+    The probability that two different pairs of a corpus of a billion share a key is about 10^-21.
+    """
+    # No line contains "\\n", so two different pairs never give the same bytes.
+    return hashlib.blake2b(f"{source.strip()}\n{target.strip()}".encode(), digest_size=16).digest()
+
+
+def keys(pairs: Iterable[SentencePair]) -> Keys:
+    """The keys of pairs. Shape (pairs, 2)."""
+    return to_keys(key(pair.source, pair.target) for pair in pairs)
+
+
+def to_keys(found: Iterable[bytes]) -> Keys:
+    """Results of `key` as an array. Shape (pairs, 2)."""
+    import numpy as np
+
+    return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)

@@ -1,8 +1,8 @@
-"""The data-bin's files in fairseq's own formats, written without fairseq: its import takes longer than the writing.
+"""Writes the data-bin's files in fairseq's formats, without fairseq: importing it takes longer than writing.
 
-fairseq's id space: `<s>`, `<pad>`, `</s>`, `<unk>` are 0 to 3 and stand for the tokenizer's cls, pad, sep and unk
-(or what `first_ids` gives where it lacks one); every other tokenizer id is a line of the dictionary, in increasing
-order, from 4 on. Symbols are numbers, because fairseq splits lines on white space and pieces may hold some.
+fairseq's id space: `<s>`, `<pad>`, `</s>`, `<unk>` are 0 to 3: the tokenizer's cls, pad, sep and unk, or what
+`first_ids` gives for a missing one. Every other tokenizer id is a line of the dictionary, in increasing order, from 4
+on. Symbols are numbers, because fairseq splits lines at white space and pieces may contain some.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from weam_fairseq.common.tokenizers import first_ids
 
-# What a link's probability is counted in: parts per so many.
+MANIFEST = "manifest.json"
+
+# The unit of a link's probability is one part in this many.
 CERTAIN = 10_000
 
 # The head of an .idx file (fairseq/data/indexed_dataset.py, MMapIndexedDataset.Index): magic, version, type of the
@@ -28,7 +30,7 @@ _DTYPE_CODES = {np.dtype(np.int64): 5, np.dtype(np.uint16): 8, np.dtype(np.uint3
 
 
 class IdSpace:
-    """From tokenizer ids to fairseq ids."""
+    """Maps tokenizer ids to fairseq ids."""
 
     def __init__(self, ids: Sequence[int], special_ids: Mapping[str, int]) -> None:
         first = first_ids(special_ids, ids)
@@ -58,7 +60,7 @@ def write_part(folder: Path, prefix: str, parts: Iterable[tuple[NDArray, NDArray
         folder: of the data-bin.
         prefix: as train.en-de.en.
         parts: (elements of the items end to end, size of each item), one after the other.
-        values: how many different values there may be.
+        values: the number of different values that are possible.
     """
     dtype = _smallest_dtype(values)
     all_sizes: list[NDArray] = [np.zeros(0, dtype=np.int32)]
@@ -69,8 +71,8 @@ def write_part(folder: Path, prefix: str, parts: Iterable[tuple[NDArray, NDArray
             all_sizes.append(sizes.astype(np.int32))
             elements += len(flat)
         if not elements:
-            # No link in the whole split: fairseq's reader maps the file into memory, and an empty one cannot be mapped.
-            # The index points at none of these bytes.
+            # The split has no link at all. fairseq maps the file into memory, which fails for an empty file. The index
+            # refers to none of these bytes.
             data.write(bytes(8))
     sizes = np.concatenate(all_sizes)
     pointers = (np.cumsum(sizes, dtype=np.int64) - sizes) * dtype.itemsize

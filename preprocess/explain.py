@@ -1,4 +1,4 @@
-"""weam-preprocess --explain N: one pair, from its line to its piece links, for a terminal."""
+"""weam-preprocess --explain N: shows one pair in the terminal, from its line to its piece links."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .corpus import DUPLICATE
+from .corpus import DUPLICATE, PairFiles
 from .given_words import GivenWords
-from .inputs import PairFiles
 from .kept_pairs import held_out_in
 from .pieces import PieceTokenizer
 from .prepare import SIDES, Preparation, read_prepared, read_sentences, why_dropped
@@ -18,15 +17,16 @@ from .raw import RawReader
 from .spans import select, select_spans, unpack
 from .work import Work, load_arrays
 
-_LINES = 1_000  # that are held at once
+_LINES = 1_000  # that are held in memory
 
 
 def render(
     how: Preparation, pair: PairFiles, chunks: Sequence[int], line: int, tokenizer: PieceTokenizer, given: Path | None
 ) -> str:
-    """What became of an input line, counted from 1 through all files of the pair; words, links, pieces, piece links.
+    """The words, links, pieces and piece links of an input line, or why it was dropped.
 
-    given: the file of the pair's given words, if it has one.
+    line: counted from 1 through all files of the language pair.
+    given: the file of its given words, if any.
     """
     work = how.work
     for number in chunks:
@@ -87,7 +87,7 @@ def _numbered(items: Sequence[str]) -> str:
 
 
 def _dropped(how: Preparation, pair: PairFiles, line: int, given: Path | None) -> str:
-    """The line alone goes through the stage that dropped it, which says why."""
+    """Runs the first stage on this line alone, which gives the reason."""
     words = GivenWords(given) if given is not None else None
     for chunk in RawReader(pair.parts, _LINES):
         of_words = words.take(chunk.size) if words is not None else None

@@ -1,7 +1,7 @@
-"""Words that the user gives: a file of lines `source words ||| target words`, one for each line of the input.
+"""Words from the user: a file with a line `source words ||| target words` for each line of the input.
 
-It is what aligners are given, so links over these words can be given as well. Words are found again in the raw
-sentence by their characters; white space may stand anywhere between them.
+Aligners read the same lines, so links over these words can be given too. Words are found in the raw sentence by their
+characters; there may be white space anywhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .spans import Span
 from .words.chunks import locate
 
 NOT_THERE = "given words are not the sentence's"
-_CHUNK = 10_000  # lines that are held at once
-# What sacremoses and Moses write for characters that are special to Moses, `&` last: it stands in all the others.
+_CHUNK = 10_000  # lines that are held in memory
+# How sacremoses and Moses write characters that are special to Moses; `&` is last, since all others contain it.
 _ESCAPES = {
     **{"&#124;": "|", "&lt;": "<", "&gt;": ">", "&apos;": "'", "&quot;": '"', "&#91;": "[", "&#93;": "]"},
     "&amp;": "&",
@@ -33,10 +33,10 @@ class WordSpans(NamedTuple):
 
 
 class GivenWords:
-    """The lines of the file, from its beginning to its end."""
+    """The lines of a file, from the first to the last."""
 
     def __init__(self, file: Path) -> None:
-        """Raises InputError, before anything is read, when the file is not there."""
+        """Raises InputError, before anything is read, if the file does not exist."""
         self._file = file
         self._reader = RawReader([(file,)], _CHUNK)
         lines = (line for chunk in self._reader for line in chunk.sides[0])
@@ -46,7 +46,7 @@ class GivenWords:
         self._taken = 0
 
     def take(self, count: int) -> list[bytes]:
-        """The next lines. Raises InputError when there are fewer."""
+        """The next lines. Raises InputError if there are fewer."""
         lines = list(islice(self._lines, count))
         self._taken += len(lines)
         if len(lines) < count:
@@ -54,7 +54,7 @@ class GivenWords:
         return lines
 
     def finish(self) -> str:
-        """The SHA-256 of the file. Raises InputError when lines are left."""
+        """The SHA-256 of the file. Raises InputError if lines are left."""
         left = sum(1 for _ in self._lines)
         if left:
             raise self._wrong(f"{self._taken + left:,} lines, but the input has {self._taken:,}")
@@ -62,15 +62,15 @@ class GivenWords:
 
     def _wrong(self, found: str) -> InputError:
         return InputError(
-            f"{self._file} has {found}. Give one line of words for each line of the input, those of lines that will be "
-            "dropped included."
+            f"{self._file} has {found}. Give one line of words for each line of the input, including lines that "
+            "will be dropped."
         )
 
 
 def find_words(line: bytes, source: str, target: str) -> WordSpans | None:
-    """Where the words of a line stand in the sentences; None when they are not the sentences' own characters.
+    """The spans of the words of a line in the sentences; None if they are not the sentences' own characters.
 
-    Words escaped by Moses (`&apos;`) are taken for what they stand for, where they are not found as they are.
+    Words that Moses has escaped (`&apos;`) are unescaped if they are not found as written.
     """
     try:
         sides = line.decode("utf-8").removesuffix("\r").split(" ||| ")
@@ -85,7 +85,7 @@ def find_words(line: bytes, source: str, target: str) -> WordSpans | None:
 
 
 def _located(text: str, words: Sequence[str]) -> list[Span] | None:
-    """One span for each word, or None: links are by the words' numbers."""
+    """One span for each word, or None, since links refer to words by number."""
     for candidates in (words, [_unescaped(word) for word in words]):
         found = locate(text, candidates)
         if found is not None and len(found) == len(words):

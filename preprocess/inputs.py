@@ -1,53 +1,109 @@
-"""Which files a language pair is read from: `--pair`, given once or several times for the same pair."""
+"""The files of a run: their digests, and copies of those that can be read only once.
+
+A named pipe or `<(zcat FILE)` is copied into the run's folder at the start, because inputs are read several times: for
+their digests, to train a tokenizer, and for the pairs.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
+from weam_fairseq.common import text_files
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import is_regular
 
-from .corpus import parse_pair
+from .options import Options
+
+log = logging.getLogger(__name__)
+
+Digests = dict[str, str | None]  # SHA-256 of each input, by the names that `digests` gives them
 
 
-class PairFiles(NamedTuple):
-    """A name like `en-de`, its two languages, and its parts in the order given.
+# Large files that hold no part of a tokenizer.
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".ckpt", ".gguf"}
 
-    A part is one TSV file or two files of lines, and its lines follow those of the part before it.
+
+def digests(options: Options) -> Digests:
+    """The SHA-256 of every input. A resumed run reads all inputs again before it uses its parts.
+
+    Only the content counts, not names or times: a pipe has another name in each run.
+    Raises InputError for a file that cannot be read.
     """
+    found: dict[str, Path] = {}
+    for pair in options.pairs:
+        files = [path for part in pair.parts for path in part]
+        found |= {input_name(pair.name, number): path for number, path in enumerate(files, start=1)}
+    found |= {f"--exclude {number}": path for number, path in enumerate(options.exclude, start=1)}
+    found |= {f"--links {name}": path for name, path in options.links.items()}
+    found |= {f"--given-words {name}": path for name, path in options.given_words.items()}
+    return {
+        **{name: text_files.sha256(path) for name, path in found.items()},
+        "--tokenizer": None if options.tokenizer is None else _digest_of_tokenizer(options.tokenizer),
+    }
 
-    name: str
-    source_lang: str
-    target_lang: str
-    parts: tuple[tuple[Path, ...], ...]
+
+def input_name(pair: str, number: int) -> str:
+    """The name that `digests` gives to a file of a pair; files are numbered from 1 through all parts."""
+    return f"--pair {pair} file {number}"
 
 
-def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
-    """All `--pair` options, as `parse_pair` reads them; the same name again adds a part.
+def _digest_of_tokenizer(path: Path) -> str | None:
+    """The SHA-256 of a file, or of all files in a folder except model weights. None if there is no such path."""
+    if not path.is_dir():
+        return _sha256(path) if path.is_file() else None
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix not in _WEIGHTS]
+    listed = b"".join(os.fsencode(file.name) + f"\n{_sha256(file)}\n".encode() for file in files)
+    return hashlib.sha256(listed).hexdigest()
 
-    Pairs come in the order of their first option. Raises InputError.
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def copied(options: Options, folder: Path) -> Iterator[Options]:
+    """The options, with copies in `folder` for inputs that can be read only once. Errors name the inputs.
+
+    Raises InputError for an input that does not exist, and for a pipe that is named twice.
     """
-    pairs: dict[str, PairFiles] = {}
-    for text in texts:
-        spec = parse_pair(text)
-        before = pairs.get(spec.name, PairFiles(spec.name, spec.source_lang, spec.target_lang, ()))
-        parts = (*before.parts, spec.files)
-        # A file that stands twice is a slip: its pairs would all be duplicates, or translate themselves.
-        for file, count in Counter(file for part in parts for file in part).items():
-            if count > 1:
-                raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
-        pairs[spec.name] = before._replace(parts=parts)
-    _check_case(pairs.values())
-    return list(pairs.values())
+    copies: dict[Path, Path] = {}
+    pipes: dict[tuple[int, int], Path] = {}
 
+    def copy(path: Path) -> Path:
+        if is_regular(path):
+            return path
+        found = path.stat()
+        if path.is_fifo() and pipes.setdefault((found.st_dev, found.st_ino), path) is not path:
+            raise InputError(f"{path} is a pipe and can be read only once, but is named twice. Name a file instead.")
+        log.warning("%s can be read only once, so it is copied to %s first.", path, folder)
+        copies[path] = folder / str(len(copies)) / path.name
+        copies[path].parent.mkdir(parents=True)
+        with path.open("rb") as source, copies[path].open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        return copies[path]
 
-def _check_case(pairs: Iterable[PairFiles]) -> None:
-    """Raises InputError for one language under two names, which would be two languages to everything that follows."""
-    spelled: dict[str, str] = {}
-    for pair in pairs:
-        for lang in (pair.source_lang, pair.target_lang):
-            before = spelled.setdefault(lang.lower(), lang)
-            if before != lang:
-                raise InputError(f"--pair: a language must have one code, but one is {before} here and {lang} there.")
+    if folder.exists():  # left by a killed run
+        shutil.rmtree(folder)
+    pairs = [pair._replace(parts=tuple(tuple(map(copy, part)) for part in pair.parts)) for pair in options.pairs]
+    copied = replace(
+        options,
+        pairs=tuple(pairs),
+        exclude=tuple(map(copy, options.exclude)),
+        links={name: copy(path) for name, path in options.links.items()},
+        given_words={name: copy(path) for name, path in options.given_words.items()},
+    )
+    try:
+        yield copied
+    except InputError as error:
+        text = str(error)
+        for path, of_path in copies.items():
+            text = text.replace(str(of_path), str(path))
+        raise type(error)(text) from error

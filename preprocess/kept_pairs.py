@@ -1,31 +1,37 @@
-"""Which pairs are kept, the first of equal ones, and which of them are held out for validation."""
+"""Marks the sentence pairs that are kept (the first of equal ones), and those that are held out for validation.
+
+Pairs are compared by keys of 16 bytes, so the sentences themselves need not be in memory.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weam_fairseq.common.errors import InputError
 
-from . import binarize
-from .corpus import DUPLICATE
-from .dropped import Account
-from .duplicates import Keys, first_occurrences, key
-from .inputs import PairFiles
+from .corpus import DUPLICATE, PairFiles, key, to_keys
 from .options import Options
 from .prepare import read_prepared, read_sentences
-from .work import Work
+from .report import Account
+from .work import Work, save_arrays
+
+if TYPE_CHECKING:
+    from .corpus import Keys
 
 _Masks = list[NDArray[np.bool_]]  # one for each chunk of a language pair, of shape (sentence pairs,)
+_TOP_BITS = 4
 
 
 def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[str, Account], work: Work) -> None:
-    """Marks the first of equal pairs, and those held out, which are drawn by (seed, pair name).
+    """Writes the part `kept` of every chunk. The held-out pairs are drawn by (seed, pair name).
 
-    What is held out of en-de is not trained on as de-en either: it is dropped there, and counted.
+    A pair that is held out of en-de is dropped from de-en, and counted there, so that nothing trains on it.
     """
     first, valid = {}, {}
     for pair in options.pairs:
@@ -46,26 +52,28 @@ def mark_kept(options: Options, chunks: Mapping[str, range], accounts: Mapping[s
             kept = [is_first & left for is_first, left in zip(kept, trained, strict=True)]
             if not any((is_kept & ~is_valid).any() for is_kept, is_valid in zip(kept, valid[pair.name], strict=True)):
                 raise InputError(
-                    f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, since the other "
-                    f"pairs are held out in {reverse}. Choose a smaller one."
+                    f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, because all "
+                    f"other pairs are held out in {reverse}. Choose a smaller number."
                 )
         masks = zip(chunks[pair.name], kept, valid[pair.name], first[pair.name], strict=True)
         for number, is_kept, is_valid, is_first in masks:
-            binarize.save_kept(work, pair.name, number, is_kept, is_valid[is_kept], is_first)
+            # kept (n,), valid (kept.sum(),): held out, first (n,): not a duplicate.
+            arrays = {"kept": is_kept, "valid": is_valid[is_kept], "first": is_first}
+            save_arrays(work.part(pair.name, "kept", number), arrays)
 
 
 def held_out_in(pair: str) -> str:
-    """The reason why a pair of the other order of languages is dropped."""
+    """The reason why a pair is dropped from the other order of languages."""
     return f"held out in {pair}"
 
 
 def _draw(options: Options, pair: PairFiles, first: _Masks) -> _Masks:
-    """Which pairs are held out."""
+    """Draws the pairs that are held out."""
     total = int(sum(mask.sum() for mask in first))
     if options.valid_size >= total:
         raise InputError(
-            f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, since {total:,} pairs are "
-            "kept. Choose a smaller one."
+            f"{pair.name}: --valid-size {options.valid_size:,} leaves nothing to train on, because only {total:,} "
+            "pairs are kept. Choose a smaller number."
         )
     drawn = np.zeros(total, dtype=bool)
     drawn[random.Random(f"{options.seed}:{pair.name}").sample(range(total), options.valid_size)] = True
@@ -89,7 +97,7 @@ def _held_out_reversed(work: Work, name: str, chunks: Sequence[int], valid: _Mas
         for (source, target), is_valid in zip(read_sentences(work, name, number), mask, strict=True)
         if is_valid
     ]
-    return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)
+    return to_keys(found)
 
 
 def _among(keys: Keys, wanted: Keys) -> NDArray[np.bool_]:
@@ -107,3 +115,23 @@ def _drop(pair: PairFiles, chunks: Sequence[int], kept: _Masks, reason: str, acc
         for place, (source, target) in enumerate(read_sentences(work, pair.name, number)):
             if not mask[place]:
                 account.drop(reason, int(line_idx[place]), source, target)
+
+
+def first_occurrences(chunks: Sequence[Keys]) -> list[NDArray[np.bool_]]:
+    """For each chunk of keys, shape (pairs, 2), which of its pairs no earlier pair equals. Shape (pairs,).
+
+    Uses about 10 bytes for each pair besides the keys.
+    """
+    starts = np.cumsum([0, *map(len, chunks)])
+    first = np.ones(starts[-1], dtype=bool)
+    # Keys are spread evenly, so the top bits split the corpus into equal parts, which are sorted one at a time.
+    for top in range(2**_TOP_BITS) if chunks else ():
+        rows = [np.flatnonzero(chunk[:, 0] >> np.uint64(64 - _TOP_BITS) == top) for chunk in chunks]
+        found = np.concatenate([chunk[row] for chunk, row in zip(chunks, rows, strict=True)])
+        pair_idx = np.concatenate([row + start for row, start in zip(rows, starts[:-1], strict=True)])
+        # lexsort is stable: among equal keys, the first in the input comes first.
+        order = np.lexsort((found[:, 1], found[:, 0]))
+        found = found[order]
+        repeated = (found[1:] == found[:-1]).all(axis=1)
+        first[pair_idx[order[1:][repeated]]] = False
+    return [first[start:end] for start, end in pairwise(starts)]

@@ -1,9 +1,8 @@
-"""Raw sentences to pieces, as arrays, by a Rust tokenizer; each run of characters between spaces is worked out once.
+"""Encodes raw sentences into arrays of pieces with a Rust tokenizer; equal runs of characters are encoded once.
 
-The pieces are always those that the tokenizer gives for the whole sentence, and so are their spans, with two
-corrections (`_Corrections`). Where it looks at no more than one such
-run (a *chunk*) at a time, as BERT's and XLM-R's do, a chunk that was seen before need not be looked at again. No
-transformers here, so that a worker starts quickly.
+The pieces and their spans are always those that the tokenizer gives for the complete sentence, with two corrections
+(`_Corrections`). BERT's and XLM-R's tokenizers look at one run of characters between spaces (a *chunk*) at a time, so a
+chunk that was seen before is not encoded again. This file does not import transformers, so workers start quickly.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 
 from .spans import SpanArrays, pack
 
-_BATCH = 2_000  # sentences handed to Rust at once
-_REMEMBERED = 1 << 20  # pieces; some 100 MB when full, with the chunks that they are of
-_TOGETHER = 64  # chunks in a sentence of new ones
-_BEFORE = "a"  # what stands before them there, so that each has a space before it
+_BATCH = 2_000  # sentences in one call of the Rust tokenizer
+_REMEMBERED = 1 << 20  # pieces; about 100 MB with their chunks
+_TOGETHER = 64  # new chunks that are encoded as one sentence
+_BEFORE = "a"  # the beginning of that sentence, so that each chunk follows a space
 _NORMALIZERS_OF_ONE_CHARACTER = {"Precompiled", "NFC", "NFKC", "Strip"}
 
 
@@ -34,7 +33,7 @@ class PieceArrays(NamedTuple):
 
 
 class PieceEncoder:
-    """`text` is a tokenizer.json; special pieces are never added, sentences never cut nor padded."""
+    """`text` is a tokenizer.json. Special pieces are never added; sentences are never cut or padded."""
 
     def __init__(self, text: str) -> None:
         from tokenizers import Tokenizer
@@ -52,7 +51,7 @@ class PieceEncoder:
                 self._chunks = _ChunksBehindSpaces(self._rust)
 
     def encode_arrays(self, sentences: Sequence[str]) -> PieceArrays:
-        """All sentences are held at once: hand over some thousands at a time."""
+        """All sentences are held in memory: pass some thousands at a time."""
         found = None if self._chunks is None else self._chunks.encode(sentences)
         if self._chunks is None:
             found = _encode(self._rust, sentences)
@@ -61,7 +60,7 @@ class PieceEncoder:
         return self._corrections.apply(sentences, found)
 
     def _sentence_by_sentence(self, chunks: _Chunks, sentences: Sequence[str]) -> PieceArrays:
-        """Sentences that cannot be cut at spaces are encoded whole, and put among the others."""
+        """Encodes the sentences that cannot be split at spaces as a whole, and inserts them among the others."""
         whole = np.array([not chunks.can_cut(sentence) for sentence in sentences])
         cut = chunks.encode([s for s, is_whole in zip(sentences, whole, strict=True) if not is_whole])
         assert cut is not None
@@ -87,12 +86,12 @@ def _encode(rust: Any, sentences: Sequence[str]) -> PieceArrays:
 
 
 class _Corrections:
-    """Where the spans of the Rust tokenizer do not say which characters a piece stands for.
+    """Corrects spans of the Rust tokenizer that do not cover the characters of the piece.
 
-    1. A piece that stands for white space alone (`▁`, byte-level `Ġ`) belongs to no word, so its span is made empty.
-       The tokenizer gives the mark that it puts before a sentence the span of the sentence's first character.
-    2. Unigram writes a run of unknown characters as their bytes (`<0xE4>`), and gives each the span of the whole run:
-       each gets the character that it is a byte of.
+    1. A piece of only white space (`▁`, byte-level `Ġ`) belongs to no word, so it gets an empty span. The tokenizer gives
+       the mark that it adds before a sentence the span of the sentence's first character.
+    2. Unigram writes a run of unknown characters as bytes (`<0xE4>`), and gives each byte the span of the run. Here
+       each byte gets the span of its character.
     """
 
     def __init__(self, rust: Any, content: Mapping[str, Any]) -> None:
@@ -127,25 +126,27 @@ class _Corrections:
         for run in np.split(of_run, cuts) if len(of_run) else []:
             first, last = int(starts[run[0]]), int(ends[run[0]])
             text = self._byte[ids[run]].astype(np.uint8).tobytes().decode("utf-8", "replace")
-            if len(text) == last - first:  # else the normaliser changed their number, and the run stays one
+            if (
+                len(text) == last - first
+            ):  # otherwise the normalizer changed the number of characters, and the spans stay
                 starts[run] = first + np.repeat(np.arange(len(text)), [len(char.encode()) for char in text])
                 ends[run] = starts[run] + 1
         return starts, ends
 
 
-# str.isspace for each code point; the last one, which is none, stands for all that come after.
+# str.isspace for each code point; the last entry (False) is for all later code points.
 _IS_WHITE_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])
 
 
 def white_space_ids(content: Mapping[str, Any], vocabulary: Mapping[str, int]) -> list[int]:
-    """Ids of the pieces that stand for white space alone, in a tokenizer.json of this `content`."""
+    """The ids of pieces that are only white space. `content` is that of the tokenizer.json."""
     steps = [
         step
         for part, members in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers"))
         for step in _sequence(content.get(part), members)
     ]
     if any(step.get("type") == "ByteLevel" for step in steps):
-        # GPT-2's bytes_to_unicode: bytes that are no printable character of Latin-1 are written from U+0100 on.
+        # GPT-2's bytes_to_unicode: bytes that are not printable in Latin-1 are written from U+0100 on.
         return [number for piece, number in vocabulary.items() if piece and not piece.strip("ĠĉĊċČč")]
     marks = {step.get("replacement", "") for step in steps if step.get("type") == "Metaspace"}
     marks |= {step.get("prepend", "") for step in steps if step.get("type") == "Prepend"}
@@ -162,7 +163,7 @@ def _of_spaces(step: Mapping[str, Any]) -> bool:
 
 
 class _Chunks:
-    """What is known of chunks so far: their pieces end to end, with spans counted from the chunk's beginning."""
+    """The chunks seen so far: their pieces end to end, with spans relative to the beginning of the chunk."""
 
     def __init__(self, rust: Any) -> None:
         self._rust = rust
@@ -171,13 +172,13 @@ class _Chunks:
     def _forget(self) -> None:
         self._number: dict[str, int] = {}
         self._pieces = np.zeros((3, 0), dtype=np.int32)  # ids, starts, ends
-        self._stops = np.zeros(1, dtype=np.int64)  # where the pieces of chunk k end; one 0 before them
+        self._stops = np.zeros(1, dtype=np.int64)  # where the pieces of chunk k end, after a first 0
 
     def can_cut(self, sentence: str) -> bool:
         return True
 
     def encode(self, sentences: Sequence[str]) -> PieceArrays | None:
-        """None when a sentence must be encoded whole."""
+        """None if a sentence must be encoded as a whole."""
         if self._pieces.shape[1] > _REMEMBERED:
             self._forget()
         split = [sentence.split(" ") for sentence in sentences]
@@ -188,7 +189,7 @@ class _Chunks:
         counts = np.fromiter(map(len, split), np.int64, len(split))
         number = np.fromiter(map(self._number.__getitem__, chunks), np.int64, len(chunks))
         lengths = np.fromiter(map(len, chunks), np.int64, len(chunks))
-        # Where each chunk begins in its sentence: one space stands between two.
+        # Where each chunk begins in its sentence: there is one space between chunks.
         before = np.cumsum(lengths + 1) - lengths - 1
         first = np.cumsum(counts) - counts
         begins = before - np.repeat(before[first], counts)
@@ -206,16 +207,16 @@ class _Chunks:
         return SpanArrays(starts + shift, ends + shift, np.diff(firsts))
 
     def _learn(self, new: list[str]) -> bool:
-        """Whether all of these can be encoded apart from their sentences."""
+        """Encodes new chunks. Returns whether all of them can be encoded apart from their sentences."""
         self._remember(new)
         return True
 
     def _remember(self, new: Sequence[str]) -> None:
-        """Encodes the chunks, many to a sentence: a sentence costs as much as some pieces."""
+        """Encodes the chunks, many in one sentence, because a sentence costs as much as several pieces."""
         groups = [new[start : start + _TOGETHER] for start in range(0, len(new), _TOGETHER)]
         found = _encode(self._rust, [" ".join([_BEFORE, *group]) for group in groups])
         lengths = np.fromiter(map(len, new), np.int64, len(new))
-        # Sentences end to end, as if each had a space behind it: where each chunk begins, and each piece.
+        # Where each chunk and each piece begins, with the sentences end to end and a space after each.
         group_of = np.arange(len(new)) // _TOGETHER
         begins = np.cumsum(lengths + 1) - lengths - 1 + (len(_BEFORE) + 1) * (group_of + 1)
         sentence = np.repeat(np.arange(len(groups)), found.spans.sizes)
@@ -234,7 +235,7 @@ class _Chunks:
 
 
 class _ChunksBehindSpaces(_Chunks):
-    """For Metaspace, which takes the space before a chunk for a part of it, and puts one before the first chunk."""
+    """For Metaspace, which treats the space before a chunk as part of it, and adds one before the first chunk."""
 
     def __init__(self, rust: Any) -> None:
         super().__init__(rust)
@@ -254,10 +255,10 @@ class _ChunksBehindSpaces(_Chunks):
         return len(plain) == len(new)
 
     def _is_plain(self, chunk: str) -> bool:
-        """Whether the normaliser leaves the chunk as it is, and its neighbours do as well.
+        """Whether neither the normalizer nor the neighbors can change the chunk.
 
-        Marks and format characters may join what is beside them, a second space is no chunk, and an added piece makes
-        a piece of the space before it.
+        Marks and format characters may join their neighbors, a second space is not a chunk, and an added piece turns
+        the space before it into a piece.
         """
         if any(piece in chunk for piece in self._added):
             return False
@@ -267,7 +268,7 @@ class _ChunksBehindSpaces(_Chunks):
         return normalizer is None or bool(normalizer.normalize_str(chunk) == chunk)
 
     def _spans(self, starts: NDArray, ends: NDArray, shift: NDArray, firsts: NDArray) -> SpanArrays:
-        # The space before the first chunk is not in the sentence: it counts as the chunk's first character.
+        # The space before the first chunk is not in the sentence, so it counts as the chunk's first character.
         is_first = shift == 0
         starts, ends = starts + shift, ends + shift
         starts[is_first] = np.maximum(starts[is_first], 0)
@@ -276,7 +277,7 @@ class _ChunksBehindSpaces(_Chunks):
 
 
 def _keeps_added_pieces_apart(content: Mapping[str, Any]) -> bool:
-    """Whether added pieces (special ones among them) are found by their own characters only."""
+    """Whether added pieces, including special ones, match only their own characters."""
     return not any(
         item["lstrip"] or item["rstrip"] or item["single_word"] or " " in item["content"]
         for item in content.get("added_tokens") or ()
@@ -284,12 +285,12 @@ def _keeps_added_pieces_apart(content: Mapping[str, Any]) -> bool:
 
 
 def _is_bert(content: Mapping[str, Any]) -> bool:
-    """BERT's normaliser changes characters one by one, and its pre-tokeniser cuts at every space."""
+    """BERT's normalizer changes characters one by one, and its pre-tokenizer splits at every space."""
     return _type(content, "normalizer") == "BertNormalizer" and _type(content, "pre_tokenizer") == "BertPreTokenizer"
 
 
 def _is_metaspace(content: Mapping[str, Any]) -> bool:
-    """Metaspace cuts at every space, and the normaliser leaves single spaces alone."""
+    """Metaspace splits at every space, and the normalizer does not change single spaces."""
     cutters = _sequence(content.get("pre_tokenizer"), "pretokenizers")
     if [cutter.get("type") for cutter in cutters] not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
         return False

@@ -1,7 +1,8 @@
-"""Raw pairs to a data-bin: prepare each chunk, mark duplicates, align, binarize each chunk, merge.
+"""The order of the stages: prepare each chunk, mark duplicates, align, binarize each chunk, merge.
 
-Memory is bounded by a chunk, but for 16 bytes a pair and what the aligner holds. Every chunk's part of every stage is
-a file (work.py), so that a run can go on after a kill, and the result does not depend on how many workers made it.
+Memory holds one chunk for each worker, 16 bytes for each pair, and the tables of the aligner. Every chunk's part of
+every stage is a file (work.py). So an interrupted run can be resumed, and the number of workers does not change the
+result.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,67 +22,30 @@ from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
 
-from . import (
-    align,
-    aligner_models,
-    aligners,
-    binarize,
-    databin,
-    destination,
-    dropped,
-    explain,
-    manifest,
-    tokenizer_folder,
-)
-from .aligners.precomputed import PrecomputedLinks, agree_on_probabilities
-from .binarize import Binarization
+from . import align, aligners, binarize, databin, explain, manifest, tokenizer_folder
+from .aligners import models
+from .binarize import Binarization, merge
+from .cleaning import read_excluded, scorers
 from .cluster import Cluster
-from .corpus import InputFile
-from .description import (
-    describe_aligner,
-    describe_options,
-    describe_pair,
-    digests,
-    fingerprint,
-    input_name,
-    versions,
-)
-from .dropped import Account
-from .excluded import read_excluded, write_excluded
+from .corpus import InputFile, PairFiles
 from .given_words import GivenWords
-from .inputs import PairFiles
+from .inputs import Digests, copied, digests, input_name
 from .kept_pairs import mark_kept
-from .language_id import scorers
-from .merge import merge
-from .options import Options, check_links, languages_of
+from .options import SAMPLED, Options, check_links, languages_of
 from .pieces import PieceTokenizer
-from .pipes import copied
-from .prepare import SIDES, Preparation, is_prepared, prepare, read_account
+from .prepare import SIDES, Preparation, is_prepared, prepare, read_account, write_excluded
 from .raw import RawReader
-from .report import MadeBy, PairReport, Report, unknown_warnings
+from .report import DROPPED_FILE, Account, MadeBy, PairReport, Report, add_up, unknown_warnings, write_dropped
 from .tokenizer_text import Sentences
 from .words import segmenter
-from .work import FOLDER, Work, remove_unknown, written
+from .work import FOLDER, MARKER, Work, check_destdir, remove_unknown, resumable, written
 from .workers import Pool, Workers
 
 log = logging.getLogger(__name__)
 
 
-class _Stages:
-    """Seconds per stage, added up over the pairs."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
 class _Prepared(NamedTuple):
-    """One pair after the first stage: how it was done, how many chunks, its files, what became of its lines."""
+    """One language pair after the first stage: its settings, its chunks, its files, and what became of its lines."""
 
     how: Preparation
     chunks: range
@@ -89,96 +53,100 @@ class _Prepared(NamedTuple):
     account: Account
 
 
+@dataclass
+class _Run:
+    """What all stages of a run use. `seconds`: of each stage, for all language pairs together."""
+
+    options: Options
+    inputs: Digests
+    folder: Path
+    work: Work
+    pool: Pool
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
 def run(options: Options) -> Report:
-    """Makes `options.destdir`.
+    """Writes `options.destdir`.
 
     Raises:
-        InputError: the user's data or flags are wrong; nothing is left behind.
-        Unfinished: the machine failed; what is done is kept, and `resume` goes on with it. As after an OSError.
+        InputError: the user's data or options are wrong. Nothing is left behind.
+        Unfinished: the machine failed. Finished parts are kept, and `resume` continues with them, as after an OSError.
     """
-    destination.check(options.destdir, options.overwrite)
+    check_destdir(options.destdir, options.overwrite)
     check_links(options)
     recipes = _recipes(options)
     _check_packages(options)
-    stages = _Stages()
     with ExitStack() as stack:
-        folder = stack.enter_context(destination.resumable(options.destdir, resume=options.resume))
-        remove_unknown(folder, keep=destination.MARKER)
+        folder = stack.enter_context(resumable(options.destdir, resume=options.resume))
+        remove_unknown(folder, keep=MARKER)
         options = stack.enter_context(copied(options, folder / "inputs"))
-        with stages("digests"):
-            inputs = digests(options)
-        work = Work(folder / FOLDER, fingerprint(options, recipes, inputs))
-        pool = _pool(options, folder / "cluster")
-        stack.enter_context(pool)
-        with stages("read"):
-            excluded = read_excluded(options.exclude, options.rules)
-        with stages("tokenizer"):
-            tokenizer = _make_tokenizer(options, excluded, folder / "tokenizer")
-            space = databin.IdSpace(tokenizer.ids, tokenizer.special_ids)
-        prepared = {}
-        for pair in options.pairs:
-            with stages("words and pieces"):
-                how = _preparation(options, pair, excluded, tokenizer, work)
-                prepared[pair.name] = _prepare(options, how, pair, pool, inputs)
-        with stages("duplicates"):
-            mark_kept(
-                options,
-                {name: found.chunks for name, found in prepared.items()},
-                {name: found.account for name, found in prepared.items()},
-                work,
-            )
-        lines = {name: sum(part[0].lines for part in found.files) for name, found in prepared.items()}
-        given = _given_links(options, lines, inputs, work)
-        reports = [
-            _finish_pair(
-                options,
-                pair,
-                prepared[pair.name],
-                space,
-                given.get(pair.name) or recipes[pair.name],
-                folder,
-                work,
-                pool,
-                stages,
-            )
-            for pair in options.pairs
-        ]
-        probabilities = any(report.probabilities for report in reports)
-        with stages("write"):
-            dictionaries = [folder / f"dict.{lang}.txt" for lang in languages_of(options.pairs)]
-            for file in dictionaries:
-                databin.write_dictionary(space, file)
-            dropped.write(folder / dropped.FILE, ((r.pair.name, r.files, r.account) for r in reports))
-        content = {
-            "pairs": {report.pair.name: describe_pair(report, options) for report in reports},
-            "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
-            "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
-            "aligner": describe_aligner(options, reports, probabilities),
-            "options": describe_options(options, inputs),
-            "versions": versions(options),
-            "seed": options.seed,
-            "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
-        }
-        if options.save_aligner is not None:
-            for report in reports:
-                assert report.made_by.model is not None
-                aligner_models.save(report.made_by.model, options.save_aligner / report.pair.name)
-        manifest.write(folder, content)
-        explained, failed = _explain(options, prepared, tokenizer)
+        start = time.perf_counter()
+        inputs = digests(options)
+        seconds = {"digests": time.perf_counter() - start}
+        work = Work(folder / FOLDER, manifest.fingerprint(options, recipes, inputs))
+        pool = stack.enter_context(
+            Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder / "cluster")
+        )
+        run = _Run(options, inputs, folder, work, pool, seconds)
+        report, failed = _run_stages(run, recipes)
         for copies in ("cluster", "inputs"):
             shutil.rmtree(folder / copies, ignore_errors=True)
         work.remove()
-    if failed is not None:  # the data-bin is complete all the same
+    if failed is not None:  # the data-bin is complete nevertheless
         raise failed
-    return Report(reports, reports[-1].made_by.name, probabilities, space.size, stages.seconds, explained)
+    return report
 
 
-def _pool(options: Options, folder: Path) -> Workers | Cluster:
-    return Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder)
+def _run_stages(run: _Run, recipes: dict[str, aligners.Recipe]) -> tuple[Report, Exception | None]:
+    """Writes all files of the data-bin. Returns the report, and the error that --explain met, if any."""
+    options, folder = run.options, run.folder
+    with run.stage("read"):
+        excluded = read_excluded(options.exclude)
+    with run.stage("tokenizer"):
+        tokenizer = _make_tokenizer(options, excluded, folder / "tokenizer")
+        space = databin.IdSpace(tokenizer.ids, tokenizer.special_ids)
+    prepared = {}
+    for pair in options.pairs:
+        with run.stage("words and pieces"):
+            prepared[pair.name] = _prepare(run, pair, _preparation(run, pair, excluded, tokenizer))
+    with run.stage("duplicates"):
+        chunks = {name: found.chunks for name, found in prepared.items()}
+        mark_kept(options, chunks, {name: found.account for name, found in prepared.items()}, run.work)
+    recipes = _with_links(run, recipes, prepared)
+    reports = [_finish_pair(run, pair, prepared[pair.name], space, recipes[pair.name]) for pair in options.pairs]
+    probabilities = any(report.probabilities for report in reports)
+    with run.stage("write"):
+        dictionaries = [folder / f"dict.{lang}.txt" for lang in languages_of(options.pairs)]
+        for file in dictionaries:
+            databin.write_dictionary(space, file)
+        write_dropped(folder / DROPPED_FILE, ((r.pair.name, r.files, r.account) for r in reports))
+    content = {
+        "pairs": {report.pair.name: manifest.describe_pair(report, options) for report in reports},
+        "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
+        "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
+        "aligner": manifest.describe_aligner(options, reports, probabilities),
+        "options": manifest.describe_options(options, run.inputs),
+        "versions": manifest.versions(options),
+        "seed": options.seed,
+        "seconds": {name: round(seconds, 2) for name, seconds in run.seconds.items()},
+    }
+    if options.save_aligner is not None:
+        for report in reports:
+            assert report.made_by.model is not None
+            models.save(report.made_by.model, options.save_aligner / report.pair.name)
+    manifest.write(folder, content)
+    explained, failed = _explain(options, prepared, tokenizer)
+    return Report(reports, reports[-1].made_by.name, probabilities, space.size, run.seconds, explained), failed
 
 
 def _check_packages(options: Options) -> None:
-    """Raises InputError: a missing package, or a language that it does not know, is said before any work."""
+    """Raises InputError, before any work, for a missing package and for a language that a package does not know."""
     for pair in options.pairs:
         scorers(options.rules, (pair.source_lang, pair.target_lang))
         for language in languages_of([pair]) if pair.name not in options.given_words else []:
@@ -187,18 +155,18 @@ def _check_packages(options: Options) -> None:
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:
     if not folder.exists():
-        with written(folder) as beside:
+        with written(folder) as partial:
             if options.tokenizer is not None:
-                tokenizer_folder.make(options.tokenizer, beside)
+                tokenizer_folder.make(options.tokenizer, partial)
             else:
-                _train_tokenizer(options, excluded, beside)
+                _train_tokenizer(options, excluded, partial)
     return PieceTokenizer(folder)
 
 
 def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> None:
     kind = options.train_tokenizer
     assert kind is not None
-    most = options.tokenizer_sample if kind in tokenizer_folder.SAMPLED else None
+    most = options.tokenizer_sample if kind in SAMPLED else None
     sentences = Sentences(options.pairs, options.chunk, options.rules, excluded, most, options.seed)
     if len(sentences) < sentences.total:
         log.warning(
@@ -209,32 +177,28 @@ def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) 
     tokenizer_folder.train_tokenizer(kind, sentences, options.vocab_size, folder)
 
 
-def _preparation(
-    options: Options, pair: PairFiles, excluded: frozenset[str], tokenizer: PieceTokenizer, work: Work
-) -> Preparation:
-    """What workers must know of a pair; what is large is written for them."""
+def _preparation(run: _Run, pair: PairFiles, excluded: frozenset[str], tokenizer: PieceTokenizer) -> Preparation:
+    """What workers need to know of a language pair. Large data is written to files for them."""
     how = Preparation(
-        work,
+        run.work,
         pair.name,
         (pair.source_lang, pair.target_lang),
         tokenizer.reserved_ids,
         tokenizer.pair.special_pieces,
-        options.max_pieces,
-        options.rules,
-        options.words,
+        run.options.max_pieces,
+        run.options.rules,
+        run.options.words,
     )
     if not how.tokenizer.is_file():
-        with written(how.tokenizer) as beside:
-            beside.write_text(tokenizer.to_json(), encoding="utf-8")
+        with written(how.tokenizer) as partial:
+            partial.write_text(tokenizer.to_json(), encoding="utf-8")
     if not how.excluded.is_file():
         write_excluded(excluded, how.excluded)
     return how
 
 
-def _prepare(
-    options: Options, how: Preparation, pair: PairFiles, pool: Pool, inputs: dict[str, str | None]
-) -> _Prepared:
-    work = how.work
+def _prepare(run: _Run, pair: PairFiles, how: Preparation) -> _Prepared:
+    options, work = run.options, run.work
     reader = RawReader(pair.parts, options.chunk)
     words = GivenWords(options.given_words[pair.name]) if pair.name in options.given_words else None
     count = 0
@@ -248,97 +212,81 @@ def _prepare(
                 yield how, chunk._replace(given_words=given)
 
     with tqdm(desc=f"words and pieces ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
-        for _ in pool.map(prepare, missing()):
+        for _ in run.pool.map(prepare, missing()):
             bar.update(1)
     read = {input_name(pair.name, n): file.sha256 for n, file in enumerate(chain(*reader.parts), start=1)}
     if words is not None:
         read[f"--given-words {pair.name}"] = words.finish()
-    _check_unchanged(inputs, read, work)
+    _check_unchanged(run, read)
     chunks = range(count)
-    account = dropped.merge(read_account(work, pair.name, number) for number in chunks)
+    account = add_up(read_account(work, pair.name, number) for number in chunks)
     if not account.kept:
         raise _nothing_kept(pair, account)
     return _Prepared(how, chunks, reader.parts, account)
 
 
-def _check_unchanged(inputs: dict[str, str | None], read: dict[str, str], work: Work) -> None:
-    """Raises InputError when a file has changed since its digest was taken; the parts made from it are removed."""
-    changed = [name for name, digest in read.items() if inputs[name] != digest]
+def _check_unchanged(run: _Run, read: dict[str, str]) -> None:
+    """Raises InputError if a file has changed since its digest was taken, and removes the parts of the run."""
+    changed = [name for name, digest in read.items() if run.inputs[name] != digest]
     if changed:
-        work.remove()
+        run.work.remove()
         raise InputError(
-            f"{changed[0]}: the file changed while it was read. Run again when it is complete, without --resume."
+            f"{changed[0]}: the file changed while it was read. When it is complete, run again without --resume."
         )
 
 
 def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in account.dropped.items())
     return InputError(
-        f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}). See that --pair names the right "
-        "files and languages, or loosen the rule (weam-preprocess --help: cleaning, --max-pieces)."
+        f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}). Check the files and languages "
+        "of --pair, or relax the rules (weam-preprocess --help: cleaning, --max-pieces)."
     )
 
 
 def _recipes(options: Options) -> dict[str, aligners.Recipe]:
-    """How the aligner of each pair is built; one is built here, so that what it lacks is said before any work."""
-    names = [pair.name for pair in options.pairs]
-    found = aligner_models.recipes(
-        options.aligner,
-        names,
-        options.aligner_models,
-        options.seed,
-        options.encoder,
-        options.aligner_implementation,
-    )
-    aligner_models.check_save(
-        options.save_aligner, options.aligner, names, options.aligner_models, options.destdir, options.resume
-    )
-    align.built.cache_clear()  # a folder may hold another model than in the run before
-    if options.aligner == "precomputed":
-        return {}
-    for recipe in found.values():
+    """How to build the aligner of each pair. Each is built here once, to find missing parts before any work."""
+    kind, names = aligners.kind_of(options.aligner), [pair.name for pair in options.pairs]
+    found = models.recipes(kind, names, options.aligner_models, options.seed, options.aligner_options)
+    models.check_save(options.save_aligner, kind, names, options.aligner_models, options.destdir, options.resume)
+    align.built.cache_clear()  # a folder may hold another model than in an earlier run of this process
+    for recipe in () if kind.reads_links else found.values():
         align.built(recipe)
-    if options.encoder is not None and options.cluster is None:
-        from .aligners.encoder import check_device
-
-        check_device(options.encoder.device)
+    if options.cluster is None:
+        kind.check_machine(options.aligner_options)
     return found
 
 
-def _given_links(
-    options: Options, lines: dict[str, int], inputs: dict[str, str | None], work: Work
-) -> dict[str, PrecomputedLinks]:
-    """Precomputed links belong to one file."""
-    if options.aligner != "precomputed":
-        return {}
-    files = {name: PrecomputedLinks(options.links[name], count, options.links_from) for name, count in lines.items()}
-    _check_unchanged(
-        inputs, {f"--links {name}": file.version.removeprefix("sha256:") for name, file in files.items()}, work
-    )
-    agree_on_probabilities(files.values())
-    return files
+def _with_links(
+    run: _Run, recipes: dict[str, aligners.Recipe], prepared: dict[str, _Prepared]
+) -> dict[str, aligners.Recipe]:
+    """Opens the files of links, if the aligner reads any. Each must have one line for each line of the input."""
+    kind, links = aligners.kind_of(run.options.aligner), run.options.links
+    if not kind.reads_links:
+        return recipes
+    found = {
+        name: replace(recipe, links=links[name], lines=sum(part[0].lines for part in prepared[name].files))
+        for name, recipe in recipes.items()
+    }
+    opened: dict[str, Any] = {name: align.built(recipe) for name, recipe in found.items()}
+    _check_unchanged(run, {f"--links {name}": aligner.sha256 for name, aligner in opened.items()})
+    kind.check_together(list(opened.values()))
+    return found
 
 
 def _finish_pair(
-    options: Options,
-    pair: PairFiles,
-    prepared: _Prepared,
-    space: databin.IdSpace,
-    given: PrecomputedLinks | aligners.Recipe,
-    folder: Path,
-    work: Work,
-    pool: Pool,
-    stages: _Stages,
+    run: _Run, pair: PairFiles, prepared: _Prepared, space: databin.IdSpace, recipe: aligners.Recipe
 ) -> PairReport:
-    made_by = _align(options, pair, prepared, given, work, pool, stages)
-    with stages("project"):
+    """Aligns, projects and merges all chunks of a language pair."""
+    options, work = run.options, run.work
+    made_by = _align(run, pair, prepared, recipe)
+    with run.stage("project"):
         how = Binarization(work, pair.name, space, made_by.max_words)
         todo = [n for n in prepared.chunks if not work.part(pair.name, "binarized", n).is_file()]
         with tqdm(total=len(todo), desc=f"project ({pair.name})", unit=" chunks", leave=False, disable=None) as bar:
-            for _ in pool.map(binarize.binarize, ((how, number) for number in todo)):
+            for _ in run.pool.map(binarize.binarize, ((how, number) for number in todo)):
                 bar.update(1)
-    with stages("write"):
-        probabilities = merge(options, pair, prepared.chunks, space, folder, work)
+    with run.stage("write"):
+        probabilities = merge(options, pair, prepared.chunks, space, run.folder, work)
     counts = binarize.read_counts(work, pair.name, prepared.chunks)
     prepared.account.noted.update(_noted(counts, pair, made_by))
     report = PairReport(
@@ -361,7 +309,7 @@ def _finish_pair(
 
 
 def _noted(counts: dict[str, int], pair: PairFiles, made_by: MadeBy) -> Counter[str]:
-    """Kept pairs without links, those that the aligner does not take, and words that the tokenizer drops."""
+    """Kept pairs without links, kept pairs that are too long for the aligner, and words that the tokenizer drops."""
     noted = Counter({"no word link": counts["unlinked"]})
     for side, language in zip(SIDES, (pair.source_lang, pair.target_lang), strict=True):
         noted[f"{language} words without pieces"] += counts[f"lost.{side}"]
@@ -370,38 +318,25 @@ def _noted(counts: dict[str, int], pair: PairFiles, made_by: MadeBy) -> Counter[
     return +noted  # without zeros
 
 
-def _align(
-    options: Options,
-    pair: PairFiles,
-    prepared: _Prepared,
-    given: PrecomputedLinks | aligners.Recipe,
-    work: Work,
-    pool: Pool,
-    stages: _Stages,
-) -> MadeBy:
-    """Makes the word links of all kept pairs, training an aligner before if it is to be kept."""
-    if isinstance(given, PrecomputedLinks):
-        with stages("align"):
-            align.align(align.Alignment(work, pair.name, None, options.symmetrize), prepared.chunks, given, pool)
-        return MadeBy(given.name, "as given", None, None)
-    how = align.Alignment(work, pair.name, given, options.symmetrize)
-    if options.save_aligner is not None:
-        with stages("train the aligner"):
-            recipe = replace(given, model=align.train(how, prepared.chunks, pool), implementation="auto")
-            how = replace(how, recipe=recipe)
-    assert how.recipe is not None
-    with stages("align"):
+def _align(run: _Run, pair: PairFiles, prepared: _Prepared, recipe: aligners.Recipe) -> MadeBy:
+    """Makes the word links of all kept pairs. With --save-aligner, trains a model first."""
+    how = align.Alignment(run.work, pair.name, recipe, run.options.symmetrize)
+    if run.options.save_aligner is not None:
+        with run.stage("train the aligner"):
+            model = align.train(how, prepared.chunks, run.pool)
+            # The model names its implementation, so the option must be left out.
+            how = replace(how, recipe=replace(recipe, model=model, options=None))
+    with run.stage("align"):
         aligner = align.built(how.recipe)
-        align.align(how, prepared.chunks, aligner, pool)
-        prepared.account.noted.update(align.read_noted(work, pair.name, prepared.chunks))
-    card = aligner_models.describe(how.recipe)
-    return MadeBy(aligner.name, aligner.version, how.recipe.model, card, aligner.max_words)
+        align.align(how, prepared.chunks, aligner, run.pool)
+        prepared.account.noted.update(align.read_noted(run.work, pair.name, prepared.chunks))
+    return MadeBy(aligner.name, aligner.version, how.recipe.model, models.describe(how.recipe), aligner.max_words)
 
 
 def _explain(
     options: Options, prepared: dict[str, _Prepared], tokenizer: PieceTokenizer
 ) -> tuple[list[str], Exception | None]:
-    """The text for --explain, and the error that came in its place: it must not cost the data-bin."""
+    """The text for --explain, and the error that came instead: the data-bin must be kept nevertheless."""
     if options.explain is None:
         return [], None
     try:

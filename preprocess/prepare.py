@@ -1,31 +1,32 @@
-"""A chunk of raw lines -> clean pairs, pieces and words: everything that does not need the other chunks."""
+"""The first stage: turns a chunk of raw lines into clean pairs, pieces and words, without the other chunks."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import dropped
-from .cleaning import Rules, clean
-from .corpus import SentencePair
-from .dropped import Account, Example
-from .duplicates import keys
-from .excluded import read_written
+from weam_fairseq.common.documents import read_json, value_at
+
+from .cleaning import Rules, clean, scorers
+from .corpus import SentencePair, keys
 from .given_words import NOT_THERE, WordSpans, find_words
-from .language_id import scorers
 from .piece_encoder import PieceArrays, PieceEncoder
 from .raw import RawChunk
+from .report import Account, Example
 from .spans import SpanArrays, pack, select, select_spans
 from .words import segmenter
 from .work import Work, load_arrays, save_arrays, written
+
+AGAIN = " Run again without --resume."  # the hint for a damaged part
+_MOST_EXCLUDED_BYTES = 1 << 34
 
 NO_PIECES = "no pieces"
 SPECIAL = "special piece in the text"
@@ -34,10 +35,13 @@ SIDES = ("source", "target")
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a worker must know. `words`: language -> kind of segmenter, where the user chose one.
+    """What a worker needs to prepare a chunk.
 
-    reserved_ids: pieces that no sentence may hold; special_pieces: how many a pair gets. What is large stands in two
-    files of `work`: the tokenizer's tokenizer.json, and the sentences that are excluded.
+    reserved_ids: pieces that no sentence may contain.
+    special_pieces: how many special pieces are added to a pair.
+    words: language -> kind of segmenter, if the user chose one.
+
+    Large data is in two files of `work`: the tokenizer's tokenizer.json, and the excluded sentences.
     """
 
     work: Work
@@ -59,7 +63,7 @@ class Preparation:
 
 
 class _Chosen(NamedTuple):
-    """The pairs that cleaning leaves, the pieces of each side, which pairs are usable, and the given words of those."""
+    """The pairs that cleaning keeps, the pieces of each side, which pairs are usable, and the given words of these."""
 
     pairs: list[SentencePair]
     pieces: list[PieceArrays]
@@ -69,10 +73,10 @@ class _Chosen(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """The kept pairs of one chunk: n pairs.
+    """The n kept pairs of one chunk.
 
-    line_idx (n,) input lines; keys (n, 2) for duplicates; ids: flat tokenizer ids of each side; pieces, words: spans of
-    each side.
+    line_idx (n,): input lines. keys (n, 2): for finding duplicates. ids: flat tokenizer ids of each side.
+    pieces, words: spans of each side.
     """
 
     line_idx: np.ndarray
@@ -83,7 +87,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(job: tuple[Preparation, RawChunk]) -> int:
-    """Writes a chunk's part of the stage `prepared`: arrays, sentences, and the account, which is written last.
+    """Writes the parts of a chunk: arrays, sentences, and the account, which is written last.
 
     Returns:
         the chunk's number.
@@ -102,16 +106,15 @@ def prepare(job: tuple[Preparation, RawChunk]) -> int:
         for what, found in (("pieces", select_spans(pieces.spans, usable)), ("words", words)):
             arrays |= {f"{name}.{what}.{field}": value.astype(np.int32) for field, value in found._asdict().items()}
     save_arrays(how.work.part(how.pair, "prepared", chunk.number), arrays)
-    with written(how.work.part(how.pair, "sentences", chunk.number, ".jsonl")) as beside:
-        lines = (json.dumps([pair.source, pair.target], ensure_ascii=False) + "\n" for pair in kept)
-        beside.write_text("".join(lines), encoding="utf-8", newline="\n")
-    with written(how.work.part(how.pair, "account", chunk.number, ".json")) as beside:
-        beside.write_text(json.dumps(vars(account), ensure_ascii=False), encoding="utf-8")
+    with written(how.work.part(how.pair, "sentences", chunk.number, ".json")) as partial:
+        partial.write_text(json.dumps(list(zip(*texts, strict=True)), ensure_ascii=False), encoding="utf-8")
+    with written(how.work.part(how.pair, "account", chunk.number, ".json")) as partial:
+        partial.write_text(json.dumps(vars(account), ensure_ascii=False), encoding="utf-8")
     return chunk.number
 
 
 def why_dropped(how: Preparation, chunk: RawChunk) -> str:
-    """The reason for which `prepare` drops the one line of a chunk."""
+    """The reason why `prepare` drops the only line of a chunk."""
     [reason] = _choose(how, chunk).account.dropped
     return reason
 
@@ -143,9 +146,7 @@ def _words(how: Preparation, language: str, sentences: Sequence[str], account: A
 def _given_words(
     chunk: RawChunk, pairs: Sequence[SentencePair], usable: NDArray[np.bool_], account: Account
 ) -> list[WordSpans] | None:
-    """The given words of the usable pairs; pairs whose words are not their own are no longer usable. None where no
-    words are given.
-    """
+    """The given words of the usable pairs, or None without any. Pairs whose words do not fit become unusable."""
     if chunk.given_words is None:
         return None
     found: list[WordSpans] = []
@@ -165,10 +166,14 @@ def is_prepared(work: Work, pair: str, number: int) -> bool:
 
 
 def read_account(work: Work, pair: str, number: int) -> Account:
-    stored: dict[str, Any] = json.loads(work.part(pair, "account", number, ".json").read_text(encoding="utf-8"))
-    examples = {reason: [Example(*example) for example in found] for reason, found in stored["examples"].items()}
-    counts = {name: Counter(stored[name]) for name in ("dropped", "repaired", "noted")}
-    return dropped.Account(stored["read"], **counts, examples=examples)
+    file = work.part(pair, "account", number, ".json")
+    stored = read_json(file, dict, hint=AGAIN)
+    examples = {
+        reason: [Example(*example) for example in found]
+        for reason, found in value_at(stored, "examples", dict, file, AGAIN).items()
+    }
+    counts = {name: Counter(value_at(stored, name, dict, file, AGAIN)) for name in ("dropped", "repaired", "noted")}
+    return Account(value_at(stored, "read", int, file, AGAIN), **counts, examples=examples)
 
 
 def read_prepared(work: Work, pair: str, number: int) -> Prepared:
@@ -187,16 +192,14 @@ def read_prepared(work: Work, pair: str, number: int) -> Prepared:
     )
 
 
-def read_sentences(work: Work, pair: str, number: int) -> Iterator[tuple[str, str]]:
+def read_sentences(work: Work, pair: str, number: int) -> list[tuple[str, str]]:
     """The kept pairs of a chunk, repaired, in order."""
-    with work.part(pair, "sentences", number, ".jsonl").open(encoding="utf-8") as stream:
-        for line in stream:
-            source, target = json.loads(line)
-            yield source, target
+    file = work.part(pair, "sentences", number, ".json")
+    return [(source, target) for source, target in read_json(file, list, hint=AGAIN)]
 
 
 def _reasons_to_drop(how: Preparation, sides: Sequence[PieceArrays]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """What makes pairs unusable, and which pairs it does; the first reason counts. Nothing is ever cut."""
+    """Each reason to drop pairs, with a mask of these pairs; the first reason counts. Sentences are never cut."""
     sizes = [side.spans.sizes for side in sides]
     yield NO_PIECES, (sizes[0] == 0) | (sizes[1] == 0)
     reserved = np.array(sorted(how.reserved_ids))
@@ -209,12 +212,18 @@ def _reasons_to_drop(how: Preparation, sides: Sequence[PieceArrays]) -> Iterator
 
 
 @cache
-def _encoder(file: Path, written: int) -> PieceEncoder:
-    """Opened once in each worker; another run in the same process may have written another one to the same place."""
+def _encoder(file: Path, changed: int) -> PieceEncoder:
+    """Opened once in each worker. `changed` tells apart the files of two runs of one process."""
     return PieceEncoder(file.read_text(encoding="utf-8"))
 
 
 @lru_cache(1)
-def _excluded(file: Path, written: int) -> frozenset[str]:
-    """Likewise."""
-    return read_written(file)
+def _excluded(file: Path, changed: int) -> frozenset[str]:
+    """Read once in each worker; `changed` as in `_encoder`."""
+    return frozenset(read_json(file, list, most_bytes=_MOST_EXCLUDED_BYTES, hint=AGAIN))
+
+
+def write_excluded(excluded: Iterable[str], file: Path) -> None:
+    """For the workers, which read it once each."""
+    with written(file) as partial:
+        partial.write_text(json.dumps(sorted(excluded), ensure_ascii=False), encoding="utf-8")

@@ -1,86 +1,31 @@
 """Word links to piece links, by character spans over the raw sentence. Pure: no tokenizer, no aligner, no files.
 
-`word_idx` and `piece_idx` count from 0 within a sentence; special pieces have no `piece_idx`. `project_batch` does for
-many pairs at once, in arrays, exactly what the functions above it do for one.
+`word_idx` and `piece_idx` count from 0 within a sentence; special pieces have no `piece_idx`. A piece touches a word if
+they share at least one character. Piece p is linked to piece q exactly if some word link (a, b) has p touching a and q
+touching b.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .spans import Span, SpanArrays
+from .spans import SpanArrays
 
-Link = tuple[int, int]
 Integers = NDArray[np.int64]
 
 
-def touching_pieces(words: Sequence[Span], pieces: Sequence[Span]) -> list[list[int]]:
-    """For every word the pieces whose span shares at least one character with it, in order.
-
-    Words are in order and do not overlap. Pieces may share characters (the bytes of one emoji) or have none.
-    """
-    touched: list[list[int]] = [[] for _ in words]
-    word_ends = [end for _, end in words]
-    for piece_idx, (start, end) in enumerate(pieces):
-        word_idx = bisect_right(word_ends, start)
-        while word_idx < len(words) and max(start, words[word_idx][0]) < end:
-            touched[word_idx].append(piece_idx)
-            word_idx += 1
-    return touched
-
-
-def word_of_each_piece(words: Sequence[Span], pieces: Sequence[Span], touched: Sequence[Sequence[int]]) -> list[int]:
-    """The word that each piece shares most characters with; of equals the first.
-
-    A piece that touches no word is a unit of its own: it gets an index after the last word, no two the same.
-    """
-    best: list[tuple[int, int]] = [(0, -1)] * len(pieces)
-    for word_idx, piece_idxs in enumerate(touched):
-        for piece_idx in piece_idxs:
-            overlap = min(words[word_idx][1], pieces[piece_idx][1]) - max(words[word_idx][0], pieces[piece_idx][0])
-            if overlap > best[piece_idx][0]:
-                best[piece_idx] = (overlap, word_idx)
-    unclaimed = len(words)
-    result = []
-    for _, word_idx in best:
-        result.append(unclaimed if word_idx < 0 else word_idx)
-        unclaimed += word_idx < 0
-    return result
-
-
-def project(
-    word_links: Iterable[Link], source_touched: Sequence[Sequence[int]], target_touched: Sequence[Sequence[int]]
-) -> list[Link]:
-    """Piece p links to piece q exactly when some word link (a, b) has p touching a and q touching b. Sorted, unique."""
-    return sorted({(p, q) for a, b in word_links for p in source_touched[a] for q in target_touched[b]})
-
-
-def project_probabilities(
-    word_links: Iterable[Link],
-    probabilities: Iterable[float],
-    source_touched: Sequence[Sequence[int]],
-    target_touched: Sequence[Sequence[int]],
-) -> list[float]:
-    """For each link of `project`, in its order, the largest probability of the word links that give it."""
-    best: dict[Link, float] = {}
-    for (a, b), probability in zip(word_links, probabilities, strict=True):
-        for link in product(source_touched[a], target_touched[b]):
-            best[link] = max(probability, best.get(link, 0.0))
-    return [best[link] for link in sorted(best)]
-
-
 class Projected(NamedTuple):
-    """S sentence pairs: P source pieces, Q target pieces and L piece links in all, laid end to end.
+    """S sentence pairs with P source pieces, Q target pieces and L piece links in total, laid end to end.
 
-    `source_words` (P,) and `target_words` (Q,) are `word_of_each_piece`. `links` (L, 2) are `project`: flat, they are
-    s0 t0 s1 t1 … `link_sizes` (S,) says how many a pair has. `probabilities` (L,) are `project_probabilities`.
-    `words_without_pieces`: how many words of each side no piece touches.
+    source_words (P,), target_words (Q,): the word that each piece shares most characters with, the first of equals. A
+        piece that touches no word is a unit of its own: it gets an index after the last word, no two the same.
+    links (L, 2): sorted within each pair, without repetition; flat, they are s0 t0 s1 t1 …
+    link_sizes (S,): the links of each pair.
+    probabilities (L,): for each link, the largest probability of the word links that give it.
+    words_without_pieces: the number of words on each side that no piece touches.
     """
 
     source_words: Integers
@@ -158,7 +103,7 @@ class _Touching:
         self.pieces_by_word = self._piece[np.argsort(self._word, kind="stable")]
 
     def word_of_each_piece(self) -> Integers:
-        """(P,) as the function of that name, for all sentences."""
+        """(P,): see `Projected.source_words`."""
         # A piece's words are in order: the first of the largest is the lowest.
         touched = np.flatnonzero(self._words_of_piece)
         firsts = _firsts(self._words_of_piece)[touched]

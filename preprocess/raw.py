@@ -1,6 +1,6 @@
-"""Raw lines in chunks, streamed: memory is bounded by a chunk, however long the files or their lines are.
+"""Streams raw lines in chunks. Memory is bounded by a chunk, even if files or lines are very long.
 
-Only "\\n" ends a line. A last line without it is a line. Nothing is decoded, dropped or repaired here.
+Only "\\n" ends a line; the last line may lack it. Nothing is decoded, dropped or repaired here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class RawChunk(NamedTuple):
     """Consecutive lines of one part: `sides` is one list of TSV lines, or a list of each side's lines.
 
     `first_line_idx` counts through all parts, `first_part_line_idx` from the beginning of this part; both from 0.
-    A line of more than `max_line_bytes` bytes was cut off after `max_line_bytes` + 1 of them. `given_words` has a line
-    for each line, where the user gives words.
+    A line of more than `max_line_bytes` bytes is cut after `max_line_bytes` + 1 bytes. `given_words` has one line for
+    each line, if the user gives words.
     """
 
     number: int
@@ -43,13 +43,13 @@ class RawChunk(NamedTuple):
 
 
 class RawReader:
-    """Iterate over it, once, for the chunks; then `parts` has the files of each part, hashed and counted.
+    """Iterate over it once for the chunks. After that, `parts` has the hashes and line counts of its files.
 
-    A chunk has `size` lines, fewer at the end of a part or when they are long; it never spans two parts.
+    A chunk has `size` lines, or fewer at the end of a part or if lines are long. It never spans two parts.
     """
 
     def __init__(self, parts: Sequence[tuple[Path, ...]], size: int, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
-        """Raises InputError, before anything is read, when a file is not there."""
+        """Raises InputError, before anything is read, if a file does not exist."""
         for part in parts:
             for path in part:
                 check(path)
@@ -59,7 +59,7 @@ class RawReader:
         self._max_line_bytes = max_line_bytes
 
     def __iter__(self) -> Iterator[RawChunk]:
-        """Raises InputError for a file that is broken, empty or of another length than the one beside it."""
+        """Raises InputError for a file that is damaged or empty, and for two files of different length."""
         number = line_idx = 0
         for paths in self._paths:
             with ExitStack() as stack:
@@ -73,7 +73,7 @@ class RawReader:
 
 
 class _Lines:
-    """The lines of one file that were read and not yet taken."""
+    """The lines of one file that were read but not taken yet."""
 
     def __init__(self, stream: TextStream, max_line_bytes: int) -> None:
         self.stream = stream
@@ -81,9 +81,9 @@ class _Lines:
         self.waiting_bytes = 0
         self.found = 0
         self.ended = False
-        self._rest = b""  # of the last line, which the blocks read so far do not end
+        self._rest = b""  # the beginning of the last line, whose end is not read yet
         self._max = max_line_bytes
-        # A block is no longer than a line may be, so only the line that a block goes on with can be too long.
+        # A block is no longer than the limit for lines, so only the line that a block continues can be too long.
         self._block = min(_BLOCK_BYTES, max_line_bytes)
 
     def fill(self) -> None:
@@ -113,9 +113,9 @@ class _Lines:
 
 
 def _ready(sides: Sequence[_Lines], size: int) -> int:
-    """How many lines of every side wait to be taken, at most `size`; 0 when some side has ended."""
+    """How many lines can be taken from every side, at most `size`; 0 if a side has ended."""
     while True:
-        # The side that is behind is read: a side of short lines is never more than a block ahead.
+        # Reads the side with fewer lines, so that a side of short lines is never more than a block ahead.
         behind = min(sides, key=lambda side: len(side.waiting))
         ready = len(behind.waiting)
         long = sum(side.waiting_bytes for side in sides) >= _CHUNK_BYTES
@@ -134,7 +134,7 @@ def _finish(sides: Sequence[_Lines]) -> tuple[InputFile, ...]:
         source, target = (side.stream.path for side in sides)
         raise InputError(
             f"{source} has {counts[0]:,} lines but {target} has {counts[1]:,}. "
-            "Line n of one must translate line n of the other: fetch or cut both again."
+            "Line n of one must translate line n of the other. Download or split both files again."
         )
     return tuple(
         InputFile(side.stream.path.name, side.stream.sha256(), side.found, side.stream.compression) for side in sides

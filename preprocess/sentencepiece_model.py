@@ -1,7 +1,7 @@
-"""A SentencePiece model file (Unigram or BPE) as a Hugging Face tokenizer with the same pieces and the same ids.
+"""Turns a SentencePiece model file (Unigram or BPE) into a Hugging Face tokenizer with the same pieces and ids.
 
-The file is a protocol buffer; the few fields that matter are read here, because the reader that comes with the
-sentencepiece package works with just one range of protobuf's releases.
+The file is a protocol buffer. The few fields that matter are read here, because the reader in the sentencepiece
+package works only with some releases of protobuf.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SPACE = "\u2581"  # how SentencePiece writes a space
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _UNIGRAM, _BPE = 1, 2
 
-# Field numbers of sentencepiece_model.proto, with what they mean when they are not there.
+# Field numbers of sentencepiece_model.proto, with the default values.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _TRAINER_FIELDS: dict[str, tuple[int, Any]] = {
     "model_type": (3, _UNIGRAM),
@@ -52,7 +52,7 @@ class SentencePieceModel(NamedTuple):
 
 
 def read(data: bytes, name: object) -> SentencePieceModel:
-    """Reads a .model file's content. Raises InputError with `name` for what cannot become a Hugging Face tokenizer."""
+    """Reads the content of a .model file. Raises InputError if it cannot become a Hugging Face tokenizer."""
     try:
         fields = list(_fields(data))
         pieces = [_piece(value) for number, value in fields if number == _PIECES]
@@ -72,14 +72,14 @@ def read(data: bytes, name: object) -> SentencePieceModel:
     }
     for what, found in refused.items():
         if found:
-            raise InputError(f"{name} has {what}, for which Hugging Face tokenizers have no like.")
+            raise InputError(f"{name} has {what}, which Hugging Face tokenizers do not support. Choose another model.")
     return SentencePieceModel(pieces, trainer, normalizer)
 
 
 def special_pieces(model: SentencePieceModel) -> dict[str, str]:
-    """What the model calls cls (its beginning of a sentence), pad, sep (the end), unk and mask.
+    """The model's names of cls (beginning of a sentence), pad, sep (end of a sentence), unk and mask.
 
-    Those that it lacks have the names of SPECIAL_PIECES.
+    Missing ones have the names in SPECIAL_PIECES.
     """
     trainer = model.trainer
     control = {piece.text for piece in model.pieces if piece.type in (_CONTROL, _USER_DEFINED)}
@@ -91,22 +91,22 @@ def special_pieces(model: SentencePieceModel) -> dict[str, str]:
 
 
 def is_unigram(model: SentencePieceModel) -> bool:
-    """Else it is BPE."""
+    """Otherwise it is BPE."""
     return bool(model.trainer["model_type"] == _UNIGRAM)
 
 
 def added_pieces(model: SentencePieceModel) -> list[tuple[str, bool]]:
-    """Pieces that are found in a text before it is cut, in the order of their ids, and whether each is special."""
+    """Pieces that are matched before a text is split, in the order of their ids, and whether each is special."""
     kinds = (_CONTROL, _USER_DEFINED)
     return [(piece.text, piece.type == _CONTROL) for piece in model.pieces if piece.type in kinds]
 
 
 def to_hugging_face(model: SentencePieceModel) -> Any:
-    """A `tokenizers.Tokenizer`. A piece's id is its place in the model; special pieces that it lacks come after them:
-    cls, pad, sep, and mask last.
+    """A `tokenizers.Tokenizer`. A piece's id is its position in the model; missing special pieces come after all
+    others: cls, pad, sep, mask.
 
-    On running text its ids are those of the sentencepiece library. They may differ where two segmentations are equally
-    likely, and where the text holds one of the special or user-defined pieces.
+    On running text, its ids are those of the sentencepiece library. They may differ if two segmentations are equally
+    likely, and if the text contains a special or user-defined piece.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, processors
 
@@ -122,7 +122,7 @@ def to_hugging_face(model: SentencePieceModel) -> Any:
             tokenizer.add_tokens([AddedToken(piece.text, special=is_special, normalized=False)])
     for name in ("cls", "pad", "sep"):
         tokenizer.add_special_tokens([AddedToken(names[name], special=True, normalized=False)])
-    # The mask stands for a word, and takes the space before it along.
+    # The mask replaces a word, and includes the space before it.
     tokenizer.add_special_tokens([AddedToken(names["mask"], special=True, normalized=False, lstrip=True)])
     cls, sep = names["cls"], names["sep"]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -142,7 +142,7 @@ def _unigram(model: SentencePieceModel) -> Any:
 
 
 def _bpe(model: SentencePieceModel) -> Any:
-    """SentencePiece merges whatever gives the piece with the highest score; Hugging Face wants the pairs, in order."""
+    """SentencePiece merges the pair that gives the best-scored piece; Hugging Face needs the pairs in order."""
     from tokenizers import models
 
     scores = {piece.text: piece.score for piece in model.pieces if piece.type == _NORMAL}
@@ -174,7 +174,7 @@ def _normalizer(model: SentencePieceModel) -> Any:
         steps.append(normalizers.Precompiled(model.normalizer["precompiled_charsmap"]))
     if model.normalizer["remove_extra_whitespaces"]:
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
-    # The text between two user-defined pieces is normalised on its own, so its ends are not the sentence's.
+    # The text between two user-defined pieces is normalized separately, so its ends are not those of the sentence.
     if not _cuts_at_user_defined(model):
         if model.normalizer["remove_extra_whitespaces"]:
             steps.append(normalizers.Replace(Regex("^ | $"), ""))
@@ -187,7 +187,7 @@ def _pre_tokenizer(model: SentencePieceModel) -> Any:
     from tokenizers import pre_tokenizers
 
     prefix = model.normalizer["add_dummy_prefix"] and _cuts_at_user_defined(model)
-    # Cutting the text before each space saves time, and changes nothing unless a piece reaches over one.
+    # Splitting the text before each space saves time, and changes nothing unless a piece contains a space.
     split = not any(_SPACE in piece.text[1:] for piece in model.pieces)
     return pre_tokenizers.Metaspace(_SPACE, prepend_scheme="first" if prefix else "never", split=split)
 
@@ -222,7 +222,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number whose bytes begin at `at`, seven bits each, lowest first; and where it ends."""
+    """The number whose bytes begin at `at` (seven bits each, lowest first), and the position after it."""
     value = shift = 0
     while True:
         byte = data[at]

@@ -1,4 +1,4 @@
-"""Character spans of many sentences as flat arrays: what words, pieces and projection hand each other."""
+"""Character spans of many sentences as flat arrays, which words, pieces and projection pass to each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 
 class SpanArrays(NamedTuple):
-    """S sentences with N spans in all, laid end to end.
+    """The N spans of S sentences, laid end to end.
 
     `starts` and `ends` are (N,) in characters of the sentence that the span belongs to, `sizes` is (S,) in spans.
     """
@@ -41,7 +41,7 @@ def unpack(spans: SpanArrays) -> list[list[Span]]:
 
 
 def select(flat: NDArray[Any], sizes: NDArray[np.integer[Any]], chosen: NDArray[np.bool_]) -> NDArray[Any]:
-    """The elements of the chosen sequences, of sequences laid end to end."""
+    """The elements of the chosen sequences, from sequences that are laid end to end."""
     return flat[np.repeat(chosen, sizes)]
 
 

@@ -18,6 +18,7 @@ from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 
 from . import sentencepiece_model
 from .cleaning import strict_lines
+from .options import TRAINED
 from .pieces import open_auto_tokenizer
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 # Ids 0 to 4 of a vocabulary that is trained here.
 SPECIAL_PIECES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _SENTENCEPIECE_NAMES = sentencepiece_model.SPECIAL_PIECES
-TRAINED = ("wordpiece", "bpe", "unigram")
-SAMPLED = ("bpe", "unigram")  # SentencePiece's trainer holds all sentences that it is given
 
 _CONFIGURATION = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # Of tokenizers that are neither BERT's nor SentencePiece's.

@@ -1,25 +1,28 @@
-"""What a tokenizer is trained on: the sentences that cleaning leaves, each pair once, or a sample of them."""
+"""The training text of a tokenizer: the sentences that cleaning keeps, each pair once, or a sample of them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cleaning import Rules, clean
-from .duplicates import Keys, first_occurrences, keys
-from .inputs import PairFiles
-from .language_id import scorers
+from .cleaning import Rules, clean, scorers
+from .corpus import PairFiles, keys
+from .kept_pairs import first_occurrences
 from .raw import RawReader
+
+if TYPE_CHECKING:
+    from .corpus import Keys
 
 
 class Sentences:
-    """The sentences of all pairs; can be gone through several times, and are the same each time.
+    """The sentences of all pairs. They can be iterated several times and are the same each time.
 
-    Where there are more than `most`, so many of them, drawn by `seed`. `total` is how many there are.
+    If there are more than `most`, a sample of that size, drawn by `seed`. `total` is the number of all sentences.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Sentences:
         return sample(self._all(), self.total, self._size, self._seed)
 
     def _find_kept(self, pair: PairFiles) -> list[NDArray[np.bool_]]:
-        """For each chunk which of its lines are trained on. Languages are told here, once: that takes the longest."""
+        """A mask of the training lines of each chunk. Languages are identified here only, since that is slow."""
         of_languages = scorers(self._rules, (pair.source_lang, pair.target_lang))
         found: list[Keys] = []
         kept: list[NDArray[np.bool_]] = []
@@ -68,9 +71,9 @@ class Sentences:
 
 
 def sample(sentences: Iterable[str], total: int, wanted: int, seed: int) -> Iterator[str]:
-    """`wanted` of `total` sentences in their order, every such choice as likely as any other.
+    """Draws `wanted` of `total` sentences, in their order; all samples are equally likely.
 
-    Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S: none but the current sentence is held.
+    Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S: holds only the current sentence.
     """
     draw = random.Random(f"{seed}:tokenizer")
     for left, sentence in zip(range(total, 0, -1), sentences, strict=True):

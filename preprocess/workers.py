@@ -1,4 +1,4 @@
-"""Runs the same function on many items: in this process, in processes of this machine, or (cluster.py) on others."""
+"""Runs a function on many items: in this process, in other processes, or on other machines (cluster.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from .errors import Unfinished
 
-# What every worker needs, imported once for all of them.
+# The modules that every worker needs. They are imported once for all workers.
 _IMPORTED = [f"weam_preprocess.{name}" for name in ("align", "binarize", "prepare")] + ["sacremoses", "tokenizers"]
 
 Item = TypeVar("Item")
@@ -23,17 +23,17 @@ Result = TypeVar("Result")
 
 
 class Pool(Protocol):
-    """Who runs functions on items. `elsewhere`: on other machines, where what fills a machine may run at once."""
+    """Runs functions on items. `elsewhere`: on other machines, where a job may use all cores."""
 
     elsewhere: bool
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in any order. Function, items and results are pickled; items may be large and many."""
+        """The results in any order. Function, items and results are pickled. There may be many large items."""
         ...
 
 
 class Workers:
-    """A context manager. `count` 1 runs everything in this process."""
+    """A context manager. With a `count` of 1, everything runs in this process."""
 
     elsewhere = False
 
@@ -43,10 +43,10 @@ class Workers:
 
     def __enter__(self) -> Workers:
         if self.count > 1:
-            # Not forked: the tokenizers' threads do not survive a fork.
+            # No fork: the threads of the tokenizers library do not survive one.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(_IMPORTED)
-            forkserver.ensure_running()  # so that it imports while this process opens the tokenizer
+            forkserver.ensure_running()  # it imports while this process opens the tokenizer
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin)
         return self
 
@@ -55,9 +55,9 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in any order. Only a few items are taken ahead, so they may be large and many.
+        """The results in any order. Only a few items are taken ahead, so there may be many large ones.
 
-        Raises Unfinished when a worker is killed.
+        Raises Unfinished if a worker is killed.
         """
         if self._pool is None:
             yield from map(function, items)
@@ -66,8 +66,8 @@ class Workers:
             yield from self._map(self._pool, function, items)
         except BrokenProcessPool as error:
             raise Unfinished(
-                "A worker process was killed before its work was done, as happens when memory runs out. What is done "
-                "is kept: go on with --resume, and with fewer --workers if memory is short."
+                "A worker process was killed before it finished, perhaps because memory ran out. Finished parts are "
+                "kept: continue with --resume, and with fewer --workers if memory is short."
             ) from error
 
     def _map(
@@ -85,14 +85,14 @@ class Workers:
 
 
 def _begin() -> None:
-    # Nothing here leaves cycles behind, and looking for them goes through all sentences: a tenth of the time.
+    # This code makes no reference cycles, and searching for them visits all sentences: a tenth of the time.
     gc.disable()
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed ends no workers, and they would wait for work for ever."""
+    """Ends this worker when its parent has been killed; otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,34 +1,30 @@
-"""The program eflomal (Östling and Tiedemann 2016): `eflomal-align` on the PATH. GPL-3: run, never imported.
+"""eflomal (Östling and Tiedemann 2016): sil-thot's seeded sampler, or the program `eflomal-align` on request.
 
-It samples, and takes its random numbers from the system: two runs over the same text differ. On 2,000 de-en pairs
-they gave 37 of 100 pairs the very same links, so it runs only where it is asked for by name.
+The program is under the GPL-3: it is run, never imported. It takes its random numbers from the system, so two runs over
+the same text differ: on 2,000 de-en pairs, 37 of 100 pairs got the same links twice. Therefore it runs only if
+`--aligner-implementation program` asks for it.
 
-A model is eflomal's file of priors: counts of the links of the training text. A text is aligned anew with them, so
-the training text itself does not get the links that training gave.
+A model of the program is its file of priors: counts of the links of the training text. A text is aligned anew with
+them, so the training text itself does not get the links that training gave.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
 
-from .directions import DirectionalAligner, run_together, temporary_folder
-from .link_files import Outputs
+from .directions import DirectionalAligner, Outputs, run_together, temporary_folder
 from .models import Card
+from .thot import ThotKind
 
 log = logging.getLogger(__name__)
 
 _PRIORS = "priors"
 _LINKS = (("-f", "forward"), ("-r", "reverse"))
-
-
-def on_path() -> bool:
-    return shutil.which("eflomal-align") is not None
 
 
 class EflomalProgram(DirectionalAligner):
@@ -46,14 +42,18 @@ class EflomalProgram(DirectionalAligner):
         self._card = card
         self.version = card.applied_version if card else _version()
 
+    @staticmethod
+    def on_path() -> bool:
+        return shutil.which("eflomal-align") is not None
+
     def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
         return Outputs(self.name, self._run(words, folder, count))
 
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         if self._make_priors is None:
             raise InputError(
-                "The program eflomal-makepriors must be on the PATH beside eflomal-align, but is not. Install all of "
-                "eflomal (pip install eflomal), or leave --save-aligner out."
+                "The program eflomal-makepriors must be on the PATH with eflomal-align, but is not. Install the "
+                "complete package (pip install eflomal), or leave --save-aligner out."
             )
         with temporary_folder(words) as temporary:
             forward, reverse = self._run(words, Path(temporary), 2)
@@ -62,7 +62,7 @@ class EflomalProgram(DirectionalAligner):
         return {}
 
     def _run(self, words: Path, folder: Path, count: int) -> list[Path]:
-        log.warning("The program eflomal cannot be seeded: the same run gives somewhat other links.")
+        log.warning("The program eflomal cannot be seeded. The next run with the same text will give other links.")
         assert self._align is not None
         command = [self._align, "-i", str(words)]
         if self._card is not None:
@@ -74,8 +74,16 @@ class EflomalProgram(DirectionalAligner):
         return files
 
 
+class Eflomal(ThotKind):
+    name = "eflomal"
+    summary = "eflomal has the fewest errors (docs/aligners.md)"
+    program = EflomalProgram
+
+
 def _version() -> str:
-    # The program does not tell its version; only where it is installed beside us does its package.
+    """The version of the Python package, if it is installed here: the program does not print one."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("eflomal")
     except PackageNotFoundError:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence, Set
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence, Set
+from functools import cache, lru_cache
 from itertools import chain
 
 import numpy as np
@@ -155,3 +155,44 @@ def locate(text: str, tokens: Iterable[str]) -> list[Span] | None:
     """Spans of a segmenter's tokens in the raw text; None when they are not the text's own characters."""
     cuts = cut_tokens(text, tokens)
     return None if cuts is None else spans_of(text, cuts)
+
+
+@lru_cache(1 << 17)
+def runs(chunk: str) -> Cut:
+    """The cut of a chunk into runs of letters and digits, and every other character by itself."""
+    kinds = [char.isalnum() or char == "_" or char in clinging() for char in chunk]
+    inner = (
+        idx for idx in range(1, len(chunk)) if not (kinds[idx] and kinds[idx - 1]) and chunk[idx] not in clinging()
+    )
+    return (*inner, len(chunk))
+
+
+class Segmenter:
+    """`spans(text)` gives the word spans, `words(text)` their text; `name` says which rules made them.
+
+    `cut` gives the cuts of the chunks of a text, or None when it rewrote the text.
+    """
+
+    def __init__(self, name: str, cut: Callable[[str], Sequence[Cut] | None]) -> None:
+        self.name = name
+        self.by_white_space = 0  # sentences so far that the segmenter rewrote
+        self._cut = cut
+
+    def spans(self, text: str) -> list[Span]:
+        return spans_of(text, self._cuts(text))
+
+    def words(self, text: str) -> list[str]:
+        return [text[start:end] for start, end in self.spans(text)]
+
+    def span_arrays(self, sentences: Sequence[str]) -> SpanArrays:
+        """The spans of many sentences, as arrays."""
+        return span_arrays(sentences, map(self._cuts, sentences))
+
+    def _cuts(self, text: str) -> Sequence[Cut]:
+        cuts = self._cut(text)
+        # The segmenter rewrote the text (Moses turns a literal "DOTMULTI" into dots): words by white space are
+        # coarse, but never point at the wrong characters.
+        if cuts is None:
+            self.by_white_space += 1
+            return [(len(chunk),) for chunk in text.split()]
+        return cuts

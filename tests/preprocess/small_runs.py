@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import GERMAN, write_tsv
 from weam_preprocess import pipeline
-from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.corpus import parse_pair_files
 
 
 def corpus(folder: Path, count: int = 300) -> Path:

@@ -118,7 +118,7 @@ def test_folder_without_tokenizer(de_tsv: Path, tmp_path: Path, capsys: pytest.C
 LINKS_CASES = [
     ("0-0\n" * 7, r"links\.align has 7 lines of links, but the input has 8 lines"),
     ("0-0\n" * 3 + "0-0 7-3\n" + "0-0\n" * 4, r"links\.align line 4: link 7-3 points outside the source \(7 words\)\."),
-    ("0-99\n" + "0-0\n" * 7, r"link 0-99 points outside the target \(5 words\)\. Align the same files again, or pass"),
+    ("0-99\n" + "0-0\n" * 7, r"link 0-99 points outside the target \(5 words\)\. Align the same files again, or give"),
     ("0:0\n" + "0-0\n" * 7, r"links\.align line 1: links must be like 0-0 1-2, or .*, but one is '0:0'"),
     ("\n0-0:0\n" + "0-0:1\n" * 6, r"links\.align line 2: .* above 0 and at most 1 .*, but one is '0-0:0'"),
     ("0-0:1\n" * 7 + "0-0\n", r"links\.align line 8: link 0-0 has no probability, but the first link of the file has"),
@@ -143,14 +143,14 @@ def test_links_with_and_without_probabilities(
 
 
 FLAG_CASES = [
-    (["--aligner", "precomputed"], r"needs the links of en-de: add --links en-de=FILE"),
+    (["--aligner", "precomputed"], r"needs the links of en-de\. Add --links en-de=FILE"),
     (["--aligner", "precomputed", "--links", "en-de=nowhere"], r"nowhere does not exist"),
     (["--links", "en-de=x"], r"--links needs --aligner precomputed"),
     (
         ["--aligner", "precomputed", "--links", "en-fr=x"],
         r"--links en-fr: there is no such --pair; the pairs are en-de",
     ),
-    (["--valid-size", "8"], r"--valid-size 8 leaves nothing to train on, since 8 pairs are kept"),
+    (["--valid-size", "8"], r"--valid-size 8 leaves nothing to train on, because only 8 pairs are kept"),
     (["--aligner", "giza"], r"invalid choice: 'giza'.*fast_align.* See weam-preprocess --help"),
     (["--max-pieces", "0"], r"must be a whole number above 0, but is '0'"),
     (["--max-pieces", "4"], r"none of 8 pairs is left \(dropped: over 4 pieces 8\)"),
@@ -231,6 +231,16 @@ def test_precomputed_links_follow_their_lines(de_tsv: Path, tmp_path: Path, caps
     source_words = MMapIndexedDataset(str(tmp_path / "bin" / "train.words.en-de.en"))[0]
     flat = MMapIndexedDataset(str(tmp_path / "bin" / "train.align.en-de"))[0]
     assert {int(source_words[s]) for s in flat[::2]} == {3}
+
+
+def test_links_that_count_from_1(de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for first in (0, 1):
+        links, destdir = file(tmp_path, f"links{first}", f"{first}-{first}\n" * 8), tmp_path / f"bin{first}"
+        words = ("--aligner", "precomputed", "--links", f"en-de={links}", "--links-from", first, "--destdir", destdir)
+        assert run(capsys, "--pair", f"en-de={de_tsv}", *TRAIN, *words)[0] == 0
+        found.append((destdir / "train.align.en-de.bin").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_an_interrupted_run_is_not_taken_for_a_whole_one(

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from weam_preprocess import dropped, language_id
-from weam_preprocess.cleaning import Rules, Scorer, clean
+from weam_preprocess import cleaning, report
+from weam_preprocess.cleaning import Rules, Scorer, clean, read_excluded
 from weam_preprocess.corpus import InputFile
-from weam_preprocess.dropped import Account, merge
 from weam_preprocess.errors import InputError
-from weam_preprocess.excluded import read_excluded
 from weam_preprocess.raw import RawChunk
+from weam_preprocess.report import Account, add_up
 
 DEFAULTS = Rules()
 
@@ -76,7 +75,6 @@ def test_strict_drops_by_the_other_rules_as_ever() -> None:
 def test_a_side_without_text(empty: str) -> None:
     chunk = two(("first", "line"), (empty, "b"), ("a", empty))
     assert reasons(chunk) == {"empty side": 2}
-    assert reasons(chunk, Rules(remove_controls=False)) == {"empty side": 2}
 
 
 CONTROLS = [
@@ -93,7 +91,6 @@ def test_control_characters_are_removed(raw: str, mended: str) -> None:
     cleaned = clean(two(("a", "b"), (raw, "b"), ("a", raw)), Rules())
     assert cleaned.pairs == [(0, "a", "b"), (1, mended, "b"), (2, "a", mended)]
     assert cleaned.account.repaired == {"control characters": 2}
-    assert clean(two((raw, "b")), Rules(remove_controls=False)).pairs == [(0, raw, "b")]
 
 
 KEPT = [
@@ -166,39 +163,39 @@ def test_wrong_language() -> None:
 
 def test_py3langid() -> None:
     pytest.importorskip("py3langid")
-    german = language_id.scorer("de")
+    german = cleaning.scorer("de")
     assert german("Die Katze schläft im Garten.") == 1
     assert german("The cat sleeps in the garden.") < 0.05
     # Too little to tell: no reason to drop anything.
     assert min(map(german, ["", "1998", "OK", "John Smith"])) > 0.2
-    assert language_id.scorer("zh_Hans")("今天下雨。") == 1
-    assert language_id.scorer("nb")("Det regner i dag, sier de.") > 0.05
+    assert cleaning.scorer("zh_Hans")("今天下雨。") == 1
+    assert cleaning.scorer("nb")("Det regner i dag, sier de.") > 0.05
     with pytest.raises(InputError, match=r"py3langid does not know the language 'tlh'.*; it knows .*, zh, "):
-        language_id.scorer("tlh")
+        cleaning.scorer("tlh")
 
 
 def test_read_excluded(tmp_path: Path) -> None:
     plain, packed = tmp_path / "a.tsv", tmp_path / "b.gz"
     plain.write_bytes("\ufeff1\tone \r\n\n\u2028x\ty\x00z\n".encode())
     packed.write_bytes(gzip.compress(b"two\n"))
-    assert read_excluded([plain, packed], Rules()) == {"1", "one", "1\tone", "x", "yz", "x\tyz", "two"}
-    assert read_excluded([], Rules()) == frozenset()
+    assert read_excluded([plain, packed]) == {"1", "one", "1\tone", "x", "yz", "x\tyz", "two"}
+    assert read_excluded([]) == frozenset()
     plain.write_bytes(b"one\n\xff\n")
     with pytest.raises(InputError, match=r"a\.tsv line 2: byte 1 is not valid UTF-8"):
-        read_excluded([plain], Rules())
+        read_excluded([plain])
 
 
 def test_accounts_add_up_in_any_order() -> None:
     lines = ["no tab", " \tempty", "a\tb", "c\x00\td"] * 9
     whole = clean(tsv(*lines), Rules()).account
     pieces = [clean(tsv(*lines[i : i + 5], first=i), Rules()).account for i in range(0, len(lines), 5)]
-    assert merge(pieces) == merge(reversed(pieces)) == whole
+    assert add_up(pieces) == add_up(reversed(pieces)) == whole
     assert (whole.read, whole.kept, whole.dropped) == (36, 18, Counter({"not one tab": 9, "empty side": 9}))
 
 
 def test_the_first_20_examples_are_kept() -> None:
     accounts = [clean(tsv(*["no tab"] * 15, first=first), Rules()).account for first in (0, 15, 30)]
-    merged = merge(reversed(accounts))
+    merged = add_up(reversed(accounts))
     assert merged.dropped == {"not one tab": 45}
     assert [example.line_idx for example in merged.examples["not one tab"]] == list(range(20))
 
@@ -209,9 +206,9 @@ def test_dropped_tsv(tmp_path: Path) -> None:
     later = Account(read=0)
     later.drop("over 128 pieces", 4, "long", "länger")
     parts = [(InputFile("x.tsv", "", 4),), (InputFile("x.en", "", 2), InputFile("x.de", "", 2))]
-    account = merge([first, clean(second, Rules()).account, later])
-    dropped.write(tmp_path / dropped.FILE, [("en-de", parts, account), ("en-zh", [], Account())])
-    assert (tmp_path / dropped.FILE).read_text(encoding="utf-8") == (
+    account = add_up([first, clean(second, Rules()).account, later])
+    report.write_dropped(tmp_path / report.DROPPED_FILE, [("en-de", parts, account), ("en-zh", [], Account())])
+    assert (tmp_path / report.DROPPED_FILE).read_text(encoding="utf-8") == (
         "pair\tfile\tline\treason\tsource\ttarget\n"
         "en-de\tx.tsv\t2\tempty side\t\\u200b\tx\\\\y\n"
         f"en-de\tx.en,x.de\t2\tempty side\t\t{'y' * 500}…\n"
@@ -223,7 +220,7 @@ def test_dropped_tsv(tmp_path: Path) -> None:
 
 @given(st.one_of(st.binary(), st.text(), st.binary(min_size=1900, max_size=2100), st.text(min_size=490, max_size=510)))
 def test_what_is_shown_is_one_line_of_utf8(text: str | bytes) -> None:
-    shown = dropped.show(text)
+    shown = report.show(text)
     assert shown.isprintable()
     assert shown.encode("utf-8").decode("utf-8") == shown
     # An escape takes at most 10 characters, and "…" one more.
@@ -233,6 +230,6 @@ def test_what_is_shown_is_one_line_of_utf8(text: str | bytes) -> None:
 @pytest.mark.parametrize("char", ["a", "é", "中", "😀", "\\", "\t"])
 def test_long_text_is_cut(char: str) -> None:
     for text in (char * 5000, (char * 5000).encode()):
-        assert dropped.show(text).endswith("…")
+        assert report.show(text).endswith("…")
     for text in (char * 200, (char * 200).encode()):
-        assert not dropped.show(text).endswith("…")
+        assert not report.show(text).endswith("…")

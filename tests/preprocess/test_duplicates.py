@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import options
 from weam_preprocess import pipeline
-from weam_preprocess.corpus import SentencePair
-from weam_preprocess.duplicates import first_occurrences, key, keys
+from weam_preprocess.corpus import SentencePair, key, keys, parse_pair_files
 from weam_preprocess.errors import InputError
-from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.kept_pairs import first_occurrences
 
 SIDE = st.text(st.sampled_from(["a", "b", " ", "\t", "\u2028", "é"]), max_size=3)
 # Few values, so that keys repeat; high ones, so that several parts of the key space occur.

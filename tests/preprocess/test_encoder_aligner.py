@@ -12,8 +12,7 @@ import pytest
 import torch
 import transformers
 from weam_preprocess import aligners
-from weam_preprocess.aligners import EncoderOptions
-from weam_preprocess.aligners.encoder_links import piece_links, word_links
+from weam_preprocess.aligners.encoder import piece_links, word_links
 from weam_preprocess.errors import InputError
 
 # States in the plane: the source pieces point east, north and (shorter) east; the target pieces north, east.
@@ -114,7 +113,7 @@ def states(folder: Path, layer: int, sentence: str) -> np.ndarray:
 
 @pytest.mark.parametrize("layer", [None, 0, 3])
 def test_links_are_those_of_the_layers_states(folder: Path, layer: int | None) -> None:
-    aligner = aligners.build("encoder", model=folder, encoder=EncoderOptions(layer=layer, batch_size=2))
+    aligner = aligners.build("encoder", model=folder, layer=layer, batch_size=2)
     layer = 2 if layer is None else layer  # two thirds of 3
     assert aligner.name == f"encoder (softmax, layer {layer}, threshold 0.001)"
     links, probabilities = aligner.align(PAIRS[:1])
@@ -132,8 +131,8 @@ def test_links_are_those_of_the_layers_states(folder: Path, layer: int | None) -
 @pytest.mark.parametrize("method", ["softmax", "argmax"])
 def test_batches_and_padding_change_nothing(folder: Path, method: str) -> None:
     def align(pairs: list[Any], size: int) -> aligners.Alignments:
-        options = EncoderOptions(method=method, batch_size=size)
-        return aligners.build("encoder", model=folder, encoder=options).align(pairs, "union")
+        aligner = aligners.build("encoder", model=folder, method=method, batch_size=size)
+        return aligner.align(pairs, "union")
 
     together = align(PAIRS, 8)
     assert align(PAIRS, 8) == together
@@ -157,7 +156,7 @@ def test_words_keep_their_case_on_the_way_to_the_tokenizer(folder: Path, tmp_pat
 def test_words_behind_the_cut_and_words_without_pieces_have_no_links(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    aligner = aligners.build("encoder", model=folder, encoder=EncoderOptions(method="argmax"))
+    aligner = aligners.build("encoder", model=folder, method="argmax")
     links = aligner.align([(["house"] * 30, ["haus"]), (["\u200b"], ["haus"])], "union").links
     # 12 pieces, of which 2 are special.
     assert {i for i, _ in links[0]} == set(range(10))
@@ -166,7 +165,7 @@ def test_words_behind_the_cut_and_words_without_pieces_have_no_links(
 
 
 def test_bf16(folder: Path) -> None:
-    aligner = aligners.build("encoder", model=folder, encoder=EncoderOptions(bf16=True))
+    aligner = aligners.build("encoder", model=folder, bf16=True)
     assert aligner.name.endswith(", bf16)")
     assert any(aligner.align(PAIRS).links)
 
@@ -174,21 +173,21 @@ def test_bf16(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (EncoderOptions(method="max"), "method must be one of softmax, argmax, but is 'max'"),
-        (EncoderOptions(layer=4), "layer must be 0 to 3 in .*, but is 4"),
-        (EncoderOptions(threshold=1.0), r"threshold must lie between 0 and 1, but is 1\.0"),
-        (EncoderOptions(batch_size=0), "batch size must be at least 1 sentence, but is 0"),
+        ({"method": "max"}, "method must be one of softmax, argmax, but is 'max'"),
+        ({"layer": 4}, "layer must be 0 to 3 in .*, but is 4"),
+        ({"threshold": 1.0}, r"threshold must be between 0 and 1, but is 1\.0"),
+        ({"batch_size": 0}, "batch size must be at least 1 sentence, but is 0"),
     ],
 )
-def test_options_that_cannot_be(folder: Path, options: EncoderOptions, sentence: str) -> None:
+def test_options_that_cannot_be(folder: Path, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        aligners.build("encoder", model=folder, encoder=options)
+        aligners.build("encoder", model=folder, **options)
 
 
 def test_folders_that_are_no_encoder(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="The aligner encoder needs a Hugging Face folder: add --aligner-model DIR"):
         aligners.build("encoder")
-    with pytest.raises(InputError, match=r"has no config\.json, so it is no Hugging Face folder"):
+    with pytest.raises(InputError, match=r"has no config\.json, so it is not a Hugging Face folder"):
         aligners.build("encoder", model=tmp_path)
     # A checkpoint with a layer less than its config says: the rest would be random numbers.
     cut = tmp_path / "cut"

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from conftest import CHINESE, GERMAN, write_tsv
 from small_runs import options
-from weam_preprocess import description, pipeline
+from weam_preprocess import inputs, manifest, pipeline
 from weam_preprocess.cleaning import Rules
+from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.errors import InputError
-from weam_preprocess.inputs import parse_pair_files
 from weam_preprocess.words import segmenter
 
 
 def fingerprint(tmp_path: Path, **more: object) -> dict[str, Any]:
     asked = options(write_tsv(tmp_path / "en-de.tsv", GERMAN), tmp_path / "bin", **more)
-    return description.fingerprint(asked, {}, description.digests(asked))
+    return manifest.fingerprint(asked, {}, inputs.digests(asked))
 
 
 def write(path: Path, text: str) -> Path:

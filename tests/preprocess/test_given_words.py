@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import options
 from weam_preprocess import cli, pipeline
+from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.given_words import find_words
-from weam_preprocess.inputs import parse_pair_files
 
 TEXT = [("It's raining, John's.", "Es regnet, Herr X."), ("Good bye!", "Auf Wiedersehen!"), ("one two", "eins zwei")]
 WORDS = ["It 's raining , John&apos;s . ||| Es regnet , Herr X .", "Good bye ! ||| Auf Wiedersehen !"]

@@ -16,9 +16,8 @@ import pytest
 from conftest import GERMAN, write_tsv
 from small_runs import contents
 from weam_preprocess import cli
-from weam_preprocess.corpus import parse_pair
+from weam_preprocess.corpus import parse_pair, parse_pair_files
 from weam_preprocess.errors import InputError
-from weam_preprocess.inputs import parse_pair_files
 
 TRAIN = ("--train-tokenizer", "wordpiece", "--vocab-size", "100", "--aligner", "precomputed")
 LINKS = "0-0\n" * len(GERMAN)

@@ -19,7 +19,7 @@ from typing import Any
 import cluster_jobs
 import pytest
 from small_runs import contents, corpus, options
-from weam_preprocess import cli, databin, destination, manifest, pipeline
+from weam_preprocess import binarize, cli, manifest, pipeline, work
 from weam_preprocess.errors import InputError, Unfinished
 from weam_preprocess.work import Work
 from weam_preprocess.workers import Workers
@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on(
 
 
 def test_a_killed_worker_is_told(tmp_path: Path) -> None:
-    with Workers(2) as pool, pytest.raises(Unfinished, match=r"worker process was killed .* go on with --resume"):
+    with Workers(2) as pool, pytest.raises(Unfinished, match=r"worker process was killed .* continue with --resume"):
         list(pool.map(cluster_jobs.killed_once, [(tmp_path, number) for number in range(20)]))
 
 
@@ -128,7 +128,8 @@ def test_what_a_killed_worker_leaves_is_gone_on_with(
 
 
 @pytest.mark.parametrize(
-    ("death", "said"), [("kill -9 $$", "was killed by signal 9: it said nothing."), ("echo No space >&2; exit 1", "No")]
+    ("death", "said"),
+    [("kill -9 $$", "was killed by signal 9: it printed no message."), ("echo No space >&2; exit 1", "No")],
 )
 def test_what_a_killed_aligner_leaves_is_gone_on_with(
     death: str,
@@ -146,8 +147,8 @@ def test_what_a_killed_aligner_leaves_is_gone_on_with(
     words += ["--aligner", "fast_align", "--destdir", str(tmp_path / "bin")]
     assert cli.main(words) == 2
     error = capsys.readouterr().err
-    assert f"fast_align (program) {said}" in error or f"ended with exit code 1: {said}" in error
-    assert "go on with --resume." in error
+    assert f"fast_align (program) {said}" in error or f"failed with exit code 1: {said}" in error
+    assert "continue with --resume." in error
     done = finished(tmp_path / "bin")
     assert done
     assert not (tmp_path / "bin").exists()
@@ -170,7 +171,7 @@ def test_only_a_mistake_of_the_user_leaves_nothing(
         raise bug
 
     with monkeypatch.context() as patch:
-        patch.setattr(databin, "write_part", fails)
+        patch.setattr(binarize, "write_part", fails)
         if isinstance(bug, OSError):
             assert cli.main(words) == 2
             said = capsys.readouterr().err
@@ -183,7 +184,7 @@ def test_only_a_mistake_of_the_user_leaves_nothing(
     assert cli.main([*words, "--resume"]) == 0
     assert contents(tmp_path / "bin") == plain[1]
 
-    with pytest.raises(InputError, match="plainly"), destination.resumable(tmp_path / "other", resume=False):
+    with pytest.raises(InputError, match="plainly"), work.resumable(tmp_path / "other", resume=False):
         raise InputError("plainly")
     assert not (tmp_path / "other.incomplete").exists()
 
@@ -193,7 +194,7 @@ def test_a_second_run_at_the_same_place_is_refused(
 ) -> None:
     words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
     words += ["--destdir", str(tmp_path / "bin")]
-    with destination.resumable(tmp_path / "bin", resume=False) as folder:
+    with work.resumable(tmp_path / "bin", resume=False) as folder:
         (folder / "done").touch()
         for more in ([], ["--resume"]):
             assert cli.main([*words, *more]) == 2
@@ -218,7 +219,7 @@ def test_a_work_folder_of_somebody_else_is_not_touched(
     else:
         mine.rename(incomplete)
         mine = incomplete
-    with pytest.raises(InputError, match=r"bin\.incomplete must be free"):
+    with pytest.raises(InputError, match=r"bin\.incomplete must not exist"):
         pipeline.run(options(plain[0], tmp_path / "bin"))
     assert (tmp_path / "mine" / "thesis.tex").is_file() or (incomplete / "thesis.tex").is_file()
     assert kind != "file" or incomplete.read_text() == "precious"
@@ -239,7 +240,7 @@ def test_half_a_tokenizer_does_not_stay(plain: tuple[Path, dict[str, bytes]], tm
     for name in ("tokenizer.other.1.beside", f"tokenizer.{socket.gethostname()}.{os.getpid()}.beside"):
         half = tmp_path / "bin.incomplete" / name
         half.mkdir(parents=True)
-        (half.parent / destination.MARKER).touch()
+        (half.parent / work.MARKER).touch()
         (half / "tokenizer.json").write_text("{")
     pipeline.run(options(plain[0], tmp_path / "bin", resume=True))
     assert contents(tmp_path / "bin") == plain[1]

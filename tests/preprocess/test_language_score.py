@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import GERMAN, write_tsv
-from weam_preprocess import cli, language_id, tokenizer_folder
+from weam_preprocess import cleaning, cli, tokenizer_folder
 
 WRONG = ("The дом is small.", "Das Haus ist klein, sagt er.")
 TRAIN = ["--train-tokenizer", "wordpiece", "--vocab-size", "200"]
@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def scorer(lang: str) -> Callable[[str], float]:
         return lambda text: found.append(text) or float(lang != "en" or "д" not in text)  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(language_id, "scorer", scorer)
+    monkeypatch.setattr(cleaning, "scorer", scorer)
     return found
 
 

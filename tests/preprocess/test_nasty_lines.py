@@ -11,10 +11,10 @@ from typing import NamedTuple
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from weam_preprocess.cleaning import Rules, clean
-from weam_preprocess.corpus import SentencePair
-from weam_preprocess.dropped import Account, merge
-from weam_preprocess.duplicates import first_occurrences, keys
+from weam_preprocess.corpus import SentencePair, keys
+from weam_preprocess.kept_pairs import first_occurrences
 from weam_preprocess.raw import RawReader
+from weam_preprocess.report import Account, add_up
 
 from weam_fairseq.common.text_files import find_compression, find_format
 
@@ -33,7 +33,7 @@ def process(contents: list[bytes], size: int, rules: Rules = RULES, max_line_byt
         for path, content in zip(paths, contents, strict=True):
             path.write_bytes(content)
         cleaned = [clean(chunk, rules) for chunk in RawReader([paths], size, max_line_bytes=max_line_bytes)]
-    return Result([pair for part in cleaned for pair in part.pairs], merge(part.account for part in cleaned))
+    return Result([pair for part in cleaned for pair in part.pairs], add_up(part.account for part in cleaned))
 
 
 def is_text(content: bytes) -> bool:

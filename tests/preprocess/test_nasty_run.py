@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_nasty_lines import CHARS, LINE, NASTY, documented, files, is_text
 from weam_preprocess import pipeline, tokenizer_folder
-from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.spans import Span
 from weam_preprocess.words import segmenter
 

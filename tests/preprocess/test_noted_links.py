@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import GERMAN, write_tsv
 from small_runs import options
-from weam_preprocess import pipeline, table
+from weam_preprocess import pipeline
 from weam_preprocess.aligners.thot import ThotAligner
 from weam_preprocess.cleaning import Rules
+from weam_preprocess.report import render
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_long_pairs_get_no_links_and_are_counted(tmp_path: Path) -> None:
     noted = json.loads((tmp_path / "bin" / "manifest.json").read_text(encoding="utf-8"))["pairs"]["en-de"]["noted"]
     assert noted["over 200 words, which the aligner leaves without links"] == 1
     assert noted["no word link"] >= 1
-    assert "over 200 words, which the aligner leaves without links 1" in table.render(report)
+    assert "over 200 words, which the aligner leaves without links 1" in render(report)
 
 
 def test_given_lines_without_links_are_counted(tmp_path: Path) -> None:
@@ -44,4 +45,4 @@ def test_given_lines_without_links_are_counted(tmp_path: Path) -> None:
     report = pipeline.run(asked)
     # Those of dropped pairs do not count.
     assert report.pairs[0].account.noted == {"no word link": 2}
-    assert "en-de noted: no word link 2" in table.render(report)
+    assert "en-de noted: no word link 2" in render(report)

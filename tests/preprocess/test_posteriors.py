@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from weam_preprocess import aligners
 from weam_preprocess.aligners import thot
-from weam_preprocess.aligners.forward_backward import Transitions, link_posteriors
-from weam_preprocess.aligners.thot_posteriors import hmm_posteriors
+from weam_preprocess.aligners.hmm import Transitions, hmm_posteriors, link_posteriors
 
 PAIRS = [
     (["the", "house"], ["das", "haus"]),

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from weam_preprocess.corpus import PairFiles, parse_pair_files
 from weam_preprocess.errors import InputError
-from weam_preprocess.inputs import PairFiles, parse_pair_files
 from weam_preprocess.raw import RawChunk, RawReader
 
 LINE = st.binary(max_size=12).filter(lambda raw: b"\n" not in raw)

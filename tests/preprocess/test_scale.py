@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_runs import contents, corpus, options
 from weam_preprocess import pipeline
-from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.corpus import parse_pair_files
 
 pytest.importorskip("fairseq")
 
@@ -52,7 +52,7 @@ def test_finished_parts_are_not_made_again(
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(asked)
     monkeypatch.setattr(pipeline, "prepare", killed)
-    monkeypatch.setattr("weam_preprocess.align._align_whole", killed)
+    monkeypatch.setattr("weam_preprocess.align._align_together", killed)
     monkeypatch.setattr("weam_preprocess.binarize.binarize", killed)
     pipeline.run(asked)
     assert contents(tmp_path / "bin") == plain[1]
@@ -69,7 +69,7 @@ def test_another_run_is_not_gone_on_with(plain: tuple[Path, dict[str, bytes]], t
     other = [*words, "--vocab-size", "201", "--resume"]
     result = subprocess.run([sys.executable, "-m", "weam_preprocess.cli", *other], capture_output=True, text=True)
     assert result.returncode == 2
-    assert "but these differ: options (vocab_size). Run without --resume to start anew." in result.stderr
+    assert "but these differ: options (vocab_size). Run without --resume to start again." in result.stderr
     assert (tmp_path / "bin.incomplete").exists()
 
 

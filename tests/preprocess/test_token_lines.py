@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from weam_preprocess.aligners.base import one_side
-from weam_preprocess.aligners.token_lines import token_lines
+from weam_preprocess.aligners.lines import token_lines
 from weam_preprocess.spans import SpanArrays, pack
 
 # Letters whose small form is longer (İ), depends on what follows (Σ), lies beyond 16 bits (𐐀), and what no token holds.

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from weam_preprocess import pipeline, table, tokenizer_folder
+from weam_preprocess import pipeline, tokenizer_folder
+from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.databin import IdSpace
 from weam_preprocess.errors import InputError
-from weam_preprocess.inputs import parse_pair_files
 from weam_preprocess.options import Options
 from weam_preprocess.pieces import PROBES, PieceTokenizer
+from weam_preprocess.report import render
 from weam_preprocess.spans import unpack
 
 SENTENCES = ["The house is small.", "Das Haus ist klein.", "今天下雨吗？", "Häuser", "houses, houses"] * 3
@@ -348,7 +349,7 @@ def test_unknown_pieces_are_counted_and_told(tmp_path: Path, caplog: pytest.LogC
     manifest = json.loads((tmp_path / "data-bin" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["tokenizer"]["lower_cases"], manifest["tokenizer"]["strips_accents"]) == (False, False)
     assert manifest["pairs"]["en-de"]["unknown_pieces"] == {"en": 0.0, "de": 0.333333}
-    assert table.render(report).splitlines()[1].endswith("en 0.00%, de 33.33%")
+    assert render(report).splitlines()[1].endswith("en 0.00%, de 33.33%")
     (told,) = [message for message in caplog.messages if "pieces are unknown" in message]
     assert told.startswith("en-de: 33.3% of the de pieces are unknown")
 

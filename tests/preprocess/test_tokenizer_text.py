@@ -11,7 +11,7 @@ from conftest import GERMAN, write_tsv
 from small_runs import corpus, options
 from weam_preprocess import cli, pipeline
 from weam_preprocess.cleaning import Rules
-from weam_preprocess.inputs import parse_pair_files
+from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.tokenizer_text import Sentences, sample
 
 
@@ -56,4 +56,4 @@ def test_the_same_sample_gives_the_same_tokenizer(kind: str, tmp_path: Path, cap
 def test_who_needs_no_sample(tokenizer: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--pair", "en-de=x.tsv", "--destdir", "bin", "--tokenizer-sample", "9"]
     assert cli.main([*words, *tokenizer]) == 2
-    assert "--tokenizer-sample is for --train-tokenizer bpe and unigram. Leave it out" in capsys.readouterr().err
+    assert "--tokenizer-sample is for --train-tokenizer bpe and unigram, which hold" in capsys.readouterr().err

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from real_text import LANGUAGES, SIDES, WHY_SKIPPED, sentences, some_or_all
 from weam_preprocess.errors import InputError
-from weam_preprocess.spans import unpack
-from weam_preprocess.words import KINDS, Segmenter, Span, locate, segmenter
-from weam_preprocess.words.chunks import clinging
+from weam_preprocess.spans import Span, unpack
+from weam_preprocess.words import KINDS, segmenter
+from weam_preprocess.words.chunks import Segmenter, clinging, locate
 
 # Everything that has bitten: control characters, Unicode white space, Moses' own markers, quotes, dots, marks, emoji.
 NASTY = st.lists(

@@ -13,8 +13,10 @@ import torch
 import transformers
 from conftest import CHINESE, GERMAN, write_tsv
 from small_runs import contents, corpus, options
-from weam_preprocess import align, aligner_models, cli, pipeline
-from weam_preprocess.aligners import EncoderOptions
+from weam_preprocess import align, aligners, cli, pipeline
+from weam_preprocess.aligners import models
+from weam_preprocess.aligners.encoder import EncoderOptions
+from weam_preprocess.aligners.thot import TrainedOptions
 from weam_preprocess.errors import InputError
 
 
@@ -109,7 +111,7 @@ def test_training_is_not_done_again(
             with pytest.raises(KeyboardInterrupt):
                 pipeline.run(asked)
         assert (tmp_path / "models").exists() == (stage == "manifest.write")
-        monkeypatch.setattr("weam_preprocess.aligners.train", killed)
+        monkeypatch.setattr("weam_preprocess.aligners.models.train", killed)
     pipeline.run(asked)
     assert contents(tmp_path / "bin") == contents(run.plain)
     assert contents(tmp_path / "models") == contents(run.models)
@@ -155,10 +157,10 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             ["de-en"],
             ["--aligner-model", "MODELS"],
-            "must be a model, or hold one for each pair, but MODELS/de-en is none",
+            "must be a model, or hold one for each pair, but MODELS/de-en is not one",
         ),
-        ([0], ["--aligner-model", "nowhere"], "nowhere is no folder. Name one that --save-aligner wrote."),
-        ([0, 1], ["--aligner-model", "en-de=MODELS/en-de"], "add --aligner-model en-zh=DIR"),
+        ([0], ["--aligner-model", "nowhere"], "nowhere is not a folder. Name one that --save-aligner wrote."),
+        ([0, 1], ["--aligner-model", "en-de=MODELS/en-de"], "Add --aligner-model en-zh=DIR"),
         ([0], ["--aligner-model", "en-fr=MODELS/en-de"], "--aligner-model en-fr: there is no such --pair"),
         (
             [0],
@@ -174,14 +176,14 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             [0],
             ["--aligner-model", "MODELS", "--aligner-implementation", "sil-thot"],
-            "A model is applied by what trained it",
+            "A model is applied by the implementation that trained it",
         ),
         ([0], ["--aligner", "hmm", "--aligner-implementation", "program"], "The aligner hmm has no program"),
         ([0], ["--aligner-implementation", "program"], "The program eflomal-align must be on the PATH"),
         ([0], ["--aligner-implementation", "program", "--aligner", "eflomal"], "eflomal-align must be on the PATH"),
-        ([0], ["--save-aligner", "MODELS"], "MODELS/en-de is there already"),
-        ([0], ["--save-aligner", "new", "--aligner-model", "MODELS"], "with --aligner-model nothing is trained"),
-        ([0], ["--save-aligner", "BIN/models"], "must lie outside the data-bin"),
+        ([0], ["--save-aligner", "MODELS"], "MODELS/en-de exists already"),
+        ([0], ["--save-aligner", "new", "--aligner-model", "MODELS"], "a run with --aligner-model trains nothing"),
+        ([0], ["--save-aligner", "BIN/models"], "must be outside the data-bin"),
         (
             [0],
             ["--save-aligner", "new", "--aligner", "encoder", "--aligner-model", "x"],
@@ -190,9 +192,9 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             [0],
             ["--encoder-layer", "3"],
-            "The options --encoder-… need --aligner encoder, but the aligner is eflomal",
+            "--encoder-layer is for --aligner encoder, but the aligner is eflomal. Leave it out.",
         ),
-        ([0], ["--encoder-bf16"], "The options --encoder-… need --aligner encoder"),
+        ([0], ["--encoder-bf16"], "--encoder-bf16 is for --aligner encoder"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(
@@ -222,7 +224,7 @@ def test_models_of_two_aligners_do_not_make_one_data_bin(
 ) -> None:
     folders = {"en-de": trained("hmm").models / "en-de", "en-zh": two_pairs[1] / "en-zh"}
     with pytest.raises(InputError, match=r"must be of one aligner, but .* is of hmm .* is of eflomal"):
-        aligner_models.recipes("hmm", ["en-de", "en-zh"], folders, 1, None, "auto")
+        models.recipes(aligners.kind_of("hmm"), ["en-de", "en-zh"], folders, 1, None)
 
 
 def test_a_run_that_fails_leaves_no_model(
@@ -245,8 +247,10 @@ def test_eflomal_is_the_seeded_sampler_wherever_the_program_is(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     asked = options(de_tsv, tmp_path / "bin", aligner="eflomal", valid_size=0)
     assert pipeline.run(asked).aligner == "eflomal (sil-thot)"
-    with pytest.raises(InputError, match=r"eflomal \(program\) ended with exit code 3"):
-        pipeline.run(pipeline.Options(**(vars(asked) | {"overwrite": True, "aligner_implementation": "program"})))
+    with pytest.raises(InputError, match=r"eflomal \(program\) failed with exit code 3"):
+        pipeline.run(
+            pipeline.Options(**(vars(asked) | {"overwrite": True, "aligner_options": TrainedOptions("program")}))
+        )
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +307,7 @@ def test_an_encoder_goes_chunk_by_chunk_and_counts_what_it_cuts(encoder: Path, t
 
     def run(name: str, chunk: int, workers: int) -> Path:
         asked = options(tsv, tmp_path / name, aligner="encoder", aligner_models={"en-de": encoder}, chunk=chunk)
-        more = {"workers": workers, "encoder": EncoderOptions(method="argmax")}
+        more = {"workers": workers, "aligner_options": EncoderOptions(method="argmax")}
         pipeline.run(pipeline.Options(**(vars(asked) | more)))
         return tmp_path / name
 
@@ -318,10 +322,10 @@ def test_an_encoder_goes_chunk_by_chunk_and_counts_what_it_cuts(encoder: Path, t
     ("words", "sentence"),
     [
         (["--encoder-layer", "9"], "layer must be 0 to 3 in"),
-        (["--encoder-threshold", "1"], "threshold must lie between 0 and 1, but is 1.0"),
-        (["--encoder-device", "gpu"], "device must be one that torch has, but 'gpu' is none"),
+        (["--encoder-threshold", "1"], "threshold must be between 0 and 1, but is 1.0"),
+        (["--encoder-device", "gpu"], "--encoder-device must be a device that torch has, but is 'gpu'"),
         (["--encoder-method", "max"], "invalid choice: 'max'"),
-        (["--encoder-batch", "0"], "must be a whole number above 0"),
+        (["--encoder-batch", "0"], "batch size must be at least 1 sentence, but is 0"),
     ],
 )
 def test_encoder_options_that_cannot_be(
@@ -335,10 +339,10 @@ def test_encoder_options_that_cannot_be(
 def test_a_model_that_does_not_say_its_pair_is_taken_with_a_warning(
     two_pairs: tuple[list[str], Path, dict[str, bytes]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Such as `aligners.train` writes when it is not told."""
+    """Such as `aligners.train` writes without a pair."""
     shutil.copytree(two_pairs[1] / "en-de", tmp_path / "model")
     card = tmp_path / "model" / "aligner.json"
     card.write_text(card.read_text().replace('"pair": "en-de",', '"pair": null,'))
-    found = aligner_models.recipes("eflomal", ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None, "auto")
-    assert found["fr-it"].build().name == "eflomal (sil-thot)"
-    assert "does not say its languages; it is taken for one of fr-it" in caplog.text
+    found = models.recipes(aligners.kind_of("eflomal"), ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None)
+    assert align.built(found["fr-it"]).name == "eflomal (sil-thot)"
+    assert "does not name its languages. It is used as a model of fr-it" in caplog.text
