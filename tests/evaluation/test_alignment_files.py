@@ -83,7 +83,7 @@ def test_gold_that_counts_from_1_is_shifted_when_asked(
     assert shifted.value == expected.value
     assert "|gold-from:1|" in shifted.signature
     assert main(["masked-pieces", *words[1:], "--gold-from", "1"]) == 2
-    assert "--gold-from would change nothing: masked-pieces reads no gold links" in capsys.readouterr().err
+    assert "--gold-from has no effect, because masked-pieces reads no gold links" in capsys.readouterr().err
 
 
 def test_a_missing_language_is_said_with_those_that_are_there(
@@ -91,4 +91,4 @@ def test_a_missing_language_is_said_with_those_that_are_there(
 ) -> None:
     words = ["word-alignment", "--model", str(folder_path), "--data", str(gold), "--languages", "ja", "--split", "dev"]
     assert main(words) == 2
-    assert "there is data for de-en, fr, ro-en (split 'dev'" in capsys.readouterr().err
+    assert "It has data for de-en, fr, ro-en (split 'dev'" in capsys.readouterr().err

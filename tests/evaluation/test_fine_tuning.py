@@ -9,19 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, Question, SentencePair, TaggedSentence
-from weam_fairseq.evaluation.fine_tuning.heads.classification import Classification
-from weam_fairseq.evaluation.fine_tuning.heads.head import Head
-from weam_fairseq.evaluation.fine_tuning.heads.multiple_choice import MultipleChoice
-from weam_fairseq.evaluation.fine_tuning.heads.question_answering import QuestionAnswering
-from weam_fairseq.evaluation.fine_tuning.heads.tagging import Tagging
-from weam_fairseq.evaluation.fine_tuning.load import load_fine_tuned, put_head_on
-from weam_fairseq.evaluation.fine_tuning.predict import Machine, predict
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, Classification, MultipleChoice, SentencePair
+from weam_fairseq.evaluation.fine_tuning.head import Head, Machine, Rows, predict
+from weam_fairseq.evaluation.fine_tuning.question_answering import QuestionAnswering
+from weam_fairseq.evaluation.fine_tuning.questions import Answer, Question
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.fine_tuning.rows import Rows
-from weam_fairseq.evaluation.fine_tuning.store import Store
-from weam_fairseq.evaluation.fine_tuning.train import Progress, batches_of_epoch, learning_rate, train
-from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence, Tagging
+from weam_fairseq.evaluation.fine_tuning.train import Progress, Store, batches_of_epoch, learning_rate, train
+from weam_fairseq.evaluation.hf_folder import Folder, load_fine_tuned, put_head_on
 
 from .conftest import SENTENCES
 

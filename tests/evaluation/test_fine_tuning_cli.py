@@ -220,7 +220,7 @@ def test_all_mistakes_of_all_tasks_are_reported_before_the_first_runs(
     assert main(["xnli", "udpos", "pawsx", *words, "--dev-file", "none.tsv"]) == 2
     error = capsys.readouterr().err
     assert "2 mistakes" in error
-    assert "--dev-file none.tsv is not there" in error
+    assert "--dev-file none.tsv does not exist" in error
     assert "train.tsv:2: the label must be 1 (paraphrase) or 0" in error
     out.write_text("no score\n")
     assert main(["xnli", *words]) == 2
@@ -316,12 +316,13 @@ def test_present_languages_are_measured_and_missing_ones_named(
         (("--epochs", "0"), "--epochs must be at least 1, but is 0"),
         (("--learning-rate", "3"), "--learning-rate must be between 0 and 1, but is 3"),
         (("--max-length", "500"), "--max-length is 500, but the model takes 64 pieces at most"),
-        (("--train-file", "none.tsv"), "--train-file none.tsv is not there"),
-        (("--dev-file", "none.tsv"), "--dev-file none.tsv is not there"),
+        (("--train-file", "none.tsv"), "--train-file none.tsv does not exist"),
+        (("--dev-file", "none.tsv"), "--dev-file none.tsv does not exist"),
         (("--hold-out", "5", "--dev-file", "x"), "--dev-file and --hold-out both say what the epoch is chosen on"),
         (("--select", "last", "--hold-out", "5"), "--select last chooses no epoch"),
-        (("--hold-out", "24"), "--hold-out 24 cannot be taken from 24 training examples"),
+        (("--hold-out", "24"), "--hold-out 24 is too large for 24 training examples"),
         (("--train-on", "translate-train", "--train-file", "x"), "give one of the two"),
+        (("--answer-decoding", "pipeline"), "--answer-decoding has no effect, because xnli answers no questions"),
     ],
 )
 def test_bad_choices(
@@ -334,7 +335,7 @@ def test_bad_choices(
 def test_without_training_or_dev_data(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
     (data / "xnli" / "dev-en.tsv").unlink()
-    _fails(capsys, "xnli chooses the epoch on English dev (dev-en.tsv", _call("xnli", folder_path, data, out))
+    _fails(capsys, "xnli selects the epoch on English dev (dev-en.tsv", _call("xnli", folder_path, data, out))
     assert "select:last" in _scores("xnli", folder_path, data, out, "--select", "last")[0].signature
     capsys.readouterr()
     (data / "xnli" / "train-en.tsv").unlink()
@@ -364,7 +365,11 @@ def test_what_was_trained_on_is_not_measured(
     _fails(capsys, "all 4 en examples of tydiqa are in the training data (tydiqa.goldp.en.train.json)", code)
     xnli = write_benchmark("xnli", tmp_path / "data")
     dev = str(xnli / "xnli" / "dev-en.tsv")
-    _fails(capsys, "is among the training files", _call("xnli", folder_path, xnli, out, "--train-file", dev))
+    _fails(
+        capsys,
+        "is a training file and would also select the epoch",
+        _call("xnli", folder_path, xnli, out, "--train-file", dev),
+    )
 
 
 def test_test_data_that_training_saw_is_counted(
@@ -425,7 +430,7 @@ def test_bf16_trains_as_well(folder_path: Path, tmp_path: Path) -> None:
 def test_a_diverged_training_is_an_error(
     folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from weam_fairseq.evaluation.fine_tuning.heads.classification import Classification
+    from weam_fairseq.evaluation.fine_tuning.classification import Classification
 
     data = write_benchmark("xnli", tmp_path / "data")
     loss = Classification.loss

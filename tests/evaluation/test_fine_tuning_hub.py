@@ -9,17 +9,29 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation import hub
-from weam_fairseq.evaluation.by_name import find_by_name
+from weam_fairseq.evaluation.benchmark import HubCopy
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from weam_fairseq.evaluation.cli import main
-from weam_fairseq.evaluation.fine_tuning.examples import Choice, SentencePair, TaggedSentence
+from weam_fairseq.evaluation.data_files import download
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, SentencePair
+from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence
 from weam_fairseq.evaluation.scores import read_scores
-from weam_fairseq.evaluation.tasks import TASKS
 
 from .benchmark_data import NLI, PLACES, QUICK
 from .conftest import write_lines
 
 NAMES = {"label": ["entailment", "neutral", "contradiction"], "ner_tags": ["O", "B-PER", "I-PER"]}
+
+
+def copy_of(task: str) -> HubCopy:
+    copy = find_benchmark(task).hub
+    assert copy is not None
+    return copy
+
+
+def folder(task: str, data: str, languages: list[str], split: str, english: tuple[str, ...], work: Path) -> Path:
+    return download(find_benchmark(task), data, languages, split, english, work)
+
 
 # The Hub's fields of each benchmark, as its data card lists them.
 ROWS: dict[str, tuple[dict[str, Any], Any]] = {
@@ -39,24 +51,24 @@ ROWS: dict[str, tuple[dict[str, Any], Any]] = {
 @pytest.mark.parametrize("task", ROWS)
 def test_a_row_comes_back_from_the_reader(task: str, tmp_path: Path) -> None:
     row, example = ROWS[task]
-    source = hub.SOURCES[task]
+    source = copy_of(task)
     path = tmp_path / f"test-de{Path(source.file).suffix}"
     path.write_text(source.text([row, row], lambda column: NAMES[column]), encoding="utf-8")
-    assert find_by_name(TASKS, task).read(path, language="de") == [example, example]
+    assert find_benchmark(task).read(path, language="de") == [example, example]
 
 
 @pytest.mark.parametrize("task", ["mlqa", "xquad", "tydiqa"])
 def test_questions_come_back_from_the_reader(task: str, tmp_path: Path) -> None:
     row = {"id": "swahili-1-0", "question": "b", "context": "c d", "answers": {"text": ["d"], "answer_start": [2]}}
     path = tmp_path / "f.json"
-    path.write_text(hub.SOURCES[task].text([row], lambda column: []), encoding="utf-8")
-    (question,) = find_by_name(TASKS, task).read(path, language="sw")
+    path.write_text(copy_of(task).text([row], lambda column: []), encoding="utf-8")
+    (question,) = find_benchmark(task).read(path, language="sw")
     assert (question.text, question.context, question.answers) == ("b", "c d", (("d", 2),))
 
 
-@pytest.mark.parametrize("task", hub.SOURCES)
+@pytest.mark.parametrize("task", [each.name for each in BENCHMARKS if each.hub is not None])
 def test_the_files_have_names_that_the_task_finds(task: str) -> None:
-    assert hub.SOURCES[task].file in find_by_name(TASKS, task).files[0]
+    assert copy_of(task).file in find_benchmark(task).files[0]
 
 
 def test_from_a_local_folder_through_the_library(folder_path: Path, tmp_path: Path) -> None:
@@ -104,7 +116,7 @@ def test_a_task_that_the_hub_does_not_serve_is_said_first(
 ) -> None:
     """Before anything is asked of --out, which such a task would not need."""
     assert main([task, "--model", str(folder_path), "--data", "hub:", "--languages", "de"]) == 2
-    assert f"{task} cannot be read from the Hub; these can: xnli, pawsx" in capsys.readouterr().err
+    assert f"{task} cannot be read from the Hub; these tasks can: mlqa, panx, " in capsys.readouterr().err
 
 
 class FakeHub:
@@ -144,8 +156,8 @@ def test_squad_comes_along_for_the_tasks_that_are_trained_on_it(
 
 
 def test_nothing_is_asked_for_that_the_users_files_stand_for(tmp_path: Path, fake_hub: FakeHub) -> None:
-    hub.folder_of("xquad", "hub:", ["de"], "test", (), tmp_path)
-    hub.folder_of("xquad", "hub:other/xquad", ["de"], "test", ("dev",), tmp_path)
+    folder("xquad", "hub:", ["de"], "test", (), tmp_path)
+    folder("xquad", "hub:other/xquad", ["de"], "test", ("dev",), tmp_path)
     assert fake_hub.asked == [
         ("google/xquad", "xquad.de", "validation"),
         ("other/xquad", "xquad.de", "validation"),
@@ -158,11 +170,11 @@ def test_a_local_data_set_is_read_anew_and_goes_by_its_whole_path(
 ) -> None:
     (tmp_path / "a" / "xquad").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    folders = [hub.folder_of("xquad", "hub:a/xquad", ["de"], "test", (), tmp_path) for _ in range(2)]
+    folders = [folder("xquad", "hub:a/xquad", ["de"], "test", (), tmp_path) for _ in range(2)]
     assert len(fake_hub.asked) == 2
     monkeypatch.chdir(tmp_path / "a")
-    assert hub.folder_of("xquad", "hub:a/xquad", ["de"], "test", (), tmp_path) not in folders  # the Hub's
-    assert hub.folder_of("xquad", "hub:xquad", ["de"], "test", (), tmp_path) == folders[0]
+    assert folder("xquad", "hub:a/xquad", ["de"], "test", (), tmp_path) not in folders  # the Hub's
+    assert folder("xquad", "hub:xquad", ["de"], "test", (), tmp_path) == folders[0]
 
 
 def test_xcopa_has_no_training_data_there_which_is_said_before_anything_is_loaded(
@@ -170,7 +182,7 @@ def test_xcopa_has_no_training_data_there_which_is_said_before_anything_is_loade
 ) -> None:
     words = ["--model", str(folder_path), "--data", "hub:", "--languages", "et", "--out", str(tmp_path / "s.jsonl")]
     assert main(["xcopa", *words]) == 2
-    assert "xcopa on the Hub comes without the English data that it is trained on: also" in capsys.readouterr().err
+    assert "xcopa on the Hub has no English training data. Also give" in capsys.readouterr().err
     assert fake_hub.asked == []
 
 
@@ -183,9 +195,9 @@ def test_a_data_set_that_is_a_program_is_refused_in_one_sentence(
     monkeypatch.setattr(fake_hub, "load_dataset", refuse)
     sentence = r"no test data of facebook/mlqa, configuration mlqa\.de\.de: Dataset scripts .* mlqa\.py\. Give"
     with pytest.raises(InputError, match=sentence):
-        hub.folder_of("mlqa", "hub:", ["de"], "test", (), tmp_path)
+        folder("mlqa", "hub:", ["de"], "test", (), tmp_path)
 
 
 def test_rows_without_gold_are_refused() -> None:
     with pytest.raises(InputError, match="label -1: this split comes without its gold"):
-        hub.SOURCES["xnli"].text([{"premise": "a", "hypothesis": "b", "label": -1}], lambda column: NAMES[column])
+        copy_of("xnli").text([{"premise": "a", "hypothesis": "b", "label": -1}], lambda column: NAMES[column])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from weam_fairseq.evaluation.link_extraction import itermax, mutual_argmax, softmax_both_ways, word_links
+from weam_fairseq.evaluation.benchmarks.word_alignment import itermax, mutual_argmax, softmax_both_ways, word_links
 
 
 def angles(*degrees: float) -> np.ndarray:

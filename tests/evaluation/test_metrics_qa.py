@@ -11,10 +11,10 @@ import pytest
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score as weam_score
-from weam_fairseq.evaluation.metrics.mlqa import LANGUAGES, mlqa_scores
-from weam_fairseq.evaluation.metrics.mlqa import normalize as normalize_mlqa
-from weam_fairseq.evaluation.metrics.squad import normalize as normalize_squad
-from weam_fairseq.evaluation.metrics.squad import squad_scores
+from weam_fairseq.evaluation.benchmarks.mlqa import ARTICLES, mlqa_scores
+from weam_fairseq.evaluation.benchmarks.mlqa import normalize as normalize_mlqa
+from weam_fairseq.evaluation.metrics.answers import normalize_squad as normalize_squad
+from weam_fairseq.evaluation.metrics.answers import squad_scores
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_cannot_be_scored() -> None:
         mlqa_scores({"q": ["x"]}, {"q": "x"}, "fr")
 
 
-GOLDEN = [f"mlqa-{language}" for language in LANGUAGES] + [
+GOLDEN = [f"mlqa-{language}" for language in ARTICLES] + [
     f"squad-{each}" for each in ("de", "el", "en", "es", "th", "zh")
 ]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.metrics import mining
-from weam_fairseq.evaluation.metrics.mining import best_threshold, mining_f1, mining_shares
+from weam_fairseq.evaluation.benchmarks import bucc as mining
+from weam_fairseq.evaluation.benchmarks.bucc import best_threshold, mining_f1, mining_shares
 from weam_fairseq.evaluation.metrics.ranking import average_precision, mean_average_precision
 
 

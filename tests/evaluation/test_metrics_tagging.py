@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.metrics.classification import accuracy
-from weam_fairseq.evaluation.metrics.tagging import entities, entity_f1, pos_scores
+from weam_fairseq.evaluation.metrics.labels import accuracy, entities, entity_f1, pos_scores
 
 
 def test_an_entity_needs_its_type_and_both_ends() -> None:

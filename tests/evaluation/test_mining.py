@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weam_fairseq.evaluation.mining import mine
+from weam_fairseq.evaluation.benchmarks.bucc import mine
 from weam_fairseq.evaluation.retrieval import ranked, unit_rows
 
 

@@ -2,7 +2,7 @@
 
 from weam_fairseq.evaluation.encode import sentence_groups, tokenize, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.overlap import bags, nearest_by_overlap
+from weam_fairseq.evaluation.retrieval import bags, nearest_by_overlap
 
 
 def test_nearest_shares_the_largest_part_of_its_pieces() -> None:

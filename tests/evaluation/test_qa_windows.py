@@ -14,11 +14,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weam_fairseq.evaluation.fine_tuning.examples import Answer, Question
-from weam_fairseq.evaluation.fine_tuning.heads.official_answers import AnswerTexts
-from weam_fairseq.evaluation.fine_tuning.heads.question_answering import QuestionAnswering, _owners
+from weam_fairseq.evaluation.fine_tuning.head import Rows, padded, template_of
+from weam_fairseq.evaluation.fine_tuning.official_answers import AnswerTexts
+from weam_fairseq.evaluation.fine_tuning.question_answering import QuestionAnswering, _owners
+from weam_fairseq.evaluation.fine_tuning.questions import Answer, Question
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.fine_tuning.rows import Rows, padded, template_of
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 
 HEAD = QuestionAnswering("pipeline")

@@ -11,25 +11,27 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import Setting
+from weam_fairseq.evaluation.benchmarks import find_benchmark
+from weam_fairseq.evaluation.benchmarks.bucc import read_id_pairs
+from weam_fairseq.evaluation.benchmarks.panx import PANX_TAGS, read_panx
+from weam_fairseq.evaluation.benchmarks.pawsx import read_paws
+from weam_fairseq.evaluation.benchmarks.tatoeba import read_gold_indices
+from weam_fairseq.evaluation.benchmarks.udpos import read_udpos
+from weam_fairseq.evaluation.benchmarks.xcopa import read_choices
+from weam_fairseq.evaluation.benchmarks.xnli import NLI, read_nli
 from weam_fairseq.evaluation.data_files import find_files
-from weam_fairseq.evaluation.fine_tuning.choice_files import read_choices
-from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, SentencePair, TaggedSentence
-from weam_fairseq.evaluation.fine_tuning.pair_files import read_nli, read_paws
-from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
-from weam_fairseq.evaluation.fine_tuning.tag_files import PANX_TAGS, read_panx, read_udpos
-from weam_fairseq.evaluation.labels import NLI
-from weam_fairseq.evaluation.measurement import Setting
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, SentencePair
+from weam_fairseq.evaluation.fine_tuning.questions import Answer, read_questions
+from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence
 from weam_fairseq.evaluation.prediction_files import (
     read_answer_predictions,
     read_answers,
-    read_gold_indices,
-    read_id_pairs,
     read_labels,
     read_rankings,
     read_tagged,
 )
 from weam_fairseq.evaluation.readers import read_gold, read_pairs, read_predicted_links
-from weam_fairseq.evaluation.tasks import TASKS
 
 XNLI_HEADER = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tpairID\n"
 
@@ -386,9 +388,9 @@ def test_files_of_any_folder_beside_the_data_folder_are_no_data(tmp_path: Path) 
     """UDPOS's treebanks are sought in any folder below the data folder, and not in its neighbours."""
     (tmp_path / "neighbour").mkdir()
     _file(tmp_path / "neighbour", "fr_x-ud-test.conllu", "")
-    task = next(task for task in TASKS if task.name == "udpos")
+    task = find_benchmark("udpos")
     (tmp_path / "data" / "UD_French").mkdir(parents=True)
     setting = Setting(data=tmp_path / "data", languages=("fr",), split="test")
-    assert find_files(setting, "udpos", task.files[0], "fr") == []
+    assert find_files(setting, task, task.files[0], "fr") == []
     inside = _file(tmp_path / "data" / "UD_French", "fr_y-ud-test.conllu", "")
-    assert find_files(setting, "udpos", task.files[0], "fr") == [inside]
+    assert find_files(setting, task, task.files[0], "fr") == [inside]

@@ -18,26 +18,26 @@ import pytest
 from tests.evaluation.test_retrieval_files import ENTITIES, bucc, mention, write, write_xquad_r, xquad_r
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score
-from weam_fairseq.evaluation.bucc_files import read_bucc
-from weam_fairseq.evaluation.encoder_alignment import GoldPair, GoldSet, measure_word_alignment, read_alignment
-from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool
-from weam_fairseq.evaluation.layers import fixed_layer
-from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.printed import print_warnings
-from weam_fairseq.evaluation.readers import GoldLinks
-from weam_fairseq.evaluation.retrieval_benchmarks import TASKS
-from weam_fairseq.evaluation.scores import make_score
-from weam_fairseq.evaluation.tatoeba import measure_tatoeba, read_tatoeba
-from weam_fairseq.evaluation.word_similarity import (
+from weam_fairseq.evaluation.benchmark import Measurement, Setting
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS
+from weam_fairseq.evaluation.benchmarks.bucc import read_bucc
+from weam_fairseq.evaluation.benchmarks.lareqa import read_pool
+from weam_fairseq.evaluation.benchmarks.tatoeba import measure_tatoeba, read_tatoeba
+from weam_fairseq.evaluation.benchmarks.word_alignment import GoldPair, GoldSet, measure_word_alignment, read_alignment
+from weam_fairseq.evaluation.benchmarks.word_similarity import (
     Compared,
     area_under_curve,
     draw,
     measure_word_similarity,
     similarity,
 )
+from weam_fairseq.evaluation.encode import fixed_layer
+from weam_fairseq.evaluation.hf_folder import Folder, load_folder
+from weam_fairseq.evaluation.readers import GoldLinks
+from weam_fairseq.evaluation.scores import make_score
+from weam_fairseq.evaluation.terminal import print_warnings
 
-BY_NAME = {task.name: task for task in TASKS}
+BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 
 
 @pytest.fixture
@@ -344,10 +344,3 @@ def test_no_predictions_are_written_unless_asked_for(folder: Folder, setting: Se
         folder, {"de": [replace_pair("the town"), replace_pair("open")]}, replace(setting, predictions=None)
     )
     assert not (tmp_path / "predictions").exists()
-
-
-def test_the_rows_of_the_table() -> None:
-    assert list(BY_NAME) == ["tatoeba", "bucc", "mewslix", "lareqa", "word-alignment", "word-similarity"]
-    assert all(not task.needs_head and task.citation for task in TASKS)
-    assert len(BY_NAME["tatoeba"].languages or ()) == 41
-    assert BY_NAME["lareqa"].languages == LANGUAGES

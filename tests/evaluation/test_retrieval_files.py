@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.bucc_files import Collection, read_bucc
-from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool, read_right_candidates
-from weam_fairseq.evaluation.mewslix_files import read_entity_labels, read_mewslix
+from weam_fairseq.evaluation.benchmarks.bucc import Sentences, read_bucc
+from weam_fairseq.evaluation.benchmarks.lareqa import LANGUAGES, read_pool, read_right_candidates
+from weam_fairseq.evaluation.benchmarks.mewslix import read_entity_labels, read_mewslix
+from weam_fairseq.evaluation.benchmarks.tatoeba import read_tatoeba
 from weam_fairseq.evaluation.readers import Pair
-from weam_fairseq.evaluation.tatoeba import read_tatoeba
 
 
 def write(path: Path, text: str) -> Path:
@@ -56,7 +56,7 @@ def test_bucc(tmp_path: Path) -> None:
     assert data.dev.source.sentences == ["Ein Hund.", "Das Ende."]
     assert data.dev.gold == {("de-1", "en-2")}
     # a sentence that is listed twice has no one id, and is mined with all the same
-    assert data.test.source == Collection([None, "de-3"], ["Regen", "Sonne"], 2)
+    assert data.test.source == Sentences([None, "de-3"], ["Regen", "Sonne"], 2)
 
 
 @pytest.mark.parametrize(

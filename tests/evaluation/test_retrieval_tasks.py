@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import Setting
+from weam_fairseq.evaluation.benchmarks.sentence_retrieval import measure_sentence_retrieval
+from weam_fairseq.evaluation.benchmarks.word_retrieval import (
+    Side,
+    _precision,
+    by_overlap,
+    by_state,
+    measure_word_retrieval,
+)
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.readers import Link, LinkedPair, Pair, read_linked_pairs
-from weam_fairseq.evaluation.sentence_retrieval import measure_sentence_retrieval
-from weam_fairseq.evaluation.word_retrieval import WordStates, _precision, by_overlap, by_state, measure_word_retrieval
 
 SETTING = Setting(data=Path("."), languages=("de",), batch_size=3)
 
@@ -88,10 +94,10 @@ def test_links_of_words_without_pieces_are_left_out_and_counted(folder: Folder) 
     assert (score.n, score.detail["links_without_pieces"]) == (1, 1)
 
 
-def _words(types: list[str], degrees: list[float]) -> WordStates:
+def _words(types: list[str], degrees: list[float]) -> Side:
     angle = np.deg2rad(degrees)
     values = np.stack([np.cos(angle), np.sin(angle)], axis=1)[None]
-    return WordStates(
+    return Side(
         values,
         np.ones(len(types), dtype=bool),
         np.array([0, len(types)]),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.measurement import Measurement
+from weam_fairseq.evaluation.benchmark import Measurement
 from weam_fairseq.evaluation.scores import Score, make_score, measured_otherwise, read_scores, write_scores
 
 

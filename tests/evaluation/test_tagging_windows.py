@@ -8,10 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq.evaluation.fine_tuning.examples import TaggedSentence
-from weam_fairseq.evaluation.fine_tuning.heads.tagging import Tagging, _windows
+from weam_fairseq.evaluation.fine_tuning.head import Rows
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.fine_tuning.rows import Rows
+from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence, Tagging, _windows
 from weam_fairseq.evaluation.hf_folder import Folder
 
 TAGS = ("A", "B", "C")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation import score, tasks
+from weam_fairseq.evaluation import score
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 
 
 def weam_score(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -273,19 +274,19 @@ def test_every_mistake_names_a_file(run) -> None:  # type: ignore[no-untyped-def
 
 @pytest.mark.parametrize("task", score.FROM_STATES)
 def test_a_task_without_predictions_is_said_to_be_one(run, task: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(InputError, match=f"{task} has no predictions to score: .* Give weam-evaluate {task} the model"):
+    with pytest.raises(InputError, match=f"{task} has no predictions to score, .* Run weam-evaluate {task} with"):
         run(task, "x\n", "x\n")
 
 
 def test_every_task_of_weam_evaluate_is_scored_or_has_nothing_to_score() -> None:
-    assert {task.name for task in tasks.TASKS} == {task.name for task in score.TASKS} | set(score.FROM_STATES)
+    assert {task.name for task in BENCHMARKS} == {task.name for task in score.SCORED} | set(score.FROM_STATES)
 
 
 def test_every_task_of_the_table_is_described() -> None:
     text = score._parser().format_help()
     names = ["xnli", "mlqa", "xquad", "tydiqa", "pawsx", "xcopa", "udpos", "panx"]
     names += ["tatoeba", "bucc", "mewslix", "lareqa", "word-alignment"]
-    assert [task.name for task in score.TASKS] == names
-    assert all(f"  {task.name:<16}{', '.join(task.metrics)}" in text for task in score.TASKS)
+    assert sorted(task.name for task in score.SCORED) == sorted(names)
+    assert all(f"  {task.name:<16}{', '.join(task.scoring.metrics)}" in text for task in score.SCORED)
     keys = {"exact_match", "f1", "accuracy", "map@20", "aer", "precision", "recall"}
-    assert {metric for task in score.TASKS for metric in task.metrics} == keys
+    assert {metric for task in score.SCORED for metric in task.scoring.metrics} == keys

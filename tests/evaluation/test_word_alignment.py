@@ -12,8 +12,8 @@ import pytest
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation import score
+from weam_fairseq.evaluation.benchmarks.word_alignment import score_alignments
 from weam_fairseq.evaluation.readers import GoldLinks, read_gold, read_predicted_links
-from weam_fairseq.evaluation.word_alignment import score_alignments
 
 
 def gold(sure: str, possible: str = "") -> GoldLinks:
@@ -175,7 +175,7 @@ def test_files_that_cannot_be_scored(
     ("arguments", "sentence"),
     [
         (["word-alignement", "--gold", "g", "--predictions", "p"], "Did you mean 'word-alignment'?"),
-        (["gluten", "--gold", "g", "--predictions", "p"], "The tasks are xnli, mlqa, "),
+        (["gluten", "--gold", "g", "--predictions", "p"], "The tasks are bucc, lareqa, "),
         (
             ["word-alignment", "--gold", "g"],
             "the following arguments are required: --predictions. See weam-score --help.",

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from weam_fairseq.evaluation.by_name import find_by_name
-from weam_fairseq.evaluation.data_files import find_files
-from weam_fairseq.evaluation.lareqa_files import LANGUAGES as LAREQA
-from weam_fairseq.evaluation.measurement import Setting
-from weam_fairseq.evaluation.task import Training
-from weam_fairseq.evaluation.tasks import TASKS, data_files
+from weam_fairseq.evaluation.benchmark import Setting, Training
+from weam_fairseq.evaluation.benchmarks import find_benchmark
+from weam_fairseq.evaluation.benchmarks.lareqa import LANGUAGES as LAREQA
+from weam_fairseq.evaluation.data_files import data_files, find_files
 
 # Task, language, and its test files in the order in which they are read.
 TEST = [
@@ -54,22 +52,31 @@ def _download(root: Path, names: Sequence[str]) -> Path:
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize(("task", "language", "names"), TEST)
 def test_test_files(task: str, language: str, names: list[str], ending: str, tmp_path: Path) -> None:
-    row = find_by_name(TASKS, task)
+    row = find_benchmark(task)
     names = [name + ending for name in names]
     data = _download(tmp_path, names)
     found = data_files(row, Setting(data, (language,), split=row.splits[0]))
     assert found == {language: [data / name for name in names]}
 
 
+def training_of(task: str) -> Training:
+    tuned = find_benchmark(task).fine_tuned
+    assert tuned is not None
+    return tuned.training
+
+
 def _found(task: str, training: Training, data: Path) -> list[list[Path]]:
     setting = Setting(data, ("de",), split="test")
-    return [find_files(setting, task, names, "en") for names in (training.files["english"], training.dev) if names]
+    return [
+        find_files(setting, find_benchmark(task), names, "en")
+        for names in (training.files["english"], training.dev)
+        if names
+    ]
 
 
 @pytest.mark.parametrize(("task", "train", "dev"), TRAINING)
 def test_training_files(task: str, train: str, dev: str | None, tmp_path: Path) -> None:
-    training = find_by_name(TASKS, task).training
-    assert training is not None
+    training = training_of(task)
     names = [name for name in (train, dev) if name is not None]
     data = _download(tmp_path, names)
     assert _found(task, training, data) == [[data / name] for name in names]
@@ -80,8 +87,7 @@ def test_training_files(task: str, train: str, dev: str | None, tmp_path: Path) 
 
 
 def test_xcopa_as_the_newer_script_names_it(tmp_path: Path) -> None:
-    training = find_by_name(TASKS, "xcopa").training
-    assert training is not None
+    training = training_of("xcopa")
     names = ("xcopa/train-en.jsonl", "xcopa/val-en.jsonl")
     data = _download(tmp_path, names)
     assert _found("xcopa", training, data) == [[data / name] for name in names]

@@ -17,10 +17,11 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.progress import progress
+from weam_fairseq.evaluation.terminal import progress
 
 if TYPE_CHECKING:
     import torch
+
 
 # The positions of one group.
 Group = list[int]
@@ -259,3 +260,71 @@ def _pad(folder: Folder, rows: dict[str, list[list[int]]]) -> dict[str, torch.Te
 
 def _progress(batches: list[list[int]], label: str | None) -> Iterator[list[int]]:
     return iter(batches) if label is None else progress(batches, label, "batches", len(batches))
+
+
+# Texts that are tokenised and sorted by length together. It bounds the memory that pieces take (a million entities).
+CHUNK = 8192
+
+
+class WordStates(NamedTuple):
+    """*Shape:* `values` `(L + 1, G, D)` and `filled` `(G,)`, as in `GroupStates`; `pieces` and `groups` made them."""
+
+    values: np.ndarray
+    filled: np.ndarray
+    pieces: Pieces
+    groups: list[list[Group]]
+
+
+def word_states(folder: Folder, sentences: Sequence[Sequence[str]], batch_size: int, label: str) -> WordStates:
+    """The mean states of each word's pieces, at every layer, in its sentence (words joined with single spaces)."""
+    pieces = tokenize(folder, [" ".join(words) for words in sentences])
+    groups = word_groups(pieces, sentences)
+    return WordStates(*group_states(folder, pieces, groups, batch_size, label), pieces, groups)
+
+
+class SentenceVectors(NamedTuple):
+    """*Shape:* `values` `(N, D)`, float32; `long` texts are longer than the model takes and were read in windows."""
+
+    values: np.ndarray
+    long: int
+
+
+def sentence_vectors(folder: Folder, texts: Sequence[str], layer: int, batch_size: int, label: str) -> SentenceVectors:
+    """Encodes each text at one layer, 0 being the embeddings.
+
+    Raises:
+        InputError: a text has no pieces, or a state is not finite.
+    """
+    parts, long = [], 0
+    starts = range(0, len(texts), CHUNK)
+    for number, start in enumerate(starts, start=1):
+        chunk = texts[start : start + CHUNK]
+        part = label if len(starts) == 1 else f"{label}, part {number} of {len(starts)}"
+        pieces = tokenize(folder, chunk)
+        states = group_states(folder, pieces, sentence_groups(pieces), batch_size, part, [layer])
+        if not states.filled.all():
+            text = chunk[int(np.flatnonzero(~states.filled)[0])]
+            raise InputError(
+                f"{label}: {text!r} has no pieces in the tokenizer of {folder.path}. Remove it from the file."
+            )
+        parts.append(states.values[0])
+        long += pieces.long
+    return SentenceVectors(np.concatenate(parts), long)
+
+
+_PUBLISHED = {12: 8, 24: 14}
+
+
+def fixed_layer(depth: int) -> int:
+    """The layer, 0 being the embeddings, for a model of `depth` layers."""
+    return _PUBLISHED.get(depth, max(1, round(2 * depth / 3)))
+
+
+def depth_of(folder: Folder) -> int:
+    """How many layers the model has above its embeddings."""
+    return int(folder.model.config.num_hidden_layers)
+
+
+def layer_label(layer: int, depth: int) -> str:
+    """What a signature says, such as `8of12`."""
+    return f"{layer}of{depth}"

@@ -8,7 +8,7 @@ separators that real text contains. Byte order marks, compression and the like a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,13 +52,20 @@ class GoldLinks(NamedTuple):
 
 T = TypeVar("T")
 
+
 # Benchmarks put all their questions on one line of JSON.
 _LONGEST_LINE = 1 << 30
 
+
 # Nine digits at most: no sentence has more words, and longer numbers are slow to read.
 _ITEM = re.compile(r"([0-9]{1,9})([-pP?])([0-9]{1,9})(?::([A-Za-z]+))?")
+
+
 _LABELS = {"s": "sure", "sure": "sure", "p": "possible", "possible": "possible"}
+
+
 _GOLD_FORMS = "i-j or i-j:S (sure), ipj, i?j or i-j:P (possible)"
+
 
 # So many lines with links and no 0 in any of them: the file counts words from 1. In the eight published sets that
 # docs/evaluation.md measures, at least 96 in 100 lines have a link with a 0.
@@ -265,3 +272,12 @@ def _not_too_few(pairs: list[T], path: Path) -> list[T]:
     if len(pairs) < 2:
         raise InputError(f"{path} has {len(pairs)} pairs, but a dev half and a test half need at least 2.")
     return pairs
+
+
+def one_cell(text: str) -> str:
+    """Tabs and line ends would part cells and lines."""
+    return " ".join(text.replace("\t", " ").split("\n"))
+
+
+def joined_lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from weam_fairseq.evaluation.encode import Group, Pieces
+
 
 class Half(NamedTuple):
     """One half of an evaluation file, as the 0-based indices of its lines."""
@@ -82,3 +84,43 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Each row divided by its length; a row of zeros stays one."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+# The ids of a group's pieces.
+Bag = tuple[int, ...]
+
+
+def bags(pieces: Pieces, groups: Sequence[Sequence[Group]]) -> list[Bag]:
+    """One bag a group, in the order of `group_states`."""
+    return [
+        tuple(ids[position] for position in group)
+        for ids, row in zip(pieces.inputs["input_ids"], groups, strict=True)
+        for group in row
+    ]
+
+
+def nearest_by_overlap(queries: Sequence[Bag], candidates: Sequence[Bag]) -> np.ndarray:
+    """The candidate whose piece counts have the highest cosine with the query's; the first one if none is shared.
+
+    *Shape:* `Q` bags, `C` bags to `(Q,)`.
+    """
+    columns = {piece: column for column, piece in enumerate(sorted({piece for bag in candidates for piece in bag}))}
+    return nearest(_counts(queries, columns), _counts(candidates, columns))
+
+
+def _counts(bags: Sequence[Bag], columns: dict[int, int]) -> np.ndarray:
+    """*Shape:* `(bags, columns)`. Pieces that no candidate has change no query's order of candidates."""
+    counts = np.zeros((len(bags), len(columns)), dtype=np.float32)
+    for row, bag in enumerate(bags):
+        for piece in bag:
+            if piece in columns:
+                counts[row, columns[piece]] += 1
+    return counts
+
+
+def is_translation(source_type: str, target_type: str) -> bool:
+    return source_type != target_type and has_text(source_type) and has_text(target_type)
+
+
+def has_text(word: str) -> bool:
+    return any(character.isalnum() for character in word)

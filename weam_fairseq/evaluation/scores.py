@@ -18,7 +18,7 @@ from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.common.lock import lock_file, locked
-from weam_fairseq.evaluation.measurement import Measurement
+from weam_fairseq.evaluation.benchmark import Measurement
 
 _VERSIONS = ("v", "transformers", "torch")
 

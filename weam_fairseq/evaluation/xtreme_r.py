@@ -12,64 +12,39 @@ without XTREME-R's fine-tuning for it, a user's own training data, another recip
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation import fine_tuned_benchmarks
+from weam_fairseq.evaluation import benchmarks
+from weam_fairseq.evaluation.benchmark import Benchmark
 from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS
 from weam_fairseq.evaluation.scores import Score
 
 EXACT_AND_F1 = ("exact_match", "f1")
 
 
-# What XTREME-R does to the encoder before it measures retrieval, which weam-evaluate measures on the encoder as given.
-_RETRIEVAL = {
-    "lareqa": "XTREME-R fine-tunes the encoder on SQuAD as a dual encoder",
-    "mewslix": "XTREME-R fine-tunes the encoder on Wikipedia mentions",
-    "tatoeba": "XTREME-R's script takes an encoder that was fine-tuned on SQuAD",
-}
-
-
-class Benchmark(NamedTuple):
-    """A row of the table: a task counts by the mean of its `metrics` on `split`."""
+class Counted(NamedTuple):
+    """A benchmark of XTREME-R: its figure is the mean of `metrics` on `split`, over all `languages`."""
 
     task: str
     metrics: tuple[str, ...]
     split: str
     languages: tuple[str, ...]
+    record: Benchmark
 
 
-def _languages(text: str) -> tuple[str, ...]:
-    return tuple(sorted(text.split()))
+def _counted() -> Iterator[Counted]:
+    records = [benchmark for benchmark in benchmarks.BENCHMARKS if benchmark.xtreme_r is not None]
+    for record in sorted(records, key=lambda each: each.xtreme_r.position if each.xtreme_r else 0):
+        assert record.xtreme_r is not None
+        assert record.languages is not None
+        languages = tuple(sorted(record.languages))
+        yield Counted(record.name, record.xtreme_r.metrics, record.splits[0], languages, record)
 
 
-_UDPOS = (
-    "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh lt pl uk wo ro"
-)
-_PANX = (
-    "ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw yo my zh kk tr et "
-    "fi hu qu pl uk az lt pa gu ro"
-)
-_TATOEBA = (
-    "ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw zh kk tr et fi hu az lt "
-    "pl uk ro"
-)
-
-BENCHMARKS = (
-    Benchmark("xnli", ("accuracy",), "test", _languages("ar bg de el en es fr hi ru sw th tr ur vi zh")),
-    Benchmark("xcopa", ("accuracy",), "test", _languages("et ht id it qu sw ta th tr vi zh")),
-    Benchmark("udpos", ("f1",), "test", _languages(_UDPOS)),
-    Benchmark("panx", ("f1",), "test", _languages(_PANX)),
-    Benchmark("xquad", EXACT_AND_F1, "test", _languages("en es de el ru tr ar vi th zh hi ro")),
-    Benchmark("mlqa", EXACT_AND_F1, "test", _languages("en es de ar hi vi zh")),
-    # TyDiQA's own test set is secret; XTREME reports the published dev set.
-    Benchmark("tydiqa", EXACT_AND_F1, "dev", _languages("en ar bn fi id ko ru sw te")),
-    Benchmark("lareqa", ("map@20",), "test", _languages("ar de el en es hi ru th tr vi zh")),
-    Benchmark("mewslix", ("map@20",), "test", _languages("ar de en es fa ja pl ro ta tr uk")),
-    Benchmark("tatoeba", ("accuracy",), "test", _languages(_TATOEBA)),
-)
+BENCHMARKS = tuple(_counted())
 
 
 class TaskAverage(NamedTuple):
@@ -153,7 +128,7 @@ def overall_by_model(scores: Iterable[Score]) -> dict[str, Overall]:
     return {model: overall(rows) for model, rows in by_model.items()}
 
 
-def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
+def _average(benchmark: Counted, scores: Sequence[Score]) -> TaskAverage:
     values: dict[str, dict[str, dict[int, float]]] = {}
     elsewhere = set()
     otherwise: dict[str, str] = {}
@@ -189,18 +164,16 @@ def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
     )
 
 
-# How XTREME-R's own models are fine-tuned, by task.
-_TRAININGS = {task.name: task.training for task in fine_tuned_benchmarks.TASKS if task.training is not None}
-
-
-def _otherwise(score: Score, benchmark: Benchmark) -> dict[str, str]:
+def _otherwise(score: Score, benchmark: Counted) -> dict[str, str]:
     """What was done otherwise than XTREME-R does, from the score's signature: as short words, and as sentences."""
-    if score.task in _RETRIEVAL:
+    record = benchmark.record
+    if record.fine_tuned is None:
+        assert record.xtreme_r is not None
         return {
             "encoder=as-given": "retrieval was measured on the encoder as given, without fine-tuning it for retrieval; "
-            + _RETRIEVAL[score.task]
+            + record.xtreme_r.not_done
         }
-    training = _TRAININGS[score.task]
+    training = record.fine_tuned.training
     parts = {name: value for name, _, value in (part.partition(":") for part in score.signature.split("|")[1:])}
     found = {}
     # `multinli:en:<hash>`, then how many examples were drawn (`:1000`) or are left (`:without300`).

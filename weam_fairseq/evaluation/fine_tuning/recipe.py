@@ -8,9 +8,16 @@ from pathlib import Path
 from weam_fairseq.common.errors import InputError
 
 PRECISIONS = ("fp32", "bf16")
+
+
 SELECTIONS = ("dev", "last")
+
+
 TRAIN_ON = ("english", "translate-train")
+
+
 ANSWER_DECODINGS = ("official", "pipeline")
+
 
 # A warm-up that is longer than this share of all updates is shortened to it: see Recipe.warmup_of.
 _WARMUP_SHARE = 0.1
@@ -128,3 +135,10 @@ class FineTuning:
         for name in ("hold_out", "train_examples"):
             if getattr(self, name) < 0:
                 raise InputError(f"--{name.replace('_', '-')} must be 0 or more, but is {getattr(self, name)}.")
+
+
+PAIR_RECIPE = Recipe(epochs=5, learning_rate=2e-5, batch_size=32, max_length=128)
+TAG_RECIPE = Recipe(epochs=10, learning_rate=2e-5, batch_size=32, max_length=128)
+QUESTION_RECIPE = Recipe(
+    epochs=3, learning_rate=3e-5, batch_size=32, max_length=384, doc_stride=128, warmup=500, weight_decay=1e-4
+)
