@@ -340,7 +340,7 @@ def test_without_training_or_dev_data(folder_path: Path, tmp_path: Path, capsys:
     capsys.readouterr()
     (data / "xnli" / "train-en.tsv").unlink()
     (data / "xnli" / "multinli.train.en.tsv").unlink()
-    _fails(capsys, "xnli is trained on multinli, of which train-en.tsv", _call("xnli", folder_path, data, out))
+    _fails(capsys, "xnli is trained on multinli, but ", _call("xnli", folder_path, data, out))
     code = main(["panx", "--model", str(folder_path), "--data", str(data), "--languages", "de", "--work", "w"])
     _fails(capsys, "panx needs test-de.tsv or de/test or de-test for language 'de'", code)
 
