@@ -1,4 +1,4 @@
-"""weam-evaluate: from a Hugging Face folder to scores with their signatures."""
+"""weam-evaluate: from a Hugging Face folder to scores with signatures."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def _run(options: argparse.Namespace) -> None:
         for job in _checked_jobs(options):
             for new in job.run(options):
                 if options.out is not None:
-                    old = write_scores(options.out, new)  # at once: the next fine-tuning may take hours
+                    old = write_scores(options.out, new)  # immediately: the next fine-tuning may take hours
                     print_replaced(options.out, old, new)
                 scores += new
-    finally:  # what an error, or Ctrl-C, leaves is shown
+    finally:  # also after an error or Ctrl-C
         if scores:
             print_warnings(scores)
             print(format_table(scores))
 
 
 class _Problems:
-    """The user's mistakes, collected so that all are reported at once."""
+    """Collects the user's errors, so that all are reported at once."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, None] = {}
@@ -87,12 +87,12 @@ class _Problems:
             raise InputError(next(iter(self._sentences)))
         if self._sentences:
             listed = " ".join(f"({number}) {each}" for number, each in enumerate(self._sentences, start=1))
-            raise InputError(f"{len(self._sentences)} mistakes, and nothing was evaluated: {listed}")
+            raise InputError(f"{len(self._sentences)} errors; nothing was evaluated: {listed}")
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One task that has been checked; its data is read again when its turn comes, so that memory holds one task's."""
+    """A checked task. Its data is read again when it runs, so that memory holds the data of one task only."""
 
     task: Benchmark
     setting: Setting
@@ -108,10 +108,10 @@ class _Job:
 
 
 def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
-    """Checks all options and reads all files of all tasks before the first one runs.
+    """Checks all options and reads all files of all tasks before the first task runs.
 
     Raises:
-        InputError: with all mistakes that were found.
+        InputError: the sentence lists all errors.
     """
     problems = _Problems()
     tasks: list[Benchmark] = []
@@ -142,7 +142,7 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
 
 
 def _find_model(options: argparse.Namespace) -> None:
-    """A name on the Hugging Face Hub becomes the folder of its download, and names the scores."""
+    """Downloads a model of the Hugging Face Hub. Its name there is the name in the scores."""
     if is_name(options.model):
         options.name = options.name or str(options.model)
         options.model = resolve(options.model).folder
@@ -167,7 +167,7 @@ def _check_used(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None
 
 
 def _check_places(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None:
-    """Raises InputError: the scores file cannot be written or added to, or a folder of results is none."""
+    """Raises InputError: the scores file cannot be written or extended, or a results folder is not a folder."""
     if options.out is not None:
         check_file_destination(options.out, overwrite=True)
         if options.out.exists():
@@ -217,7 +217,7 @@ def _evaluate(
     else:
         folder = open_folder(options.model, options.device)
         measurements = Run(task, folder, setting).measure(data)
-    if folder.precision != PRECISIONS[0]:  # of encoding; a recipe says its own
+    if folder.precision != PRECISIONS[0]:  # precision of encoding; a recipe contains its own
         measurements = [replace(each, method={**each.method, "precision": folder.precision}) for each in measurements]
     return [
         make_score(
@@ -234,9 +234,9 @@ def _evaluate(
 
 
 def _hashes(setting: Setting, files: Mapping[str, list[Path]]) -> dict[str, str]:
-    """Of the files that a figure comes from, by the figure's language."""
+    """Hashes of the data files, by the language of the measurements."""
     hashes = {language: hash_files(list(dict.fromkeys(paths))) for language, paths in files.items()}
-    # Some tasks name their figures by the pair; one of the source language comes from all files.
+    # Some tasks report by pair; measurements of the source language use all files.
     hashes |= {setting.pair(language): found for language, found in hashes.items()}
     every = list(dict.fromkeys(path for paths in files.values() for path in paths))
     hashes.setdefault(setting.source_language, hash_files(every))
@@ -249,12 +249,12 @@ def _seeds(options: argparse.Namespace, task: Benchmark) -> list[int]:
     except ValueError:
         raise InputError(f"--seeds must be numbers such as 1,2,3, but is {options.seeds!r}.") from None
     if not seeds or min(seeds) < 0:
-        raise InputError(f"--seed must be 0 or more, and --seeds such numbers, but is {options.seeds!r}.")
+        raise InputError(f"--seeds must be numbers of 0 or more, but is {options.seeds!r}.")
     return seeds if task.uses_seed else seeds[:1]
 
 
 def _predictions(task: Benchmark, options: argparse.Namespace) -> Path | None:
-    """A folder for each model; what is fine-tuned keeps them with the fine-tuned model (None) unless told otherwise."""
+    """One folder a model. By default, a fine-tuned model keeps its predictions in its own folder (None)."""
     every = options.predictions
     if every is None and options.out is not None and task.fine_tuned is None:
         every = options.out.parent / "predictions"
@@ -262,7 +262,7 @@ def _predictions(task: Benchmark, options: argparse.Namespace) -> Path | None:
 
 
 def _as_folder(name: str) -> str:
-    """A different folder for each name."""
+    """A distinct folder name for each model name."""
     name = name.replace("%", "%25").replace("/", "%2F")
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
@@ -277,7 +277,7 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
         work = options.out.parent / "fine-tuned"
     if work is None:
         raise InputError(
-            "a task that fine-tunes keeps its models and predictions: give --out FILE (they go to `fine-tuned` beside "
+            "tasks that fine-tune store models and predictions. Give --out FILE (to store them in `fine-tuned` next to "
             "it), or --work DIR."
         )
     values = {name: getattr(options, name) for name in _RECIPE_OPTIONS if getattr(options, name) is not None}
@@ -297,7 +297,7 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
 
 
 def _from_hub(task: Benchmark, setting: Setting, text: str) -> Setting:
-    """The same with the folder into which the Hub's rows of these languages were written."""
+    """Downloads the data of these languages. Returns the setting with its folder."""
     chosen = list(task.languages or ()) if text in ("all", "present") else _named(text)
     check_split(task, setting.split)
     for language in chosen:
@@ -313,33 +313,33 @@ def _named(text: str) -> list[str]:
 
 
 def _languages(task: Benchmark, text: str, setting: Setting) -> tuple[str, ...]:
-    """`all` is every language of the benchmark, `present` each that has files; the missing ones are named."""
+    """`all` is every language of the benchmark, `present` every language that has files."""
     if text not in ("all", "present"):
         return tuple(dict.fromkeys(_named(text)))
     if not setting.data.is_dir():
         raise InputError(f"the data folder {setting.data} does not exist. Give --data the folder of evaluation files.")
-    there = languages_with_data(task, setting)
-    missing = [language for language in languages_of(task, setting) if language not in there]
+    found = languages_with_data(task, setting)
+    missing = [language for language in languages_of(task, setting) if language not in found]
     if missing and text == "all":
-        have = f"There is for {','.join(there)}: give these, or `present`." if there else "There is for none."
+        have = f"Give {','.join(found)}, or `present`." if found else "No language has data."
         raise InputError(
             f"{task.name}: {setting.data} has no data (split {setting.split!r}) for {', '.join(missing)}. {have}"
         )
-    if not there:
+    if not found:
         raise InputError(
-            f"{task.name}: {setting.data} has data (split {setting.split!r}) for no language. Change --split or --data."
+            f"{task.name}: {setting.data} has no data (split {setting.split!r}) for any language. Change --split or --data."
         )
     if missing:
         print(
             f"weam-evaluate: note: {task.name}: no data (split {setting.split!r}) for {', '.join(missing)}.",
             file=sys.stderr,
         )
-    return tuple(there)
+    return tuple(found)
 
 
 def _check(task: Benchmark, setting: Setting) -> None:
     if not setting.languages:
-        raise InputError("--languages names no language. Give some, as in --languages de,es,zh.")
+        raise InputError("--languages must name at least one language, as in --languages de,es,zh.")
     if task.languages is None and setting.source_language in setting.languages:
         raise InputError(
             f"--languages names {setting.source_language!r}, which is the source language. "
@@ -350,7 +350,7 @@ def _check(task: Benchmark, setting: Setting) -> None:
 
 
 def _with_relative_paths(measurement: Measurement, out: Path | None) -> Measurement:
-    """Prediction files as seen from the scores file, so that both can be moved together."""
+    """Paths of predictions relative to the scores file, so that both can be moved together."""
     if out is None:
         return measurement
     detail = {

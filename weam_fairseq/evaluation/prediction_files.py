@@ -1,6 +1,6 @@
-"""Files of answers and of predictions, as the benchmarks write them, to plain values for the metrics.
+"""Predictions and gold answers as files in the benchmarks' formats: read, scored for weam-score, and written.
 
-Every reader names the file and the line of what it does not understand. Nothing is skipped.
+Every reader names the file and line of what it cannot read. Nothing is skipped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Readers of evaluation files: sentence pairs, word-segmented pairs, and gold links.
+"""Readers of evaluation files: lines, JSON, sentence pairs, word-segmented pairs, and gold links.
 
-Every reader takes paths, returns a list with one entry a line, and refuses what it does not understand with the
-file and the line. Lines end at a line feed and nowhere else: `str.splitlines` would also split at the Unicode
-separators that real text contains. Byte order marks, compression and the like are common/text_files.py's.
+Every reader takes paths, returns one entry per line, and reports the file and line of what it cannot read. Only a
+line feed ends a line: `str.splitlines` would also split at Unicode separators, which occur in real text.
+common/text_files.py handles byte order marks and compression.
 """
 
 from __future__ import annotations

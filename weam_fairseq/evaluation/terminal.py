@@ -1,4 +1,4 @@
-"""What weam-evaluate prints: the scores as a table, and what was cut, left out or made up on the way."""
+"""Terminal output of weam-evaluate: the table of scores, notes about what was cut or left out, and progress."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
-from weam_fairseq.evaluation.scores import Score, measured_otherwise
+from weam_fairseq.evaluation.scores import Score, differing_parts
 
-# What to say of counts that a task leaves in a score's detail.
+# Notes about counts in a score's detail.
 _REMARKS = {
-    "sentences_cut": "sentences were longer than the model takes and were cut",
-    "sentences_split": "sentences were longer than the model takes and were read in parts",
-    "repeated_lines": "lines hold a sentence that other lines hold too, so that it has no one id",
-    "pairs_repeated": "mined pairs were left out because a sentence of theirs is on several lines",
-    "dev_pairs_wrong": "pairs were mined from dev and none is right, so that no threshold could be chosen and all "
+    "sentences_cut": "sentences exceeded the model's length limit and were cut",
+    "sentences_split": "sentences exceeded the model's length limit and were read in windows",
+    "repeated_lines": "lines contain a sentence that other lines also contain, so it has no unique id",
+    "pairs_repeated": "mined pairs were left out because one of their sentences is on several lines",
+    "dev_pairs_wrong": "pairs were mined from dev and none is correct, so no threshold could be selected and all "
     "pairs mined from test were taken",
-    "links_outside": "gold links point outside their sentences and can be hit by none",
-    "links_without_pieces": "links were left out because a word of theirs has no pieces",
-    "links_without_neighbour": "links have no other word in their sentence to be compared with",
+    "links_outside": "gold links point outside their sentences, so no model can find them",
+    "links_without_pieces": "links were left out because one of their words has no pieces",
+    "links_without_neighbour": "links have no other word in their sentence to compare with",
     "sentences_without_masks": "sentences had no piece to mask",
     "pairs_cut": "pairs were longer than --max-length and were cut",
     "choices_cut": "choices with their prompt were longer than --max-length and were cut",
     "questions_cut": "questions were longer than 64 pieces (or half of --max-length) and were cut",
-    "empty_answers": "questions got an empty answer",
-    "no_valid_answer": "questions have no valid pair among the 20 best starts and ends, and got the answer `empty`, as "
-    "in the official scripts",
-    "sentences_without_words": "sentences lack words (_), have at most one, and were left out, as in XTREME",
-    "words_without_pieces": "words have no pieces and went in as the unknown piece",
-    "words_too_long": "words alone are longer than --max-length and went in as the unknown piece",
-    "ids_repeated": "questions have an id that others have too (it goes on with # and a number)",
-    "same_answer": "examples all got the same answer: the model has learnt nothing that shows here",
-    "seen_in_training": "examples are in the training data, text for text",
+    "empty_answers": "questions have an empty predicted answer",
+    "no_valid_answer": "questions have no valid pair among the 20 best starts and ends; their answer is `empty`, as in "
+    "the official scripts",
+    "sentences_without_words": "sentences lack words (_), contain at most one, and were left out, as in XTREME",
+    "words_without_pieces": "words have no pieces and were replaced by the unknown piece",
+    "words_too_long": "words alone exceed --max-length and were replaced by the unknown piece",
+    "ids_repeated": "questions share their id with others; # and a number were appended",
+    "same_answer": "examples all have the same predicted answer: the model has not learned this task",
+    "seen_in_training": "examples are in the training data with the same text",
 }
 
 
 _TRAINING_REMARKS = {
     "pairs_cut": "training pairs were longer than --max-length and were cut",
-    "pairs_without_label": "training pairs have no label that the task knows and were left out",
-    "answers_not_in_context": "training answers are not in their context at their place and were left out",
+    "pairs_without_label": "training pairs have no label of the task and were left out",
+    "answers_not_in_context": "training answers are not at their stated position in the context and were left out",
     "questions_cut": "training questions were longer than 64 pieces (or half of --max-length) and were cut",
-    "sentences_without_words": "training sentences lack words (_), have at most one, and were left out",
-    "words_without_pieces": "training words have no pieces and went in as the unknown piece",
-    "words_too_long": "training words alone are longer than --max-length and went in as the unknown piece",
+    "sentences_without_words": "training sentences lack words (_), contain at most one, and were left out",
+    "words_without_pieces": "training words have no pieces and were replaced by the unknown piece",
+    "words_too_long": "training words alone exceed --max-length and were replaced by the unknown piece",
 }
 
 
 def format_table(scores: Sequence[Score]) -> str:
     """The scores as aligned columns."""
-    rows = [("task", "model", "language", "seed", "metric", "value", "n", "beside it")]
+    rows = [("task", "model", "language", "seed", "metric", "value", "n", "detail")]
     rows += [
         (
             score.task,
@@ -95,25 +95,25 @@ def _remark(detail: Mapping[str, Any]) -> str:
 
 
 def print_replaced(path: Path, old: Sequence[Score], new: Sequence[Score]) -> None:
-    """Says which lines of the scores file went for ones that were measured in another way, once for each difference."""
+    """Prints which lines of the scores file were replaced by lines with another method, once per difference."""
     by_key = {score.key: score for score in new}
-    said: dict[tuple[str, int, str], list[str]] = {}
+    replaced: dict[tuple[str, int, str], list[str]] = {}
     for score in old:
-        parts = measured_otherwise(score, by_key[score.key])
-        told = "; ".join(f"{name} was {was or 'none'}, is {now or 'none'}" for name, (was, now) in parts.items())
-        if told:
-            said.setdefault((score.model, score.seed, told), []).append(f"{score.language} {score.metric}")
-    for (model, seed, told), figures in said.items():
+        parts = differing_parts(score, by_key[score.key])
+        difference = "; ".join(f"{name} was {was or 'none'}, is {now or 'none'}" for name, (was, now) in parts.items())
+        if difference:
+            replaced.setdefault((score.model, score.seed, difference), []).append(f"{score.language} {score.metric}")
+    for (model, seed, difference), figures in replaced.items():
         print(
             f"weam-evaluate: note: {path}: {len(figures)} older lines of {new[0].task} ({figures[0]}"
-            f"{', …' if len(figures) > 1 else ''}) of {model}, seed {seed}, were replaced: {told}. Give another --name "
+            f"{', …' if len(figures) > 1 else ''}) of {model}, seed {seed}, were replaced: {difference}. Give another --name "
             "or --out to keep both.",
             file=sys.stderr,
         )
 
 
 def print_warnings(scores: Sequence[Score]) -> None:
-    said = set()
+    printed = set()
     for score in scores:
         counts = {**score.detail, **score.detail.get("notes", {})}
         trained = score.detail.get("training_notes", {})
@@ -123,13 +123,13 @@ def print_warnings(scores: Sequence[Score]) -> None:
         ]
         for where, count, meaning in notes:
             note = f"{where}: {count:,} {meaning}." if count else ""
-            if note and (score.task, note) not in said:
-                said.add((score.task, note))
+            if note and (score.task, note) not in printed:
+                printed.add((score.task, note))
                 print(f"weam-evaluate: note: {note}", file=sys.stderr)
-        if score.detail.get("pooler_new") and (score.task, "pooler") not in said:
-            said.add((score.task, "pooler"))
+        if score.detail.get("pooler_new") and (score.task, "pooler") not in printed:
+            printed.add((score.task, "pooler"))
             print(
-                f"weam-evaluate: note: {score.task}: the folder has no pooler, so its weights were drawn by the seed.",
+                f"weam-evaluate: note: {score.task}: the folder has no pooler; its weights were initialized from the seed.",
                 file=sys.stderr,
             )
 
@@ -141,9 +141,9 @@ T = TypeVar("T")
 
 
 class Lines:
-    """The part of tqdm's interface that is used here, as lines.
+    """The used part of tqdm's interface, printed as lines.
 
-    Nothing is printed in the first minute: what is short needs no progress.
+    Nothing is printed in the first minute, so short computations print nothing.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Lines:
         )
 
     def close(self) -> None:
-        """As tqdm has it; there is nothing to close."""
+        """Part of tqdm's interface; does nothing."""
 
 
 def progress_bar(
@@ -180,7 +180,7 @@ def progress_bar(
     file: TextIO | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Any:
-    """Something with `update(count)` and `close()`. `unit` is a plural; `file` is stderr if not given."""
+    """An object with `update(count)` and `close()`. `unit` is a plural; `file` defaults to stderr."""
     file = sys.stderr if file is None else file
     if file.isatty():
         return tqdm(total=total, initial=initial, desc=label, unit=f" {unit}", leave=False, file=file, smoothing=0.1)
@@ -188,7 +188,7 @@ def progress_bar(
 
 
 def progress(items: Iterable[T], label: str, unit: str, total: int) -> Iterator[T]:
-    """The items, while it is shown how many of `total` are done."""
+    """Yields the items and shows how many of `total` are done."""
     bar = progress_bar(label, unit, total)
     try:
         for item in items:

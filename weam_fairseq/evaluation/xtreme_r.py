@@ -1,13 +1,13 @@
-"""XTREME-R's overall score (Ruder et al. 2021): the mean of ten task averages, each over all languages of its task.
+"""XTREME-R's overall score (Ruder et al. 2021): the mean of ten benchmark averages, each over all its languages.
 
-Question answering counts as the mean of exact match and F1; UDPOS and PANX count by F1, LAReQA and Mewsli-X by mAP@20,
-the others by accuracy. XTREME-R's own `evaluate.py` cannot give this figure: it has no language for LAReQA, and stops
-without it. Languages and metrics are otherwise that script's.
+Question answering counts as the mean of exact match and F1. UDPOS and PANX count by F1, LAReQA and Mewsli-X by
+mAP@20, and the others by accuracy. The languages and metrics are those of XTREME-R's `evaluate.py`. That script
+itself cannot compute the overall score: it lists no language for LAReQA and stops without it.
 
-What is missing is named and makes an average, and the overall, `partial`: it is then a mean over what is there and no
-figure of the benchmark. Scores on another split than the one that the benchmark reports are named and never counted.
-What was measured otherwise than XTREME-R does is counted, and stated beside the figure and in its signature: retrieval
-without XTREME-R's fine-tuning for it, a user's own training data, another recipe, another decoding of answers.
+If languages are missing, they are named, and the average and the overall score are `partial`: means over the
+available scores, which are not comparable with the benchmark. Scores on a split other than the reported one are named
+and not counted. Deviations from XTREME-R are counted, and named beside the figure and in its signature: retrieval
+without XTREME-R's fine-tuning for it, other training data, another recipe, another decoding of answers.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ BENCHMARKS = tuple(_counted())
 
 
 class TaskAverage(NamedTuple):
-    """One task's average, 0–100, or None where no language is there.
+    """One task's average, 0–100, or None without any language.
 
     Attributes:
-        languages: each language's figure (mean over seeds and metrics), those that count.
-        missing: the languages without one.
-        seeds: over how many seeds a language is averaged, the fewest and the most.
-        not_counted: what is there on another split, as `de (dev)`.
-        otherwise: what was done otherwise than XTREME-R does, as short words for a signature and in a sentence.
+        languages: each counted language's figure (mean over seeds and metrics).
+        missing: the languages without a figure.
+        seeds: the fewest and the most seeds that a language is averaged over.
+        not_counted: scores on another split, as `de (dev)`.
+        otherwise: deviations from XTREME-R, as short words for the signature and as sentences.
     """
 
     task: str
@@ -68,12 +68,12 @@ class TaskAverage(NamedTuple):
 
     @property
     def marks(self) -> str:
-        """What follows the figure: `*` for one that lacks languages, `†` for one that was measured otherwise."""
+        """Marks after the figure: `*` if languages are missing, `†` if the method deviates from XTREME-R's."""
         return "*" * bool(self.missing) + "†" * bool(self.otherwise)
 
 
 class Overall(NamedTuple):
-    """`value`: the mean of the task averages that are there, None without any; `partial`: something is missing."""
+    """`value`: the mean of the available task averages, or None; `partial`: a task or language is missing."""
 
     tasks: tuple[TaskAverage, ...]
     value: float | None
@@ -93,7 +93,7 @@ class Overall(NamedTuple):
         return "|".join(["xtreme-r", "overall", f"tasks:{len(there)}of{len(self.tasks)}", complete, *parts, *value])
 
     def deviations(self) -> list[str]:
-        """What was measured otherwise than XTREME-R does, task by task."""
+        """Deviations from XTREME-R's method, task by task."""
         return [f"{task.task}: {'; '.join(task.otherwise.values())}" for task in self.tasks if task.otherwise]
 
 
@@ -108,7 +108,7 @@ def overall(scores: Iterable[Score]) -> Overall:
     if len(models) > 1:
         raise InputError(
             f"an overall score is of one model, but the scores are of {len(models)}: "
-            f"{', '.join(f'{model} ({checkpoint})' for model, checkpoint in models)}. Score each apart."
+            f"{', '.join(f'{model} ({checkpoint})' for model, checkpoint in models)}. Give the scores of one model."
         )
     averages = tuple(_average(benchmark, rows) for benchmark in BENCHMARKS)
     values = [average.value for average in averages if average.value is not None]
@@ -136,14 +136,14 @@ def _average(benchmark: Counted, scores: Sequence[Score]) -> TaskAverage:
         if score.task != benchmark.task or score.metric not in benchmark.metrics:
             continue
         if score.language not in benchmark.languages:
-            continue  # MLQA's pairs of two languages, for one, are no part of XTREME-R
+            continue  # for example MLQA's pairs of two languages
         if score.split != benchmark.split:
             elsewhere.add((score.language, score.split))
             continue
         seeds = values.setdefault(score.language, {}).setdefault(score.metric, {})
         if score.seed in seeds:
             raise InputError(
-                f"{score.task} {score.language} {score.metric}, seed {score.seed}, stands twice for {score.model}."
+                f"{score.task} {score.language} {score.metric}, seed {score.seed}, is listed twice for {score.model}."
             )
         seeds[score.seed] = score.value
         otherwise |= _otherwise(score, benchmark)
@@ -165,7 +165,7 @@ def _average(benchmark: Counted, scores: Sequence[Score]) -> TaskAverage:
 
 
 def _otherwise(score: Score, benchmark: Counted) -> dict[str, str]:
-    """What was done otherwise than XTREME-R does, from the score's signature: as short words, and as sentences."""
+    """Deviations from XTREME-R's method in a score's signature: short words to sentences."""
     record = benchmark.record
     if record.fine_tuned is None:
         assert record.xtreme_r is not None

@@ -1,4 +1,4 @@
-"""One file a benchmark. A new file with a record called BENCHMARK is found by its being here."""
+"""One file a benchmark. A new file is found automatically; it must define a record called BENCHMARK."""
 
 from __future__ import annotations
 

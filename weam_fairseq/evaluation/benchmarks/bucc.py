@@ -1,9 +1,16 @@
-"""BUCC: find the translated sentences of two collections (F1). The threshold is chosen on dev, F1 is that of test.
+"""BUCC 2018 (Zweigenbaum et al. 2018): find the translated sentences of two collections.
 
-Sentences are the mean of their pieces' states at a fixed layer (layers.py); pairs are mined with a margin (mining.py).
-XTREME takes what BUCC calls sample data as dev and its training data as test, and so does this. Where no pair mined
-from dev is right, every threshold is as good: then all pairs mined from test are taken, as XTREME does, and that is
-counted.
+A text file holds `id<TAB>sentence` lines, a gold file `id<TAB>id` lines, the other language first. A sentence is the
+mean of its pieces' states at a fixed layer (encode.py). The threshold is selected on dev, and F1 is reported on test.
+XTREME uses BUCC's sample data as dev and its training data as test, and so does this. If no pair mined from dev is
+correct, all thresholds are equally good: then all pairs mined from test are taken, as in XTREME, and this is counted.
+
+Pairs are mined with a margin: the cosine of a pair is divided by the mean cosine of both sentences' four nearest
+neighbors in the other collection (Artetxe and Schwenk 2019, "ratio"). Each side's best partner by that score is a
+candidate. Candidates are taken from the best down while both sentences are unused ("max" retrieval), so each sentence
+is in one pair at most. As in XTREME's code, a pair with a score of 0 or less uses up its sentences and is left out.
+
+Shapes: `X` and `Y` sentences, `D` width, `k` neighbors.
 """
 
 from __future__ import annotations

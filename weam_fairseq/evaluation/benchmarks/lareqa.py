@@ -1,8 +1,14 @@
-"""LAReQA: rank the sentences of all 11 languages for a question; the answers in all of them are right (mAP@20).
+"""LAReQA (Roy et al. 2020): rank the sentences of all 11 languages for a question; the answers in all of them are
+correct.
 
-Questions and candidate sentences are encoded alone, at a fixed layer (layers.py), and compared by cosine. XTREME-R
-first trains the encoder as a dual encoder on SQuAD, and gives it a candidate's whole paragraph behind its sentence;
-this is the zero-shot figure of the model as it is. A model that was trained for retrieval is measured the same way.
+The data is XQuAD-R: SQuAD JSON in 11 languages, its contexts split into sentences. All 13,014 sentences of all
+languages are candidates for every question. The correct ones are the sentences that contain the question's answer,
+one in each language: 11. Ids are the benchmark's: `en_12_3` is sentence 3 of paragraph 12 (from 1) of `en.json`, and
+`572a…_en` is a question in English.
+
+Questions and candidate sentences are encoded separately, at a fixed layer (encode.py), and compared by cosine.
+XTREME-R first trains the encoder as a dual encoder on SQuAD, and adds a candidate's paragraph after its sentence.
+This is the zero-shot figure of the unchanged model. Models trained for retrieval are measured the same way.
 """
 
 from __future__ import annotations

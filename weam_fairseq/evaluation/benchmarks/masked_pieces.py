@@ -1,13 +1,13 @@
 """Masked pieces: how often a masked piece is among the model's first 1 and first 5 guesses, by language.
 
-Each sentence stands alone, so what is measured is the language model of that one language. 15 % of its pieces, at
-least one, are replaced by the mask piece, all at once; which ones follows from the seed and the sentence's place in the
-text alone, so all models with one tokenizer are asked the same. Special and unknown pieces are never masked.
-Sentences that occur twice are asked once. The source language's text is the source side of all pairs together.
+Each sentence is read alone, which measures the language model of that language. 15 % of its pieces, at least one, are
+replaced by the mask piece, all at once. The seed and the sentence's line number determine which ones, so all models
+with one tokenizer predict the same pieces. Special and unknown pieces are never masked. Sentences that occur twice
+are used once. The text of the source language is the source side of all pairs together.
 
-Beside each figure stands the unigram bound: the share of masked pieces that belong to the k most frequent pieces
-among these very masked pieces. It is the best that any k constant guesses can reach on this text, so no
-unigram model estimated elsewhere can beat it, and a model above it has used the context.
+The unigram bound is reported with each figure: the share of masked pieces that belong to the k most frequent pieces
+among these masked pieces. It is the best that any k constant guesses can reach on this text. No unigram model
+estimated on other text can beat it, and a model above it has used the context.
 """
 
 from __future__ import annotations

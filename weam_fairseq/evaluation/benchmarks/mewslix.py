@@ -1,8 +1,12 @@
-"""Mewsli-X: rank all candidate entities, by their descriptions, for a mention in its sentence (mAP@20).
+"""Mewsli-X (Ruder et al. 2021): rank all candidate entities, by their descriptions, for a mention in its sentence.
 
-Both sides are encoded alone, at a fixed layer (layers.py), and compared by cosine. XTREME-R first trains the encoder
-on Wikipedia mentions and reads 64 pieces of each text; this is the zero-shot figure of the model as it is, over whole
-texts. With one right entity, mAP@20 is the mean reciprocal rank.
+`candidate_set_entities.jsonl` holds the entities, `wikinews_mentions-{split}.jsonl` the mentions of all languages,
+and `wikinews_mentions/{split}-{language}.jsonl`, made by XTREME-R's download script, those of one language. That
+script removes the answers from its test files, which is an error here.
+
+Mentions and descriptions are encoded separately, at a fixed layer (encode.py), and compared by cosine. XTREME-R first
+trains the encoder on Wikipedia mentions and reads 64 pieces of each text. This is the zero-shot figure of the
+unchanged model on complete texts. With one correct entity, mAP@20 is the mean reciprocal rank.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""MLQA's exact match and F1 (Lewis et al. 2020, `mlqa_evaluation_v1.py`): SQuAD's, normalised by language.
+"""MLQA, and its exact match and F1 (Lewis et al. 2020, `mlqa_evaluation_v1.py`): SQuAD's, normalized by language.
 
 The language is that of the *context*, from which the answer is cut, not that of the question. With SQuAD's English
-normalisation instead, Chinese F1 falls from about 57 to about 20: a Chinese answer would be one word.
+normalization, Chinese F1 would fall from about 57 to about 20, because a Chinese answer would be one word.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Sentence retrieval: find a sentence's translation among the translations of one half, in both directions.
 
-A sentence is the mean of the states of its pieces (special ones and padding left out), compared by cosine. The best
-layer, 0 being the embeddings, is chosen on the dev half by the mean of both directions, and the other half is
-reported; a half's candidates are its own sentences. This is the procedure of Tatoeba retrieval in XTREME (Hu et al.
-2020), with the layer chosen on text that is not reported.
+A sentence is the mean of the states of its pieces (without special pieces and padding), compared by cosine. The dev
+half selects the best layer, 0 being the embeddings, by the mean of both directions. The other half is reported, and
+its candidates are its own sentences. This is the procedure of Tatoeba retrieval in XTREME (Hu et al. 2020), with the
+layer selected on text that is not reported.
 
-Where several candidates have the same text, a hit on any of them counts: no model could tell
-them apart. Beside each figure stands what shared pieces find without a model (`shared_pieces`).
+If several candidates have the same text, a hit on any of them counts, because no model could tell them apart. Each
+figure comes with that of shared pieces without a model (`shared_pieces`).
 """
 
 from __future__ import annotations

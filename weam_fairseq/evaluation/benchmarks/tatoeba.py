@@ -1,12 +1,12 @@
 """Tatoeba as XTREME scores it: for each English sentence, its translation among all sentences of the language's file.
 
-The files are LASER's (`tatoeba.deu-eng.deu` and `.eng`, up to 1,000 pairs; Artetxe and Schwenk 2019), line k of one
-belonging to line k of the other. A sentence is the mean of its pieces' states at a fixed layer (layers.py), and the
-nearest one is that of the highest cosine. Accuracy counts lines, as XTREME's scorer does: a neighbour with the right
-text on another line is wrong (`duplicates` says how many lines repeat an earlier one).
+The files are LASER's (`tatoeba.deu-eng.deu` and `.eng`, up to 1,000 pairs; Artetxe and Schwenk 2019). Line k of one
+file belongs to line k of the other. A sentence is the mean of its pieces' states at a fixed layer (encode.py), and
+the nearest sentence has the highest cosine. Accuracy counts lines, as in XTREME's scorer: a neighbor with the right
+text on another line is wrong (`duplicates` counts lines that repeat an earlier one).
 
-XTREME's script asks English sentences and looks among the other language's (`similarity_search` indexes the source
-side), so that is `accuracy`; the other direction stands in `detail`.
+XTREME's script queries with English sentences and searches the other language's (`similarity_search` indexes the
+source side). That direction is `accuracy`; `detail` holds the other one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,17 @@
-"""Word alignment by the model itself: links from the states of two sentences that are read apart, against gold links.
+"""Word alignment by the model itself: links from the states of two sentences, encoded separately, against gold links.
 
-Pieces are linked by their states at a fixed layer (layers.py), words through their pieces (link_extraction.py). The
-figure is the alignment error rate of mutual argmax; those of simalign's itermax and awesome-align's softmax, and of
-every layer, stand beside it in `detail`. No layer or threshold is chosen on the gold links.
+Pieces are linked by their states at a fixed layer (encode.py), and words through their pieces. The figure is the
+alignment error rate of mutual argmax. `detail` holds those of simalign's itermax, of awesome-align's softmax, and of
+every layer. No layer or threshold is selected on the gold links.
+
+Error rate, precision and recall are those of Och and Ney 2003. A gold line holds sure and possible links
+(readers.read_gold), a line of predictions links `i-j`, and line k of one file belongs to line k of the other. An
+empty line has no links. With A the predicted links, S the sure ones and P the sure and possible ones, over all lines
+together:
+
+    precision = |A ∩ P| / |A|     recall = |A ∩ S| / |S|     AER = 1 − (|A ∩ S| + |A ∩ P|) / (|A| + |S|)
+
+Shapes: `I` source pieces, `J` target pieces.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
 """Word retrieval in context: find a word's translation among the linked words of one half, in both directions.
 
-A word is the mean of the states of its pieces, in its sentence (words joined with single spaces). Queries come from
-sure links; candidates are all linked word occurrences of the other side of the same half. The layer is chosen on the
-dev half by the mean of both directions; the other half is reported.
+A word is the mean of the states of its pieces, in its sentence (words joined with single spaces). Queries are the
+words of sure links. Candidates are all linked word occurrences on the other side of the same half. The dev half
+selects the layer by the mean of both directions, and the other half is reported.
 
-What counts as a hit. The retrieved occurrence has the same lower-cased string (the same *type*) as the word that the
-query is linked to: bilingual lexicon induction scores types, and "die" in one sentence is as good an answer for "the"
-as "die" in another. The stricter figure, that very occurrence (Cao et al. 2020, contextual word retrieval), and the
-mean over query types rather than occurrences (so that "the" counts once) stand in `detail`.
+A hit is an occurrence with the same lower-cased string (the same *type*) as the word that the query is linked to.
+Bilingual lexicon induction scores types, and "die" in one sentence is as good an answer for "the" as "die" in
+another. `detail` holds the stricter figure for that exact occurrence (Cao et al. 2020, contextual word retrieval),
+and the mean over query types instead of occurrences (so that "the" counts once).
 
-What is asked. Links between equal strings (names, numbers, punctuation) and links of words without a letter or digit
-are no queries: shared piece embeddings find them without any translation. They stay among the candidates. The figure
-with them is in `detail` too, and so is what shared pieces find without a model (`shared_pieces`).
+Links between equal strings (names, numbers, punctuation) and links of words without a letter or digit are not
+queries, because shared piece embeddings find them without translation. They remain candidates. `detail` also holds
+the figure with them, and the figure of shared pieces without a model (`shared_pieces`).
 
-The links must not come from the aligner that made the training links, or a model would be rewarded for that aligner's
-habits: hand-made links, or another aligner's.
+The links must be hand-made, or come from an aligner other than the one that made the training links. Otherwise the
+figure would reward a model for that aligner's habits.
 """
 
 from __future__ import annotations

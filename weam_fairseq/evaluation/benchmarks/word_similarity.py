@@ -1,14 +1,14 @@
-"""Word similarity: are linked words of two languages nearer to each other than words that are not, layer by layer?
+"""Word similarity: are linked words of two languages closer to each other than unlinked words, layer by layer?
 
 This is the analysis of Yang et al. 2021 (WEAM): cosines of the states of translated words against those of random
-pairs. A word is the mean of its pieces' states in its sentence, both sentences being read apart. Every sure link is
-compared with two words of the target side that are no translation of the source word here: a word drawn from all the
-set's linked words, and one drawn from the same target sentence, which shares the context.
+pairs. A word is the mean of its pieces' states in its sentence, and the two sentences are encoded separately. Every
+sure link is compared with two words of the target side that do not translate the source word here: one drawn from all
+linked words of the set, and one drawn from the same target sentence, which shares the context.
 
-Cosines of such states are high between any two words, and how high differs from model to model, so means do not
-compare. `value` is the chance, 0–100, that a linked pair has a higher cosine than a random one (area under the ROC
-curve; 50 is chance) at a fixed layer (layers.py). Links between equal strings and of words without a letter or digit
-are left out: shared piece embeddings find these without any translation.
+Cosines of such states are high between any two words, and differ in level between models, so their means cannot be
+compared. `value` is the chance, 0–100, that a linked pair has a higher cosine than a random pair (area under the ROC
+curve; 50 is chance) at a fixed layer (encode.py). Links between equal strings and of words without a letter or digit
+are left out, because shared piece embeddings find them without translation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Readers of multiple choice: XCOPA and COPA (SuperGLUE's JSON lines), and Social IQa to train on.
+"""XCOPA, and COPA (SuperGLUE's JSON lines) and Social IQa to train on.
 
-The prompt is XTREME-R's: COPA's premise with "What was the cause?" or "What was the effect?" behind it, in English
-for every language; Social IQa's context with its question.
+The prompt is XTREME-R's: COPA's premise followed by "What was the cause?" or "What was the effect?", in English for
+every language; Social IQa's context followed by its question.
 """
 
 from __future__ import annotations

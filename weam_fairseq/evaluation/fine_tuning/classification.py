@@ -1,4 +1,8 @@
-"""Classification of two sentences, and multiple choice."""
+"""Classification of two sentences (XNLI, PAWS-X) and multiple choice (XCOPA): heads, readers of labelled pairs, score.
+
+Text is used exactly as in the file. Some publishers doubled quotation marks; like XTREME's reader, these readers keep
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model inputs as rows of pieces, and how they become padded batches.
+"""What all fine-tuned tasks share: model inputs as rows of pieces, padded batches, heads, and predictions.
 
 Shapes: `B` units in a batch, `T` positions, `K` labels, `C` choices. A *unit* is what the model gives one output for:
 a pair, a window of a sentence or of a context, or the `C` rows of one question with choices.

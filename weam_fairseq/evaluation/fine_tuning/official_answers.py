@@ -1,10 +1,10 @@
-"""How BERT's and XTREME's scripts read an answer out of start and end logits (`compute_predictions_logits` of
+"""How the scripts of BERT and XTREME extract an answer from start and end logits (`compute_predictions_logits` of
 transformers, with n_best_size 20 and max_answer_length 30, for questions that all have an answer).
 
-The answer is the best pair of the 20 best starts and the 20 best ends, which are sought among all positions: those of
-the question, the special pieces and the padding take places too. So a weak model may have no valid pair at all; its
-answer is then the word `empty`. The text is that of the white-space words around the pieces, cut to the pieces where
-their characters can be aligned.
+The answer is the best pair of the 20 best starts and the 20 best ends among all positions, including those of the
+question, the special pieces and the padding. With a weak model, no pair may be valid; its answer is then the word
+`empty`. The text is that of the white-space words around the pieces, cut to the pieces if their characters can be
+aligned.
 
 Shapes: `T` positions of one input, padded to the recipe's length as in those scripts.
 """

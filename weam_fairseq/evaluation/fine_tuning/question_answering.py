@@ -1,11 +1,12 @@
-"""Extractive question answering: XQuAD, MLQA, TyDiQA-GoldP, trained as SQuAD v1.1 is (Devlin et al. 2019).
+"""Extractive question answering (XQuAD, MLQA, TyDiQA-GoldP), trained like SQuAD v1.1 (Devlin et al. 2019).
 
-A context that does not fit beside its question is read in windows that start `doc_stride` pieces apart. Each piece may
-begin an answer in one window only, the one that shows most of its surroundings. The answer has the highest sum of start
-and end logit over all windows, and at most 30 pieces. Two ways to read it out (`--answer-decoding`):
+A context that does not fit into one input with its question is read in windows that start `doc_stride` pieces apart.
+A piece may begin an answer only in the window that shows the most context around it. The answer has the highest sum
+of start and end logit over all windows, and at most 30 pieces. There are two ways to extract it
+(`--answer-decoding`):
 
-- `official`, as BERT's and XTREME's scripts do: see official_answers.py;
-- `pipeline`, close to transformers' pipeline: the best of all spans of the context, cut out of the raw context.
+- `official`, like the scripts of BERT and XTREME: see official_answers.py;
+- `pipeline`, much like transformers' pipeline: the best of all spans of the context, cut out of the raw context.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Reader of extractive question answering: SQuAD's JSON, as SQuAD, MLQA, XQuAD and TyDiQA-GoldP are published."""
+"""Extractive question answering without the model: SQuAD's JSON, in which SQuAD, MLQA, XQuAD and TyDiQA-GoldP are
+published, and the data and scoring that these benchmarks share.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model is fine-tuned: the hyper-parameters, and what the user chose about the training data."""
+"""How a model is fine-tuned: hyper-parameters, and the user's choices of training data."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Tagging of words: PANX, UDPOS. The first piece of a word stands for it.
+"""Tagging of words (PANX, UDPOS): the head, readers of `word<TAB>tag` lines, and each sentence's share in the score.
 
-A sentence longer than the limit is split at words into windows that are filled one after the other (as XTREME's
-preparation does), and its tags are joined again: every word has one prediction. A word that the tokenizer drops, or
-that alone is longer than the limit, goes in as the unknown piece, also as in XTREME, and is counted.
+The first piece of a word represents it. A sentence longer than the limit is split between words into windows, each
+filled before the next (as in XTREME), and the tags of its windows are joined, so every word has one prediction. A
+word that has no pieces, or that alone exceeds the limit, is replaced by the unknown piece (also as in XTREME) and
+counted.
 """
 
 from __future__ import annotations

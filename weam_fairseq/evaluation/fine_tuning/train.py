@@ -1,8 +1,14 @@
-"""The training loop: AdamW, a linear schedule, one evaluation an epoch, and a state that a restart goes on from.
+"""The training loop, and the folder of one fine-tuning, from which an interrupted training resumes.
 
-transformers' Trainer would need the package `accelerate` and more configuration than this loop has lines. What comes
-out depends on the seed, the rows and the recipe alone: the head is drawn from the seed, each epoch's order from
-(seed, epoch), and the saved state holds the generators that dropout draws from.
+The loop is AdamW with a linear schedule and one evaluation per epoch. transformers' Trainer would need the package
+`accelerate` and more configuration than this loop has lines. The result depends only on the seed, the rows and the
+recipe: the seed determines the head, (seed, epoch) determine each epoch's order, and the saved state contains the
+random generators used by dropout.
+
+    fine-tuning.json     what the folder's name is the hash of: checkpoint, data, recipe, seed, selection
+    state.pt, epochs/N.safetensors      during training (with --oracle, the epochs are kept)
+    config.json, model.safetensors, tokenizer files, finished.json      after training; finished.json is written last
+    predictions/         predictions of the model
 """
 
 from __future__ import annotations

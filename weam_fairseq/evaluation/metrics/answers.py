@@ -1,6 +1,9 @@
-"""What both metrics of extractive question answering share: exact match and F1 over words, best over the gold answers.
+"""Exact match and F1 over words for extractive question answering, and SQuAD v1.1's metric (Rajpurkar et al. 2016).
 
-SQuAD v1.1 (squad.py) and MLQA (mlqa.py) differ only in how an answer is normalised and cut into words.
+MLQA's metric (benchmarks/mlqa.py) differs from SQuAD's only in how it normalizes answers. XTREME uses SQuAD's for
+XQuAD and TyDiQA-GoldP. SQuAD's normalization knows only English, in all languages: it removes English articles and
+ASCII punctuation, and splits words at white space. Chinese and Thai answers count as one word, as in the published
+figures.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def score_answers(
         InputError: there is no question, one has no gold answer, or one has no prediction.
     """
     if not gold:
-        raise InputError("the gold file holds no question. Give the file with the benchmark's answers.")
+        raise InputError("the gold file contains no question. Give the file with the benchmark's answers.")
     per_question = {}
     for question, answers in gold.items():
         if not answers:
@@ -97,5 +100,5 @@ def squad_scores(
 
 
 def normalize_squad(answer: str) -> str:
-    """Lower case; then punctuation goes, then articles, then surplus white space."""
+    """Lower-cases, then removes punctuation, articles and surplus white space."""
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())

@@ -1,4 +1,13 @@
-"""Labels and tags: accuracy, entity F1, and the spellings of labels that are understood."""
+"""Labels and tags: accepted spellings, accuracy, and F1 over entities.
+
+Entities follow the rules of CoNLL-2000's `conlleval` (Tjong Kim Sang and Buchholz 2000) as seqeval 1.2.2 applies them
+by default: a tag is its first character (B, I, E, S, O) and a type, and `I-PER` begins an entity unless it continues
+one. The figures equal seqeval's. seqeval itself has no wheels and no longer builds on all systems.
+
+XTREME also scores UDPOS with seqeval, on the bare tags. So `NOUN` is read as prefix `N` and type `OUN`, a run of
+equal tags is one entity, and CCONJ and SCONJ have the same type (`CONJ`). This F1 differs from accuracy and is
+usually lower. It is reported to allow comparison with published figures.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +35,10 @@ class Labels(NamedTuple):
     described: str
 
     def known(self, text: str, where: str) -> str:
-        """The label that `text` stands for; capital letters make no difference.
+        """The label that `text` means, ignoring case.
 
         Raises:
-            InputError: it is no label of the task.
+            InputError: `text` is not a label of the task.
         """
         text = text.strip()
         number = _NUMBER.fullmatch(text)
@@ -54,7 +63,7 @@ def is_number(text: str) -> bool:
 
 
 def known_tag(text: str, tags: Sequence[str], where: str) -> str:
-    """The tag; capital letters make no difference. Raises InputError: it is none of `tags`."""
+    """The tag, ignoring case. Raises InputError: it is not one of `tags`."""
     if text.upper() not in tags:
         raise InputError(f"{where}: the tag must be one of {', '.join(tags)}, but is {text!r}.")
     return text.upper()
@@ -64,7 +73,7 @@ def accuracy(gold: Sequence[str], predictions: Sequence[str]) -> float:
     """The share of equal labels, 0–100.
 
     Raises:
-        InputError: the two differ in length, or there is no label.
+        InputError: the two differ in length, or are empty.
     """
     if len(gold) != len(predictions):
         raise InputError(
@@ -72,7 +81,7 @@ def accuracy(gold: Sequence[str], predictions: Sequence[str]) -> float:
             "label k of one must belong to label k of the other."
         )
     if not gold:
-        raise InputError("there is no gold label to score against.")
+        raise InputError("the gold contains no label.")
     return 100.0 * sum(one == other for one, other in zip(gold, predictions, strict=True)) / len(gold)
 
 
@@ -163,4 +172,4 @@ def _check(gold: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) 
         if not all(expected) or not all(found):
             raise InputError(f"sentence {number:,} holds an empty tag.")
     if not any(gold):
-        raise InputError("there is no gold tag to score against.")
+        raise InputError("the gold contains no tag.")
