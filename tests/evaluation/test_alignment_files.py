@@ -45,7 +45,7 @@ def test_a_set_without_its_links_is_not_passed_over(
 ) -> None:
     (gold / "ro-en.gold").unlink()
     assert main(["word-alignment", "--model", str(folder_path), "--data", str(gold), "--languages", "all"]) == 2
-    assert "no data (split 'heldout') for ro-en. There is for fr" in capsys.readouterr().err
+    assert "no data (split 'heldout') for ro-en. Give fr" in capsys.readouterr().err
     assert _measured("word-alignment", folder_path, gold, "--languages", "present") == [("en-fr", "-")]
     assert "note: word-alignment: no data (split 'heldout') for ro-en." in capsys.readouterr().err
 
@@ -77,7 +77,7 @@ def test_gold_that_counts_from_1_is_shifted_when_asked(
     gold.write_text("".join(" ".join(f"{i + 1}-{j + 1}" for i, j in line) + "\n" for line in links))
     words = [task, "--model", str(folder_path), "--data", str(data_dir), "--languages", "de"]
     assert main(words) == 2
-    assert "heldout.en-de.gold counts words from 1: no link of the file has a 0, and line" in capsys.readouterr().err
+    assert "heldout.en-de.gold counts words from 1: no link in it has a 0, and line" in capsys.readouterr().err
     _measured(task, folder_path, data_dir, "--languages", "de", "--gold-from", "1")
     (shifted, *_) = read_scores(data_dir / "scores.jsonl")
     assert shifted.value == expected.value

@@ -73,7 +73,7 @@ def test_unknown_task(folder_path: Path, data_dir: Path, capsys: pytest.CaptureF
 
 def test_missing_model_folder(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = _call("masked-pieces", tmp_path / "none", data_dir)
-    _fails(capsys, "none is not there. Give --model a Hugging Face folder", code)
+    _fails(capsys, "none does not exist. Give --model a Hugging Face folder", code)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_gold_link_outside_its_sentence(folder_path: Path, data_dir: Path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--languages", ","], "--languages names no language"),
+        (["--languages", ","], "--languages must name at least one language"),
         (["--languages", "de,en"], "which is the source language"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
-        (["--seed", "-1"], "--seed must be 0 or more"),
+        (["--seed", "-1"], "--seeds must be numbers of 0 or more"),
         (
             ["--epochs", "3", "--oracle"],
             "--oracle, --epochs have no effect, because masked-pieces measures the",
@@ -164,7 +164,7 @@ def test_cut_sentences_are_said(
     make_folder: Callable[..., Path], data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _call("sentence-retrieval", make_folder(max_positions=6), data_dir) == 0
-    assert "en-de: 16 sentences were longer than the model takes and were read in parts" in capsys.readouterr().err
+    assert "en-de: 16 sentences exceeded the model's length limit and were read in windows" in capsys.readouterr().err
 
 
 def test_every_task_says_whom_to_cite_and_where_its_data_is_published() -> None:

@@ -213,13 +213,13 @@ def test_all_mistakes_of_all_tasks_are_reported_before_the_first_runs(
     assert main(["xnli", "udpos", "pawsx", *words, "--dev-file", "none.tsv"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "3 mistakes, and nothing was evaluated: (1) xnli needs test-fr.tsv or" in error
+    assert "3 errors; nothing was evaluated: (1) xnli needs test-fr.tsv or" in error
     assert "(2) udpos needs fr_*-ud-test*.conllu" in error
     assert "(3) pawsx needs test-fr.tsv" in error
     words[words.index("de,fr")] = "de"
     assert main(["xnli", "udpos", "pawsx", *words, "--dev-file", "none.tsv"]) == 2
     error = capsys.readouterr().err
-    assert "2 mistakes" in error
+    assert "2 errors" in error
     assert "--dev-file none.tsv does not exist" in error
     assert "train.tsv:2: the label must be 1 (paraphrase) or 0" in error
     out.write_text("no score\n")
@@ -315,13 +315,13 @@ def test_present_languages_are_measured_and_missing_ones_named(
         (("--seeds", "one"), "--seeds must be numbers such as 1,2,3"),
         (("--epochs", "0"), "--epochs must be at least 1, but is 0"),
         (("--learning-rate", "3"), "--learning-rate must be between 0 and 1, but is 3"),
-        (("--max-length", "500"), "--max-length is 500, but the model takes 64 pieces at most"),
+        (("--max-length", "500"), "--max-length is 500, but the model accepts at most 64 pieces"),
         (("--train-file", "none.tsv"), "--train-file none.tsv does not exist"),
         (("--dev-file", "none.tsv"), "--dev-file none.tsv does not exist"),
-        (("--hold-out", "5", "--dev-file", "x"), "--dev-file and --hold-out both say what the epoch is chosen on"),
-        (("--select", "last", "--hold-out", "5"), "--select last chooses no epoch"),
+        (("--hold-out", "5", "--dev-file", "x"), "--dev-file and --hold-out both select the epoch"),
+        (("--select", "last", "--hold-out", "5"), "--select last keeps the last epoch"),
         (("--hold-out", "24"), "--hold-out 24 is too large for 24 training examples"),
-        (("--train-on", "translate-train", "--train-file", "x"), "give one of the two"),
+        (("--train-on", "translate-train", "--train-file", "x"), "Give one of the two"),
         (("--answer-decoding", "pipeline"), "--answer-decoding has no effect, because xnli answers no questions"),
     ],
 )
@@ -348,7 +348,7 @@ def test_without_training_or_dev_data(folder_path: Path, tmp_path: Path, capsys:
 def test_without_a_place_to_keep_things(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_benchmark("xnli", tmp_path / "data")
     code = main(["xnli", "--model", str(folder_path), "--data", str(data), "--languages", "de"])
-    _fails(capsys, "give --out FILE", code)
+    _fails(capsys, "Give --out FILE", code)
 
 
 def test_no_translations_for_this_task(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -379,7 +379,7 @@ def test_test_data_that_training_saw_is_counted(
     leaked = (data / "xnli" / "test-de.tsv").read_text().splitlines()[:2]
     write_lines(data / "xnli" / "train-en.tsv", (data / "xnli" / "train-en.tsv").read_text().splitlines() + leaked)
     assert _scores("xnli", folder_path, data, out)[0].detail["seen_in_training"] == 2
-    assert "de: 2 examples are in the training data, text for text" in capsys.readouterr().err
+    assert "de: 2 examples are in the training data with the same text" in capsys.readouterr().err
 
 
 def test_stripped_gold_is_an_error_and_no_chance_figure(
@@ -387,7 +387,7 @@ def test_stripped_gold_is_an_error_and_no_chance_figure(
 ) -> None:
     data, out = write_benchmark("xquad", tmp_path / "data"), tmp_path / "scores.jsonl"
     (data / "xquad" / "xquad.de.json").write_text(squad("stripped", gold=False))
-    _fails(capsys, "this file came without its gold", _call("xquad", folder_path, data, out))
+    _fails(capsys, "the file lacks its gold", _call("xquad", folder_path, data, out))
 
 
 def test_an_encoder_without_all_its_weights_is_refused(
@@ -418,7 +418,7 @@ def test_a_new_pooler_is_said(folder_path: Path, tmp_path: Path, capsys: pytest.
     data = write_benchmark("xnli", tmp_path / "data")
     (score,) = _scores("xnli", folder_path, data, tmp_path / "scores.jsonl")
     assert score.detail["pooler_new"]
-    assert "the folder has no pooler, so its weights were drawn by the seed" in capsys.readouterr().err
+    assert "the folder has no pooler; the seed initialized its weights" in capsys.readouterr().err
 
 
 def test_bf16_trains_as_well(folder_path: Path, tmp_path: Path) -> None:

@@ -69,14 +69,14 @@ def test_empty_answers_match_exactly_and_have_no_f1() -> None:
 
 
 def test_what_cannot_be_scored() -> None:
-    with pytest.raises(InputError, match="holds no question"):
+    with pytest.raises(InputError, match="contains no question"):
         squad_scores({}, {})
     with pytest.raises(InputError, match="'q' has no gold answer"):
         squad_scores({"q": []}, {"q": "x"})
     with pytest.raises(InputError, match="1 of 2 questions have no prediction, the first is 'r'"):
         squad_scores({"q": ["x"], "r": ["y"]}, {"q": "x", "other": "y"})
     assert squad_scores({"q": ["x"], "r": ["y"]}, {"q": "x"}, missing_as_zero=True).f1 == 50.0
-    with pytest.raises(InputError, match=r"MLQA's metric knows the languages en, es, hi, vi, de, ar, zh, but .* 'fr'"):
+    with pytest.raises(InputError, match=r"MLQA's metric supports the languages en, es, hi, vi, .* 'fr'"):
         mlqa_scores({"q": ["x"]}, {"q": "x"}, "fr")
 
 

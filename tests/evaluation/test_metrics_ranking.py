@@ -43,7 +43,7 @@ def test_mining_f1() -> None:
     score = mining_f1(gold, [("a", "1"), ("b", "2"), ("x", "9"), ("a", "1")])
     assert score == pytest.approx((100 * 2 * (2 / 3) * 0.5 / (2 / 3 + 0.5), 200 / 3, 50.0))
     assert mining_f1(gold, [("1", "a")]) == (0.0, 0.0, 0.0)
-    with pytest.raises(InputError, match="no gold pair"):
+    with pytest.raises(InputError, match="the gold contains no pair"):
         mining_f1([], [("a", "1")])
 
 

@@ -74,7 +74,7 @@ def test_tags_that_cannot_be_scored() -> None:
         entity_f1([["O"], ["O"]], [["O"], ["O", "O"]])
     with pytest.raises(InputError, match="empty tag"):
         entity_f1([["O"]], [[""]])
-    with pytest.raises(InputError, match="no gold tag"):
+    with pytest.raises(InputError, match="the gold contains no tag"):
         entity_f1([], [])
 
 
@@ -82,5 +82,5 @@ def test_accuracy() -> None:
     assert accuracy(["a", "b", "a"], ["a", "a", "a"]) == pytest.approx(200 / 3)
     with pytest.raises(InputError, match="2 gold labels but 1 predictions"):
         accuracy(["a", "b"], ["a"])
-    with pytest.raises(InputError, match="no gold label"):
+    with pytest.raises(InputError, match="the gold contains no label"):
         accuracy([], [])

@@ -67,7 +67,7 @@ def test_variants_of_precision_on_hand_made_vectors() -> None:
     """Words by angle (degrees): the query `the` stands twice, `cat` once, the copy `2` once."""
     query = _words(["the", "the", "cat", "2"], [0, 10, 50, 80])
     candidate = _words(["die", "die", "katze", "2", "hund"], [9, 30, 79, 60, 48])
-    #                    link: the-die(0), the-die(1), cat-katze, 2-2; `hund` is no linked word, so no candidate
+    #                    link: the-die(0), the-die(1), cat-katze, 2-2; `hund` is not a linked word, so no candidate
     i, j = np.array([0, 1, 2, 3]), np.array([0, 1, 2, 3])
     asked = np.array([True, True, True, False])
     precision = _precision(query, candidate, i, j, asked, by_state(0))
@@ -84,7 +84,7 @@ def test_variants_of_precision_on_hand_made_vectors() -> None:
 
 def test_nothing_to_ask_is_an_error(folder: Folder) -> None:
     pair = LinkedPair(["a", "."], ["A", "。"], [Link(0, 0), Link(1, 1)], 0)
-    with pytest.raises(InputError, match="en-de: the even lines hold no sure link between different words"):
+    with pytest.raises(InputError, match="en-de: the even lines contain no sure link between different words"):
         measure_word_retrieval(folder, {"de": [pair, pair]}, SETTING)
 
 

@@ -74,8 +74,8 @@ def test_questions_without_prediction_and_predictions_without_question(run) -> N
     scores, notes = run("xquad", gold, '{"q": "x", "z": "z"}', "--missing-as-zero")
     assert scores == {"exact_match": 50.0, "f1": 50.0}
     assert notes.splitlines() == [
-        "weam-score: note: 1 predictions have ids that the gold file lacks, and were not counted.",
-        "weam-score: note: 1 of 2 have no prediction, and count 0.",
+        "weam-score: note: 1 predictions have ids that are not in the gold file, and were not counted.",
+        "weam-score: note: 1 of 2 have no prediction and count as 0.",
     ]
     with pytest.raises(InputError, match=r"is for tasks whose predictions carry ids .*not for xnli"):
         run("xnli", "0\n", "0\n", "--missing-as-zero")
@@ -220,9 +220,9 @@ def test_tatoeba(run) -> None:  # type: ignore[no-untyped-def]
     assert run("tatoeba", "2\n0\n1\n", "2\n1\n1\n")[0] == {"accuracy": pytest.approx(200 / 3)}
     # the benchmark's own text: line k belongs to line k
     assert run("tatoeba", "The end.\nA dog.\n", "0\n0\n")[0] == {"accuracy": 50.0}
-    with pytest.raises(InputError, match=r"predictions:2: '-1' is no index"):
+    with pytest.raises(InputError, match=r"predictions:2: '-1' is not an index"):
         run("tatoeba", "0\n1\n", "0\n-1\n")
-    with pytest.raises(InputError, match="is sorted: XTREME's download script does that"):
+    with pytest.raises(InputError, match="is sorted: XTREME's download script sorts it"):
         run("tatoeba", "".join(f"sentence {letter}\n" for letter in "abcdefghijkl"), "0\n" * 12)
 
 
@@ -256,10 +256,10 @@ def test_rankings(run, task: str) -> None:  # type: ignore[no-untyped-def]
     ("task", "gold", "sentence"),
     [
         ("xquad", "{", "gold must be JSON, but is not"),
-        ("xquad", "{}", "gold is no SQuAD JSON .KeyError: 'data'."),
+        ("xquad", "{}", "gold is not SQuAD JSON .KeyError: 'data'."),
         ("xquad", squad(q=[]), "gold: 1 of 1 questions have no answer, the first is 'q'"),
         ("mewslix", '{"q": [""]}', "'q' has no right candidate"),
-        ("xcopa", '{"premise": "p"}\n', "gold:1: the line is no JSON object with a label"),
+        ("xcopa", '{"premise": "p"}\n', "gold:1: the line is not a JSON object with a label"),
     ],
 )
 def test_gold_that_is_none(run, task: str, gold: str, sentence: str) -> None:  # type: ignore[no-untyped-def]

@@ -100,7 +100,7 @@ def test_models_are_kept_apart() -> None:
         overall(rows)
     by_model = overall_by_model(rows)
     assert {name: each.value for name, each in by_model.items()} == {"m": 40.0, "n": 60.0}
-    with pytest.raises(InputError, match="xnli ar accuracy, seed 1, stands twice for m"):
+    with pytest.raises(InputError, match="xnli ar accuracy, seed 1, is listed twice for m"):
         overall([*whole(), score("xnli", "ar", "accuracy", 1.0)])
 
 

@@ -327,7 +327,8 @@ def _languages(task: Benchmark, text: str, setting: Setting) -> tuple[str, ...]:
         )
     if not found:
         raise InputError(
-            f"{task.name}: {setting.data} has no data (split {setting.split!r}) for any language. Change --split or --data."
+            f"{task.name}: {setting.data} has no data of split {setting.split!r} in any language. "
+            "Change --split or --data."
         )
     if missing:
         print(

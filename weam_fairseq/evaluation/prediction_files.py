@@ -39,7 +39,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
     """SQuAD JSON to the answers of each question.
 
     Raises:
-        InputError: the file is no SQuAD JSON, an id stands twice, or a question has no answer.
+        InputError: the file is not SQuAD JSON, an id occurs twice, or a question has no answer.
     """
     data = read_document(path)
     answers: dict[str, list[str]] = {}
@@ -50,12 +50,12 @@ def read_answers(path: Path) -> dict[str, list[str]]:
                 raise InputError(f"{path}: question {qa['id']!r} is listed twice.")
             answers[qa["id"]] = [answer["text"] for answer in qa.get("answers", [])]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is no SQuAD JSON ({type(error).__name__}: {error}).") from None
+        raise InputError(f"{path} is not SQuAD JSON ({type(error).__name__}: {error}).") from None
     without = [question for question, texts in answers.items() if not any(texts)]
     if without:
         raise InputError(
             f"{path}: {len(without):,} of {len(answers):,} questions have no answer, the first is {without[0]!r}. "
-            "Published test files often come without answers; give the file with them."
+            "Published test files often lack the answers. Give the file with answers."
         )
     return answers
 
@@ -75,7 +75,7 @@ def read_labels(path: Path, known: Labels) -> tuple[list[str], bool]:
         The labels, and whether some of them are numbers.
 
     Raises:
-        InputError: a line holds no label, or none of the task's.
+        InputError: a line does not hold a label of the task.
     """
     labels, numbers = [], False
     for number, line in enumerate(read_lines(path), start=1):
@@ -94,7 +94,7 @@ def _label(text: str, where: str) -> str:
         return text
     row = parse_json(text, where, dict)
     if "label" not in row:
-        raise InputError(f"{where}: the line is no JSON object with a label.")
+        raise InputError(f"{where}: the line is not a JSON object with a label.")
     return str(row["label"])
 
 
@@ -107,7 +107,7 @@ def read_tagged(
     syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are none.
 
     Raises:
-        InputError: a line is malformed, or a tag is none of `tags`.
+        InputError: a line is malformed, or a tag is not one of `tags`.
     """
     sentences: list[Tagged] = []
     current = Tagged([], [], 1)
@@ -249,8 +249,8 @@ def _id_notes(gold: Collection[str], predictions: Collection[str]) -> tuple[str,
     return tuple(
         text
         for count, text in (
-            (surplus, f"{surplus:,} predictions have ids that the gold file lacks, and were not counted."),
-            (missing, f"{missing:,} of {len(gold):,} have no prediction, and count 0."),
+            (surplus, f"{surplus:,} predictions have ids that are not in the gold file, and were not counted."),
+            (missing, f"{missing:,} of {len(gold):,} have no prediction and count as 0."),
         )
         if count
     )

@@ -32,7 +32,7 @@ class Link(NamedTuple):
 
 
 class LinkedPair(NamedTuple):
-    """A pair in words, with its sure links; `possible` counts the links that are only possible."""
+    """A pair in words, with its sure links; `possible` counts links that are possible but not sure."""
 
     source_words: list[str]
     target_words: list[str]
@@ -67,8 +67,8 @@ _LABELS = {"s": "sure", "sure": "sure", "p": "possible", "possible": "possible"}
 _GOLD_FORMS = "i-j or i-j:S (sure), ipj, i?j or i-j:P (possible)"
 
 
-# So many lines with links and no 0 in any of them: the file counts words from 1. In the eight published sets that
-# docs/evaluation.md measures, at least 96 in 100 lines have a link with a 0.
+# A file with at least this many lines of links and no 0 counts words from 1. In the eight published sets of
+# docs/evaluation.md, at least 96 in 100 lines have a link with a 0.
 LINES_WITHOUT_0 = 5
 
 
@@ -139,7 +139,7 @@ def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
         raise InputError(
             f"{where}: the line must be `source words ||| target words`, but has {len(sides) - 1} separators `|||`."
         )
-    # At spaces only: `split()` would also cut at the Unicode spaces inside words, and shift every link behind them.
+    # Split at spaces only: `split()` would also split at Unicode spaces inside words, which would shift later links.
     source_words, target_words = ([word for word in side.split(" ") if word] for side in sides)
     if not source_words or not target_words:
         raise InputError(f"{where}: one side has no words. Remove the pair from both files.")
@@ -149,7 +149,7 @@ def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
 def read_gold(
     path: Path, first_word: int | None = None, sizes: Sequence[tuple[int, int]] | None = None
 ) -> list[GoldLinks]:
-    """The one reader of gold links, whatever is measured with them.
+    """Reads gold links, for all tasks.
 
     A line holds sure links `i-j` (also `i-j:S`) and possible ones `ipj` (also `i?j` and `i-j:P`).
 
@@ -161,8 +161,7 @@ def read_gold(
         Links that count words from 0.
 
     Raises:
-        InputError: an item is no link (with its file and line), or the file counts words from 1 and `first_word` is
-            None.
+        InputError: an item is not a link, or the file counts words from 1 and `first_word` is None.
     """
     rows = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -172,7 +171,7 @@ def read_gold(
     every = [possible for _, possible in rows]
     if first_word is None and (sign := counted_from_1(every, sizes)) is not None:
         raise InputError(
-            f"{path} counts words from 1: no link of the file has a 0{sign}. Give --gold-from 1, which subtracts 1 "
+            f"{path} counts words from 1: no link in it has a 0{sign}. Give --gold-from 1, which subtracts 1 "
             "from both numbers of each link, or --gold-from 0 if the file does count from 0."
         )
     shifted = (from_0(links, first_word or 0, path, "--gold-from") for links in ([sure for sure, _ in rows], every))
@@ -188,7 +187,7 @@ def _gold_item(item: str, where: str) -> tuple[WordLink, str]:
             kind = _LABELS.get(match[4].lower()) if match[2] == "-" else None
     if match is None or kind is None:
         raise InputError(
-            f"{where}: {item!r} is no link. Write links as {_GOLD_FORMS}, words counted from 0; correct the item or "
+            f"{where}: {item!r} is not a link. Write links as {_GOLD_FORMS}, words counted from 0; correct the item or "
             "remove it."
         )
     return (int(match[1]), int(match[3])), kind
@@ -205,12 +204,12 @@ def read_predicted_links(path: Path) -> list[frozenset[WordLink]]:
 def _predicted_item(item: str, where: str) -> WordLink:
     match = _ITEM.fullmatch(item)
     if match is None or match[2] != "-" or match[4] is not None:
-        raise InputError(f"{where}: {item!r} is no link. Write links as i-j, words counted from 0.")
+        raise InputError(f"{where}: {item!r} is not a link. Write links as i-j, words counted from 0.")
     return int(match[1]), int(match[3])
 
 
 def counted_from_1(lines: Sequence[frozenset[WordLink]], sizes: Sequence[tuple[int, int]] | None = None) -> str | None:
-    """None, or what besides the missing 0 shows that a file counts words from 1 (empty: it has many lines)."""
+    """None, or further evidence that a file without 0 counts words from 1 (empty: the number of its lines)."""
     if any(0 in link for links in lines for link in links):
         return None
     for number, (links, size) in enumerate(zip(lines, sizes or [], strict=sizes is not None), start=1):
@@ -230,7 +229,7 @@ def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, op
         for i, j in sorted(links):
             if min(i, j) < first_word:
                 raise InputError(
-                    f"{path}:{number}: link {i}-{j} has a word {min(i, j)}, but {option} {first_word} says that words "
+                    f"{path}:{number}: link {i}-{j} has a word {min(i, j)}, but with {option} {first_word} words "
                     f"count from {first_word}. Give {option} 0, or correct the file."
                 )
     return [frozenset((i - first_word, j - first_word) for i, j in links) for links in lines]
@@ -239,10 +238,10 @@ def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, op
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, plain or compressed (common/text_files.py).
 
-    What can be read only once (a pipe) is remembered, since a file may be read for several purposes.
+    The lines of a pipe, which can be read only once, are kept for later calls.
 
     Raises:
-        InputError: the file is not there, is damaged, holds no text, or a line is not UTF-8.
+        InputError: the file is missing or damaged, contains no text, or a line is not UTF-8.
     """
     if is_regular(path):
         return list(_open(path))
@@ -275,7 +274,7 @@ def _not_too_few(pairs: list[T], path: Path) -> list[T]:
 
 
 def one_cell(text: str) -> str:
-    """Tabs and line ends would part cells and lines."""
+    """Replaces tabs and line ends, which would split cells and lines."""
     return " ".join(text.replace("\t", " ").split("\n"))
 
 

@@ -124,8 +124,8 @@ def read_scores(path: Path) -> list[Score]:
 def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
     """Adds all `scores` to the file, or none. They replace older lines with the same key.
 
-    The file is replaced at the end, under a lock. An interruption leaves the old file, and evaluations that finish at the
-    same time lose nothing.
+    The file is replaced at the end, under a lock. An interruption leaves the old file, and evaluations that finish
+    at the same time lose nothing.
 
     Returns:
         The replaced lines.

@@ -106,8 +106,8 @@ def print_replaced(path: Path, old: Sequence[Score], new: Sequence[Score]) -> No
     for (model, seed, difference), figures in replaced.items():
         print(
             f"weam-evaluate: note: {path}: {len(figures)} older lines of {new[0].task} ({figures[0]}"
-            f"{', …' if len(figures) > 1 else ''}) of {model}, seed {seed}, were replaced: {difference}. Give another --name "
-            "or --out to keep both.",
+            f"{', …' if len(figures) > 1 else ''}) of {model}, seed {seed}, were replaced: {difference}. Give another "
+            "--name or --out to keep both.",
             file=sys.stderr,
         )
 
@@ -129,7 +129,7 @@ def print_warnings(scores: Sequence[Score]) -> None:
         if score.detail.get("pooler_new") and (score.task, "pooler") not in printed:
             printed.add((score.task, "pooler"))
             print(
-                f"weam-evaluate: note: {score.task}: the folder has no pooler; its weights were initialized from the seed.",
+                f"weam-evaluate: note: {score.task}: the folder has no pooler; the seed initialized its weights.",
                 file=sys.stderr,
             )
 

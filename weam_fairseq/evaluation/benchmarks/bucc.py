@@ -44,7 +44,7 @@ from weam_fairseq.evaluation.terminal import progress
 IdPair = tuple[str, str]
 
 
-# Half a million sentences, hardly any of which is in a pair, would be files of tens of megabytes.
+# Limits item files, which would otherwise hold half a million sentences that are mostly in no pair.
 MOST_ITEMS = 10_000
 
 
@@ -54,12 +54,12 @@ NEIGHBOURS = 4
 class Sentences(NamedTuple):
     """The different sentences of a file.
 
-    A sentence on several lines has no one id. As in LASER's and XTREME's code it is mined with, once, and its pair is
-    left out afterwards.
+    A sentence on several lines has no unique id. As in LASER's and XTREME's code, it takes part in mining once, and its
+    pair is left out afterwards.
 
     Attributes:
-        ids: of each sentence; None for one that is on several lines.
-        repeated: how many lines hold such a sentence.
+        ids: each sentence's id; None for a sentence on several lines.
+        repeated: the number of lines with such a sentence.
     """
 
     ids: list[str | None]
@@ -82,7 +82,7 @@ def read_bucc(*paths: Path) -> Bucc:
     """Reads the source, English and gold files of dev, then those of test.
 
     Raises:
-        InputError: a line is malformed, an id stands twice, or a gold pair names an id that there is not.
+        InputError: a line is malformed, an id occurs twice, or a gold pair names an unknown id.
     """
     return Bucc(_read_split(*paths[:3]), _read_split(*paths[3:]))
 
@@ -91,7 +91,7 @@ def _read_split(source: Path, english: Path, gold: Path) -> BuccSplit:
     ids, english_ids = _read_rows(source), _read_rows(english)
     pairs = read_id_pairs(gold)
     if not pairs:
-        raise InputError(f"{gold} holds no pair.")
+        raise InputError(f"{gold} contains no pair.")
     for one, other in sorted(pairs):
         if one not in ids or other not in english_ids:
             raise InputError(f"{gold}: the pair {one} {other} must name ids of {source} and {english}, in this order.")
@@ -189,7 +189,7 @@ def _scored_pairs(
     folder: Folder, split: BuccSplit, layer: int, setting: Setting, label: str
 ) -> tuple[dict[IdPair, float], int, int]:
     """Every mined pair with its score, best first; how many sentences were read in windows; and how many mined pairs
-    were left out because a sentence of theirs has no one id."""
+    were left out because one of their sentences has no unique id."""
 
     def encode(side: Sentences) -> SentenceVectors:
         return sentence_vectors(folder, side.sentences, layer, setting.batch_size, label)
@@ -223,15 +223,15 @@ def mine(source: np.ndarray, target: np.ndarray, label: str, block: int = 2048) 
     """*Shape:* `(X, D)` and `(Y, D)`, with rows of length 1."""
     forward, backward = _neighbours(source, target, label, block)
     source_mean, target_mean = forward.cosine.mean(axis=1), backward.cosine.mean(axis=1)
-    there = forward.cosine / ((source_mean[:, None] + target_mean[forward.place]) / 2)
+    onward = forward.cosine / ((source_mean[:, None] + target_mean[forward.place]) / 2)
     back = backward.cosine / ((target_mean[:, None] + source_mean[backward.place]) / 2)
     source_idx, target_idx = np.arange(len(source)), np.arange(len(target))
-    best_target = forward.place[source_idx, there.argmax(axis=1)]
+    best_target = forward.place[source_idx, onward.argmax(axis=1)]
     best_source = backward.place[target_idx, back.argmax(axis=1)]
     return _take_best(
         np.concatenate([source_idx, best_source]),
         np.concatenate([best_target, target_idx]),
-        np.concatenate([there.max(axis=1), back.max(axis=1)]),
+        np.concatenate([onward.max(axis=1), back.max(axis=1)]),
     )
 
 
@@ -292,11 +292,11 @@ def mining_f1(gold: Collection[IdPair], predictions: Collection[IdPair]) -> Mini
     """Scores sets of pairs: a pair that is given twice counts once.
 
     Raises:
-        InputError: there is no gold pair.
+        InputError: the gold is empty.
     """
     expected, found = set(gold), set(predictions)
     if not expected:
-        raise InputError("there is no gold pair to score against.")
+        raise InputError("the gold contains no pair.")
     right = len(expected & found)
     if not right:
         return MiningScore(0.0, 0.0, 0.0)
@@ -307,10 +307,10 @@ def mining_f1(gold: Collection[IdPair], predictions: Collection[IdPair]) -> Mini
 def mining_shares(
     ids: Sequence[str], gold: Collection[IdPair], predictions: Collection[IdPair]
 ) -> Iterator[dict[str, int]]:
-    """The counts of each source sentence, whose sums give F1; of several sentences in a row where there are very many.
+    """The counts of each source sentence, whose sums give F1. Very many sentences are counted in groups.
 
-    The items are those of the data and the same for every model. `ids` are the sentences that were mined; gold pairs of
-    others (that stand twice) come last.
+    The items follow from the data and are the same for every model. `ids` are the mined sentences; gold pairs of other
+    (repeated) sentences come last.
     """
     expected, found = set(gold), set(predictions)
     places = {name: place for place, name in enumerate([*ids, *sorted({one for one, _ in expected} - set(ids))])}

@@ -65,17 +65,19 @@ def read_pool(*paths: Path) -> Pool:
     """Reads the files of all languages, each called by its language, as `de.json`.
 
     Raises:
-        InputError: a file is no XQuAD-R, an answer begins in no sentence, or a question lacks a right candidate in
-            one of the languages.
+        InputError: a file is not XQuAD-R, an answer does not begin in a sentence, or a question lacks a correct
+            candidate in one of the languages.
     """
     pool = Pool({}, [], {})
     for path in paths:
         if not path.is_file():
-            raise InputError(f"{path} is not there, and LAReQA's candidates are those of all its languages.")
+            raise InputError(
+                f"{path} does not exist, but LAReQA's candidates come from all its languages. Add the file."
+            )
         try:
             _add(pool, path, read_document(path))
         except (KeyError, TypeError) as error:
-            raise InputError(f"{path} is no file of XQuAD-R ({type(error).__name__}: {error}).") from None
+            raise InputError(f"{path} is not in XQuAD-R's format ({type(error).__name__}: {error}).") from None
     _check(pool, paths)
     return pool
 
@@ -116,11 +118,13 @@ def _sentence_of_answer(
     for (start, end), sentence in zip(breaks, sentences, strict=True):
         if start <= at < end:
             return sentence
-    raise InputError(f"{path}: the answer of question {qa['id']!r} begins at character {at}, which is in no sentence.")
+    raise InputError(
+        f"{path}: the answer of question {qa['id']!r} begins at character {at}, which is not in a sentence."
+    )
 
 
 def _check(pool: Pool, paths: Sequence[Path]) -> None:
-    """Every question stands in every language once."""
+    """Every question must occur in every language exactly once."""
     keys = {language: [question.key for question in questions] for language, questions in pool.questions.items()}
     for path in paths:
         here = keys[path.stem]
@@ -172,7 +176,7 @@ def _measure_language(
             "layer": layer,
             "candidates": len(pool.candidates),
             "right_candidates": [min(map(len, right.values())), max(map(len, right.values()))],
-            # How much the model prefers the question's own language: a pool of equal languages would give 100 / 11.
+            # How much the model prefers the question's own language: without preference it would be 100 / 11.
             "own_language_in_ranking": percent(own),
             "sentences_split": candidates.long + queries.long,
             **items,
@@ -183,7 +187,7 @@ def _measure_language(
             "pool": "mean",
             "layer": layer_label(layer, depth_of(folder)),
             "candidates": "sentences",
-            # XTREME-R fine-tunes it first, and the overall score says that this was not done.
+            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
             "encoder": "as-given",
         },
     )

@@ -36,7 +36,7 @@ GUESSES = (5, 1)
 
 
 class Masked(NamedTuple):
-    """Texts with masks, and for each text its masked positions and the ids that stood there."""
+    """Texts with masks, and for each text its masked positions and the ids that were masked."""
 
     pieces: Pieces
     positions: list[list[int]]
@@ -50,7 +50,9 @@ def measure_masked_pieces(folder: Folder, data: Mapping[str, Sequence[Pair]], se
         InputError: the tokenizer has no mask piece, a language has nothing to mask, or a logit is not finite.
     """
     if folder.tokenizer.mask_token_id is None:
-        raise InputError(f"the tokenizer in {folder.path} has no mask piece, so the model is no masked language model.")
+        raise InputError(
+            f"the tokenizer in {folder.path} has no mask piece, so the model is not a masked language model."
+        )
     measurements: list[Measurement] = []
     for language, texts in texts_by_language(data, setting.source_language).items():
         measurements += _measure_language(folder, texts, setting, language)
@@ -126,8 +128,8 @@ def _mask(folder: Folder, texts: Sequence[str], seed: int) -> Masked:
 def _ranks(folder: Folder, masked: Masked, batch_size: int, label: str) -> np.ndarray:
     """How many pieces the model prefers to each target, over all masked pieces in no particular order.
 
-    *Shape:* `(masked pieces,)`. A piece with the target's own logit counts as preferred: a model that likes all
-    pieces equally must not come out right.
+    *Shape:* `(masked pieces,)`. A piece with the target's own logit counts as preferred, so a model with
+    equal logits scores 0.
     """
     import torch
 
@@ -145,7 +147,7 @@ def _ranks(folder: Folder, masked: Masked, batch_size: int, label: str) -> np.nd
                 torch.tensor([at for index in indices for at in masked.positions[index]], device=folder.device),
             )
             if not torch.isfinite(logits).all():
-                raise InputError(f"{folder.path} gives logits that are not finite: its training diverged.")
+                raise InputError(f"{folder.path} returns logits that are not finite: its training diverged.")
             gold = torch.tensor([piece for index in indices for piece in masked.targets[index]], device=folder.device)
             ranks.append(((logits >= logits.gather(1, gold[:, None])).sum(dim=1) - 1).cpu().numpy())
     return np.concatenate(ranks)
@@ -157,7 +159,7 @@ def _logits_at(
     """*Shape:* inputs `(B, T)` and `N` masked places to `(N, V)`.
 
     Every masked-LM head in transformers treats positions one by one. So the encoder's output is narrowed to the masked
-    places before the head sees it, whatever the architecture calls its head: the vocabulary projection over all
+    places before the head, under any architecture's names: the vocabulary projection over all
     `B x T` positions would be the costliest part and several gigabytes.
     """
 
@@ -174,7 +176,7 @@ def _logits_at(
 
 BENCHMARK = Benchmark(
     name="masked-pieces",
-    summary="masked pieces of single sentences, beside the unigram bound",
+    summary="masked pieces of single sentences, with the unigram bound",
     languages=None,
     files=("{split}.{pair}.tsv",),
     read=read_pairs,

@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 
 def read_mewslix(entities: Path, mentions: Path) -> Mewslix:
-    """Raises InputError: a line is malformed, a mention has no gold entity, or one that is no candidate."""
+    """Raises InputError: a line is malformed, or a mention's gold entity is missing or not a candidate."""
     data = Mewslix(_read_entities(entities), _read_mentions(mentions))
     candidates = {entity.id for entity in data.entities}
     unknown = [mention for mention in data.mentions if mention.entity not in candidates]
@@ -109,7 +109,7 @@ def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
             raise InputError(str(error) if str(path) in str(error) else f"{path}:{number}: {error}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path}:{number}: the line is none of Mewsli-X ({type(error).__name__}: {error})."
+                f"{path}:{number}: the line is not in Mewsli-X's format ({type(error).__name__}: {error})."
             ) from None
     if not found:
         raise InputError(f"{path} is empty.")
@@ -128,8 +128,8 @@ def _mentions(record: Mapping[str, Any]) -> list[Mention]:
     for mention in record["mentions"]:
         if not mention["entity_id"]:
             raise InputError(
-                f"mention {mention['example_id']!r} has no entity: XTREME-R's download script takes the answers out "
-                "of its test files. Take the files that Mewsli-X itself publishes."
+                f"mention {mention['example_id']!r} has no entity: XTREME-R's download script removes the answers "
+                "from its test files. Use the files that Mewsli-X publishes."
             )
         query = _query(context, mention["mention_span"], mention["example_id"])
         found.append(Mention(mention["example_id"], context["language"], query, mention["entity_id"]))
@@ -139,16 +139,16 @@ def _mentions(record: Mapping[str, Any]) -> list[Mention]:
 def _query(context: Mapping[str, Any], span: Mapping[str, Any], example: str) -> str:
     """The form of XTREME-R's baseline: the mention, then its sentence with the mention in braces.
 
-    Braces that the sentence has already become round ones.
+    Braces in the sentence become parentheses.
     """
     text = context["text"]
     for sentence in context["sentence_spans"]:
         if sentence["start"] <= span["start"] < span["end"] <= sentence["end"]:
             break
     else:
-        raise InputError(f"mention {example!r} lies in no sentence of its context.")
+        raise InputError(f"mention {example!r} is not inside a sentence of its context.")
     if text[span["start"] : span["end"]] != span["text"]:
-        raise InputError(f"mention {example!r} must be {span['text']!r}, but its place holds another text.")
+        raise InputError(f"mention {example!r} must be {span['text']!r}, but its span contains another text.")
     before, after = text[sentence["start"] : span["start"]], text[span["end"] : sentence["end"]]
     round_ones = str.maketrans("{}", "()")
     return _one_line(
@@ -164,7 +164,7 @@ def measure_mewslix(folder: Folder, data: Mapping[str, Mewslix], setting: Settin
     """One measurement a language of the mentions.
 
     Raises:
-        InputError: there is no mention in a language that was asked for.
+        InputError: a requested language has no mention.
     """
     mentions = {
         language: [mention for mention in each.mentions if mention.language == language]
@@ -172,7 +172,7 @@ def measure_mewslix(folder: Folder, data: Mapping[str, Mewslix], setting: Settin
     }
     for language, found in mentions.items():
         if not found:
-            raise InputError(f"mewslix: the mentions of split {setting.split!r} hold none in language {language!r}.")
+            raise InputError(f"mewslix: the mentions of split {setting.split!r} contain none in language {language!r}.")
     layer = fixed_layer(depth_of(folder))
     entities = next(iter(data.values())).entities
     texts = [entity.description for entity in entities]
@@ -218,7 +218,7 @@ def _measure_language(
             "split": setting.split,
             "pool": "mean",
             "layer": layer_label(layer, depth_of(folder)),
-            # XTREME-R fine-tunes it first, and the overall score says that this was not done.
+            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
             "encoder": "as-given",
         },
     )

@@ -40,8 +40,8 @@ from weam_fairseq.evaluation.fine_tuning.questions import (
 from weam_fairseq.evaluation.metrics.answers import QAScore, score_answers
 from weam_fairseq.evaluation.prediction_files import ANSWERS_JSON, SQUAD_JSON, score_answer_files
 
-# What counts as an article. The Arabic pattern is the official one as it stands: `ال` goes wherever it is, and its
-# first branch, which asks for the beginning of the text behind a character, never matches.
+# Articles. The Arabic pattern is the unchanged official one: it removes `ال` everywhere, and its first branch, which
+# requires the start of the text after a character, never matches.
 ARTICLES = {
     "en": r"\b(a|an|the)\b",
     "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
@@ -53,7 +53,7 @@ ARTICLES = {
 }
 
 
-# Each character of this range is a word; what stands between two of them is cut at white space.
+# Each character of this range is a word; text between them is split at white space.
 _CHINESE = re.compile("([\u4e00-\u9fa5])")
 
 
@@ -71,14 +71,13 @@ def mlqa_scores(
     """
     if context_language not in ARTICLES:
         raise InputError(
-            f"MLQA's metric knows the languages {', '.join(ARTICLES)}, but the language of the contexts is given as "
-            f"{context_language!r}."
+            f"MLQA's metric supports the languages {', '.join(ARTICLES)}, but --language is {context_language!r}."
         )
     return score_answers(gold, predictions, partial(normalize, language=context_language), missing_as_zero)
 
 
 def normalize(answer: str, language: str) -> str:
-    """Lower case; then punctuation goes, then the language's articles, then words are set apart by single spaces."""
+    """Lower-cases, removes punctuation and the language's articles, and separates words by single spaces."""
     text = answer.lower().translate(_without_punctuation())
     if articles := ARTICLES[language]:
         text = re.sub(articles, " ", text)

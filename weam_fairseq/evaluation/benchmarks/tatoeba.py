@@ -44,7 +44,7 @@ def read_tatoeba(path: Path, english: Path) -> list[Pair]:
     """The pairs, English as the target.
 
     Raises:
-        InputError: the files differ in length, a line is empty, or one file is sorted, as XTREME's download leaves it.
+        InputError: the files differ in length, a line is empty, or one file is sorted (see `check_not_sorted`).
     """
     sources, targets = ([line.strip() for line in read_lines(each)] for each in (path, english))
     if len(sources) != len(targets):
@@ -54,7 +54,7 @@ def read_tatoeba(path: Path, english: Path) -> list[Pair]:
         )
     for lines, each in ((sources, path), (targets, english)):
         if not all(lines):
-            raise InputError(f"{each}:{lines.index('') + 1}: the line is empty. Take LASER's own file.")
+            raise InputError(f"{each}:{lines.index('') + 1}: the line is empty. Use LASER's own file.")
         check_not_sorted(lines, each)
     if not sources:
         raise InputError(f"{path} is empty.")
@@ -107,7 +107,7 @@ def _measure_language(folder: Folder, pairs: Sequence[Pair], setting: Setting, l
             "direction": f"en>{language}",
             "pool": "mean",
             "layer": layer_label(layer, depth),
-            # XTREME-R fine-tunes it first, and the overall score says that this was not done.
+            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
             "encoder": "as-given",
         },
     )
@@ -122,7 +122,7 @@ def read_indices(path: Path) -> list[str]:
     indices = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip().isascii() or not line.strip().isdigit():
-            raise InputError(f"{path}:{number}: {line!r} is no index. Write one number a line, counted from 0.")
+            raise InputError(f"{path}:{number}: {line!r} is not an index. Write one number a line, counted from 0.")
         indices.append(str(int(line)))
     return indices
 
@@ -131,7 +131,7 @@ def read_gold_indices(path: Path) -> list[str]:
     """One index a line; or a side of the benchmark's own text, where line k belongs to line k.
 
     Raises:
-        InputError: the text is sorted, as XTREME's download script leaves it: which line belongs to which is lost.
+        InputError: the text is sorted, as after XTREME's download script, so the pairs are lost.
     """
     lines = read_lines(path)
     if all(line.strip().isascii() and line.strip().isdigit() for line in lines):
@@ -141,11 +141,11 @@ def read_gold_indices(path: Path) -> list[str]:
 
 
 def check_not_sorted(lines: Sequence[str], path: Path) -> None:
-    """Raises InputError: more than 10 lines stand in sorted order, as no published file of Tatoeba does."""
+    """Raises InputError: more than 10 lines are in sorted order, which no published file of Tatoeba is."""
     if len(lines) > 10 and list(lines) == sorted(lines):
         raise InputError(
-            f"{path} is sorted: XTREME's download script does that to hide which sentences belong together. "
-            "Take the files of LASER (data/tatoeba/v1), where line k belongs to line k, or give the indices as gold."
+            f"{path} is sorted: XTREME's download script sorts it to hide which sentences belong together. "
+            "Use the files of LASER (data/tatoeba/v1), where line k belongs to line k, or give the indices as gold."
         )
 
 

@@ -68,8 +68,8 @@ def read_udpos(*paths: Path, language: str = "en") -> Sentences:
     missing (`_`) and at most one is not.
 
     Raises:
-        InputError: a line is malformed, a word has no tag (a file without its gold), or one that is none of the 17
-            universal ones.
+        InputError: a line is malformed, or a word's tag is missing (a file without gold) or not one of the 17
+            universal tags.
     """
     sentences = Sentences()
     for path in paths:
@@ -97,7 +97,7 @@ def tags_depend_on_language(path: Path) -> bool:
 
 
 class _Node(NamedTuple):
-    """`heads`: the words right above it, in the tree and in the enhanced graph; 0 is the root."""
+    """`heads`: the parents in the tree and in the enhanced graph; 0 is the root."""
 
     form: str
     tag: str
@@ -118,9 +118,9 @@ def _conllu_file(path: Path, language: str) -> Sentences:
             sentences.append(sentence)
     if not sentences:
         raise InputError(
-            f"{path} holds no sentence with its words"
+            f"{path} contains no sentence with its words"
             + (f": in all {sentences.without_words:,} they are missing (_). " if sentences.without_words else ". ")
-            + "Get the treebank's text, which some publishers give apart, and put it in."
+            + "Some publishers distribute the text separately: add it to the treebank."
         )
     return sentences
 
@@ -143,8 +143,8 @@ def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Nod
         elif "." not in cells[0]:  # `8.1` is an empty node of the enhanced graph, not a word
             if cells[3] == "_":
                 raise InputError(
-                    f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _): this file came without its "
-                    "gold, as files of shared tasks do. Get the published file."
+                    f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _), so the file lacks its "
+                    "gold, like files of shared tasks. Use the published file."
                 )
             tag = known_tag(cells[3], UPOS_TAGS, where)
             nodes[int(cells[0])] = _Node(form, tag, _heads(cells))
@@ -182,7 +182,7 @@ def _heads(cells: Sequence[str]) -> tuple[int, ...]:
 
 
 def _above(number: int, nodes: dict[int, _Node]) -> set[int]:
-    """The words from which this one is reached, itself left out, and the root."""
+    """The word's ancestors, and the root."""
     found: set[int] = set()
     new = [number]
     while new:
@@ -202,12 +202,12 @@ def _conllu_row(line: str, where: str) -> tuple[str, str] | None:
     if "-" in columns[0] or "." in columns[0]:
         return None
     if columns[3] == "_":
-        raise InputError(f"{where}: the word {columns[1]!r} has no UPOS tag: the file comes without gold.")
+        raise InputError(f"{where}: the word {columns[1]!r} has no UPOS tag, so the file lacks its gold.")
     return columns[1], columns[3]
 
 
 def _score_files(request: Request) -> Result:
-    """UD counts syntactic words, XTREME a fused form (zum) as one word: either may have been predicted."""
+    """Predictions may have UD's syntactic words, or XTREME's words, in which a fused form (zum) is one word."""
     predictions = _read_tagged(request.predictions)
     gold = _read_tagged(request.gold)
     if is_conllu(request.gold) and _lengths(gold) != _lengths(predictions):
@@ -223,7 +223,7 @@ def _read_tagged(path: Path) -> list[Tagged]:
 
 
 def _language_of_treebank(request: Request) -> str:
-    """As given, or from a name such as `de_gsd-ud-test.conllu`; any where the tags are the same for all languages."""
+    """--language, or the language in a name such as `de_gsd-ud-test.conllu`; any if it makes no difference."""
     if request.language is not None:
         return request.language
     if named := re.match(r"([a-z]{2,3})_[^.]*-ud-", request.gold.name):

@@ -56,7 +56,7 @@ class GoldPair(NamedTuple):
 
 
 class GoldSet(NamedTuple):
-    """`outside`: how many links point beyond their sentences, so that no model can hit them."""
+    """`outside`: the number of links that point outside their sentences, which no model can find."""
 
     pairs: list[GoldPair]
     outside: int
@@ -77,7 +77,7 @@ def read_alignment(words: Path, gold: Path, first_word: int | None = None) -> Go
     """
     sentences, links = read_words_and_gold(words, gold, first_word)
     if not any(each.sure for each in links):
-        raise InputError(f"{gold} holds no sure link (i-j), so recall and AER stand for nothing.")
+        raise InputError(f"{gold} contains no sure links (written i-j). Recall and AER are undefined without them.")
     pairs = [GoldPair(*sides, each) for sides, each in zip(sentences, links, strict=True)]
     return GoldSet(pairs, sum(not _inside(pair, link) for pair in pairs for link in pair.gold.possible))
 
@@ -189,7 +189,7 @@ Extraction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SOFTMAX_THRESHOLD = 1e-3
 
 
-# Jalili Sabet et al. 2020, section 2.3: what a piece that is linked already is worth in the second round.
+# Jalili Sabet et al. 2020, section 2.3: the weight of a linked piece in the second round.
 ITERMAX_DISCOUNT = 0.9
 
 
@@ -225,7 +225,7 @@ def softmax_both_ways(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return (_softmax(products, 1) > SOFTMAX_THRESHOLD) & (_softmax(products, 0) > SOFTMAX_THRESHOLD)
 
 
-# Ways to extract links; the first one gives the figure that is reported.
+# Ways to extract links; the first one is reported.
 EXTRACTIONS: Mapping[str, Extraction] = {
     "argmax": mutual_argmax,
     "itermax": itermax,
@@ -281,7 +281,7 @@ def score_alignments(gold: Sequence[GoldLinks], predictions: Iterable[AbstractSe
     """Links are counted over all pairs together. Without any predicted link, precision is 0.
 
     Raises:
-        InputError: no gold link is sure, so that recall and AER stand for nothing.
+        InputError: no gold link is sure, so recall and AER are undefined.
     """
     predicted = in_sure = in_possible = sure = 0
     for pair, links in zip(gold, predictions, strict=True):
@@ -290,7 +290,7 @@ def score_alignments(gold: Sequence[GoldLinks], predictions: Iterable[AbstractSe
         in_sure += len(links & pair.sure)
         in_possible += len(links & pair.possible)
     if sure == 0:
-        raise InputError("the gold links hold no sure link (i-j), so recall and AER stand for nothing.")
+        raise InputError("the gold contains no sure links (written i-j). Recall and AER are undefined without them.")
     return AlignmentScore(
         aer=100.0 * (1.0 - (in_sure + in_possible) / (predicted + sure)),
         precision=100.0 * in_possible / predicted if predicted else 0.0,
@@ -301,7 +301,7 @@ def score_alignments(gold: Sequence[GoldLinks], predictions: Iterable[AbstractSe
 def alignment_shares(
     gold: Sequence[GoldLinks], predictions: Iterable[AbstractSet[WordLink]]
 ) -> Iterator[dict[str, int]]:
-    """The counts of each pair, whose sums over pairs give the figures."""
+    """The counts of each pair; the figures follow from their sums."""
     for number, (pair, links) in enumerate(zip(gold, predictions, strict=True)):
         yield {
             "id": number,
@@ -326,11 +326,11 @@ def score_files(
     if len(gold_links) != len(predicted):
         raise InputError(
             f"{gold} has {len(gold_links):,} lines but {predictions} has {len(predicted):,}: line k of one must belong "
-            "to line k of the other. Give one line of links for each pair, empty where there is none."
+            "to line k of the other. Give one line of links for each pair, empty for a pair without links."
         )
     if predictions_from is None and _predicted_from_1(gold_links, predicted):
         raise InputError(
-            f"{predictions} counts words from 1: no link of the file has a 0, and with 1 subtracted from both numbers "
+            f"{predictions} counts words from 1: no link in it has a 0, and with 1 subtracted from both numbers "
             "more links are gold. Give --predictions-from 1, which does that, or --predictions-from 0 if the file does "
             "count from 0."
         )
@@ -342,7 +342,7 @@ def score_files(
 
 
 def _predicted_from_1(gold: Sequence[GoldLinks], predicted: Sequence[frozenset[WordLink]]) -> bool:
-    """A poor aligner may leave all first words without links, so a missing 0 alone is no sign here."""
+    """A poor aligner may leave all first words unlinked, so a missing 0 alone is not enough evidence here."""
     if counted_from_1(predicted) is None:
         return False
     hits = [0, 0]

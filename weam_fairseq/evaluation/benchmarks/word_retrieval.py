@@ -83,7 +83,7 @@ def measure_word_retrieval(
     """One measurement a pair: type precision@1, the mean of both directions.
 
     Raises:
-        InputError: a half has no link that can be asked.
+        InputError: a half has no link that can be a query.
     """
     return [_measure_pair(folder, pairs, setting, language) for language, pairs in data.items()]
 
@@ -165,7 +165,7 @@ def _half_links(pairs: Sequence[LinkedPair], source: Side, target: Side, half: H
     asked = np.array([is_translation(source.types[i], target.types[j]) for i, j in kept], dtype=bool)
     if not asked.any():
         raise InputError(
-            f"{name}: the {half.name} lines hold no sure link between different words, so there is nothing to ask. "
+            f"{name}: the {half.name} lines contain no sure link between different words, so there are no queries. "
             "Check the gold file."
         )
     links = np.array(kept, dtype=np.int64)

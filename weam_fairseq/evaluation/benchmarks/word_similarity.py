@@ -29,7 +29,7 @@ from weam_fairseq.evaluation.retrieval import has_text, is_translation, unit_row
 class Compared(NamedTuple):
     """Words as occurrences, counted over all sentences of their side. *Shape:* `(N,)` each.
 
-    `neighbour` is a word of the linked word's sentence, and -1 where there is none that is not linked.
+    `neighbour` is an unlinked word of the linked word's sentence, or -1 if there is none.
     """
 
     source: np.ndarray
@@ -41,7 +41,7 @@ class Compared(NamedTuple):
 class LayerSimilarity(NamedTuple):
     """Mean cosines × 100, and how often (0–100) a linked pair is nearer than a pair of the other kind.
 
-    What would be a mean over no word of the same sentence is None.
+    Figures of the same sentence are None if no word qualifies.
     """
 
     linked: float
@@ -55,7 +55,7 @@ def measure_word_similarity(folder: Folder, data: Mapping[str, GoldSet], setting
     """One measurement a pair of languages.
 
     Raises:
-        InputError: there is no sure link between different words.
+        InputError: no sure link connects different words.
     """
     return [_measure_pairs(folder, gold_set.pairs, setting, language) for language, gold_set in data.items()]
 
@@ -100,7 +100,7 @@ def draw(
     """The links that are compared, and the words drawn for them; also how many links have a word without pieces.
 
     Raises:
-        InputError: there is no sure link between different words, or all linked words are one and the same.
+        InputError: no sure link connects different words, or all linked words are the same.
     """
     first_source = np.cumsum([0] + [len(pair.source_words) for pair in pairs])
     first_target = np.cumsum([0] + [len(pair.target_words) for pair in pairs])
@@ -117,7 +117,7 @@ def draw(
                 without += 1
     linked = np.array([first_target[k] + j for k, _, j in rows], dtype=np.int64)
     if len({types[word] for word in linked}) < 2:
-        raise InputError(f"{name}: the gold file holds fewer than two sure links between different words.")
+        raise InputError(f"{name}: the gold file contains fewer than two sure links between different words.")
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, 0], dtype=np.uint64)))
     drawn, neighbour = [], []
     for (k, i, _), own in zip(rows, linked, strict=True):
@@ -134,7 +134,7 @@ def draw(
 
 
 def _draw_other(rng: np.random.Generator, words: np.ndarray, types: Sequence[str], own: str) -> int:
-    """A linked word of another type than `own`; there are at least two types."""
+    """A linked word of a type other than `own`. The caller checks that there are two types."""
     while True:
         word = int(rng.choice(words))
         if types[word] != own:
@@ -150,13 +150,13 @@ def similarity(source: np.ndarray, target: np.ndarray, compared: Compared) -> La
 
     linked, drawn = cosines(compared.source, compared.linked), cosines(compared.source, compared.drawn)
     has = compared.neighbour >= 0
-    beside = cosines(compared.source[has], compared.neighbour[has])
+    neighbour = cosines(compared.source[has], compared.neighbour[has])
     return LayerSimilarity(
         linked=100.0 * float(linked.mean()),
         random=100.0 * float(drawn.mean()),
-        same_sentence=100.0 * float(beside.mean()) if has.any() else None,
+        same_sentence=100.0 * float(neighbour.mean()) if has.any() else None,
         above_random=area_under_curve(linked, drawn),
-        above_same_sentence=area_under_curve(linked[has], beside) if has.any() else None,
+        above_same_sentence=area_under_curve(linked[has], neighbour) if has.any() else None,
     )
 
 

@@ -38,24 +38,24 @@ CHOICE = Labels(
 
 
 def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
-    """Reads COPA, XCOPA and Social IQa lines; Social IQa's labels may lie beside, in `train-labels.lst`.
+    """Reads COPA, XCOPA and Social IQa lines; Social IQa's labels may be in a second file, `train-labels.lst`.
 
     Raises:
-        InputError: a line is malformed, or a file has lost its gold: no labels, or the same label on every line.
+        InputError: a line is malformed, or a file lacks its gold (no labels, or the same label on every line).
     """
     choices = []
     for path in paths:
         rows = [_row(line, f"{path}:{number}") for number, line in enumerate(read_lines(path), start=1)]
         if not rows:
-            raise InputError(f"{path} holds no question.")
+            raise InputError(f"{path} contains no question.")
         labels = _labels_beside(path, len(rows))
         here = [
             _choice(row, labels[index] if labels else None, f"{path}:{index + 1}") for index, row in enumerate(rows)
         ]
         if len(here) > 9 and len({choice.label for choice in here}) == 1:
             raise InputError(
-                f"{path}: all {len(here)} labels are {here[0].label}: this file came without its gold (XTREME's "
-                "download writes 0 on every line of test files). Get the published file."
+                f"{path}: all {len(here)} labels are {here[0].label}: the file lacks its gold (XTREME's "
+                "download script writes 0 on every line of test files). Use the published file."
             )
         choices += here
     return choices
@@ -67,12 +67,12 @@ def _row(line: str, where: str) -> Mapping[str, Any]:
 
 
 def _labels_beside(path: Path, count: int) -> list[str] | None:
-    beside = path.with_name(f"{path.stem}-labels.lst")
-    if not beside.is_file():
+    label_file = path.with_name(f"{path.stem}-labels.lst")
+    if not label_file.is_file():
         return None
-    labels = [line.strip() for line in read_lines(beside)]
+    labels = [line.strip() for line in read_lines(label_file)]
     if len(labels) != count:
-        raise InputError(f"{beside} has {len(labels):,} labels, but {path} has {count:,} lines.")
+        raise InputError(f"{label_file} has {len(labels):,} labels, but {path} has {count:,} lines.")
     return labels
 
 
@@ -91,7 +91,7 @@ def _choice(row: Mapping[str, Any], label_beside: str | None, where: str) -> Cho
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{where}: the question is malformed ({type(error).__name__}: {error}).") from None
     if label is None or not 0 <= label < len(choices):
-        raise InputError(f"{where}: the question has no gold label. Get the published file with its labels.")
+        raise InputError(f"{where}: the question has no gold label. Use the published file with labels.")
     return Choice(prompt, choices, label)
 
 

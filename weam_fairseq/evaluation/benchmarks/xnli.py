@@ -35,11 +35,11 @@ from weam_fairseq.evaluation.readers import joined_lines, one_cell
 LABELS = ("contradiction", "entailment", "neutral")
 
 
-# Two-way sets know no more than this; as a target it is "contradiction or neutral".
+# The second label of two-way data sets; as a target it means "contradiction or neutral".
 NOT_ENTAILMENT = "not_entailment"
 
 
-# SNLI's and MultiNLI's annotators did not agree: such pairs have no label (-1 in the Hub's copies).
+# For pairs on which the annotators of SNLI and MultiNLI disagreed (-1 in the Hub's copies).
 NO_LABEL = "-"
 
 
@@ -56,11 +56,11 @@ _NLI_NUMBERS = ("entailment", "neutral", "contradiction")
 _NLI_DESCRIBED = "entailment, neutral or contradiction (or 0, 1, 2 in this order, as published data sets have it)"
 
 
-# What can be scored.
+# Labels that can be scored.
 NLI = Labels(_NLI_NUMBERS, _NLI_NAMES, _NLI_DESCRIBED)
 
 
-# What can also stand in training data.
+# Labels of training data.
 TRAINING_NLI = Labels(
     _NLI_NUMBERS,
     {
@@ -97,7 +97,7 @@ def _rte_rows(path: Path, language: str) -> Iterator[LabelledRow]:
     try:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
-        raise InputError(f"{path} is no XML: {error}.") from None
+        raise InputError(f"{path} is not XML: {error}.") from None
     for pair in root.iter("pair"):
         where = f"{path}: pair {pair.get('id')}"
         label = pair.get("entailment") or pair.get("value")
@@ -116,7 +116,7 @@ def _from_hub(rows: Iterable[Row], names: Callable[[str], Sequence[str]]) -> str
 
 def _label(labels: Sequence[str], row: Row) -> str:
     if row["label"] < 0:
-        raise InputError("the Hub's rows have the label -1: this split comes without its gold. Give another one.")
+        raise InputError("the Hub's rows have the label -1, so this split lacks its gold. Choose another split.")
     return labels[row["label"]]
 
 

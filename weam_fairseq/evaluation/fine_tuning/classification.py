@@ -38,7 +38,7 @@ class Choice(NamedTuple):
 
 
 class Classification(Head):
-    """One label a pair. `broad` names labels that training data may have and that stand for several of `labels`."""
+    """One label a pair. `broad` maps labels that occur only in training data to the several `labels` they mean."""
 
     name = "classification"
     auto_class = "AutoModelForSequenceClassification"
@@ -69,7 +69,7 @@ class Classification(Head):
         return [each in self._meanings[label] for each in self.labels]
 
     def loss(self, output: Any, targets: Sequence[list[bool]]) -> torch.Tensor:
-        """Cross entropy of the labels that a target stands for, together (the usual one, where it is one label)."""
+        """Cross entropy of the joint probability of a target's labels (usually one label)."""
         import torch
 
         log_probabilities = output.logits.float().log_softmax(dim=-1)  # (B, K)
@@ -105,10 +105,10 @@ class MultipleChoice(Head):
     suffix = ".txt"
 
     def rows(self, tokenizer: Any, examples: Sequence[Choice], recipe: Recipe, for_training: bool) -> Rows:
-        """All questions of one file set must have equally many choices: a batch is a block."""
+        """All questions must have the same number of choices, because a batch is one tensor."""
         counts = {len(example.choices) for example in examples}
         if len(counts) > 1:
-            raise InputError(f"the questions have {sorted(counts)} choices; train on sets of one kind at a time.")
+            raise InputError(f"the questions have {sorted(counts)} choices; use data sets with equally many choices.")
         batch = tokenizer(
             [example.prompt for example in examples for _ in example.choices],
             [choice for example in examples for choice in example.choices],
@@ -177,7 +177,7 @@ LabelledRow = tuple[str, tuple[str, str, str]]
 
 
 def sentence_pair(first: str, second: str, label: str) -> SentencePair:
-    # The published sets hold a few empty sides; they are asked like all others, as everybody else does.
+    # The published sets contain a few empty sides, which are used like all others.
     return SentencePair(first.strip(), second.strip(), label)
 
 
@@ -217,8 +217,8 @@ def _plain_rows(path: Path, lines: Sequence[str]) -> Iterator[LabelledRow]:
         cells = line.split("\t")
         if len(cells) == 2:
             raise InputError(
-                f"{path}:{number}: the line has two sentences and no label: this file came without its gold "
-                "(XTREME's download takes it out of test files). Get the published file."
+                f"{path}:{number}: the line has two sentences and no label, so the file lacks its gold "
+                "(XTREME's download script removes it from test files). Use the published file."
             )
         if len(cells) != 3:
             raise InputError(
@@ -237,10 +237,10 @@ def _json_rows(path: Path, lines: Sequence[str], language: str) -> Iterator[Labe
             if row.get("language", language) == language:
                 yield where, (first, second, str(label))
         except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{where}: the line is no NLI pair ({type(error).__name__}: {error}).") from None
+            raise InputError(f"{where}: the line is not an NLI pair ({type(error).__name__}: {error}).") from None
 
 
 def not_empty(pairs: list[SentencePair], paths: Sequence[Path], language: str) -> list[SentencePair]:
     if not pairs:
-        raise InputError(f"{', '.join(map(str, paths))}: there is no pair of language {language!r}.")
+        raise InputError(f"{', '.join(map(str, paths))}: no pair is in language {language!r}.")
     return pairs

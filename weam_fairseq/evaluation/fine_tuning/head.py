@@ -27,11 +27,11 @@ class Rows:
     """*Shape:* `ids` and `types` hold `per_unit` rows a unit; `targets`, `origins` and `marks` one entry a unit.
 
     Attributes:
-        targets: what the model should give; empty where it only predicts.
-        origins: index of the example that the unit is a part of.
-        marks: what the head needs to read the unit's output.
-        notes: what was cut, split or left out, counted.
-        pad_to: the length to which every batch is padded; 0 is that of the longest input in it.
+        targets: the correct outputs; empty for prediction.
+        origins: index of the example that the unit belongs to.
+        marks: what the head needs to interpret the unit's output.
+        notes: counts of what was cut, split or left out.
+        pad_to: the length to which every batch is padded; 0 pads to its longest input.
     """
 
     per_unit: int = 1
@@ -56,8 +56,7 @@ class Rows:
 class Template(NamedTuple):
     """Where a tokenizer puts special pieces around one sequence or two: (id, type) each.
 
-    Built by hand from pieces, an input of windows costs one tokenisation of the context, however many windows
-    and questions it has.
+    Inputs are built from pieces, so a context is tokenized once for all its windows and questions.
     """
 
     before: list[tuple[int, int]]
@@ -71,7 +70,7 @@ class Template(NamedTuple):
         return len(self.before) + len(self.between) + len(self.after)
 
     def fill(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
-        """Ids and token types of the whole input."""
+        """Ids and token types of the complete input."""
         parts = [
             *self.before,
             *((piece, self.first_type) for piece in first),
@@ -83,17 +82,17 @@ class Template(NamedTuple):
 
 
 def template_of(tokenizer: Any, pair: bool) -> Template:
-    """What the tokenizer does with two sequences (or one).
+    """How the tokenizer joins two sequences (or wraps one).
 
     Raises:
-        InputError: it puts special pieces inside a sequence, or has none to mark a sequence's end.
+        InputError: it returns no piece for a letter.
     """
-    # A piece of the vocabulary's own that no normaliser touches.
+    # A letter that is in every vocabulary and that no normalizer changes.
     batch = tokenizer(["a"], ["a"] if pair else None, return_token_type_ids=True)
     owners = batch.sequence_ids(0)
     places = [place for place, owner in enumerate(owners) if owner is not None]
     if not places or (pair and 1 not in owners):
-        raise InputError("the tokenizer gives no piece for the letter a. Check its vocabulary.")
+        raise InputError("the tokenizer returns no piece for the letter a. Check its vocabulary.")
     entries = list(zip(batch["input_ids"][0], token_types(tokenizer, batch)[0], strict=True))
     first = [place for place, owner in enumerate(owners) if owner == 0]
     second = [place for place, owner in enumerate(owners) if owner == 1]
@@ -107,14 +106,14 @@ def template_of(tokenizer: Any, pair: bool) -> Template:
 
 
 def token_types(tokenizer: Any, batch: Any) -> list[list[int]]:
-    """The types of each input; all 0, as without them, where the tokenizer does not give the model any."""
+    """The types of each input; all 0 if the tokenizer provides none to the model."""
     if "token_type_ids" in tokenizer.model_input_names:
         return batch["token_type_ids"]
     return [[0] * len(ids) for ids in batch["input_ids"]]
 
 
 def length_sorted(rows: Rows, batch_size: int) -> list[list[int]]:
-    """Units in batches, longest first: a batch pads little, and a lack of memory shows at once."""
+    """Units in batches, longest first: little padding, and too little memory shows immediately."""
     order = sorted(range(len(rows)), key=lambda unit: (-rows.length(unit), unit))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -176,16 +175,16 @@ class Head(ABC):
 
     @property
     def method(self) -> dict[str, str]:
-        """Parts of the signature that say how predictions are read out, where there is a choice."""
+        """Parts of the signature about how predictions are extracted, if there is a choice."""
         return {}
 
     @property
     def unusual(self) -> str:
-        """What names of prediction files say of a choice other than the default, such as `.pipeline`."""
+        """The part of prediction file names for a choice other than the default, such as `.pipeline`."""
         return ""
 
     def chosen(self, choice: FineTuning) -> Head:
-        """This head as the user wants it."""
+        """This head with the user's choices."""
         return self
 
     @abstractmethod
@@ -198,7 +197,7 @@ class Head(ABC):
 
     @abstractmethod
     def read_out(self, output: Any, rows: Rows, units: Sequence[int]) -> list[Any]:
-        """What is kept of a batch's output, one entry a unit, on the CPU."""
+        """The kept part of a batch's output, one entry a unit, on the CPU."""
 
     @abstractmethod
     def decode(self, examples: Sequence[Any], rows: Rows, found: Sequence[Any]) -> list[Any]:
@@ -206,11 +205,11 @@ class Head(ABC):
 
     @abstractmethod
     def text_of(self, example: Any) -> tuple[str, ...]:
-        """What must not be the same in training and evaluation."""
+        """The texts of an example, to find test examples in training data."""
 
     @abstractmethod
     def group_of(self, example: Any) -> str:
-        """Examples of one group are held out together: they share a premise or a context."""
+        """Examples of one group share a premise or a context and are held out together."""
 
     @abstractmethod
     def write(self, examples: Sequence[Any], answers: Sequence[Any]) -> str:
@@ -225,12 +224,12 @@ class Head(ABC):
         return self.write(examples, [self.gold(example) for example in examples])
 
     def scorable(self, example: Any) -> bool:
-        """Whether the gold answer is one that a prediction can be compared with; readers refuse most of what is not."""
+        """Whether a prediction can be compared with the gold answer. Readers reject most other examples."""
         return True
 
 
 class Machine(NamedTuple):
-    """Where and how to compute. `pad_piece` is the tokenizer's padding id; `batch_size` counts units of prediction."""
+    """Device and precision. `pad_piece` is the tokenizer's padding id; `batch_size` counts units of prediction."""
 
     device: str
     precision: str
@@ -247,7 +246,7 @@ def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine
     """One prediction an example.
 
     Raises:
-        InputError: an output is not finite; its largest value would name an answer all the same.
+        InputError: an output is not finite. Its largest value would still select an answer.
     """
     import torch
 
@@ -258,7 +257,7 @@ def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine
         for units in progress(batches, label, "batches", len(batches)):
             output = model(**padded(rows, units, model, machine.pad_piece, machine.device))
             if not all(torch.isfinite(values).all() for values in output.values() if torch.is_tensor(values)):
-                raise InputError("the fine-tuned model gives outputs that are not finite: its training diverged.")
+                raise InputError("the fine-tuned model returns outputs that are not finite: its training diverged.")
             for unit, kept in zip(units, head.read_out(output, rows, units), strict=True):
                 found[unit] = kept
     return head.decode(examples, rows, found)

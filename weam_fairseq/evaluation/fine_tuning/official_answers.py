@@ -27,7 +27,7 @@ MAX_ANSWER_PIECES = 30
 NO_VALID_ANSWER = "empty"
 
 
-# What their reader takes for white space; a no-break space, for one, is part of a word.
+# The white space of their reader. A no-break space, for example, is part of a word.
 _WORD = re.compile("[^ \t\r\n\u202f]+")
 
 
@@ -40,9 +40,9 @@ class Candidate(NamedTuple):
 
 
 def best_candidate(start: np.ndarray, end: np.ndarray, position: int, starts: np.ndarray) -> Candidate | None:
-    """The best valid pair of a start and an end; None where none of the 20 × 20 pairs is valid.
+    """The best valid pair of a start and an end, or None if none of the 20 × 20 pairs is valid.
 
-    Of equal logits the earlier position comes first, of equal sums the better start.
+    Ties are broken by the earlier position for logits, and by the better start for sums.
 
     Args:
         start: *Shape:* (T,), and so `end`.
@@ -73,7 +73,7 @@ class AnswerTexts:
         model = tokenizer.backend_tokenizer.model
         self._prefix: str | None = getattr(model, "continuing_subword_prefix", None) if _is_wordpiece(model) else None
         lower_case = _lower_cases(tokenizer)
-        # BERT's basic tokenizer, which the scripts align with whatever the model's own tokenizer is.
+        # BERT's basic tokenizer, which the scripts align with for all models.
         self._normalizer = normalizers.BertNormalizer(lowercase=lower_case, strip_accents=lower_case)
         self._splitter = pre_tokenizers.BertPreTokenizer()
 
@@ -90,9 +90,9 @@ class AnswerTexts:
         return self.align(self._joined(ids), " ".join(word[0] for word in words[first : last + 1]))
 
     def align(self, pieces: str, words: str) -> str:
-        """The part of `words` whose characters are those of `pieces`; all of it where they cannot be aligned.
+        """The part of `words` with the characters of `pieces`; all of it if they cannot be aligned.
 
-        Spaces apart, the basic tokenizer must leave as many characters as there are, so that each has its own.
+        Apart from spaces, the basic tokenizer must keep the number of characters, so that they map one to one.
         """
         split = " ".join(text for text, _ in self._splitter.pre_tokenize_str(self._normalizer.normalize_str(words)))
         found = split.find(pieces)
@@ -107,7 +107,7 @@ class AnswerTexts:
         pieces = self._tokenizer.convert_ids_to_tokens(list(ids))
         if self._prefix is None:
             text = self._tokenizer.convert_tokens_to_string(pieces)
-        else:  # the tokenizer's own decoder would also take out spaces before punctuation
+        else:  # the tokenizer's own decoder would also remove spaces before punctuation
             text = " ".join(pieces).replace(f" {self._prefix}", "")
         return " ".join(text.split())
 
@@ -123,6 +123,6 @@ def _is_wordpiece(model: Any) -> bool:
 
 
 def _lower_cases(tokenizer: Any) -> bool:
-    """What the scripts are told by --do_lower_case."""
+    """The scripts' option --do_lower_case."""
     normalizer = tokenizer.backend_tokenizer.normalizer
     return normalizer is not None and "a" in normalizer.normalize_str("A")

@@ -45,7 +45,7 @@ class Context(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Pieces `[first, first + length)` of a context, of which the first stands at `position`.
+    """Pieces `[first, first + length)` of a context. The first one is at `position` of the input.
 
     `starts`: whether each piece may begin an answer here.
     """
@@ -114,7 +114,9 @@ class QuestionAnswering(Head):
                     rows.targets.append(_target(answer, window))
         rows.notes["ids_repeated"] = sum(REPEATED in example.id for example in examples)
         if not rows.origins:
-            raise InputError("no answer of the training data is in its context. Check its `answer_start` values.")
+            raise InputError(
+                "no training answer is at its stated position in the context. Check the `answer_start` values."
+            )
         return rows
 
     def _question(self, pieces: list[int], template: Template, recipe: Recipe, rows: Rows) -> list[int]:
@@ -123,7 +125,7 @@ class QuestionAnswering(Head):
         return pieces[:limit]
 
     def loss(self, output: Any, targets: Sequence[tuple[int, int]]) -> torch.Tensor:
-        """The mean cross entropy of first and last position; both are the first of all where there is no answer."""
+        """The mean cross entropy of first and last position. Both targets are 0 in windows without the answer."""
         import torch
 
         gold = torch.tensor(targets, device=output.start_logits.device)  # (B, 2)
@@ -163,7 +165,7 @@ class QuestionAnswering(Head):
         return self._official_texts(examples, rows, found) if self._official else self._texts(examples, rows, found)
 
     def _official_texts(self, examples: Sequence[Question], rows: Rows, found: Sequence[Any]) -> list[str]:
-        """Of equal candidates in several windows the first one is taken."""
+        """Among equal candidates in several windows, the first one wins."""
         best: dict[int, tuple[Candidate, Window]] = {}
         for origin, candidate, window in zip(rows.origins, found, rows.marks, strict=True):
             if candidate is not None and (origin not in best or candidate.score > best[origin][0].score):
@@ -228,7 +230,7 @@ class QuestionAnswering(Head):
 
 
 def _pieces(tokenizer: Any, texts: Sequence[str]) -> dict[str, Context]:
-    """Every distinct text once: the questions of a paragraph share their context."""
+    """Tokenizes every distinct text once, since the questions of a paragraph share their context."""
     distinct = list(dict.fromkeys(texts))
     batch = tokenizer(distinct, add_special_tokens=False, return_offsets_mapping=True)
     return {
@@ -251,7 +253,7 @@ def _windows(context: Context, question: list[int], template: Template, recipe: 
 
 
 def _owners(count: int, firsts: Sequence[int], lengths: Sequence[int]) -> np.ndarray:
-    """The window that shows most around each piece: the smaller side counts, then the window's length.
+    """The window with the most context around each piece: first its smaller side, then the window's length.
 
     *Shape:* `(count,)`. The rule is that of BERT's run_squad.py (`_check_is_max_context`).
     """
@@ -268,7 +270,7 @@ def _owners(count: int, firsts: Sequence[int], lengths: Sequence[int]) -> np.nda
 
 
 def _answer_pieces(example: Question, context: Context) -> tuple[int, int] | None:
-    """First and last piece of the first answer; None where the context does not hold it at its place."""
+    """First and last piece of the first answer; None if the context does not contain it at its stated position."""
     answer = example.answers[0]
     start, end = answer.start, answer.start + len(answer.text)
     if not answer.text.strip() or example.context[start:end] != answer.text:

@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     start: int
 
 
-# Stands before the count in the id of a question whose id others have too.
+# Precedes the count in the id of a question that shares its id with others.
 REPEATED = "#"
 
 
@@ -40,7 +40,7 @@ class Question(NamedTuple):
     answers: tuple[Answer, ...]
 
 
-# TyDiQA writes its languages out.
+# TyDiQA's names of its languages.
 TYDIQA_NAMES = {
     "ar": "arabic",
     "bn": "bengali",
@@ -55,13 +55,13 @@ TYDIQA_NAMES = {
 
 
 def read_questions(*paths: Path, language: str = "en") -> list[Question]:
-    """Reads all questions. Of a file whose ids begin with a language's name (`english-…`), only that language's.
+    """Reads all questions; if the ids begin with language names (`english-…`), only those of the language.
 
     XTREME's TyDiQA files repeat ids (of `english-…-0` they keep the 0): the k-th question of one id becomes `id#k`.
 
     Raises:
-        InputError: a file is no SQuAD JSON, or a question has no gold answer, or only an empty one, which is what
-            XTREME's download leaves of test files.
+        InputError: a file is not SQuAD JSON, or a question has no gold answer or only an empty one, as in test files
+            of XTREME's download.
     """
     times: Counter[str] = Counter()
     questions = []
@@ -74,14 +74,14 @@ def read_questions(*paths: Path, language: str = "en") -> list[Question]:
 
 
 def _of_language(questions: list[Question], language: str, path: Path) -> list[Question]:
-    """TyDiQA-GoldP is published with all languages in one file, and ids such as `swahili-123-0`."""
+    """TyDiQA-GoldP is published with all languages in one file and ids such as `swahili-123-0`."""
     names = set(TYDIQA_NAMES.values())
     if not all(question.id.split("-")[0] in names for question in questions):
         return questions
     wanted = TYDIQA_NAMES.get(language)
     chosen = [question for question in questions if question.id.split("-")[0] == wanted]
     if not chosen:
-        raise InputError(f"{path} holds no question of language {language!r}.")
+        raise InputError(f"{path} contains no question in language {language!r}.")
     return chosen
 
 
@@ -95,9 +95,9 @@ def _read_file(path: Path) -> Iterator[Question]:
             for row in paragraph["qas"]
         ]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is no SQuAD JSON ({type(error).__name__}: {error}).") from None
+        raise InputError(f"{path} is not SQuAD JSON ({type(error).__name__}: {error}).") from None
     if not rows:
-        raise InputError(f"{path} holds no question.")
+        raise InputError(f"{path} contains no question.")
     for context, row in rows:
         yield _question(context, row, path)
 
@@ -110,8 +110,8 @@ def _question(context: str, row: Mapping[str, Any], path: Path) -> Question:
         raise InputError(f"{path}: a question is malformed ({type(error).__name__}: {error}).") from None
     if not any(answer.text.strip() for answer in answers):
         raise InputError(
-            f"{path}: question {question.id!r} has no gold answer: this file came without its gold "
-            "(XTREME's download takes it out of test files). Get the published file."
+            f"{path}: question {question.id!r} has no gold answer, so the file lacks its gold "
+            "(XTREME's download script removes it from test files). Use the published file."
         )
     return question
 

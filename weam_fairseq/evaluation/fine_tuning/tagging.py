@@ -33,7 +33,7 @@ _NO_TARGET = -100
 
 
 class Tagging(Head):
-    """Of a unit, `marks` holds the positions of its words' first pieces."""
+    """A unit's `marks` are the positions of its words' first pieces."""
 
     name = "tagging"
     auto_class = "AutoModelForTokenClassification"
@@ -73,7 +73,7 @@ class Tagging(Head):
     ) -> Iterator[list[list[int]]]:
         """The pieces of every word of each sentence; none is empty or longer than the limit."""
         if tokenizer.unk_token_id is None:
-            raise InputError("the tokenizer has no unknown piece, which stands for words that it drops.")
+            raise InputError("the tokenizer has no unknown piece, which is needed for words without pieces.")
         unknown = [tokenizer.unk_token_id]
         batch = tokenizer(
             [list(example.words) for example in examples], is_split_into_words=True, add_special_tokens=False
@@ -104,7 +104,7 @@ class Tagging(Head):
     def decode(
         self, examples: Sequence[TaggedSentence], rows: Rows, found: Sequence[list[int]]
     ) -> list[tuple[str, ...]]:
-        """Windows lie in order, so a sentence's tags are those of its windows one after the other."""
+        """A sentence's tags are those of its windows, in order."""
         tags: list[list[str]] = [[] for _ in examples]
         for origin, labels in zip(rows.origins, found, strict=True):
             tags[origin] += [self.labels[label] for label in labels]
@@ -173,8 +173,8 @@ def _word_and_tag(line: str, where: str, tags: Sequence[str]) -> tuple[str, str]
     cells = line.split("\t")
     if len(cells) == 1:
         raise InputError(
-            f"{where}: the word has no tag: this file came without its gold (XTREME's download takes it out of "
-            "test files). Get the published file."
+            f"{where}: the word has no tag, so the file lacks its gold (XTREME's download script removes it from "
+            "test files). Use the published file."
         )
     return cells[0], known_tag(cells[-1], tags, where)
 
@@ -191,4 +191,4 @@ def numbered_blocks(path: Path) -> Iterator[list[tuple[int, str]]]:
             yield block
             block = []
     if not any_block:
-        raise InputError(f"{path} holds no sentence.")
+        raise InputError(f"{path} contains no sentence.")

@@ -43,14 +43,14 @@ _MAX_NORM = 1.0
 _ADAM_EPS = 1e-8
 
 
-# Batches are cut from pieces of the shuffled order of this many batches, sorted by length: little padding, and still
-# another order in every epoch.
+# The shuffled order is sorted by length within stretches of this many batches: little padding, and a different order in
+# every epoch.
 _BATCHES_SORTED_TOGETHER = 32
 
 
 @dataclass
 class Progress:
-    """How far a training is. `dev` holds one figure a finished epoch; `best` counts epochs from 1, 0 is none yet."""
+    """The progress of a training. `dev` has one figure per finished epoch; `best` counts epochs from 1 (0: none)."""
 
     epoch: int = 0
     batch: int = 0
@@ -83,7 +83,7 @@ def train(
 
     optimizer = _optimizer(model, recipe)
     updates = recipe.epochs * -(-len(rows) // recipe.batch_size)
-    torch.manual_seed(seed)  # for dropout, whatever was drawn before
+    torch.manual_seed(seed)  # for dropout, independent of earlier draws
     progress = _restore(store, model, optimizer) or Progress()
     bar = progress_bar(label, "updates", updates, initial=progress.update)
     while progress.epoch < recipe.epochs:
@@ -106,7 +106,7 @@ def train(
 
 
 def batches_of_epoch(rows: Rows, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Every unit once, in an order that follows from the seed and the epoch."""
+    """Every unit once, in an order determined by the seed and the epoch."""
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
     order = rng.permutation(len(rows)).tolist()
     batches = []
@@ -118,7 +118,7 @@ def batches_of_epoch(rows: Rows, batch_size: int, seed: int, epoch: int) -> list
 
 
 def learning_rate(recipe: Recipe, update: int, updates: int) -> float:
-    """Linear up to the recipe's rate, linear down to 0 (BERT's schedule, as transformers has it)."""
+    """Rises linearly to the recipe's rate, then falls linearly to 0 (BERT's schedule, as in transformers)."""
     warmup = recipe.warmup_of(updates)
     if update < warmup:
         return recipe.learning_rate * update / warmup
@@ -162,7 +162,7 @@ def _end_epoch(model: Any, progress: Progress, store: Store, evaluate: Callable[
 def _optimizer(model: Any, recipe: Recipe) -> Any:
     import torch
 
-    # The biases and LayerNorm, whatever an architecture calls it.
+    # Biases and LayerNorm, under any name.
     plain = {name for name, values in model.named_parameters() if values.dim() < 2}
     groups = [
         {
@@ -211,20 +211,20 @@ class Store:
     """One fine-tuning's folder, `<kind>-<hash of what made it>`."""
 
     def __init__(self, work: Path, kind: str, made_of: Mapping[str, Any], save_every: int = 500) -> None:
-        """`made_of` is all that the weights depend on; `save_every` counts updates."""
+        """`made_of` is everything that the weights depend on; `save_every` counts updates."""
         text = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
         self.path = work / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         self.made_of = dict(made_of)
         self.save_every = save_every
 
     def locked(self) -> AbstractContextManager[int]:
-        """Two runs that need one model at the same time: the second waits, and finds it finished."""
+        """If two runs need one model at the same time, the second waits and finds it finished."""
         self.path.mkdir(parents=True, exist_ok=True)
         return locked(self.path / "lock", wait=True, keep=True)
 
     @property
     def finished(self) -> dict[str, Any] | None:
-        """What training left to say; None while it is not finished."""
+        """The result of the training; None while it is unfinished."""
         path = self.path / "finished.json"
         return read_json(path, dict) if path.is_file() else None
 
@@ -276,13 +276,13 @@ class Store:
     def keeps_epochs(self) -> bool:
         return bool(self.made_of.get("keep_epochs"))
 
-    def finish(self, model: Any, source: Path, told: Mapping[str, Any]) -> None:
-        """Writes the Hugging Face folder, then finished.json, and removes what only a restart would need."""
+    def finish(self, model: Any, source: Path, result: Mapping[str, Any]) -> None:
+        """Writes the Hugging Face folder, then finished.json, and removes the saved state."""
         model.save_pretrained(self.path)
         for name in TOKENIZER_FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, self.path / name)
-        write_json(self.path / "finished.json", told, indent=2)
+        write_json(self.path / "finished.json", result, indent=2)
         (self.path / "state.pt").unlink(missing_ok=True)
         if not self.keeps_epochs:
             shutil.rmtree(self.path / "epochs", ignore_errors=True)

@@ -1,6 +1,6 @@
 """Mean average precision of ranked lists, cut at 20: LAReQA (11 correct answers a question) and Mewsli-X (one).
 
-    AP@k = Σ over ranks i ≤ k with a correct answer, of (correct answers up to i) / i, divided by min(correct answers, k)
+    AP@k = Σ over ranks i ≤ k with a correct answer of (correct answers up to i) / i, over min(correct answers, k)
 
 With one correct answer this is the reciprocal rank, so it equals Mewsli-X's MRR@20 (Ruder et al. 2021).
 """
