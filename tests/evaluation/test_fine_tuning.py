@@ -21,7 +21,7 @@ from weam_fairseq.evaluation.hf_folder import Folder, load_fine_tuned, put_head_
 from .conftest import SENTENCES
 
 MACHINE = Machine("cpu", "fp32", 0, 4)
-RECIPE = Recipe(epochs=50, learning_rate=1e-2, batch_size=4, max_length=48, doc_stride=8)
+RECIPE = Recipe(epochs=30, learning_rate=1e-2, batch_size=4, max_length=48, doc_stride=8)
 
 WORDS = [sentence.split()[:5] for sentence in SENTENCES[::2]]
 EXAMPLES: list[tuple[Head, Sequence[Any]]] = [

@@ -3,7 +3,11 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,6 +32,37 @@ def _scores(task: str, model: Path, data: Path, out: Path, *more: str) -> list[S
     return read_scores(out)
 
 
+class Run(NamedTuple):
+    """A folder with a task's data, scores and fine-tuned models, and the output of the command that made them."""
+
+    data: Path
+    out: Path
+    scores: list[Score]
+    output: str
+    notes: str
+
+
+@pytest.fixture(scope="session")
+def finished(folder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Runs a task with the default options, once for all tests. Do not change its files: use `_copy`."""
+
+    @cache
+    def run(task: str) -> Run:
+        root = tmp_path_factory.mktemp(task)
+        data, out = write_benchmark(task, root / "data"), root / "scores.jsonl"
+        with redirect_stdout(StringIO()) as output, redirect_stderr(StringIO()) as notes:
+            scores = _scores(task, folder_path, data, out)
+        return Run(data, out, scores, output.getvalue(), notes.getvalue())
+
+    return run
+
+
+def _copy(run: Run, tmp_path: Path) -> tuple[Path, Path]:
+    """Data and scores file of a copy, in which the fine-tuned models are found again."""
+    root = shutil.copytree(run.out.parent, tmp_path / "copy-of-run")
+    return root / run.data.name, root / run.out.name
+
+
 def _fails(capsys: pytest.CaptureFixture[str], message: str, code: int) -> None:
     error = capsys.readouterr().err
     assert code == 2
@@ -38,11 +73,10 @@ def _fails(capsys: pytest.CaptureFixture[str], message: str, code: int) -> None:
 
 @pytest.mark.parametrize("task", WRITERS)
 def test_every_task_from_a_folder_to_numbers_that_weam_score_gives_too(
-    task: str, folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    task: str, folder_path: Path, finished: Callable[[str], Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = write_benchmark(task, tmp_path / "data"), tmp_path / "scores.jsonl"
-    scores = _scores(task, folder_path, data, out)
-    assert task in capsys.readouterr().out
+    _, out, scores, output, _ = finished(task)
+    assert task in output
     first = scores[0]
     assert {score.checkpoint for score in scores} == {open_folder(folder_path).checkpoint}
     assert all(part in first.signature for part in ("|train:", "|select:", "|recipe:lr0.01,ep3,bs8,len32", "|scorer:"))
@@ -70,11 +104,11 @@ def _from_items(items: list[dict[str, float]], metric: str) -> float:
 
 
 def test_a_finished_model_is_used_again_and_shared_by_tasks(
-    folder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, out = write_benchmark("xquad", tmp_path), tmp_path / "scores.jsonl"
-    write_benchmark("mlqa", tmp_path)
-    first = _scores("xquad", folder_path, data, out)
+    data, out = _copy(finished("xquad"), tmp_path)
+    write_benchmark("mlqa", data)
+    first = read_scores(out)
     monkeypatch.setattr(tune, "train", _must_not_run)
     assert _scores("xquad", folder_path, data, out) == first
     both = _scores("mlqa", folder_path, data, out, "--languages", "de,en-de")
@@ -86,9 +120,11 @@ def _must_not_run(*_: object) -> None:
     raise AssertionError("the model is there already")
 
 
-def test_an_interrupted_run_goes_on(folder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = write_benchmark("xnli", tmp_path / "data")
-    whole = _scores("xnli", folder_path, data, tmp_path / "a" / "scores.jsonl")
+def test_an_interrupted_run_resumes(
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uninterrupted = finished("xnli")
+    data = uninterrupted.data
 
     run_update, done = tune.train.__globals__["_update"], 0
 
@@ -105,8 +141,7 @@ def test_an_interrupted_run_goes_on(folder_path: Path, tmp_path: Path, monkeypat
     assert not out.exists()
     again = _scores("xnli", folder_path, data, out, "--save-every", "2")
     assert done == 5 + 9 - 4  # 9 updates in all, of which 4 were saved
-    models = [_weights(path, scores) for path, scores in ((tmp_path / "a", whole), (tmp_path / "b", again))]
-    assert models[0] == models[1]
+    assert _weights(uninterrupted.out.parent, uninterrupted.scores) == _weights(tmp_path / "b", again)
 
 
 def _weights(root: Path, scores: list[Score]) -> bytes:
@@ -115,20 +150,25 @@ def _weights(root: Path, scores: list[Score]) -> bytes:
 
 @pytest.mark.parametrize("changed", ["config.json", "tokenizer.json"])
 def test_the_same_weights_with_another_config_or_tokenizer_are_another_model(
-    changed: str, folder_path: Path, tmp_path: Path
+    changed: str,
+    folder_path: Path,
+    finished: Callable[[str], Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data, copy = write_benchmark("xnli", tmp_path / "data"), shutil.copytree(folder_path, tmp_path / "copy")
-    model = ("--name", "weam")
-    first = _scores("xnli", copy, data, tmp_path / "a.jsonl", *model)
-    told = json.loads((copy / changed).read_text())
+    """The finished fine-tuning of the first model is not used for the second."""
+    data, out = _copy(finished("xnli"), tmp_path)
+    copy = shutil.copytree(folder_path, tmp_path / "copy")
+    content = json.loads((copy / changed).read_text())
     if changed == "config.json":
-        told["layer_norm_eps"] = 0.1
+        content["layer_norm_eps"] = 0.1
     else:
-        told["normalizer"]["lowercase"] = False
-    (copy / changed).write_text(json.dumps(told))
-    second = _scores("xnli", copy, data, tmp_path / "b.jsonl", *model)
-    assert first[0].checkpoint != second[0].checkpoint
-    assert first[0].detail["fine_tuned"] != second[0].detail["fine_tuned"]
+        content["normalizer"]["lowercase"] = False
+    (copy / changed).write_text(json.dumps(content))
+    assert open_folder(copy).checkpoint != open_folder(folder_path).checkpoint
+    monkeypatch.setattr(tune, "train", _must_not_run)
+    with pytest.raises(AssertionError, match="the model is there already"):
+        _call("xnli", copy, data, out)
 
 
 def test_what_decides_nothing_is_in_no_hash(folder_path: Path, tmp_path: Path) -> None:
@@ -141,8 +181,10 @@ def test_what_decides_nothing_is_in_no_hash(folder_path: Path, tmp_path: Path) -
     assert checkpoint_hash(copy, folder.tokenizer) == folder.checkpoint
 
 
-@pytest.mark.parametrize("kind", ["bin", "shards", "bin shards"])
-@pytest.mark.parametrize("task", ["xnli", "sentence-retrieval"])
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [("bin shards", "xnli"), *((kind, "sentence-retrieval") for kind in ("bin", "shards", "bin shards"))],
+)
 def test_published_weights_in_other_files(
     kind: str, task: str, folder_path: Path, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,13 +269,15 @@ def test_all_mistakes_of_all_tasks_are_reported_before_the_first_runs(
     assert "scores.jsonl:1 must be JSON, but is not" in capsys.readouterr().err
 
 
-def test_seeds_give_runs_of_their_own_and_the_same_ones_again(folder_path: Path, tmp_path: Path) -> None:
-    data = write_benchmark("xnli", tmp_path / "data")
-    scores = _scores("xnli", folder_path, data, tmp_path / "a" / "scores.jsonl", "--seeds", "1,2")
+def test_each_seed_gives_its_own_run_and_the_same_run_again(
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path
+) -> None:
+    data, out = _copy(finished("xnli"), tmp_path)
+    scores = _scores("xnli", folder_path, data, out, "--seeds", "1,2")
     assert [score.seed for score in scores] == [1, 2]
-    assert _weights(tmp_path / "a", scores[:1]) != _weights(tmp_path / "a", scores[1:])
+    assert _weights(out.parent, scores[:1]) != _weights(out.parent, scores[1:])
     again = _scores("xnli", folder_path, data, tmp_path / "b" / "scores.jsonl", "--seeds", "2")
-    assert _weights(tmp_path / "b", again) == _weights(tmp_path / "a", scores[1:])
+    assert _weights(tmp_path / "b", again) == _weights(out.parent, scores[1:])
 
 
 @pytest.mark.parametrize("task", ["xnli", "mlqa", "pawsx"])
@@ -248,20 +292,21 @@ def test_translate_train_trains_a_model_for_each_language(task: str, folder_path
         assert len({score.detail["fine_tuned"] for score in both}) == 2
 
 
-def test_xcopa_starts_from_social_iqa_unless_told_otherwise(folder_path: Path, tmp_path: Path) -> None:
-    data, out = write_benchmark("xcopa", tmp_path), tmp_path / "scores.jsonl"
-    assert "|start:multiple-choice-" in _scores("xcopa", folder_path, data, out)[0].signature
+def test_xcopa_starts_from_social_iqa_by_default(
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path
+) -> None:
+    data, out = _copy(finished("xcopa"), tmp_path)
+    assert "|start:multiple-choice-" in read_scores(out)[0].signature
     own = _scores("xcopa", folder_path, data, out, "--train-file", str(data / "xcopa" / "train-en.jsonl"))[-1]
     assert "|start:pretrained|" in own.signature
     shutil.rmtree(data / "xcopa" / "siqa")
     assert _call("xcopa", folder_path, data, out) == 2
 
 
-def test_lines_that_another_recipe_replaces_are_said(
-    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_replaced_lines_of_another_recipe_are_reported(
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
-    _scores("xnli", folder_path, data, out)
+    data, out = _copy(finished("xnli"), tmp_path)
     _scores("xnli", folder_path, data, out)
     assert "replaced" not in capsys.readouterr().err
     assert len(_scores("xnli", folder_path, data, out, "--epochs", "1", "--select", "last")) == 1
@@ -271,9 +316,11 @@ def test_lines_that_another_recipe_replaces_are_said(
     assert "select was dev:" in said
 
 
-def test_oracle_stands_apart(folder_path: Path, tmp_path: Path) -> None:
-    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
-    plain = _scores("xnli", folder_path, data, out)
+def test_the_oracle_figure_is_in_the_detail_only(
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path
+) -> None:
+    data, out = _copy(finished("xnli"), tmp_path)
+    plain = read_scores(out)
     (score,) = _scores("xnli", folder_path, data, out, "--oracle")
     assert score.value == plain[0].value
     assert "oracle" not in plain[0].detail
@@ -295,9 +342,9 @@ def test_other_training_data_and_a_part_of_it(folder_path: Path, tmp_path: Path)
 
 
 def test_present_languages_are_measured_and_missing_ones_named(
-    folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
+    data, out = _copy(finished("xnli"), tmp_path)
     assert _call("xnli", folder_path, data, out, "--languages", "all") == 2
     assert "has no data (split 'test') for ar, bg, el" in capsys.readouterr().err
     assert [score.language for score in _scores("xnli", folder_path, data, out, "--languages", "present")] == [
@@ -409,16 +456,14 @@ def test_an_encoder_without_all_its_weights_is_refused(
 
 @pytest.mark.parametrize("kind", ["distilbert", "xlm-roberta"])
 @pytest.mark.parametrize("task", ["xnli", "xquad", "udpos"])
-def test_other_architectures(kind: str, task: str, make_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_other_architectures(kind: str, task: str, folder_of_kind: Callable[[str], Path], tmp_path: Path) -> None:
     data = write_benchmark(task, tmp_path / "data")
-    assert len(_scores(task, make_folder(kind=kind), data, tmp_path / "scores.jsonl")) >= 1
+    assert len(_scores(task, folder_of_kind(kind), data, tmp_path / "scores.jsonl")) >= 1
 
 
-def test_a_new_pooler_is_said(folder_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_benchmark("xnli", tmp_path / "data")
-    (score,) = _scores("xnli", folder_path, data, tmp_path / "scores.jsonl")
-    assert score.detail["pooler_new"]
-    assert "the folder has no pooler; the seed initialized its weights" in capsys.readouterr().err
+def test_a_new_pooler_is_reported(finished: Callable[[str], Run]) -> None:
+    assert finished("xnli").scores[0].detail["pooler_new"]
+    assert "the folder has no pooler; the seed initialized its weights" in finished("xnli").notes
 
 
 def test_bf16_trains_as_well(folder_path: Path, tmp_path: Path) -> None:
@@ -442,9 +487,11 @@ def test_a_diverged_training_is_an_error(
     )
 
 
-def test_the_decoding_of_answers_is_in_signature_hash_and_file_names(folder_path: Path, tmp_path: Path) -> None:
-    data, out = write_benchmark("xquad", tmp_path / "data"), tmp_path / "scores.jsonl"
-    official = _scores("xquad", folder_path, data, out, "--name", "official")
+def test_the_decoding_of_answers_is_in_signature_hash_and_file_names(
+    folder_path: Path, finished: Callable[[str], Run], tmp_path: Path
+) -> None:
+    data, out = _copy(finished("xquad"), tmp_path)
+    official = read_scores(out)
     every = _scores("xquad", folder_path, data, out, "--name", "pipeline", "--answer-decoding", "pipeline")
     assert all("|decoding:official|" in score.signature for score in official)
     pipeline = [score for score in every if score.model == "pipeline"]
@@ -461,9 +508,10 @@ def test_the_decoding_of_answers_is_in_signature_hash_and_file_names(folder_path
     assert last.detail["items"] != again.detail["items"]
 
 
-def test_predictions_go_where_they_are_told(folder_path: Path, tmp_path: Path) -> None:
-    data = write_benchmark("udpos", tmp_path / "data")
-    (first, _) = _scores("udpos", folder_path, data, tmp_path / "s.jsonl", "--predictions", str(tmp_path / "p"))
+def test_predictions_go_to_the_given_folder(folder_path: Path, finished: Callable[[str], Run], tmp_path: Path) -> None:
+    data, out = _copy(finished("udpos"), tmp_path)
+    work, predictions = ("--work", str(out.parent / "fine-tuned")), ("--predictions", str(tmp_path / "p"))
+    (first, _) = _scores("udpos", folder_path, data, tmp_path / "s.jsonl", *work, *predictions)
     (folder,) = (tmp_path / "p" / folder_path.name).iterdir()  # of the training data
     assert sorted(path.name for path in folder.iterdir()) == [
         "udpos.test.de.seed1.gold.tsv",
@@ -475,11 +523,11 @@ def test_predictions_go_where_they_are_told(folder_path: Path, tmp_path: Path) -
     assert first.n == 8  # both treebanks
 
 
-def test_transformers_own_pipeline_gives_the_same_labels(folder_path: Path, tmp_path: Path) -> None:
+def test_transformers_own_pipeline_gives_the_same_labels(finished: Callable[[str], Run]) -> None:
     from transformers import pipeline
 
-    data, out = write_benchmark("xnli", tmp_path / "data"), tmp_path / "scores.jsonl"
-    detail = _scores("xnli", folder_path, data, out)[0].detail
+    data, out, scores, *_ = finished("xnli")
+    detail = scores[0].detail
     classify = pipeline("text-classification", model=str(out.parent / "fine-tuned" / detail["fine_tuned"]))
     pairs = [line.split("\t") for line in (data / "xnli" / "test-de.tsv").read_text().splitlines()]
     theirs = [classify({"text": first, "text_pair": second})["label"] for first, second, _ in pairs]
