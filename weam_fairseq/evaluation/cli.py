@@ -37,10 +37,7 @@ from weam_fairseq.evaluation.scores import Score, installed_versions, make_score
 from weam_fairseq.evaluation.terminal import format_table, print_replaced, print_warnings
 
 _DEFAULT_SPLIT = "heldout"
-
-
 _AGAIN = "The same command resumes a fine-tuning that was interrupted."
-
 
 # Hyper-parameters by the option that sets them.
 _RECIPE_OPTIONS = (

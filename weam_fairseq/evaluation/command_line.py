@@ -19,13 +19,8 @@ EXAMPLE = """example:
       --train-file tydiqa.goldp.en.train.json --hold-out 300 --epochs 2 --out scores.jsonl
 """
 
-
 DEFAULT_BATCH = 64
-
-
 _MODEL_HELP = "folder with a masked language model, or its name on the Hugging Face Hub"
-
-
 _TRAINING_GROUP = "options of tasks that fine-tune (the task list below shows the defaults)"
 
 

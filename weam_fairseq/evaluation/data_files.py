@@ -23,7 +23,6 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 # In place of a language that is not known yet.
 _ANY = "\0"
-
 Names = str | Alternatives
 
 

@@ -52,20 +52,13 @@ class GoldLinks(NamedTuple):
 
 T = TypeVar("T")
 
-
 # Benchmarks put all their questions on one line of JSON.
 _LONGEST_LINE = 1 << 30
 
-
 # Nine digits at most: no sentence has more words, and longer numbers are slow to read.
 _ITEM = re.compile(r"([0-9]{1,9})([-pP?])([0-9]{1,9})(?::([A-Za-z]+))?")
-
-
 _LABELS = {"s": "sure", "sure": "sure", "p": "possible", "possible": "possible"}
-
-
 _GOLD_FORMS = "i-j or i-j:S (sure), ipj, i?j or i-j:P (possible)"
-
 
 # A file with at least this many lines of links and no 0 counts words from 1. In the eight published sets of
 # docs/evaluation.md, at least 96 in 100 lines have a link with a 0.

@@ -38,7 +38,6 @@ _REMARKS = {
     "seen_in_training": "examples are in the training data with the same text",
 }
 
-
 _TRAINING_REMARKS = {
     "pairs_cut": "training pairs were longer than --max-length and were cut",
     "pairs_without_label": "training pairs have no label of the task and were left out",
@@ -135,8 +134,6 @@ def print_warnings(scores: Sequence[Score]) -> None:
 
 
 SECONDS = 60.0
-
-
 T = TypeVar("T")
 
 

@@ -43,11 +43,8 @@ from weam_fairseq.evaluation.terminal import progress
 # The ids of two sentences.
 IdPair = tuple[str, str]
 
-
 # Limits item files, which would otherwise hold half a million sentences that are mostly in no pair.
 MOST_ITEMS = 10_000
-
-
 NEIGHBOURS = 4
 
 

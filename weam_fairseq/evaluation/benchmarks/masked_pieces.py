@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 
 MASK_SHARE = 0.15
-
-
 GUESSES = (5, 1)
 
 

@@ -52,7 +52,6 @@ ARTICLES = {
     "zh": None,
 }
 
-
 # Each character of this range is a word; text between them is split at white space.
 _CHINESE = re.compile("([\u4e00-\u9fa5])")
 

@@ -38,13 +38,11 @@ UPOS_TAGS = (
     *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
 
-
 # XTREME (ud-conversion-tools): of several highest words in a fused form, the first of this list gives the tag.
 _DEFAULT_PRECEDENCE = (
     *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ"),
     *("AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT"),
 )
-
 
 _PRECEDENCE: dict[str, tuple[str, ...]] = {
     "es": ("VERB", "AUX", "PRON", "ADP", "DET"),

@@ -42,7 +42,6 @@ from weam_fairseq.evaluation.terminal import progress
 # Pairs whose states are held at once, at every layer.
 CHUNK = 64
 
-
 # How links were extracted, and from which layer, to the links of each pair.
 Links = dict[tuple[str, int], list[frozenset[WordLink]]]
 
@@ -184,10 +183,8 @@ def _words_of_piece(groups: Sequence[Sequence[int]]) -> dict[int, list[int]]:
 # The states of both sides' pieces to (I, J) booleans.
 Extraction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-
 # Dou and Neubig 2021, section 2: a link has at least this probability in both directions.
 SOFTMAX_THRESHOLD = 1e-3
-
 
 # Jalili Sabet et al. 2020, section 2.3: the weight of a linked piece in the second round.
 ITERMAX_DISCOUNT = 0.9

@@ -34,14 +34,11 @@ from weam_fairseq.evaluation.readers import joined_lines, one_cell
 # In the order of a model's outputs.
 LABELS = ("contradiction", "entailment", "neutral")
 
-
 # The second label of two-way data sets; as a target it means "contradiction or neutral".
 NOT_ENTAILMENT = "not_entailment"
 
-
 # For pairs on which the annotators of SNLI and MultiNLI disagreed (-1 in the Hub's copies).
 NO_LABEL = "-"
-
 
 _NLI_NAMES = {
     **{label: label for label in ("entailment", "neutral", "contradiction")},
@@ -49,16 +46,11 @@ _NLI_NAMES = {
     **{"e": "entailment", "n": "neutral", "c": "contradiction"},
 }
 
-
 _NLI_NUMBERS = ("entailment", "neutral", "contradiction")
-
-
 _NLI_DESCRIBED = "entailment, neutral or contradiction (or 0, 1, 2 in this order, as published data sets have it)"
-
 
 # Labels that can be scored.
 NLI = Labels(_NLI_NUMBERS, _NLI_NAMES, _NLI_DESCRIBED)
-
 
 # Labels of training data.
 TRAINING_NLI = Labels(

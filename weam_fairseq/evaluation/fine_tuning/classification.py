@@ -172,7 +172,6 @@ _HEADERS = (
     ("sentence1", "sentence2", "label"),  # PAWS-X
 )
 
-
 LabelledRow = tuple[str, tuple[str, str, str]]
 
 

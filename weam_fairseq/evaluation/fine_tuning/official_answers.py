@@ -19,13 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 N_BEST = 20
-
-
 MAX_ANSWER_PIECES = 30
-
-
 NO_VALID_ANSWER = "empty"
-
 
 # The white space of their reader. A no-break space, for example, is part of a word.
 _WORD = re.compile("[^ \t\r\n\u202f]+")

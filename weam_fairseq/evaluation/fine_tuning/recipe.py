@@ -8,16 +8,9 @@ from pathlib import Path
 from weam_fairseq.common.errors import InputError
 
 PRECISIONS = ("fp32", "bf16")
-
-
 SELECTIONS = ("dev", "last")
-
-
 TRAIN_ON = ("english", "translate-train")
-
-
 ANSWER_DECODINGS = ("official", "pipeline")
-
 
 # The longest warm-up, as a share of all updates: see Recipe.warmup_of.
 _WARMUP_SHARE = 0.1

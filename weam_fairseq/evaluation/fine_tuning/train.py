@@ -38,10 +38,7 @@ if TYPE_CHECKING:
 
 
 _MAX_NORM = 1.0
-
-
 _ADAM_EPS = 1e-8
-
 
 # The shuffled order is sorted by length within stretches of this many batches: little padding, and a different order in
 # every epoch.

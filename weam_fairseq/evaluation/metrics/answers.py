@@ -83,8 +83,6 @@ def _f1(predicted: list[str], gold: list[str]) -> float:
 
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-
-
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 

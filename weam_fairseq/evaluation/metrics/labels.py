@@ -87,11 +87,7 @@ def accuracy(gold: Sequence[str], predictions: Sequence[str]) -> float:
 
 # (type, first, last), counted over all sentences together with one position between two sentences.
 Entity = tuple[str, int, int]
-
-
 _ENDS = {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}
-
-
 _BEGINS = {("E", "E"), ("E", "I"), ("S", "E"), ("S", "I"), ("O", "E"), ("O", "I")}
 
 
