@@ -1,11 +1,13 @@
-"""Margin mining against a slow version of itself, and the places where margins differ from cosines."""
+"""BUCC: mining with a margin."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from weam_fairseq.evaluation.benchmarks.bucc import mine
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmarks import bucc as mining
+from weam_fairseq.evaluation.benchmarks.bucc import best_threshold, mine, mining_f1, mining_shares
 from weam_fairseq.evaluation.retrieval import ranked, unit_rows
 
 
@@ -57,3 +59,35 @@ def test_ranked_gives_the_nearest_best_first() -> None:
     cosines = unit_rows(queries) @ unit_rows(candidates).T
     np.testing.assert_array_equal(ranked(queries, candidates, 20), np.argsort(-cosines, axis=1)[:, :20])
     assert ranked(queries, candidates[:3], 20).shape == (9, 3)
+
+
+def test_mining_f1() -> None:
+    gold = {("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")}
+    score = mining_f1(gold, [("a", "1"), ("b", "2"), ("x", "9"), ("a", "1")])
+    assert score == pytest.approx((100 * 2 * (2 / 3) * 0.5 / (2 / 3 + 0.5), 200 / 3, 50.0))
+    assert mining_f1(gold, [("1", "a")]) == (0.0, 0.0, 0.0)
+    with pytest.raises(InputError, match="the gold contains no pair"):
+        mining_f1([], [("a", "1")])
+
+
+def test_the_threshold_stands_between_the_last_pair_taken_and_the_next() -> None:
+    scored = {("a", "1"): 1.5, ("b", "2"): 1.3, ("x", "9"): 1.1, ("c", "3"): 1.0, ("y", "9"): 0.9}
+    # right after 1, 2, 2, 3, 3 of 3 gold pairs: F1 1/2, 4/5, 2/3, 6/7, 3/4
+    assert best_threshold(scored, [("a", "1"), ("b", "2"), ("c", "3")]) == pytest.approx(0.95)
+    # equal scores are taken together or not at all
+    tied = {("a", "1"): 1.0, ("x", "9"): 1.0, ("b", "2"): 0.5}
+    assert best_threshold(tied, [("a", "1")]) == pytest.approx(0.75)
+    assert best_threshold({("a", "1"): 1.0}, [("a", "1")]) == 1.0
+    assert best_threshold(scored, [("q", "q")]) is None
+
+
+def test_mining_shares_sum_to_f1(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold = {("a", "1"), ("b", "2"), ("z", "9")}  # z stands twice in the text, and so is not among what was mined
+    found = [("a", "1"), ("b", "9"), ("c", "3")]
+    rows = [tuple(row.values()) for row in mining_shares(["a", "b", "c", "d"], gold, found)]
+    assert rows == [(0, 1, 1, 1), (1, 0, 1, 1), (2, 0, 1, 0), (3, 0, 0, 0), (4, 0, 0, 1)]
+    assert mining_f1(gold, found).f1 == pytest.approx(200 * 1 / (3 + 3))
+    monkeypatch.setattr(mining, "MOST_ITEMS", 2)  # then three sentences make an item
+    assert [tuple(row.values()) for row in mining_shares(["a", "b", "c", "d"], gold, found)] == [
+        *((0, 1, 3, 2), (1, 0, 0, 1)),
+    ]
