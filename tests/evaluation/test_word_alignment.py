@@ -330,7 +330,7 @@ def test_gold_that_counts_from_1_is_shifted_when_asked(
     links = [[tuple(map(int, link.split("-"))) for link in line.split()] for line in gold.read_text().splitlines()]
     gold.write_text("".join(" ".join(f"{i + 1}-{j + 1}" for i, j in line) + "\n" for line in links))
     words = [task, "--model", str(folder_path), "--data", str(data_dir), "--languages", "de"]
-    assert main([*words, "--split", "dev"]) == 2
+    assert main(words) == 2
     assert "heldout.en-de.gold counts words from 1: no link in it has a 0, and line" in capsys.readouterr().err
     _measured(task, folder_path, data_dir, "--languages", "de", "--gold-from", "1")
     (shifted, *_) = read_scores(data_dir / "scores.jsonl")
