@@ -32,8 +32,8 @@ from weam_preprocess.aligners.lines import WordPair, aligner_line, count_lines
 from weam_preprocess.aligners.thot import ThotAligner
 from weam_preprocess.words import segmenter
 
+from weam_fairseq.evaluation.benchmarks.word_alignment import score_alignments
 from weam_fairseq.evaluation.readers import GoldLinks, read_gold
-from weam_fairseq.evaluation.word_alignment import score_alignments
 
 SYMMETRIZATIONS = ("intersect", "grow-diag-final-and", "forward")
 BEGIN, END = "<!-- written by benchmarks/aligners.py -->", "<!-- end -->"

@@ -44,7 +44,7 @@ def _qa(options: argparse.Namespace) -> tuple[Timed, Timed, int, str]:
         with tempfile.TemporaryDirectory() as folder:
             return witness_qa.run_peer(options, Path(folder) / "answers.json")[1]
 
-    from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
+    from weam_fairseq.evaluation.fine_tuning.questions import read_questions
 
     count = len(read_questions(options.data)[: options.limit or None])
     return lambda: witness_qa.answer_with_ours(options)[1], peer, count, "questions"

@@ -126,12 +126,11 @@ def answer_with_ours(options: argparse.Namespace) -> tuple[dict[str, str], float
     """Our answers by id, and the seconds without loading."""
     import torch
 
-    from weam_fairseq.evaluation.fine_tuning.heads.question_answering import QuestionAnswering
-    from weam_fairseq.evaluation.fine_tuning.load import load_fine_tuned
-    from weam_fairseq.evaluation.fine_tuning.predict import Machine, predict
-    from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
+    from weam_fairseq.evaluation.fine_tuning.head import Machine, predict
+    from weam_fairseq.evaluation.fine_tuning.question_answering import QuestionAnswering
+    from weam_fairseq.evaluation.fine_tuning.questions import read_questions
     from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-    from weam_fairseq.evaluation.hf_folder import open_folder
+    from weam_fairseq.evaluation.hf_folder import load_fine_tuned, open_folder
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     head, folder = QuestionAnswering("pipeline"), open_folder(options.model)
@@ -152,8 +151,8 @@ _ours = answer_with_ours
 
 def _in_one_window(options: argparse.Namespace) -> list[str]:
     """Questions where both peers see one and the same input, so that how windows are cut and compared has no part."""
-    from weam_fairseq.evaluation.fine_tuning.heads.question_answering import QuestionAnswering
-    from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
+    from weam_fairseq.evaluation.fine_tuning.question_answering import QuestionAnswering
+    from weam_fairseq.evaluation.fine_tuning.questions import read_questions
     from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
     from weam_fairseq.evaluation.hf_folder import open_folder
 
@@ -164,15 +163,15 @@ def _in_one_window(options: argparse.Namespace) -> list[str]:
 
 
 def _gold(options: argparse.Namespace) -> dict[str, list[str]]:
-    from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
+    from weam_fairseq.evaluation.fine_tuning.questions import read_questions
 
     questions = read_questions(options.data)[: options.limit or None]
     return {question.id: [answer.text for answer in question.answers] for question in questions}
 
 
 def _score(options: argparse.Namespace, gold: dict[str, list[str]], answers: dict[str, str]) -> Any:
-    from weam_fairseq.evaluation.metrics.mlqa import mlqa_scores
-    from weam_fairseq.evaluation.metrics.squad import squad_scores
+    from weam_fairseq.evaluation.benchmarks.mlqa import mlqa_scores
+    from weam_fairseq.evaluation.metrics.answers import squad_scores
 
     return mlqa_scores(gold, answers, options.language) if options.task == "mlqa" else squad_scores(gold, answers)
 

@@ -19,12 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
+from weam_fairseq.evaluation.benchmarks.tatoeba import LASER_CODES, read_tatoeba
+from weam_fairseq.evaluation.encode import depth_of, fixed_layer, group_states, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.language_codes import LASER_CODES
-from weam_fairseq.evaluation.layers import depth_of, fixed_layer
 from weam_fairseq.evaluation.retrieval import nearest, percent
-from weam_fairseq.evaluation.tatoeba import read_tatoeba
 
 BATCH = 64
 

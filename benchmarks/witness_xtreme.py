@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.evaluation.by_name import find_by_name
-from weam_fairseq.evaluation.score import TASKS, Request, score
+from weam_fairseq.evaluation.benchmark import Request
+from weam_fairseq.evaluation.benchmarks import find_benchmark
+from weam_fairseq.evaluation.score import score
 
 TOLERANCE = 1e-9
 
@@ -57,9 +58,11 @@ def file_pairs(mock: Path) -> Iterator[tuple[str, str, Path, Path]]:
 
 
 def ours(task: str, language: str, gold: Path, predictions: Path) -> dict[str, Any]:
-    """What is not predicted counts 0, as in XTREME, where predictions have ids."""
-    row = find_by_name(TASKS, _OUR_NAMES.get(task, task))
-    return score(row, Request(gold, predictions, language, missing_as_zero=row.by_id)).scores
+    """A missing prediction counts 0, as in XTREME, if predictions have ids."""
+    benchmark = find_benchmark(_OUR_NAMES.get(task, task))
+    assert benchmark.scoring is not None
+    request = Request(gold, predictions, language, missing_as_zero=benchmark.scoring.by_id)
+    return score(benchmark, request).scores
 
 
 if __name__ == "__main__":

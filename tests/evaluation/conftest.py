@@ -1,6 +1,7 @@
 """A Hugging Face folder of two layers and width 16 with random weights, and data files small enough to read."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,12 @@ def _sizes(kind: str, max_positions: int) -> dict[str, float]:
 @pytest.fixture(scope="session")
 def folder_path(make_folder: Callable[..., Path]) -> Path:
     return make_folder()
+
+
+@pytest.fixture(scope="session")
+def folder_of_kind(make_folder: Callable[..., Path]) -> Callable[[str], Path]:
+    """One folder for each model type. Do not change its files."""
+    return cache(lambda kind: make_folder(kind=kind))
 
 
 @pytest.fixture(scope="session")

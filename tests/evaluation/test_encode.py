@@ -10,7 +10,7 @@ import torch
 
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize, windows, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.progress import progress, progress_bar
+from weam_fairseq.evaluation.terminal import progress, progress_bar
 
 
 def test_sentence_means_leave_out_padding_and_special_pieces(folder: Folder, sentences: list[str]) -> None:

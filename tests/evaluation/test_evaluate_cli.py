@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.hf_folder import open_folder, weight_files
 from weam_fairseq.evaluation.scores import read_scores
-from weam_fairseq.evaluation.tasks import TASKS
 
 # The tasks whose data are pairs under any name; the benchmarks have tests of their own.
 PAIR_TASKS = ("sentence-retrieval", "word-retrieval", "masked-pieces")
@@ -73,7 +73,7 @@ def test_unknown_task(folder_path: Path, data_dir: Path, capsys: pytest.CaptureF
 
 def test_missing_model_folder(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = _call("masked-pieces", tmp_path / "none", data_dir)
-    _fails(capsys, "none is not there. Give --model a Hugging Face folder", code)
+    _fails(capsys, "none does not exist. Give --model a Hugging Face folder", code)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_language_without_data(folder_path: Path, data_dir: Path, capsys: pytest
     code = main(["sentence-retrieval", *arguments])
     _fails(capsys, "needs heldout.en-fr.tsv for language 'fr'", code)
     code = main(["sentence-retrieval", *arguments])
-    _fails(capsys, "in that folder there is data for de (split 'heldout', source language 'en')", code)
+    _fails(capsys, "It has data for de (split 'heldout', source language 'en')", code)
 
 
 def test_line_without_a_tab(folder_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,13 +141,17 @@ def test_gold_link_outside_its_sentence(folder_path: Path, data_dir: Path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--languages", ","], "--languages names no language"),
+        (["--languages", ","], "--languages must name at least one language"),
         (["--languages", "de,en"], "which is the source language"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
-        (["--seed", "-1"], "--seed must be 0 or more"),
-        (["--epochs", "3", "--oracle"], "--oracle, --epochs would change nothing: masked-pieces is measured as"),
-        (["--train-file", "x.tsv"], "--train-file would change nothing"),
-        (["--train-on", "translate-train"], "--train-on would change nothing"),
+        (["--seed", "-1"], "--seeds must be numbers of 0 or more"),
+        (
+            ["--epochs", "3", "--oracle"],
+            "--oracle, --epochs have no effect, because masked-pieces measures the",
+        ),
+        (["--train-file", "x.tsv"], "--train-file has no effect"),
+        (["--train-on", "translate-train"], "--train-on has no effect"),
+        (["--answer-decoding", "official"], "--answer-decoding has no effect"),
     ],
 )
 def test_bad_options(
@@ -160,11 +164,11 @@ def test_cut_sentences_are_said(
     make_folder: Callable[..., Path], data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _call("sentence-retrieval", make_folder(max_positions=6), data_dir) == 0
-    assert "en-de: 16 sentences were longer than the model takes and were read in parts" in capsys.readouterr().err
+    assert "en-de: 16 sentences exceeded the model's length limit and were read in windows" in capsys.readouterr().err
 
 
 def test_every_task_says_whom_to_cite_and_where_its_data_is_published() -> None:
-    assert [task.name for task in TASKS if not task.published or not task.citation] == []
+    assert [task.name for task in BENCHMARKS if not task.published or not task.citation] == []
 
 
 def test_help_needs_neither_torch_nor_transformers_nor_fairseq() -> None:

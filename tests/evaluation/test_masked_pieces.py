@@ -11,9 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import Setting
+from weam_fairseq.evaluation.benchmarks.masked_pieces import (
+    draw_masks,
+    measure_masked_pieces,
+    texts_by_language,
+    unigram_bound,
+)
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.masked_pieces import draw_masks, measure_masked_pieces, texts_by_language, unigram_bound
-from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.readers import Pair
 
 Data = dict[str, list[Pair]]

@@ -47,7 +47,7 @@ def test_sure_links_are_read_and_possible_ones_counted(tmp_path: Path) -> None:
         ("a ||| b\na ||| b\n", "0-0\n", r"words has 2 lines but .*gold has 1"),
         ("a ||| b\na b\n", "0-0\n0-0\n", r"words:2: .*has 0 separators"),
         ("a ||| b\na ||| \n", "0-0\n\n", r"words:2: one side has no words"),
-        ("a ||| b\na ||| b\n", "0-0\n0:0\n", r"gold:2: '0:0' is no link"),
+        ("a ||| b\na ||| b\n", "0-0\n0:0\n", r"gold:2: '0:0' is not a link"),
         ("a ||| b\na b ||| b\n", "0-0\n2-0\n", r"gold:2: link 2-0 points outside the source \(2 words"),
         ("a ||| b\na b ||| b\n", "0p1\n\n", r"gold:1: link 0-1 points outside the target \(1 words"),
     ],

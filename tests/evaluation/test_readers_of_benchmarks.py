@@ -11,25 +11,27 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import Setting
+from weam_fairseq.evaluation.benchmarks import find_benchmark
+from weam_fairseq.evaluation.benchmarks.bucc import read_id_pairs
+from weam_fairseq.evaluation.benchmarks.panx import PANX_TAGS, read_panx
+from weam_fairseq.evaluation.benchmarks.pawsx import read_paws
+from weam_fairseq.evaluation.benchmarks.tatoeba import read_gold_indices
+from weam_fairseq.evaluation.benchmarks.udpos import read_udpos
+from weam_fairseq.evaluation.benchmarks.xcopa import read_choices
+from weam_fairseq.evaluation.benchmarks.xnli import NLI, read_nli
 from weam_fairseq.evaluation.data_files import find_files
-from weam_fairseq.evaluation.fine_tuning.choice_files import read_choices
-from weam_fairseq.evaluation.fine_tuning.examples import Answer, Choice, SentencePair, TaggedSentence
-from weam_fairseq.evaluation.fine_tuning.pair_files import read_nli, read_paws
-from weam_fairseq.evaluation.fine_tuning.question_files import read_questions
-from weam_fairseq.evaluation.fine_tuning.tag_files import PANX_TAGS, read_panx, read_udpos
-from weam_fairseq.evaluation.labels import NLI
-from weam_fairseq.evaluation.measurement import Setting
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, SentencePair
+from weam_fairseq.evaluation.fine_tuning.questions import Answer, read_questions
+from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence
 from weam_fairseq.evaluation.prediction_files import (
     read_answer_predictions,
     read_answers,
-    read_gold_indices,
-    read_id_pairs,
     read_labels,
     read_rankings,
     read_tagged,
 )
 from weam_fairseq.evaluation.readers import read_gold, read_pairs, read_predicted_links
-from weam_fairseq.evaluation.tasks import TASKS
 
 XNLI_HEADER = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tpairID\n"
 
@@ -117,20 +119,28 @@ def test_nli_rows_with_the_names_of_the_hub(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
-        (read_nli, "a\tb\tneutral\nc\td\n", r"f\.tsv:2: the line has two sentences and no label: .* without its gold"),
+        (
+            read_nli,
+            "a\tb\tneutral\nc\td\n",
+            r"f\.tsv:2: the line has two sentences and no label, so the file",
+        ),
         (read_nli, "a\tb\tperhaps\n", r"f\.tsv:1: the label must be entailment, .* but is 'perhaps'"),
         (read_nli, "a\n", r"f\.tsv:1: the line must hold two sentences and a label, but has 1 columns"),
-        (read_nli, XNLI_HEADER + "fr\tneutral\t\t\ta\tb\t1\n", r"f\.tsv: there is no pair of language 'en'"),
+        (read_nli, XNLI_HEADER + "fr\tneutral\t\t\ta\tb\t1\n", r"f\.tsv: no pair is in language 'en'"),
         (read_nli, XNLI_HEADER + "en\tneutral\n", r"f\.tsv:2: the line has 2 columns, but its header names 7"),
         (read_paws, "a\tb\n", r"f\.tsv:1: the line has two sentences and no label"),
         (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 1 \(paraphrase\) or 0 .*, but is '2'"),
-        (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag: this file came without its gold"),
+        (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag, so the file lacks its gold"),
         (read_panx, "Anton\tNOUN\n", r"f\.tsv:1: the tag must be one of B-LOC, .*, but is 'NOUN'"),
         (read_udpos, "Anton\n", r"f\.tsv:1: the word has no tag"),
-        (read_udpos, "\n\n", r"f\.tsv holds no sentence"),
+        (read_udpos, "\n\n", r"f\.tsv contains no sentence"),
         (read_choices, CHOICE.replace("LABEL", "2"), r"f\.tsv:1: the label must be 0 \(choice1\) .* but is '2'"),
         (read_choices, CHOICE.replace("LABEL", "-1"), "has no gold label"),
-        (read_choices, '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause"}\n', "has no gold label"),
+        (
+            read_choices,
+            '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause"}\n',
+            "has no gold label",
+        ),
         (read_choices, '{"premise": "a", "choice1": "b"}\n', r"f\.tsv:1: the question is malformed \(KeyError"),
         (read_choices, "no json\n", r"f\.tsv:1 must be JSON, but is not"),
     ],
@@ -162,7 +172,7 @@ def test_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answers", [[], [{"text": "", "answer_start": 0}]])
 def test_questions_without_gold(tmp_path: Path, answers: list[dict[str, Any]]) -> None:
     path = _file(tmp_path, "f.json", _squad(("a", "What?", answers)))
-    with pytest.raises(InputError, match=r"f\.json: question 'a' has no gold answer: this file came without its gold"):
+    with pytest.raises(InputError, match=r"f\.json: question 'a' has no gold answer, so the file lacks its gold"):
         read_questions(path)
 
 
@@ -174,7 +184,7 @@ def test_tydiqa_in_one_file_is_parted_by_the_names_in_its_ids(tmp_path: Path) ->
         _squad(("english-7-0", "What?", answer), ("swahili-7-0", "Nini?", answer)),
     )
     assert [question.text for question in read_questions(path, language="sw")] == ["Nini?"]
-    with pytest.raises(InputError, match="holds no question of language 'ko'"):
+    with pytest.raises(InputError, match="contains no question in language 'ko'"):
         read_questions(path, language="ko")
 
 
@@ -267,7 +277,7 @@ def test_sentences_without_their_words_are_left_out_and_counted(tmp_path: Path, 
 
 def test_a_fused_form_of_missing_words_is_missing_too(tmp_path: Path) -> None:
     text = _conllu(("1-2", "_", "_", 0), ("1", "de", "ADP", 0), ("2", "el", "DET", 1), ("3", "_", "NOUN", 1))
-    with pytest.raises(InputError, match=r"holds no sentence with its words: in all 1 they are missing"):
+    with pytest.raises(InputError, match=r"contains no sentence with its words: in all 1 they are missing"):
         read_udpos(_file(tmp_path, "es_x-ud-test.conllu", text), language="es")
 
 
@@ -313,7 +323,7 @@ def test_copa_and_social_iqa(tmp_path: Path) -> None:
 
 def test_labels_that_are_all_the_same_are_no_gold(tmp_path: Path) -> None:
     path = _file(tmp_path, "test.et.jsonl", (_copa(0) + "\n") * 10)
-    with pytest.raises(InputError, match="all 10 labels are 0: this file came without its gold"):
+    with pytest.raises(InputError, match="all 10 labels are 0: the file lacks its gold"):
         read_choices(path)
 
 
@@ -386,9 +396,9 @@ def test_files_of_any_folder_beside_the_data_folder_are_no_data(tmp_path: Path) 
     """UDPOS's treebanks are sought in any folder below the data folder, and not in its neighbours."""
     (tmp_path / "neighbour").mkdir()
     _file(tmp_path / "neighbour", "fr_x-ud-test.conllu", "")
-    task = next(task for task in TASKS if task.name == "udpos")
+    task = find_benchmark("udpos")
     (tmp_path / "data" / "UD_French").mkdir(parents=True)
     setting = Setting(data=tmp_path / "data", languages=("fr",), split="test")
-    assert find_files(setting, "udpos", task.files[0], "fr") == []
+    assert find_files(setting, task, task.files[0], "fr") == []
     inside = _file(tmp_path / "data" / "UD_French", "fr_y-ud-test.conllu", "")
-    assert find_files(setting, "udpos", task.files[0], "fr") == [inside]
+    assert find_files(setting, task, task.files[0], "fr") == [inside]

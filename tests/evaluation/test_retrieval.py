@@ -1,10 +1,20 @@
-"""Retrieval on vectors that can be checked by eye."""
+"""Nearest neighbors by cosine and by shared pieces."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq.evaluation.retrieval import choose_layer, dev_and_test, hits, nearest, percent
+from weam_fairseq.evaluation.encode import sentence_groups, tokenize, word_groups
+from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.retrieval import (
+    bags,
+    choose_layer,
+    dev_and_test,
+    hits,
+    nearest,
+    nearest_by_overlap,
+    percent,
+)
 
 
 def test_nearest_goes_by_angle_not_length() -> None:
@@ -42,3 +52,17 @@ def test_blocks_of_queries_change_nothing(candidates: int, queries: int, seed: i
     cosine = query @ candidate.T / np.linalg.norm(candidate, axis=1)  # a query's own length changes no order
     found = nearest(query, candidate)
     np.testing.assert_allclose(cosine[np.arange(queries), found], cosine.max(axis=1), atol=1e-9)
+
+
+def test_nearest_shares_the_largest_part_of_its_pieces() -> None:
+    candidates = [(1, 2, 3, 4), (1, 2), (9,), (5, 5, 6)]
+    # (1, 2) equals candidate 1; (5, 7) shares 5 with candidate 3 alone; (8,) shares nothing, so the first is taken.
+    assert nearest_by_overlap([(1, 2), (5, 7), (8,), (9, 9, 2)], candidates).tolist() == [1, 3, 0, 2]
+
+
+def test_bags_hold_the_pieces_of_each_group(folder: Folder) -> None:
+    pieces = tokenize(folder, ["the town", "a"])
+    names = folder.tokenizer.convert_ids_to_tokens
+    assert [names(list(bag)) for bag in bags(pieces, sentence_groups(pieces))] == [["the", "town"], ["a"]]
+    words = word_groups(pieces, [["the", "town"], ["a"]])
+    assert [names(list(bag)) for bag in bags(pieces, words)] == [["the"], ["town"], ["a"]]

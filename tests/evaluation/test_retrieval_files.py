@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.bucc_files import Collection, read_bucc
-from weam_fairseq.evaluation.lareqa_files import LANGUAGES, read_pool, read_right_candidates
-from weam_fairseq.evaluation.mewslix_files import read_entity_labels, read_mewslix
+from weam_fairseq.evaluation.benchmarks.bucc import Sentences, read_bucc
+from weam_fairseq.evaluation.benchmarks.lareqa import LANGUAGES, read_pool, read_right_candidates
+from weam_fairseq.evaluation.benchmarks.mewslix import read_entity_labels, read_mewslix
+from weam_fairseq.evaluation.benchmarks.tatoeba import read_tatoeba
 from weam_fairseq.evaluation.readers import Pair
-from weam_fairseq.evaluation.tatoeba import read_tatoeba
 
 
 def write(path: Path, text: str) -> Path:
@@ -56,7 +56,7 @@ def test_bucc(tmp_path: Path) -> None:
     assert data.dev.source.sentences == ["Ein Hund.", "Das Ende."]
     assert data.dev.gold == {("de-1", "en-2")}
     # a sentence that is listed twice has no one id, and is mined with all the same
-    assert data.test.source == Collection([None, "de-3"], ["Regen", "Sonne"], 2)
+    assert data.test.source == Sentences([None, "de-3"], ["Regen", "Sonne"], 2)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_bucc(tmp_path: Path) -> None:
         ({"dev.de": "de-1 Ein Hund.\n"}, r"dev.de:1: the line must hold an id, one tab and a sentence"),
         ({"dev.en": "en-1\ta\nen-1\tb\n"}, r"dev.en:2: the id en-1 is listed twice"),
         ({"dev.gold": "en-2\tde-1\n"}, r"dev.gold: the pair en-2 de-1 must name ids of .*, in this order"),
-        ({"test.gold": ""}, r"test.gold holds no pair"),
+        ({"test.gold": ""}, r"test.gold contains no pair"),
         ({"test.en": ""}, r"test.en is empty"),
     ],
 )
@@ -110,7 +110,7 @@ def test_lareqa_has_eleven_right_answers_in_one_pool(tmp_path: Path) -> None:
     [
         (xquad_r("de", qas=[]), r"de.json: its questions must be those of the other languages.* lacks 2 of theirs"),
         (xquad_r("de", sentence_breaks=[[0, 3]]), r"de.json: the answer of question 'q1' begins at character 3"),
-        ("{}", r"de.json is no file of XQuAD-R \(KeyError"),
+        ("{}", r"de.json is not in XQuAD-R's format \(KeyError"),
         ('{"data": [', r"de.json must be JSON, but is not"),
         (
             xquad_r("de", qas=[{"id": "q1", "question": "?", "answers": []}]),
@@ -125,7 +125,7 @@ def test_lareqa_that_cannot_be_read(tmp_path: Path, change: str, sentence: str) 
 
 def test_lareqa_needs_all_languages(tmp_path: Path) -> None:
     write_xquad_r(tmp_path)[3].unlink()
-    with pytest.raises(InputError, match=r"en.json is not there, and LAReQA's candidates are those of all"):
+    with pytest.raises(InputError, match=r"en.json does not exist, but LAReQA's candidates come from all"):
         read_right_candidates(tmp_path, "de")
     with pytest.raises(InputError, match="LAReQA has no language 'fr'"):
         read_right_candidates(tmp_path, "fr")
@@ -171,13 +171,13 @@ def test_mewslix(tmp_path: Path) -> None:
     ("entities", "mentions", "sentence"),
     [
         (ENTITIES, mention("m1", "A. Linz", "Linz", ""), r"m.jsonl:1: mention 'm1' has no entity: XTREME-R's download"),
-        (ENTITIES, mention("m1", "A. Linz", "A. L", "Q1"), r"m.jsonl:1: mention 'm1' lies in no sentence"),
+        (ENTITIES, mention("m1", "A. Linz", "A. L", "Q1"), r"m.jsonl:1: mention 'm1' is not inside a sentence"),
         (
             ENTITIES,
             mention("m1", "A. Linz", "Linz", "Q9"),
             r"the entities of 1 mentions are not in .*'Q9' of mention 'm1'",
         ),
-        (ENTITIES, MENTIONS + "{}\n", r"m.jsonl:3: the line is none of Mewsli-X \(KeyError"),
+        (ENTITIES, MENTIONS + "{}\n", r"m.jsonl:3: the line is not in Mewsli-X's format \(KeyError"),
         (ENTITIES + "x\n", MENTIONS, r"e.jsonl:3 must be JSON, but is not"),
         (ENTITIES * 2, MENTIONS, r"e.jsonl: an entity is listed twice"),
         (ENTITIES, "", r"m.jsonl is empty"),

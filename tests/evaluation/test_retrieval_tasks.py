@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import Setting
+from weam_fairseq.evaluation.benchmarks.sentence_retrieval import measure_sentence_retrieval
+from weam_fairseq.evaluation.benchmarks.word_retrieval import (
+    Side,
+    _precision,
+    by_overlap,
+    by_state,
+    measure_word_retrieval,
+)
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.readers import Link, LinkedPair, Pair, read_linked_pairs
-from weam_fairseq.evaluation.sentence_retrieval import measure_sentence_retrieval
-from weam_fairseq.evaluation.word_retrieval import WordStates, _precision, by_overlap, by_state, measure_word_retrieval
 
 SETTING = Setting(data=Path("."), languages=("de",), batch_size=3)
 
@@ -61,7 +67,7 @@ def test_variants_of_precision_on_hand_made_vectors() -> None:
     """Words by angle (degrees): the query `the` stands twice, `cat` once, the copy `2` once."""
     query = _words(["the", "the", "cat", "2"], [0, 10, 50, 80])
     candidate = _words(["die", "die", "katze", "2", "hund"], [9, 30, 79, 60, 48])
-    #                    link: the-die(0), the-die(1), cat-katze, 2-2; `hund` is no linked word, so no candidate
+    #                    link: the-die(0), the-die(1), cat-katze, 2-2; `hund` is not a linked word, so no candidate
     i, j = np.array([0, 1, 2, 3]), np.array([0, 1, 2, 3])
     asked = np.array([True, True, True, False])
     precision = _precision(query, candidate, i, j, asked, by_state(0))
@@ -78,7 +84,7 @@ def test_variants_of_precision_on_hand_made_vectors() -> None:
 
 def test_nothing_to_ask_is_an_error(folder: Folder) -> None:
     pair = LinkedPair(["a", "."], ["A", "。"], [Link(0, 0), Link(1, 1)], 0)
-    with pytest.raises(InputError, match="en-de: the even lines hold no sure link between different words"):
+    with pytest.raises(InputError, match="en-de: the even lines contain no sure link between different words"):
         measure_word_retrieval(folder, {"de": [pair, pair]}, SETTING)
 
 
@@ -88,10 +94,10 @@ def test_links_of_words_without_pieces_are_left_out_and_counted(folder: Folder) 
     assert (score.n, score.detail["links_without_pieces"]) == (1, 1)
 
 
-def _words(types: list[str], degrees: list[float]) -> WordStates:
+def _words(types: list[str], degrees: list[float]) -> Side:
     angle = np.deg2rad(degrees)
     values = np.stack([np.cos(angle), np.sin(angle)], axis=1)[None]
-    return WordStates(
+    return Side(
         values,
         np.ones(len(types), dtype=bool),
         np.array([0, len(types)]),

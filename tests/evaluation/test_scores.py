@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.measurement import Measurement
-from weam_fairseq.evaluation.scores import Score, make_score, measured_otherwise, read_scores, write_scores
+from weam_fairseq.evaluation.benchmark import Measurement
+from weam_fairseq.evaluation.scores import Score, differing_parts, make_score, read_scores, write_scores
 
 
 def _score(value: float = 50.0, language: str = "en-de", model: str = "weam", seed: int = 1) -> Score:
@@ -46,8 +46,8 @@ def test_replaced_lines_come_back_with_what_differs(tmp_path: Path) -> None:
     assert write_scores(file, [old]) == []
     other = replace(old, signature=old.signature.replace("layer:dev-best", "layer:8of12").replace("2.13.0", "2.14.0"))
     assert write_scores(file, [other]) == [old]
-    assert measured_otherwise(old, other) == {"layer": ("dev-best", "8of12")}
-    assert measured_otherwise(old, old) == {}
+    assert differing_parts(old, other) == {"layer": ("dev-best", "8of12")}
+    assert differing_parts(old, old) == {}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_broken_line_is_named_and_the_file_kept(tmp_path: Path, line: str) -> 
     file = tmp_path / "scores.jsonl"
     write_scores(file, [_score()])
     file.write_text(before := file.read_text() + line + "\n")
-    with pytest.raises(InputError, match=r"scores\.jsonl:2( must be |: the line is no score).*Remove the line"):
+    with pytest.raises(InputError, match=r"scores\.jsonl:2( must be |: the line is not a score).*Remove the line"):
         write_scores(file, [_score(1)])
     assert file.read_text() == before
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmarks import find_benchmark
 from weam_fairseq.evaluation.scores import Score
-from weam_fairseq.evaluation.tasks import TASKS
 from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, EXACT_AND_F1, Overall, overall, overall_by_model
 
 
@@ -100,7 +100,7 @@ def test_models_are_kept_apart() -> None:
         overall(rows)
     by_model = overall_by_model(rows)
     assert {name: each.value for name, each in by_model.items()} == {"m": 40.0, "n": 60.0}
-    with pytest.raises(InputError, match="xnli ar accuracy, seed 1, stands twice for m"):
+    with pytest.raises(InputError, match="xnli ar accuracy, seed 1, is listed twice for m"):
         overall([*whole(), score("xnli", "ar", "accuracy", 1.0)])
 
 
@@ -109,8 +109,9 @@ def as_xtreme_r(each: Score, **changes: str) -> Score:
     if each.task in ("lareqa", "mewslix", "tatoeba"):
         parts = {"lang": each.language, "encoder": "as-given"}
     else:
-        training = next(task.training for task in TASKS if task.name == each.task)
-        assert training is not None
+        tuned = find_benchmark(each.task).fine_tuned
+        assert tuned is not None
+        training = tuned.training
         parts = {"train": f"{training.name}:en:0123456789ab", "recipe": training.recipe.text}
         benchmark = next(row for row in BENCHMARKS if row.task == each.task)
         parts |= {"decoding": "official"} if benchmark.metrics == EXACT_AND_F1 else {}

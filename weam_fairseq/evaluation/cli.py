@@ -1,4 +1,4 @@
-"""weam-evaluate: from a Hugging Face folder to scores with their signatures."""
+"""weam-evaluate: from a Hugging Face folder to scores with signatures."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, check_parent
 from weam_fairseq.common.hub import is_name, resolve
 from weam_fairseq.common.process_setup import wait_without_spinning
-from weam_fairseq.evaluation import hub
-from weam_fairseq.evaluation.by_name import find_by_name
+from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options
-from weam_fairseq.evaluation.data_files import has_split
-from weam_fairseq.evaluation.fine_tuning.recipe import PRECISIONS, FineTuning
-from weam_fairseq.evaluation.hf_folder import check_folder, hash_files, load_folder, open_folder
-from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.printed import format_table, print_replaced, print_warnings
-from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, read_scores, write_scores
-from weam_fairseq.evaluation.task import Task
-from weam_fairseq.evaluation.tasks import (
-    TASKS,
+from weam_fairseq.evaluation.data_files import (
+    PREFIX,
     check_language,
     check_split,
     data_files,
+    download,
+    has_split,
     languages_of,
-    languages_there,
+    languages_with_data,
     read_data,
 )
+from weam_fairseq.evaluation.fine_tuning.measure import Run
+from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, FineTuning
+from weam_fairseq.evaluation.hf_folder import check_folder, hash_files, load_folder, open_folder
+from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, read_scores, write_scores
+from weam_fairseq.evaluation.terminal import format_table, print_replaced, print_warnings
 
 _DEFAULT_SPLIT = "heldout"
 _AGAIN = "The same command resumes a fine-tuning that was interrupted."
@@ -57,17 +57,17 @@ def _run(options: argparse.Namespace) -> None:
         for job in _checked_jobs(options):
             for new in job.run(options):
                 if options.out is not None:
-                    old = write_scores(options.out, new)  # at once: the next fine-tuning may take hours
+                    old = write_scores(options.out, new)  # immediately: the next fine-tuning may take hours
                     print_replaced(options.out, old, new)
                 scores += new
-    finally:  # what an error, or Ctrl-C, leaves is shown
+    finally:  # also after an error or Ctrl-C
         if scores:
             print_warnings(scores)
             print(format_table(scores))
 
 
 class _Problems:
-    """The user's mistakes, collected so that all are reported at once."""
+    """Collects the user's errors, so that all are reported at once."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, None] = {}
@@ -84,14 +84,14 @@ class _Problems:
             raise InputError(next(iter(self._sentences)))
         if self._sentences:
             listed = " ".join(f"({number}) {each}" for number, each in enumerate(self._sentences, start=1))
-            raise InputError(f"{len(self._sentences)} mistakes, and nothing was evaluated: {listed}")
+            raise InputError(f"{len(self._sentences)} errors; nothing was evaluated: {listed}")
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One task that has been checked; its data is read again when its turn comes, so that memory holds one task's."""
+    """A checked task. Its data is read again when it runs, so that memory holds the data of one task only."""
 
-    task: Task
+    task: Benchmark
     setting: Setting
     files: dict[str, list[Path]]
     seeds: list[int]
@@ -105,16 +105,16 @@ class _Job:
 
 
 def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
-    """Checks all options and reads all files of all tasks before the first one runs.
+    """Checks all options and reads all files of all tasks before the first task runs.
 
     Raises:
-        InputError: with all mistakes that were found.
+        InputError: the sentence lists all errors.
     """
     problems = _Problems()
-    tasks: list[Task] = []
+    tasks: list[Benchmark] = []
     for name in dict.fromkeys(options.task):
         with problems.noted():
-            tasks.append(find_by_name(TASKS, name))
+            tasks.append(find_benchmark(name))
     problems.raise_any()
     folder = None
     for check in (_check_used, _check_places):
@@ -123,7 +123,7 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
     with problems.noted():
         _find_model(options)
         check_folder(options.model, options.device)
-        if any(task.training is not None for task in tasks):
+        if any(task.fine_tuned is not None for task in tasks):
             folder = open_folder(options.model, options.device)
     jobs = []
     for task in tasks:
@@ -132,35 +132,39 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
     for job in jobs:
         with problems.noted():
             data = read_data(job.task, job.files, job.setting.gold_from)
-            if job.task.check is not None and folder is not None:
-                job.task.check(folder, data, job.setting)
+            if job.task.fine_tuned is not None and folder is not None:
+                Run(job.task, folder, job.setting).check(data)
     problems.raise_any()
     return jobs
 
 
 def _find_model(options: argparse.Namespace) -> None:
-    """A name on the Hugging Face Hub becomes the folder of its download, and names the scores."""
+    """Downloads a model of the Hugging Face Hub. Its name there is the name in the scores."""
     if is_name(options.model):
         options.name = options.name or str(options.model)
         options.model = resolve(options.model).folder
 
 
-def _check_used(tasks: Sequence[Task], options: argparse.Namespace) -> None:
+def _check_used(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None:
     names = ", ".join(task.name for task in tasks)
     if options.gold_from is not None and not any(task.reads_links for task in tasks):
-        raise InputError(f"--gold-from would change nothing: {names} reads no gold links. Leave it out.")
-    if any(task.training is not None for task in tasks):
-        return
+        raise InputError(f"--gold-from has no effect, because {names} reads no gold links. Leave the option out.")
     given = training_options(options)
-    if given:
+    if given and all(task.fine_tuned is None for task in tasks):
         raise InputError(
-            f"{', '.join(given)} would change nothing: {names} is measured as the model is, without training. Leave it "
-            "out, or name a task that fine-tunes."
+            f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect, because {names} measures the model "
+            "without training. Leave this out, or name a task that fine-tunes."
+        )
+    if options.answer_decoding is not None and not any(task.answers_questions for task in tasks):
+        answering = ", ".join(benchmark.name for benchmark in BENCHMARKS if benchmark.answers_questions)
+        raise InputError(
+            f"--answer-decoding has no effect, because {names} answers no questions. Leave the option out, or name one "
+            f"of {answering}."
         )
 
 
-def _check_places(tasks: Sequence[Task], options: argparse.Namespace) -> None:
-    """Raises InputError: the scores file cannot be written or added to, or a folder of results is none."""
+def _check_places(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None:
+    """Raises InputError: the scores file cannot be written or extended, or a results folder is not a folder."""
     if options.out is not None:
         check_file_destination(options.out, overwrite=True)
         if options.out.exists():
@@ -174,11 +178,12 @@ def _check_places(tasks: Sequence[Task], options: argparse.Namespace) -> None:
         check_parent(path / "x")
 
 
-def _prepare(task: Task, options: argparse.Namespace) -> _Job:
+def _prepare(task: Benchmark, options: argparse.Namespace) -> _Job:
     seeds = _seeds(options, task)
-    from_hub = str(options.data).startswith(hub.PREFIX)
-    if from_hub:
-        hub.check_served(task.name)
+    from_hub = str(options.data).startswith(PREFIX)
+    if from_hub and task.hub is None:
+        on_hub = ", ".join(benchmark.name for benchmark in BENCHMARKS if benchmark.hub is not None)
+        raise InputError(f"{task.name} cannot be read from the Hub; these tasks can: {on_hub}. Give --data a folder.")
     setting = Setting(
         data=options.data,
         languages=(),
@@ -187,7 +192,7 @@ def _prepare(task: Task, options: argparse.Namespace) -> _Job:
         seed=seeds[0],
         batch_size=DEFAULT_BATCH if options.batch_size is None else options.batch_size,
         predictions=_predictions(task, options),
-        fine_tuning=_fine_tuning(options) if task.training is not None else None,
+        fine_tuning=_fine_tuning(options) if task.fine_tuned is not None else None,
         gold_from=options.gold_from,
     )
     setting = _from_hub(task, setting, options.languages) if from_hub else setting
@@ -201,14 +206,15 @@ def _prepare(task: Task, options: argparse.Namespace) -> _Job:
 
 
 def _evaluate(
-    task: Task, data: Mapping[str, Any], hashes: Mapping[str, str], setting: Setting, options: argparse.Namespace
+    task: Benchmark, data: Mapping[str, Any], hashes: Mapping[str, str], setting: Setting, options: argparse.Namespace
 ) -> list[Score]:
-    if task.training is None:
+    if task.measure is not None:
         folder = load_folder(options.model, options.device, task.needs_head, options.precision or PRECISIONS[0])
+        measurements = task.measure(folder, data, setting)
     else:
         folder = open_folder(options.model, options.device)
-    measurements = task.measure(folder, data, setting)
-    if folder.precision != PRECISIONS[0]:  # of encoding; a recipe says its own
+        measurements = Run(task, folder, setting).measure(data)
+    if folder.precision != PRECISIONS[0]:  # precision of encoding; a recipe contains its own
         measurements = [replace(each, method={**each.method, "precision": folder.precision}) for each in measurements]
     return [
         make_score(
@@ -225,35 +231,35 @@ def _evaluate(
 
 
 def _hashes(setting: Setting, files: Mapping[str, list[Path]]) -> dict[str, str]:
-    """Of the files that a figure comes from, by the figure's language."""
+    """Hashes of the data files, by the language of the measurements."""
     hashes = {language: hash_files(list(dict.fromkeys(paths))) for language, paths in files.items()}
-    # Some tasks name their figures by the pair; one of the source language comes from all files.
+    # Some tasks report by pair; measurements of the source language use all files.
     hashes |= {setting.pair(language): found for language, found in hashes.items()}
     every = list(dict.fromkeys(path for paths in files.values() for path in paths))
     hashes.setdefault(setting.source_language, hash_files(every))
     return hashes
 
 
-def _seeds(options: argparse.Namespace, task: Task) -> list[int]:
+def _seeds(options: argparse.Namespace, task: Benchmark) -> list[int]:
     try:
         seeds = list(dict.fromkeys(int(part) for part in options.seeds.split(",") if part.strip()))
     except ValueError:
         raise InputError(f"--seeds must be numbers such as 1,2,3, but is {options.seeds!r}.") from None
     if not seeds or min(seeds) < 0:
-        raise InputError(f"--seed must be 0 or more, and --seeds such numbers, but is {options.seeds!r}.")
+        raise InputError(f"--seeds must be numbers of 0 or more, but is {options.seeds!r}.")
     return seeds if task.uses_seed else seeds[:1]
 
 
-def _predictions(task: Task, options: argparse.Namespace) -> Path | None:
-    """A folder for each model; what is fine-tuned keeps them with the fine-tuned model (None) unless told otherwise."""
+def _predictions(task: Benchmark, options: argparse.Namespace) -> Path | None:
+    """One folder a model. By default, a fine-tuned model keeps its predictions in its own folder (None)."""
     every = options.predictions
-    if every is None and options.out is not None and task.training is None:
+    if every is None and options.out is not None and task.fine_tuned is None:
         every = options.out.parent / "predictions"
     return None if every is None else every / _as_folder(_model_name(options))
 
 
 def _as_folder(name: str) -> str:
-    """A different folder for each name."""
+    """A distinct folder name for each model name."""
     name = name.replace("%", "%25").replace("/", "%2F")
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
@@ -268,7 +274,7 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
         work = options.out.parent / "fine-tuned"
     if work is None:
         raise InputError(
-            "a task that fine-tunes keeps its models and predictions: give --out FILE (they go to `fine-tuned` beside "
+            "tasks that fine-tune store models and predictions. Give --out FILE (to store them in `fine-tuned` next to "
             "it), or --work DIR."
         )
     values = {name: getattr(options, name) for name in _RECIPE_OPTIONS if getattr(options, name) is not None}
@@ -281,21 +287,21 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
         train_examples=options.train_examples,
         select=options.select,
         oracle=options.oracle,
-        answer_decoding=options.answer_decoding,
+        answer_decoding=options.answer_decoding or ANSWER_DECODINGS[0],
         values=values,
         save_every=options.save_every,
     )
 
 
-def _from_hub(task: Task, setting: Setting, text: str) -> Setting:
-    """The same with the folder into which the Hub's rows of these languages were written."""
+def _from_hub(task: Benchmark, setting: Setting, text: str) -> Setting:
+    """Downloads the data of these languages. Returns the setting with its folder."""
     chosen = list(task.languages or ()) if text in ("all", "present") else _named(text)
     check_split(task, setting.split)
     for language in chosen:
         check_language(task, language)
     choice = setting.fine_tuning
     assert choice is not None, "all that the Hub serves is fine-tuned"
-    folder = hub.folder_of(task.name, str(setting.data), chosen, setting.split, choice.english, choice.work)
+    folder = download(task, str(setting.data), chosen, setting.split, choice.english, choice.work)
     return replace(setting, data=folder)
 
 
@@ -303,34 +309,35 @@ def _named(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _languages(task: Task, text: str, setting: Setting) -> tuple[str, ...]:
-    """`all` is every language of the benchmark, `present` each that has files; the missing ones are named."""
+def _languages(task: Benchmark, text: str, setting: Setting) -> tuple[str, ...]:
+    """`all` is every language of the benchmark, `present` every language that has files."""
     if text not in ("all", "present"):
         return tuple(dict.fromkeys(_named(text)))
     if not setting.data.is_dir():
-        raise InputError(f"the data folder {setting.data} is not there. Give --data the evaluation files' folder.")
-    there = languages_there(task, setting)
-    missing = [language for language in languages_of(task, setting) if language not in there]
+        raise InputError(f"the data folder {setting.data} does not exist. Give --data the folder of evaluation files.")
+    found = languages_with_data(task, setting)
+    missing = [language for language in languages_of(task, setting) if language not in found]
     if missing and text == "all":
-        have = f"There is for {','.join(there)}: give these, or `present`." if there else "There is for none."
+        have = f"Give {','.join(found)}, or `present`." if found else "No language has data."
         raise InputError(
             f"{task.name}: {setting.data} has no data (split {setting.split!r}) for {', '.join(missing)}. {have}"
         )
-    if not there:
+    if not found:
         raise InputError(
-            f"{task.name}: {setting.data} has data (split {setting.split!r}) for no language. Change --split or --data."
+            f"{task.name}: {setting.data} has no data of split {setting.split!r} in any language. "
+            "Change --split or --data."
         )
     if missing:
         print(
             f"weam-evaluate: note: {task.name}: no data (split {setting.split!r}) for {', '.join(missing)}.",
             file=sys.stderr,
         )
-    return tuple(there)
+    return tuple(found)
 
 
-def _check(task: Task, setting: Setting) -> None:
+def _check(task: Benchmark, setting: Setting) -> None:
     if not setting.languages:
-        raise InputError("--languages names no language. Give some, as in --languages de,es,zh.")
+        raise InputError("--languages must name at least one language, as in --languages de,es,zh.")
     if task.languages is None and setting.source_language in setting.languages:
         raise InputError(
             f"--languages names {setting.source_language!r}, which is the source language. "
@@ -341,7 +348,7 @@ def _check(task: Task, setting: Setting) -> None:
 
 
 def _with_relative_paths(measurement: Measurement, out: Path | None) -> Measurement:
-    """Prediction files as seen from the scores file, so that both can be moved together."""
+    """Paths of predictions relative to the scores file, so that both can be moved together."""
     if out is None:
         return measurement
     detail = {

@@ -1,11 +1,16 @@
 """Texts to vectors: the mean state of chosen pieces at chosen layers.
 
-Shapes: `B` sequences in a batch, `T` positions, `D` width, `K` layers that were asked for, `G` groups of positions
-over all texts. A *position* counts pieces with the special ones; a *group* is the positions whose states are averaged:
+Shapes: `B` sequences in a batch, `T` positions, `D` width, `K` requested layers, `G` groups of positions over all
+texts. A *position* counts pieces, special ones included. A *group* is a set of positions whose states are averaged:
 all pieces of a sentence, or the pieces of one word.
 
-A text that is longer than the model takes is read in windows that overlap by half, and every piece is taken from the
-window in which it stands farthest from an edge, so that no piece is lost and none is read without context.
+A text longer than the model's limit is read in windows that overlap by half. Each piece is taken from the window in
+which it is farthest from an edge, so no piece is lost and every piece has context.
+
+Models that were not trained for retrieval are read at a fixed layer, which is never tuned on reported data. XTREME's
+scripts take entry 7 of the 12 layers above the embeddings of base models and entry 13 of the 24 layers of large
+models, counted from 0: layers 8 and 14 here, where 0 is the embeddings. awesome-align and simalign also read layer 8
+of mBERT. For other depths, the layer is two thirds of the way up, rounded.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.progress import progress
+from weam_fairseq.evaluation.terminal import progress
 
 if TYPE_CHECKING:
     import torch
+
 
 # The positions of one group.
 Group = list[int]
@@ -31,10 +37,10 @@ class Pieces(NamedTuple):
 
     Attributes:
         inputs: model inputs by name, one list of ids a text.
-        special: for each text and position, whether the template put that piece there.
+        special: for each text and position, whether the piece is a special one.
         offsets: for each text and position, the characters `[start, end)` of the text that the piece covers.
-        cut: how many texts were longer than the model takes, and were cut.
-        long: how many texts are longer than the model takes, and are whole.
+        cut: how many texts exceeded the model's length limit and were cut.
+        long: how many texts exceed the model's length limit and are not cut.
     """
 
     inputs: dict[str, list[list[int]]]
@@ -75,7 +81,7 @@ class Window(NamedTuple):
 
 
 def tokenize(folder: Folder, texts: Sequence[str], cut: bool = False) -> Pieces:
-    """Tokenises raw texts. With `cut`, those longer than the model takes are cut; either way they are counted."""
+    """Tokenizes raw texts. With `cut`, texts beyond the model's length limit are cut; either way they are counted."""
     batch = folder.tokenizer(
         list(texts),
         truncation=cut,
@@ -143,11 +149,11 @@ def group_states(
     """Encodes every text once and averages the states of each group at each layer.
 
     Args:
-        label: stands before the progress bar; None shows none.
+        label: the progress bar's label; None shows no bar.
         layers: which ones, 0 being the embeddings; None is all of them.
 
     Raises:
-        InputError: a state is not finite; cosines of such states would name a neighbour all the same.
+        InputError: a state is not finite. Cosines of such states would still return a neighbor.
     """
     import torch
 
@@ -172,13 +178,13 @@ def group_states(
             sums[:, group_idx] += part
     assert sums is not None, "readers refuse empty files"
     if not np.isfinite(sums).all():
-        raise InputError(f"{folder.path} gives states that are not finite: its training diverged.")
+        raise InputError(f"{folder.path} returns states that are not finite: its training diverged.")
     sums /= np.maximum(sizes, 1)[:, None]
     return GroupStates(sums, sizes > 0)
 
 
 def windows(pieces: Pieces, max_pieces: int) -> list[Window]:
-    """Every text in one window, or in several that overlap by half of what stands between the special pieces."""
+    """Every text in one window, or in several that overlap by half (special pieces aside)."""
     return [window for text in range(len(pieces.special)) for window in _text_windows(pieces, text, max_pieces)]
 
 
@@ -191,7 +197,7 @@ def _text_windows(pieces: Pieces, text: int, max_pieces: int) -> list[Window]:
     before = special.index(False)
     after = special[::-1].index(False)
     size = max_pieces - before - after
-    assert size >= 2, "a model of so few positions takes no text"
+    assert size >= 2, "the model has too few positions"
     step = size // 2
     starts = [*range(before, length - after - size, step), length - after - size]
     found = []
@@ -259,3 +265,71 @@ def _pad(folder: Folder, rows: dict[str, list[list[int]]]) -> dict[str, torch.Te
 
 def _progress(batches: list[list[int]], label: str | None) -> Iterator[list[int]]:
     return iter(batches) if label is None else progress(batches, label, "batches", len(batches))
+
+
+# Texts that are tokenized and sorted by length together. Bounds the memory of pieces (for a million entities).
+CHUNK = 8192
+
+
+class WordStates(NamedTuple):
+    """*Shape:* `values` `(L + 1, G, D)` and `filled` `(G,)`, as in `GroupStates`; `pieces` and `groups` made them."""
+
+    values: np.ndarray
+    filled: np.ndarray
+    pieces: Pieces
+    groups: list[list[Group]]
+
+
+def word_states(folder: Folder, sentences: Sequence[Sequence[str]], batch_size: int, label: str) -> WordStates:
+    """The mean states of each word's pieces, at every layer, in its sentence (words joined with single spaces)."""
+    pieces = tokenize(folder, [" ".join(words) for words in sentences])
+    groups = word_groups(pieces, sentences)
+    return WordStates(*group_states(folder, pieces, groups, batch_size, label), pieces, groups)
+
+
+class SentenceVectors(NamedTuple):
+    """*Shape:* `values` `(N, D)`, float32; `long` counts texts that were read in windows."""
+
+    values: np.ndarray
+    long: int
+
+
+def sentence_vectors(folder: Folder, texts: Sequence[str], layer: int, batch_size: int, label: str) -> SentenceVectors:
+    """Encodes each text at one layer, 0 being the embeddings.
+
+    Raises:
+        InputError: a text has no pieces, or a state is not finite.
+    """
+    parts, long = [], 0
+    starts = range(0, len(texts), CHUNK)
+    for number, start in enumerate(starts, start=1):
+        chunk = texts[start : start + CHUNK]
+        part = label if len(starts) == 1 else f"{label}, part {number} of {len(starts)}"
+        pieces = tokenize(folder, chunk)
+        states = group_states(folder, pieces, sentence_groups(pieces), batch_size, part, [layer])
+        if not states.filled.all():
+            text = chunk[int(np.flatnonzero(~states.filled)[0])]
+            raise InputError(
+                f"{label}: {text!r} has no pieces in the tokenizer of {folder.path}. Remove it from the file."
+            )
+        parts.append(states.values[0])
+        long += pieces.long
+    return SentenceVectors(np.concatenate(parts), long)
+
+
+_PUBLISHED = {12: 8, 24: 14}
+
+
+def fixed_layer(depth: int) -> int:
+    """The layer, 0 being the embeddings, for a model of `depth` layers."""
+    return _PUBLISHED.get(depth, max(1, round(2 * depth / 3)))
+
+
+def depth_of(folder: Folder) -> int:
+    """How many layers the model has above its embeddings."""
+    return int(folder.model.config.num_hidden_layers)
+
+
+def layer_label(layer: int, depth: int) -> str:
+    """For the signature, such as `8of12`."""
+    return f"{layer}of{depth}"

@@ -1,6 +1,6 @@
-"""A Hugging Face folder, loaded for evaluation: weights, tokenizer, and the hash that names its checkpoint.
+"""A Hugging Face folder, loaded for evaluation: weights, tokenizer, and the hash that identifies the checkpoint.
 
-Only local files are read and only transformers' own classes are used: a folder's own code never runs.
+Only local files and transformers' own classes are used. Code in a folder never runs.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.documents import check_name, read_json, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range
+from weam_fairseq.evaluation.fine_tuning.head import Head
 
-# Any one of these makes a tokenizer that transformers can load.
+if TYPE_CHECKING:
+    pass
 
-# Their position rows start after the padding index, so two rows fewer are usable than the config says.
+
+# Their positions start after the padding index, so two rows fewer are usable than the config states.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
 
@@ -38,7 +41,7 @@ class Folder:
 
     @property
     def input_names(self) -> list[str]:
-        """What the tokenizer gives and the model takes (DistilBERT, for one, takes no token types)."""
+        """Inputs that the tokenizer returns and the model accepts (DistilBERT, for example, takes no token types)."""
         accepted = inspect.signature(self.model.base_model.forward).parameters
         return [name for name in self.tokenizer.model_input_names if name in accepted]
 
@@ -53,7 +56,7 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precis
 
     Raises:
         InputError: the folder, a file in it or the device is missing, or the checkpoint lacks weights that are
-            used: weights that are made up at random would give a chance-level number instead of an error.
+            used. Random weights would give a score at chance level instead of an error.
     """
     check_folder(path, device)
     return Folder(
@@ -88,7 +91,7 @@ def weight_files(path: Path) -> list[Path]:
     """The files that transformers takes the weights from: safetensors, else pytorch_model.bin, one file or shards.
 
     Raises:
-        InputError: a shard that the index names is not there.
+        InputError: a shard named by the index is missing.
     """
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (path / name).is_file():
@@ -161,14 +164,16 @@ def check_folder(path: Path, device: str) -> None:
 def _check_files(path: Path) -> None:
     if not path.is_dir():
         raise InputError(
-            f"the model folder {path} is not there. Give --model a Hugging Face folder, or a name on the Hub."
+            f"the model folder {path} does not exist. Give --model a Hugging Face folder, or a name on the Hub."
         )
     if not (path / "config.json").is_file():
-        raise InputError(f"{path} has no config.json, so it is no Hugging Face folder. Export one with weam-to-hf.")
+        raise InputError(f"{path} has no config.json, so it is not a Hugging Face folder. Export one with weam-to-hf.")
     if not weight_files(path):
         raise InputError(f"{path} has no model.safetensors or pytorch_model.bin, in one file or in shards.")
     if not any((path / name).is_file() for name in VOCABULARY_FILES):
-        raise InputError(f"{path} has no tokenizer (one of {', '.join(VOCABULARY_FILES)}). Copy its files there.")
+        raise InputError(
+            f"{path} has no tokenizer (one of {', '.join(VOCABULARY_FILES)}). Copy the tokenizer files into the folder."
+        )
 
 
 def _check_device(device: str) -> None:
@@ -198,7 +203,7 @@ def _load_model(path: Path, needs_head: bool) -> Any:
     if missing:
         raise InputError(
             f"{path}: the checkpoint lacks {len(missing)} weights that this task uses, such as {missing[0]}. "
-            "Export the whole model, with its masked-language-model head."
+            "Export the complete model, with its masked-language-model head."
         )
     return model
 
@@ -224,5 +229,66 @@ def _max_pieces(config: Any, tokenizer: Any) -> int:
 
 
 def first_line(error: Exception) -> str:
-    """What a library's error says, in one line."""
+    """The first line of a library's error message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+class HeadedModel(NamedTuple):
+    """`new` lists the weights that were initialized from the seed; `pooler`: BERT's pooler is among them."""
+
+    model: Any
+    new: list[str]
+    pooler: bool
+
+
+def put_head_on(path: Path, head: Head, seed: int, device: str) -> HeadedModel:
+    """Loads the encoder in `path` under a new head, whose weights follow from the seed.
+
+    Raises:
+        InputError: the checkpoint lacks weights of the encoder itself. BERT's pooler may be new: a masked language
+            model does not train it, and many exports leave it out.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    model, info = _load(path, head, labelled=True)
+    prefix = model.base_model_prefix + "."
+    new = sorted(info["missing_keys"])
+    of_encoder = [key for key in new if key.startswith(prefix)]
+    lost = [key for key in of_encoder if not key.startswith(prefix + "pooler.")]
+    if lost:
+        raise InputError(
+            f"{path}: the checkpoint lacks {len(lost)} weights of its encoder, such as {lost[0]}. "
+            "Export the complete model."
+        )
+    return HeadedModel(model.to(device), new, len(of_encoder) > 0)
+
+
+def load_fine_tuned(path: Path, head: Head, device: str) -> Any:
+    """Loads a folder that fine-tuning wrote; every weight must be there."""
+    model, info = _load(path, head, labelled=False)
+    if info["missing_keys"]:
+        raise InputError(f"{path} lacks {len(info['missing_keys'])} weights. Remove the folder and fine-tune again.")
+    return model.to(device).eval()
+
+
+def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, dict[str, Any]]:
+    import pickle
+
+    import safetensors
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    names = dict(enumerate(head.labels))
+    labels: dict[str, Any] = {}
+    if labelled and names:
+        labels = {"id2label": names, "label2id": {label: number for number, label in names.items()}}
+    try:
+        model, info = getattr(transformers, head.auto_class).from_pretrained(path, **loading_options(path), **labels)
+        return model.float(), info
+    except (
+        *(OSError, ValueError, RuntimeError, KeyError, EOFError),
+        *(pickle.UnpicklingError, safetensors.SafetensorError),
+    ) as error:
+        raise InputError(f"{path} does not load under a head for {head.name}: {first_line(error)}") from error

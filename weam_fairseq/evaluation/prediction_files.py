@@ -1,20 +1,30 @@
-"""Files of answers and of predictions, as the benchmarks write them, to plain values for the metrics.
+"""Predictions and gold answers as files in the benchmarks' formats: read, scored for weam-score, and written.
 
-Every reader names the file and the line of what it does not understand. Nothing is skipped.
+Every reader names the file and line of what it cannot read. Nothing is skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.fine_tuning.tag_files import is_conllu
-from weam_fairseq.evaluation.labels import Labels, is_number, known_tag
-from weam_fairseq.evaluation.metrics.mining import IdPair
+from weam_fairseq.common.files import write_text
+from weam_fairseq.evaluation.benchmark import Request, Result, Scoring, Setting
+from weam_fairseq.evaluation.metrics.answers import QAScore
+from weam_fairseq.evaluation.metrics.labels import Labels, accuracy, is_number, known_tag
+from weam_fairseq.evaluation.metrics.ranking import mean_average_precision
 from weam_fairseq.evaluation.readers import read_document, read_lines
+
+LABEL_LINES = "one label a line"
+SQUAD_JSON = "SQuAD JSON"
+ANSWERS_JSON = "a JSON object {id: answer}"
+RANKINGS_JSON = "a JSON object {query: [candidate, …]}, best first; or one query a line (with the same lines in gold)"
+TAG_LINES = "lines of word<TAB>tag, with a blank line between sentences"
 
 
 class Tagged(NamedTuple):
@@ -29,7 +39,7 @@ def read_answers(path: Path) -> dict[str, list[str]]:
     """SQuAD JSON to the answers of each question.
 
     Raises:
-        InputError: the file is no SQuAD JSON, an id stands twice, or a question has no answer.
+        InputError: the file is not SQuAD JSON, an id occurs twice, or a question has no answer.
     """
     data = read_document(path)
     answers: dict[str, list[str]] = {}
@@ -40,12 +50,12 @@ def read_answers(path: Path) -> dict[str, list[str]]:
                 raise InputError(f"{path}: question {qa['id']!r} is listed twice.")
             answers[qa["id"]] = [answer["text"] for answer in qa.get("answers", [])]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is no SQuAD JSON ({type(error).__name__}: {error}).") from None
+        raise InputError(f"{path} is not SQuAD JSON ({type(error).__name__}: {error}).") from None
     without = [question for question, texts in answers.items() if not any(texts)]
     if without:
         raise InputError(
             f"{path}: {len(without):,} of {len(answers):,} questions have no answer, the first is {without[0]!r}. "
-            "Published test files often come without answers; give the file with them."
+            "Published test files often lack the answers. Give the file with answers."
         )
     return answers
 
@@ -65,7 +75,7 @@ def read_labels(path: Path, known: Labels) -> tuple[list[str], bool]:
         The labels, and whether some of them are numbers.
 
     Raises:
-        InputError: a line holds no label, or none of the task's.
+        InputError: a line does not hold a label of the task.
     """
     labels, numbers = [], False
     for number, line in enumerate(read_lines(path), start=1):
@@ -84,20 +94,21 @@ def _label(text: str, where: str) -> str:
         return text
     row = parse_json(text, where, dict)
     if "label" not in row:
-        raise InputError(f"{where}: the line is no JSON object with a label.")
+        raise InputError(f"{where}: the line is not a JSON object with a label.")
     return str(row["label"])
 
 
-def read_tagged(path: Path, tags: Sequence[str]) -> list[Tagged]:
+def read_tagged(
+    path: Path, tags: Sequence[str], row: Callable[[str, str], tuple[str | None, str] | None] | None = None
+) -> list[Tagged]:
     """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
 
     A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. CoNLL-U is read by its
     syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are none.
 
     Raises:
-        InputError: a line is malformed, or a tag is none of `tags`.
+        InputError: a line is malformed, or a tag is not one of `tags`.
     """
-    rows = _conllu_rows if is_conllu(path) else _tagged_row
     sentences: list[Tagged] = []
     current = Tagged([], [], 1)
     for number, line in enumerate([*read_lines(path), ""], start=1):
@@ -105,8 +116,8 @@ def read_tagged(path: Path, tags: Sequence[str]) -> list[Tagged]:
             if current.tags:
                 sentences.append(current)
             current = Tagged([], [], number + 1)
-        elif (row := rows(line, f"{path}:{number}")) is not None:
-            word, tag = row
+        elif (found := (row or tagged_row)(line, f"{path}:{number}")) is not None:
+            word, tag = found
             current.tags.append(known_tag(tag, tags, f"{path}:{number}"))
             if word is not None:
                 current.words.append(word)
@@ -125,24 +136,11 @@ def _without_language(sentences: list[Tagged]) -> list[Tagged]:
     return [each._replace(words=[word.removeprefix(prefix) for word in each.words]) for each in sentences]
 
 
-def _tagged_row(line: str, where: str) -> tuple[str | None, str]:
+def tagged_row(line: str, where: str) -> tuple[str | None, str]:
     parts = [part.strip() for part in line.split("\t")]
     if len(parts) > 2 or not all(parts):
         raise InputError(f"{where}: the line must hold a word, one tab and a tag (or a tag alone), but holds {line!r}.")
     return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
-
-
-def _conllu_rows(line: str, where: str) -> tuple[str, str] | None:
-    if line.startswith("#"):
-        return None
-    columns = line.split("\t")
-    if len(columns) != 10:
-        raise InputError(f"{where}: a CoNLL-U line has 10 columns, but this one has {len(columns)}.")
-    if "-" in columns[0] or "." in columns[0]:
-        return None
-    if columns[3] == "_":
-        raise InputError(f"{where}: the word {columns[1]!r} has no UPOS tag: the file comes without gold.")
-    return columns[1], columns[3]
 
 
 def check_same_words(gold: Sequence[Tagged], predictions: Sequence[Tagged], path: Path) -> None:
@@ -159,51 +157,6 @@ def check_same_words(gold: Sequence[Tagged], predictions: Sequence[Tagged], path
                 f"{path}:{found.line}: the sentence has {other!r} where the gold sentence has {word!r}. "
                 "Predict the words of the gold file, in its order."
             )
-
-
-def read_indices(path: Path) -> list[str]:
-    """One index a line, from 0, as written without leading zeros."""
-    indices = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip().isascii() or not line.strip().isdigit():
-            raise InputError(f"{path}:{number}: {line!r} is no index. Write one number a line, counted from 0.")
-        indices.append(str(int(line)))
-    return indices
-
-
-def read_gold_indices(path: Path) -> list[str]:
-    """One index a line; or a side of the benchmark's own text, where line k belongs to line k.
-
-    Raises:
-        InputError: the text is sorted, as XTREME's download script leaves it: which line belongs to which is lost.
-    """
-    lines = read_lines(path)
-    if all(line.strip().isascii() and line.strip().isdigit() for line in lines):
-        return read_indices(path)
-    check_not_sorted([line.strip() for line in lines], path)
-    return [str(number) for number in range(len(lines))]
-
-
-def check_not_sorted(lines: Sequence[str], path: Path) -> None:
-    """Raises InputError: more than 10 lines stand in sorted order, as no published file of Tatoeba does."""
-    if len(lines) > 10 and list(lines) == sorted(lines):
-        raise InputError(
-            f"{path} is sorted: XTREME's download script does that to hide which sentences belong together. "
-            "Take the files of LASER (data/tatoeba/v1), where line k belongs to line k, or give the indices as gold."
-        )
-
-
-def read_id_pairs(path: Path) -> set[IdPair]:
-    """`id<TAB>id` lines (BUCC)."""
-    pairs = set()
-    for number, line in enumerate(read_lines(path), start=1):
-        parts = line.strip().split("\t")
-        if len(parts) != 2 or not all(parts):
-            raise InputError(
-                f"{path}:{number}: the line must hold two ids and one tab between them, but holds {line!r}."
-            )
-        pairs.add((parts[0], parts[1]))
-    return pairs
 
 
 def read_rankings(path: Path) -> dict[str, list[str]]:
@@ -254,3 +207,85 @@ def _is_json(text: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def score_label_files(labels: Labels, request: Request) -> Result:
+    gold, gold_numbers = read_labels(request.gold, labels)
+    predictions, predicted_numbers = read_labels(request.predictions, labels)
+    files = [
+        str(path)
+        for path, numbers in ((request.gold, gold_numbers), (request.predictions, predicted_numbers))
+        if numbers and labels.named
+    ]
+    notes = [f"{' and '.join(files)}: the labels are numbers, read as {labels.numbered}."] if files else []
+    return Result({"accuracy": accuracy(gold, predictions)}, tuple(notes))
+
+
+def label_scoring(labels: Labels, citation: str, gold: str = LABEL_LINES) -> Scoring:
+    return Scoring(gold, LABEL_LINES, ("accuracy",), partial(score_label_files, labels), citation)
+
+
+def score_answer_files(metric: Callable[..., QAScore], request: Request) -> Result:
+    gold, predictions = read_answers(request.gold), read_answer_predictions(request.predictions)
+    result = metric(gold, predictions, missing_as_zero=request.missing_as_zero)
+    return Result({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
+
+
+def score_ranking_files(gold: Mapping[str, list[str]], request: Request) -> Result:
+    rankings = read_rankings(request.predictions)
+    value = mean_average_precision(gold, rankings, missing_as_zero=request.missing_as_zero)
+    return Result({"map@20": value}, _id_notes(gold, rankings))
+
+
+def compared_tags(
+    gold: Sequence[Tagged], predictions: Sequence[Tagged], request: Request
+) -> tuple[list[list[str]], list[list[str]]]:
+    check_same_words(gold, predictions, request.predictions)
+    return [sentence.tags for sentence in gold], [sentence.tags for sentence in predictions]
+
+
+def _id_notes(gold: Collection[str], predictions: Collection[str]) -> tuple[str, ...]:
+    surplus, missing = len(set(predictions) - set(gold)), len(set(gold) - set(predictions))
+    return tuple(
+        text
+        for count, text in (
+            (surplus, f"{surplus:,} predictions have ids that are not in the gold file, and were not counted."),
+            (missing, f"{missing:,} of {len(gold):,} have no prediction and count as 0."),
+        )
+        if count
+    )
+
+
+def write_lines(
+    setting: Setting, task: str, language: str, lines: Iterable[str], suffix: str = "txt", pair: str | None = None
+) -> None:
+    """Writes `{task}.{split}.{language}.seed{N}.{suffix}`, if predictions were asked for."""
+    _write(setting, f"{setting.stem(task, language, pair)}.{suffix}", "".join(f"{line}\n" for line in lines))
+
+
+def write_rankings(setting: Setting, task: str, language: str, rankings: Mapping[str, Sequence[str]]) -> None:
+    """Writes `{task}.{split}.{language}.seed{N}.json`, `{query: [candidate, …]}`, if predictions were asked for."""
+    _write(setting, f"{setting.stem(task, language)}.json", json.dumps(rankings, ensure_ascii=False) + "\n")
+
+
+def write_items(
+    setting: Setting, task: str, language: str, items: Iterable[Mapping[str, Any]], pair: str | None = None
+) -> dict[str, str]:
+    """Writes each item's share in the score, `….seed{N}.items.jsonl`, if predictions were asked for.
+
+    Differences between models are tested over them (weam-report). Items of several languages that name the same
+    `cluster` are drawn together; without one, those with the same id. Returns where they are, for a score's detail.
+    """
+    if setting.predictions is None:
+        return {}
+    name = f"{setting.stem(task, language, pair)}.items.jsonl"
+    _write(setting, name, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
+    return {"items": str(setting.predictions / name)}
+
+
+def _write(setting: Setting, name: str, text: str) -> None:
+    folder = setting.predictions
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / name, text)

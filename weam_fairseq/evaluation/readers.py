@@ -1,14 +1,14 @@
-"""Readers of evaluation files: sentence pairs, word-segmented pairs, and gold links.
+"""Readers of evaluation files: lines, JSON, sentence pairs, word-segmented pairs, and gold links.
 
-Every reader takes paths, returns a list with one entry a line, and refuses what it does not understand with the
-file and the line. Lines end at a line feed and nowhere else: `str.splitlines` would also split at the Unicode
-separators that real text contains. Byte order marks, compression and the like are common/text_files.py's.
+Every reader takes paths, returns one entry per line, and reports the file and line of what it cannot read. Only a
+line feed ends a line: `str.splitlines` would also split at Unicode separators, which occur in real text.
+common/text_files.py handles byte order marks and compression.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,7 +32,7 @@ class Link(NamedTuple):
 
 
 class LinkedPair(NamedTuple):
-    """A pair in words, with its sure links; `possible` counts the links that are only possible."""
+    """A pair in words, with its sure links; `possible` counts links that are possible but not sure."""
 
     source_words: list[str]
     target_words: list[str]
@@ -60,8 +60,8 @@ _ITEM = re.compile(r"([0-9]{1,9})([-pP?])([0-9]{1,9})(?::([A-Za-z]+))?")
 _LABELS = {"s": "sure", "sure": "sure", "p": "possible", "possible": "possible"}
 _GOLD_FORMS = "i-j or i-j:S (sure), ipj, i?j or i-j:P (possible)"
 
-# So many lines with links and no 0 in any of them: the file counts words from 1. In the eight published sets that
-# docs/evaluation.md measures, at least 96 in 100 lines have a link with a 0.
+# A file with at least this many lines of links and no 0 counts words from 1. In the eight published sets of
+# docs/evaluation.md, at least 96 in 100 lines have a link with a 0.
 LINES_WITHOUT_0 = 5
 
 
@@ -132,7 +132,7 @@ def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
         raise InputError(
             f"{where}: the line must be `source words ||| target words`, but has {len(sides) - 1} separators `|||`."
         )
-    # At spaces only: `split()` would also cut at the Unicode spaces inside words, and shift every link behind them.
+    # Split at spaces only: `split()` would also split at Unicode spaces inside words, which would shift later links.
     source_words, target_words = ([word for word in side.split(" ") if word] for side in sides)
     if not source_words or not target_words:
         raise InputError(f"{where}: one side has no words. Remove the pair from both files.")
@@ -142,7 +142,7 @@ def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
 def read_gold(
     path: Path, first_word: int | None = None, sizes: Sequence[tuple[int, int]] | None = None
 ) -> list[GoldLinks]:
-    """The one reader of gold links, whatever is measured with them.
+    """Reads gold links, for all tasks.
 
     A line holds sure links `i-j` (also `i-j:S`) and possible ones `ipj` (also `i?j` and `i-j:P`).
 
@@ -154,8 +154,7 @@ def read_gold(
         Links that count words from 0.
 
     Raises:
-        InputError: an item is no link (with its file and line), or the file counts words from 1 and `first_word` is
-            None.
+        InputError: an item is not a link, or the file counts words from 1 and `first_word` is None.
     """
     rows = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -165,7 +164,7 @@ def read_gold(
     every = [possible for _, possible in rows]
     if first_word is None and (sign := counted_from_1(every, sizes)) is not None:
         raise InputError(
-            f"{path} counts words from 1: no link of the file has a 0{sign}. Give --gold-from 1, which subtracts 1 "
+            f"{path} counts words from 1: no link in it has a 0{sign}. Give --gold-from 1, which subtracts 1 "
             "from both numbers of each link, or --gold-from 0 if the file does count from 0."
         )
     shifted = (from_0(links, first_word or 0, path, "--gold-from") for links in ([sure for sure, _ in rows], every))
@@ -181,7 +180,7 @@ def _gold_item(item: str, where: str) -> tuple[WordLink, str]:
             kind = _LABELS.get(match[4].lower()) if match[2] == "-" else None
     if match is None or kind is None:
         raise InputError(
-            f"{where}: {item!r} is no link. Write links as {_GOLD_FORMS}, words counted from 0; correct the item or "
+            f"{where}: {item!r} is not a link. Write links as {_GOLD_FORMS}, words counted from 0; correct the item or "
             "remove it."
         )
     return (int(match[1]), int(match[3])), kind
@@ -198,12 +197,12 @@ def read_predicted_links(path: Path) -> list[frozenset[WordLink]]:
 def _predicted_item(item: str, where: str) -> WordLink:
     match = _ITEM.fullmatch(item)
     if match is None or match[2] != "-" or match[4] is not None:
-        raise InputError(f"{where}: {item!r} is no link. Write links as i-j, words counted from 0.")
+        raise InputError(f"{where}: {item!r} is not a link. Write links as i-j, words counted from 0.")
     return int(match[1]), int(match[3])
 
 
 def counted_from_1(lines: Sequence[frozenset[WordLink]], sizes: Sequence[tuple[int, int]] | None = None) -> str | None:
-    """None, or what besides the missing 0 shows that a file counts words from 1 (empty: it has many lines)."""
+    """None, or further evidence that a file without 0 counts words from 1 (empty: the number of its lines)."""
     if any(0 in link for links in lines for link in links):
         return None
     for number, (links, size) in enumerate(zip(lines, sizes or [], strict=sizes is not None), start=1):
@@ -223,7 +222,7 @@ def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, op
         for i, j in sorted(links):
             if min(i, j) < first_word:
                 raise InputError(
-                    f"{path}:{number}: link {i}-{j} has a word {min(i, j)}, but {option} {first_word} says that words "
+                    f"{path}:{number}: link {i}-{j} has a word {min(i, j)}, but with {option} {first_word} words "
                     f"count from {first_word}. Give {option} 0, or correct the file."
                 )
     return [frozenset((i - first_word, j - first_word) for i, j in links) for links in lines]
@@ -232,10 +231,10 @@ def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, op
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, plain or compressed (common/text_files.py).
 
-    What can be read only once (a pipe) is remembered, since a file may be read for several purposes.
+    The lines of a pipe, which can be read only once, are kept for later calls.
 
     Raises:
-        InputError: the file is not there, is damaged, holds no text, or a line is not UTF-8.
+        InputError: the file is missing or damaged, contains no text, or a line is not UTF-8.
     """
     if is_regular(path):
         return list(_open(path))
@@ -265,3 +264,12 @@ def _not_too_few(pairs: list[T], path: Path) -> list[T]:
     if len(pairs) < 2:
         raise InputError(f"{path} has {len(pairs)} pairs, but a dev half and a test half need at least 2.")
     return pairs
+
+
+def one_cell(text: str) -> str:
+    """Replaces tabs and line ends, which would split cells and lines."""
+    return " ".join(text.replace("\t", " ").split("\n"))
+
+
+def joined_lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,7 +1,7 @@
-"""Scores as lines of JSON: the record, its signature, and the file that holds them.
+"""Scores as lines of JSON: the record, its signature, and the file.
 
-A score never travels without its signature (the habit is sacrebleu's): task, language, split, how it was measured,
-checkpoint, data, seed and versions, so that two numbers with equal signatures may be compared and others not.
+Every score has a signature (an idea of sacrebleu's): task, language, split, method, checkpoint, data, seed and
+versions. Two numbers with equal signatures can be compared; others cannot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.common.lock import lock_file, locked
-from weam_fairseq.evaluation.measurement import Measurement
+from weam_fairseq.evaluation.benchmark import Measurement
 
 _VERSIONS = ("v", "transformers", "torch")
 
@@ -41,14 +41,14 @@ class Score:
 
     @property
     def key(self) -> tuple[str, str, str, str, str, int, str]:
-        """What a later run of the same measurement replaces."""
+        """A later score with the same key replaces this one."""
         return (self.task, self.model, self.language, self.split, self.metric, self.seed, self.trained_on)
 
     @property
     def trained_on(self) -> str:
-        """The training data as the signature names it, such as `multinli:en:0123456789ab`; empty without fine-tuning.
+        """The training data in the signature, such as `multinli:en:0123456789ab`; empty without fine-tuning.
 
-        Zero-shot and translate-train figures of one model differ in this alone.
+        Zero-shot and translate-train scores of one model differ only in this.
         """
         parts = [part for part in self.signature.split("|") if part.startswith("train:")]
         return parts[0].removeprefix("train:") if parts else ""
@@ -64,7 +64,7 @@ def make_score(
     seed: int,
     versions: Mapping[str, str],
 ) -> Score:
-    """Puts the name, the hashes of weights and data, and the signature to a measurement."""
+    """Adds the name, the hashes of weights and data, and the signature to a measurement."""
     parts = {
         **measurement.method,
         "metric": measurement.metric,
@@ -89,7 +89,7 @@ def make_score(
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions for the signature: ours as `v`, then the two that can change a number."""
+    """Versions for the signature: ours as `v`, and those that can change a number."""
     return {
         "v": __version__,
         "transformers": metadata.version("transformers"),
@@ -104,7 +104,7 @@ def read_scores(path: Path) -> list[Score]:
     """Reads `scores.jsonl`.
 
     Raises:
-        InputError: a line is no JSON object or lacks a field.
+        InputError: a line is not a JSON object or lacks a field.
     """
     names = [field.name for field in fields(Score)]
     scores = []
@@ -116,22 +116,22 @@ def read_scores(path: Path) -> list[Score]:
             scores.append(Score(**{name: record[name] for name in names}))
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"{path}:{number}: the line is no score ({type(error).__name__}: {error}). {_AGAIN}"
+                f"{path}:{number}: the line is not a score ({type(error).__name__}: {error}). {_AGAIN}"
             ) from None
     return scores
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
-    """Adds `scores` to the file, in place of older lines with the same key, all of them or none.
+    """Adds all `scores` to the file, or none. They replace older lines with the same key.
 
-    The file is replaced at the end, under a lock: an interruption leaves the old file, and two evaluations that end
-    together lose nothing.
+    The file is replaced at the end, under a lock. An interruption leaves the old file, and evaluations that finish
+    at the same time lose nothing.
 
     Returns:
-        The older lines that went.
+        The replaced lines.
 
     Raises:
-        InputError: a number is not finite, which JSON does not have.
+        InputError: a number is not finite, which JSON does not allow.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock_file(path), wait=True):
@@ -143,8 +143,8 @@ def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
     return [score for score in old if score.key in new]
 
 
-def measured_otherwise(old: Score, new: Score) -> dict[str, tuple[str, str]]:
-    """The parts of the signatures that differ, each as it was and as it is; versions of programs are none."""
+def differing_parts(old: Score, new: Score) -> dict[str, tuple[str, str]]:
+    """The differing parts of the signatures, each with its old and new value. Versions are ignored."""
     was, now = _parts(old), _parts(new)
     names = [name for name in {**was, **now} if name not in _VERSIONS]
     return {name: (was.get(name, ""), now.get(name, "")) for name in names if was.get(name) != now.get(name)}
@@ -161,5 +161,5 @@ def _line(score: Score) -> str:
     except ValueError:
         raise InputError(
             f"{score.task} {score.language} {score.metric} of {score.model}: a number of the score or of its detail is "
-            "not finite, so the score was not written. Look for a training that diverged."
+            "not finite, so the score was not written. Check whether training diverged."
         ) from None

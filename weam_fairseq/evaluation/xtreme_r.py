@@ -1,86 +1,61 @@
-"""XTREME-R's overall score (Ruder et al. 2021): the mean of ten task averages, each over all languages of its task.
+"""XTREME-R's overall score (Ruder et al. 2021): the mean of ten benchmark averages, each over all its languages.
 
-Question answering counts as the mean of exact match and F1; UDPOS and PANX count by F1, LAReQA and Mewsli-X by mAP@20,
-the others by accuracy. XTREME-R's own `evaluate.py` cannot give this figure: it has no language for LAReQA, and stops
-without it. Languages and metrics are otherwise that script's.
+Question answering counts as the mean of exact match and F1. UDPOS and PANX count by F1, LAReQA and Mewsli-X by
+mAP@20, and the others by accuracy. The languages and metrics are those of XTREME-R's `evaluate.py`. That script
+itself cannot compute the overall score: it lists no language for LAReQA and stops without it.
 
-What is missing is named and makes an average, and the overall, `partial`: it is then a mean over what is there and no
-figure of the benchmark. Scores on another split than the one that the benchmark reports are named and never counted.
-What was measured otherwise than XTREME-R does is counted, and stated beside the figure and in its signature: retrieval
-without XTREME-R's fine-tuning for it, a user's own training data, another recipe, another decoding of answers.
+If languages are missing, they are named, and the average and the overall score are `partial`: means over the
+available scores, which are not comparable with the benchmark. Scores on a split other than the reported one are named
+and not counted. Deviations from XTREME-R are counted, and named beside the figure and in its signature: retrieval
+without XTREME-R's fine-tuning for it, other training data, another recipe, another decoding of answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation import fine_tuned_benchmarks
+from weam_fairseq.evaluation import benchmarks
+from weam_fairseq.evaluation.benchmark import Benchmark
 from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS
 from weam_fairseq.evaluation.scores import Score
 
 EXACT_AND_F1 = ("exact_match", "f1")
 
 
-# What XTREME-R does to the encoder before it measures retrieval, which weam-evaluate measures on the encoder as given.
-_RETRIEVAL = {
-    "lareqa": "XTREME-R fine-tunes the encoder on SQuAD as a dual encoder",
-    "mewslix": "XTREME-R fine-tunes the encoder on Wikipedia mentions",
-    "tatoeba": "XTREME-R's script takes an encoder that was fine-tuned on SQuAD",
-}
-
-
-class Benchmark(NamedTuple):
-    """A row of the table: a task counts by the mean of its `metrics` on `split`."""
+class Counted(NamedTuple):
+    """A benchmark of XTREME-R: its figure is the mean of `metrics` on `split`, over all `languages`."""
 
     task: str
     metrics: tuple[str, ...]
     split: str
     languages: tuple[str, ...]
+    record: Benchmark
 
 
-def _languages(text: str) -> tuple[str, ...]:
-    return tuple(sorted(text.split()))
+def _counted() -> Iterator[Counted]:
+    records = [benchmark for benchmark in benchmarks.BENCHMARKS if benchmark.xtreme_r is not None]
+    for record in sorted(records, key=lambda each: each.xtreme_r.position if each.xtreme_r else 0):
+        assert record.xtreme_r is not None
+        assert record.languages is not None
+        languages = tuple(sorted(record.languages))
+        yield Counted(record.name, record.xtreme_r.metrics, record.splits[0], languages, record)
 
 
-_UDPOS = (
-    "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh lt pl uk wo ro"
-)
-_PANX = (
-    "ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw yo my zh kk tr et "
-    "fi hu qu pl uk az lt pa gu ro"
-)
-_TATOEBA = (
-    "ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw zh kk tr et fi hu az lt "
-    "pl uk ro"
-)
-
-BENCHMARKS = (
-    Benchmark("xnli", ("accuracy",), "test", _languages("ar bg de el en es fr hi ru sw th tr ur vi zh")),
-    Benchmark("xcopa", ("accuracy",), "test", _languages("et ht id it qu sw ta th tr vi zh")),
-    Benchmark("udpos", ("f1",), "test", _languages(_UDPOS)),
-    Benchmark("panx", ("f1",), "test", _languages(_PANX)),
-    Benchmark("xquad", EXACT_AND_F1, "test", _languages("en es de el ru tr ar vi th zh hi ro")),
-    Benchmark("mlqa", EXACT_AND_F1, "test", _languages("en es de ar hi vi zh")),
-    # TyDiQA's own test set is secret; XTREME reports the published dev set.
-    Benchmark("tydiqa", EXACT_AND_F1, "dev", _languages("en ar bn fi id ko ru sw te")),
-    Benchmark("lareqa", ("map@20",), "test", _languages("ar de el en es hi ru th tr vi zh")),
-    Benchmark("mewslix", ("map@20",), "test", _languages("ar de en es fa ja pl ro ta tr uk")),
-    Benchmark("tatoeba", ("accuracy",), "test", _languages(_TATOEBA)),
-)
+BENCHMARKS = tuple(_counted())
 
 
 class TaskAverage(NamedTuple):
-    """One task's average, 0–100, or None where no language is there.
+    """One task's average, 0–100, or None without any language.
 
     Attributes:
-        languages: each language's figure (mean over seeds and metrics), those that count.
-        missing: the languages without one.
-        seeds: over how many seeds a language is averaged, the fewest and the most.
-        not_counted: what is there on another split, as `de (dev)`.
-        otherwise: what was done otherwise than XTREME-R does, as short words for a signature and in a sentence.
+        languages: each counted language's figure (mean over seeds and metrics).
+        missing: the languages without a figure.
+        seeds: the fewest and the most seeds that a language is averaged over.
+        not_counted: scores on another split, as `de (dev)`.
+        otherwise: deviations from XTREME-R, as short words for the signature and as sentences.
     """
 
     task: str
@@ -93,12 +68,12 @@ class TaskAverage(NamedTuple):
 
     @property
     def marks(self) -> str:
-        """What follows the figure: `*` for one that lacks languages, `†` for one that was measured otherwise."""
+        """Marks after the figure: `*` if languages are missing, `†` if the method deviates from XTREME-R's."""
         return "*" * bool(self.missing) + "†" * bool(self.otherwise)
 
 
 class Overall(NamedTuple):
-    """`value`: the mean of the task averages that are there, None without any; `partial`: something is missing."""
+    """`value`: the mean of the available task averages, or None; `partial`: a task or language is missing."""
 
     tasks: tuple[TaskAverage, ...]
     value: float | None
@@ -118,7 +93,7 @@ class Overall(NamedTuple):
         return "|".join(["xtreme-r", "overall", f"tasks:{len(there)}of{len(self.tasks)}", complete, *parts, *value])
 
     def deviations(self) -> list[str]:
-        """What was measured otherwise than XTREME-R does, task by task."""
+        """Deviations from XTREME-R's method, task by task."""
         return [f"{task.task}: {'; '.join(task.otherwise.values())}" for task in self.tasks if task.otherwise]
 
 
@@ -133,7 +108,7 @@ def overall(scores: Iterable[Score]) -> Overall:
     if len(models) > 1:
         raise InputError(
             f"an overall score is of one model, but the scores are of {len(models)}: "
-            f"{', '.join(f'{model} ({checkpoint})' for model, checkpoint in models)}. Score each apart."
+            f"{', '.join(f'{model} ({checkpoint})' for model, checkpoint in models)}. Give the scores of one model."
         )
     averages = tuple(_average(benchmark, rows) for benchmark in BENCHMARKS)
     values = [average.value for average in averages if average.value is not None]
@@ -153,7 +128,7 @@ def overall_by_model(scores: Iterable[Score]) -> dict[str, Overall]:
     return {model: overall(rows) for model, rows in by_model.items()}
 
 
-def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
+def _average(benchmark: Counted, scores: Sequence[Score]) -> TaskAverage:
     values: dict[str, dict[str, dict[int, float]]] = {}
     elsewhere = set()
     otherwise: dict[str, str] = {}
@@ -161,14 +136,14 @@ def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
         if score.task != benchmark.task or score.metric not in benchmark.metrics:
             continue
         if score.language not in benchmark.languages:
-            continue  # MLQA's pairs of two languages, for one, are no part of XTREME-R
+            continue  # for example MLQA's pairs of two languages
         if score.split != benchmark.split:
             elsewhere.add((score.language, score.split))
             continue
         seeds = values.setdefault(score.language, {}).setdefault(score.metric, {})
         if score.seed in seeds:
             raise InputError(
-                f"{score.task} {score.language} {score.metric}, seed {score.seed}, stands twice for {score.model}."
+                f"{score.task} {score.language} {score.metric}, seed {score.seed}, is listed twice for {score.model}."
             )
         seeds[score.seed] = score.value
         otherwise |= _otherwise(score, benchmark)
@@ -189,18 +164,16 @@ def _average(benchmark: Benchmark, scores: Sequence[Score]) -> TaskAverage:
     )
 
 
-# How XTREME-R's own models are fine-tuned, by task.
-_TRAININGS = {task.name: task.training for task in fine_tuned_benchmarks.TASKS if task.training is not None}
-
-
-def _otherwise(score: Score, benchmark: Benchmark) -> dict[str, str]:
-    """What was done otherwise than XTREME-R does, from the score's signature: as short words, and as sentences."""
-    if score.task in _RETRIEVAL:
+def _otherwise(score: Score, benchmark: Counted) -> dict[str, str]:
+    """Deviations from XTREME-R's method in a score's signature: short words to sentences."""
+    record = benchmark.record
+    if record.fine_tuned is None:
+        assert record.xtreme_r is not None
         return {
             "encoder=as-given": "retrieval was measured on the encoder as given, without fine-tuning it for retrieval; "
-            + _RETRIEVAL[score.task]
+            + record.xtreme_r.not_done
         }
-    training = _TRAININGS[score.task]
+    training = record.fine_tuned.training
     parts = {name: value for name, _, value in (part.partition(":") for part in score.signature.split("|")[1:])}
     found = {}
     # `multinli:en:<hash>`, then how many examples were drawn (`:1000`) or are left (`:without300`).

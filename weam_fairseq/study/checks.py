@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.hub import resolve
-from weam_fairseq.evaluation.measurement import Setting
-from weam_fairseq.evaluation.task import Task
-from weam_fairseq.evaluation.tasks import TASKS, data_files
+from weam_fairseq.evaluation.benchmark import Benchmark as Task
+from weam_fairseq.evaluation.benchmark import Setting
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
+from weam_fairseq.evaluation.data_files import data_files
 from weam_fairseq.study.machine_config import TRAININGS, processes
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.settings import Evaluation, Machine

@@ -8,7 +8,7 @@ from typing import Any
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES
-from weam_fairseq.evaluation.tasks import TASKS
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
 from weam_fairseq.study.machine_config import read_estimate, read_machine
 from weam_fairseq.study.settings import Block, Config, Data, Evaluation, Model, Tokenizer
 from weam_fairseq.study.yaml_file import Option, Options, Section, read_yaml

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from weam_fairseq.evaluation.hub import PREFIX
+from weam_fairseq.evaluation.data_files import PREFIX
 from weam_fairseq.study.yaml_file import Options
 
 LANGUAGES = "--languages"

@@ -1,20 +1,20 @@
-"""A fine-tuned benchmark from the first step to its numbers: train, predict every language, keep, score."""
+"""A fine-tuned benchmark from training to its numbers: train, predict every language, keep the predictions, score."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
+from weam_fairseq.evaluation.benchmark import Benchmark, FineTuned, Measurement, Setting, Training
 from weam_fairseq.evaluation.data_files import find_files
-from weam_fairseq.evaluation.fine_tuning.heads.head import Head
-from weam_fairseq.evaluation.fine_tuning.load import load_fine_tuned
-from weam_fairseq.evaluation.fine_tuning.predict import predict
-from weam_fairseq.evaluation.fine_tuning.scoring import Scored
+from weam_fairseq.evaluation.fine_tuning.head import Head, Scored, predict
+from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning
 from weam_fairseq.evaluation.fine_tuning.tune import (
     Tuned,
     check_gold,
@@ -23,121 +23,118 @@ from weam_fairseq.evaluation.fine_tuning.tune import (
     read_training,
     training_files,
 )
-from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.measurement import Measurement, Setting
-from weam_fairseq.evaluation.task import Training
+from weam_fairseq.evaluation.hf_folder import Folder, load_fine_tuned
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What a fine-tuned task is made of.
+class Run:
+    """One benchmark on one pretrained model."""
 
-    Attributes:
-        read: (files, `language=`) to examples with gold.
-        score: (examples, predictions, language) to the figures.
-        score_dev: (examples, predictions) to the figures that choose the epoch; tasks that share a model share it.
-    """
+    benchmark: Benchmark
+    folder: Folder
+    setting: Setting
 
-    name: str
-    head: Head
-    read: Callable[..., list[Any]]
-    score: Callable[[Sequence[Any], Sequence[Any], str], Scored]
-    score_dev: Callable[[Sequence[Any], Sequence[Any]], Scored]
-    training: Training
+    @property
+    def name(self) -> str:
+        return self.benchmark.name
 
-    def check(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> None:
-        """Reads all training data, and leaves it: what is wrong shows before any model is trained.
+    @property
+    def plan(self) -> FineTuned:
+        assert self.benchmark.fine_tuned is not None
+        return self.benchmark.fine_tuned
+
+    @property
+    def choice(self) -> FineTuning:
+        assert self.setting.fine_tuning is not None, "the command line fills this in for tasks that fine-tune"
+        return self.setting.fine_tuning
+
+    @cached_property
+    def head(self) -> Head:
+        return self.plan.head.chosen(self.choice)
+
+    @property
+    def stages(self) -> list[Training]:
+        """The user's own training files replace all stages but the last."""
+        training = self.plan.training
+        return [training] if training.before is None or self.choice.train_files else [training.before, training]
+
+    def check(self, data: Mapping[str, Sequence[Any]]) -> None:
+        """Reads all training data once, so that mistakes show before any model is trained.
 
         Raises:
             InputError: options contradict each other, gold cannot be scored, or training data is missing or malformed.
         """
-        choice = setting.fine_tuning
-        assert choice is not None
-        choice.check()
-        head = self.head.chosen(choice)
-        if head is not self.head:
-            return replace(self, head=head).check(folder, data, setting)
+        self.choice.check()
         for language, examples in data.items():
-            check_gold(self.head, examples, f"{self.name} {setting.split} {language}")
-        stages = [self.training]
-        if self.training.before is not None and not choice.train_files:
-            stages.insert(0, self.training.before)
-        for training in stages:
-            training.recipe.fitted(choice.values, folder.max_pieces)
+            check_gold(self.head, examples, f"{self.name} {self.setting.split} {language}")
+        for training in self.stages:
+            training.recipe.fitted(self.choice.values, self.folder.max_pieces)
             seen = set()
             for language in data:
-                files = training_files(self.name, training, setting, language)
+                files = training_files(self.benchmark, training, self.setting, language)
                 if files not in seen:
-                    read_training(self.name, training, setting, self.head, self.read, language)
+                    read_training(self.benchmark, training, self.setting, self.head, language)
                     seen.add(files)
-        if choice.oracle:
+        if self.choice.oracle:
             for language in data:
-                self.read(*self._oracle_files(setting, language), language=language)
+                self._read_target_dev(language)
 
-    def measure(self, folder: Folder, data: Mapping[str, Sequence[Any]], setting: Setting) -> list[Measurement]:
+    def measure(self, data: Mapping[str, Sequence[Any]]) -> list[Measurement]:
         """One measurement a language and metric.
 
         Raises:
             InputError: training data is missing or malformed, the measured data was trained on, or training diverged.
         """
-        assert setting.fine_tuning is not None
-        head = self.head.chosen(setting.fine_tuning)
-        if head is not self.head:
-            return replace(self, head=head).measure(folder, data, setting)
         models: dict[tuple[str, tuple[Path, ...]], Tuned] = {}
         measurements = []
         for language, examples in data.items():
-            trained_on = training_files(self.name, self.training, setting, language)
+            trained_on = training_files(self.benchmark, self.plan.training, self.setting, language)
             if trained_on not in models:
-                models[trained_on] = self._tune(folder, setting, language)
-            measurements += self._language(folder, models[trained_on], examples, language, setting)
+                models[trained_on] = self._tune(language)
+            measurements += self._measure_language(models[trained_on], examples, language)
         return measurements
 
-    def _tune(self, folder: Folder, setting: Setting, language: str) -> Tuned:
-        assert setting.fine_tuning is not None
-        start = None
-        if self.training.before is not None and not setting.fine_tuning.train_files:
-            start = self._stage(folder, self.training.before, setting, language, None)
-        return self._stage(folder, self.training, setting, language, start)
+    def _tune(self, language: str) -> Tuned:
+        tuned = None
+        for training in self.stages:
+            data = read_training(self.benchmark, training, self.setting, self.head, language)
+            tuned = fine_tune(self.folder, self.head, training, data, self.setting, self._dev_figure, tuned)
+        assert tuned is not None
+        return tuned
 
-    def _stage(self, folder: Folder, training: Training, setting: Setting, language: str, start: Tuned | None) -> Tuned:
-        data = read_training(self.name, training, setting, self.head, self.read, language)
-        return fine_tune(
-            folder, self.head, training, data, setting, lambda dev, found: self.score_dev(dev, found).main, start
-        )
+    def _dev_figure(self, dev: Sequence[Any], answers: Sequence[Any]) -> float:
+        return (self.plan.score_dev or self.plan.score)(dev, answers, "en").main
 
-    def _language(
-        self, folder: Folder, tuned: Tuned, examples: Sequence[Any], language: str, setting: Setting
-    ) -> list[Measurement]:
+    def _measure_language(self, tuned: Tuned, examples: Sequence[Any], language: str) -> list[Measurement]:
         seen = self._seen(tuned, examples, language)
-        model = load_fine_tuned(tuned.path, self.head, folder.device)
-        answers, notes = self._predict(folder, model, tuned, examples, setting, language)
-        scored = self.score(examples, answers, language)
-        kept = self._keep(tuned, examples, answers, scored, language, setting)
+        model = load_fine_tuned(tuned.path, self.head, self.folder.device)
+        answers, notes = self._predict(model, tuned, examples, language)
+        scored = self.plan.score(examples, answers, language)
+        files = self._write(tuned, examples, answers, scored, language)
         detail = {
             "fine_tuned": tuned.path.name,
-            "epoch": tuned.told["epoch"],
-            "dev": tuned.told["dev"],
-            "train_examples": tuned.told["examples"],
+            "epoch": tuned.result["epoch"],
+            "dev": tuned.result["dev"],
+            "train_examples": tuned.result["examples"],
             "seen_in_training": seen,
-            "pooler_new": tuned.told["pooler_new"],
-            "training_notes": tuned.told["notes"],
+            "pooler_new": tuned.result["pooler_new"],
+            "training_notes": tuned.result["notes"],
             "notes": notes,
-            **kept,
+            **files,
         }
-        if setting.fine_tuning is not None and setting.fine_tuning.oracle:
-            detail["oracle"] = self._oracle(folder, model, tuned, examples, language, setting)
+        if self.choice.oracle:
+            detail["oracle"] = self._oracle(model, tuned, examples, language)
         return [
             Measurement(
                 language=language,
-                split=setting.split,
+                split=self.setting.split,
                 metric=metric,
                 value=value,
                 n=scored.n,
                 detail=detail,
                 method={
                     "lang": language,
-                    "split": setting.split,
+                    "split": self.setting.split,
                     "train": tuned.data.name,
                     "start": tuned.store.made_of["start"] or "pretrained",
                     "recipe": tuned.recipe.text,
@@ -150,15 +147,15 @@ class Benchmark:
         ]
 
     def _predict(
-        self, folder: Folder, model: Any, tuned: Tuned, examples: Sequence[Any], setting: Setting, language: str
+        self, model: Any, tuned: Tuned, examples: Sequence[Any], label: str
     ) -> tuple[list[Any], dict[str, int]]:
-        rows = self.head.rows(folder.tokenizer, examples, tuned.recipe, for_training=False)
-        machine = machine_of(folder, tuned.recipe, setting)
-        answers = predict(model, self.head, examples, rows, machine, f"{self.name} {language}")
+        rows = self.head.rows(self.folder.tokenizer, examples, tuned.recipe, for_training=False)
+        machine = machine_of(self.folder, tuned.recipe, self.setting)
+        answers = predict(model, self.head, examples, rows, machine, f"{self.name} {label}")
         return answers, {name: count for name, count in rows.notes.items() if count}
 
     def _seen(self, tuned: Tuned, examples: Sequence[Any], language: str) -> int:
-        """How many examples are in the training data, text for text; all of them is a mistake."""
+        """How many examples are in the training data with the same text; an error if all of them are."""
         trained = {self.head.text_of(example) for example in tuned.data.train}
         seen = sum(self.head.text_of(example) in trained for example in examples)
         if seen == len(examples):
@@ -168,50 +165,44 @@ class Benchmark:
             )
         return seen
 
-    def _keep(
-        self,
-        tuned: Tuned,
-        examples: Sequence[Any],
-        answers: Sequence[Any],
-        scored: Scored,
-        language: str,
-        setting: Setting,
+    def _write(
+        self, tuned: Tuned, examples: Sequence[Any], answers: Sequence[Any], scored: Scored, language: str
     ) -> dict[str, str]:
-        """Writes predictions, gold in the same format, and each item's share. Returns where, for the detail."""
-        place = tuned.path / "predictions"
-        if setting.predictions is not None:  # a model's figures after different training data stand side by side
-            place = setting.predictions / tuned.data.name.replace(":", "-")
-        place.mkdir(parents=True, exist_ok=True)
-        stem = f"{setting.stem(self.name, language)}{self.head.unusual}"
-        suffix = self.head.suffix
+        """Writes predictions, gold in the same format, and each item's share. Returns the paths, for the detail."""
+        folder = tuned.path / "predictions"
+        if self.setting.predictions is not None:  # one folder for each set of training data
+            folder = self.setting.predictions / tuned.data.name.replace(":", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        stem, suffix = f"{self.setting.stem(self.name, language)}{self.head.unusual}", self.head.suffix
         texts = {
             f"{stem}{suffix}": self.head.write(examples, answers),
             f"{stem}.gold{suffix}": self.head.write_gold(examples),
             f"{stem}.items.jsonl": "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in scored.items),
         }
         for name, text in texts.items():
-            write_text(place / name, text)
-        return {"predictions": str(place / f"{stem}{suffix}"), "items": str(place / f"{stem}.items.jsonl")}
+            write_text(folder / name, text)
+        return {"predictions": str(folder / f"{stem}{suffix}"), "items": str(folder / f"{stem}.items.jsonl")}
 
-    def _oracle_files(self, setting: Setting, language: str) -> list[Path]:
-        dev_files = find_files(setting, self.name, self.training.target_dev, language)
-        if not dev_files:
-            raise InputError(f"--oracle: {self.name} has no dev data of language {language!r} in {setting.data}.")
-        return dev_files
+    def _read_target_dev(self, language: str) -> Sequence[Any]:
+        files = find_files(self.setting, self.benchmark, self.plan.training.target_dev, language)
+        if not files:
+            raise InputError(f"--oracle: {self.name} has no dev data of language {language!r} in {self.setting.data}.")
+        return self.benchmark.read(*files, language=language)
 
-    def _oracle(
-        self, folder: Folder, model: Any, tuned: Tuned, examples: Sequence[Any], language: str, setting: Setting
-    ) -> dict[str, Any]:
-        """What the epoch that is best on the target language's own dev gives: no zero-shot figure, so kept apart."""
-        dev = self.read(*self._oracle_files(setting, language), language=language)
+    def _oracle(self, model: Any, tuned: Tuned, examples: Sequence[Any], language: str) -> dict[str, Any]:
+        """The figures of the epoch that is best on the target language's own dev. These are not zero-shot figures."""
+        dev = self._read_target_dev(language)
         if [self.head.text_of(example) for example in dev] == [self.head.text_of(example) for example in examples]:
-            raise InputError(f"--oracle chooses on {language} dev, so {self.name} cannot be measured on dev with it.")
+            raise InputError(
+                f"--oracle selects the epoch on {language} dev, so {self.name} cannot be measured on dev with it. "
+                "Measure on another split."
+            )
         by_epoch = []
         for epoch in range(1, tuned.recipe.epochs + 1):
             model.load_state_dict(tuned.store.load_epoch(epoch))
-            answers, _ = self._predict(folder, model, tuned, dev, setting, f"{language} dev, epoch {epoch}")
-            by_epoch.append(self.score(dev, answers, language).main)
+            answers, _ = self._predict(model, tuned, dev, f"{language} dev, epoch {epoch}")
+            by_epoch.append(self.plan.score(dev, answers, language).main)
         best = by_epoch.index(max(by_epoch)) + 1
         model.load_state_dict(tuned.store.load_epoch(best))
-        answers, _ = self._predict(folder, model, tuned, examples, setting, f"{language}, oracle")
-        return {"epoch": best, "dev": by_epoch, **self.score(examples, answers, language).metrics}
+        answers, _ = self._predict(model, tuned, examples, f"{language}, oracle")
+        return {"epoch": best, "dev": by_epoch, **self.plan.score(examples, answers, language).metrics}

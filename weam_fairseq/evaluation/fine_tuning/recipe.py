@@ -1,4 +1,4 @@
-"""How a model is fine-tuned: the hyper-parameters, and what the user chose about the training data."""
+"""How a model is fine-tuned: hyper-parameters, and the user's choices of training data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SELECTIONS = ("dev", "last")
 TRAIN_ON = ("english", "translate-train")
 ANSWER_DECODINGS = ("official", "pipeline")
 
-# A warm-up that is longer than this share of all updates is shortened to it: see Recipe.warmup_of.
+# The longest warm-up, as a share of all updates: see Recipe.warmup_of.
 _WARMUP_SHARE = 0.1
 
 
@@ -25,8 +25,8 @@ class Recipe:
     Attributes:
         batch_size: examples an update (windows, where texts are split into windows).
         max_length: pieces of one input, special ones included.
-        doc_stride: pieces by which one window of a long context starts behind the one before; 0 where unused.
-        warmup: updates until the learning rate is reached.
+        doc_stride: pieces between the starts of a long context's windows; 0 if unused.
+        warmup: updates until the peak learning rate.
     """
 
     epochs: int
@@ -48,16 +48,16 @@ class Recipe:
         )
 
     def warmup_of(self, updates: int) -> int:
-        """The warm-up of a training of so many updates: a tenth of them at most."""
+        """The warm-up in a training of `updates` updates, of which it takes a tenth at most."""
         return min(self.warmup, int(_WARMUP_SHARE * updates))
 
     def fitted(self, chosen: dict[str, object], max_pieces: int) -> Recipe:
-        """This recipe with the user's values in place of its own, for a model that takes `max_pieces`.
+        """This recipe with the user's values, for a model that accepts `max_pieces`.
 
-        The recipe's own length shrinks to what the model takes (the signature shows it).
+        The recipe's own length shrinks to the model's limit (the signature shows it).
 
         Raises:
-            InputError: a value of the user's is out of its range.
+            InputError: a value of the user is out of range.
         """
         unknown = sorted(set(chosen) - set(asdict(self)))
         assert not unknown, unknown
@@ -75,26 +75,26 @@ class Recipe:
         if not 0 < self.learning_rate < 1:
             raise InputError(f"--learning-rate must be between 0 and 1, but is {self.learning_rate:g}.")
         if self.max_length > max_pieces:
-            raise InputError(f"--max-length is {self.max_length}, but the model takes {max_pieces} pieces at most.")
+            raise InputError(f"--max-length is {self.max_length}, but the model accepts at most {max_pieces} pieces.")
         if self.max_length < 8:
             raise InputError(f"--max-length must be at least 8 pieces, but is {self.max_length}.")
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What the user chose.
+    """The user's choices.
 
     Attributes:
         work: folder for fine-tuned models and predictions.
-        train_on: the task's own English data, or its published translations, a model for each language.
-        train_files: in place of the task's own training data.
-        dev_files: English data that the epoch is chosen on, in place of the task's own.
-        hold_out: so many training examples are set aside, and the epoch is chosen on them.
-        train_examples: so many training examples are drawn; 0 is all.
-        select: `dev` keeps the epoch that is best on English dev, `last` the last; None is `dev` where there is one.
-        oracle: whether to give, in the detail, the figure of the epoch that is best on the target language's dev.
-        answer_decoding: how an answer is read out of the logits (question answering).
-        values: hyper-parameters in place of the task's own, by name.
+        train_on: the task's own English data, or its published translations, with one model a language.
+        train_files: files that replace the task's own training data.
+        dev_files: English files that select the epoch, replacing the task's own.
+        hold_out: the number of training examples that are held out to select the epoch.
+        train_examples: the number of training examples that are drawn; 0 uses all.
+        select: `dev` keeps the epoch that is best on English dev, `last` the last; None means `dev` if available.
+        oracle: whether `detail` holds the figure of the epoch that is best on the target language's dev.
+        answer_decoding: how an answer is extracted from the logits (question answering).
+        values: hyper-parameters that replace the task's own, by name.
         save_every: updates between two saves of an unfinished training.
     """
 
@@ -112,7 +112,7 @@ class FineTuning:
 
     @property
     def english(self) -> tuple[str, ...]:
-        """What is needed of the task's own English data; the user's files stand for the rest."""
+        """The needed splits of the task's own English data, which the user's files do not replace."""
         train = () if self.train_files else ("train",)
         dev = () if self.dev_files or self.hold_out or self.select == "last" else ("dev",)
         return train + dev
@@ -120,11 +120,18 @@ class FineTuning:
     def check(self) -> None:
         """Raises InputError: two choices contradict each other."""
         if self.train_files and self.train_on != "english":
-            raise InputError("--train-file replaces the training data that --train-on chooses: give one of the two.")
+            raise InputError("--train-file replaces the training data of --train-on. Give one of the two.")
         if self.dev_files and self.hold_out:
-            raise InputError("--dev-file and --hold-out both say what the epoch is chosen on: give one of the two.")
+            raise InputError("--dev-file and --hold-out both select the epoch. Give one of the two.")
         if self.select == "last" and (self.dev_files or self.hold_out):
-            raise InputError("--select last chooses no epoch, so leave --dev-file and --hold-out out.")
+            raise InputError("--select last keeps the last epoch. Leave out --dev-file and --hold-out.")
         for name in ("hold_out", "train_examples"):
             if getattr(self, name) < 0:
                 raise InputError(f"--{name.replace('_', '-')} must be 0 or more, but is {getattr(self, name)}.")
+
+
+PAIR_RECIPE = Recipe(epochs=5, learning_rate=2e-5, batch_size=32, max_length=128)
+TAG_RECIPE = Recipe(epochs=10, learning_rate=2e-5, batch_size=32, max_length=128)
+QUESTION_RECIPE = Recipe(
+    epochs=3, learning_rate=3e-5, batch_size=32, max_length=384, doc_stride=128, warmup=500, weight_decay=1e-4
+)

@@ -1,37 +1,53 @@
-"""The training loop: AdamW, a linear schedule, one evaluation an epoch, and a state that a restart goes on from.
+"""The training loop, and the folder of one fine-tuning, from which an interrupted training resumes.
 
-transformers' Trainer would need the package `accelerate` and more configuration than this loop has lines. What comes
-out depends on the seed, the rows and the recipe alone: the head is drawn from the seed, each epoch's order from
-(seed, epoch), and the saved state holds the generators that dropout draws from.
+The loop is AdamW with a linear schedule and one evaluation per epoch. transformers' Trainer would need the package
+`accelerate` and more configuration than this loop has lines. The result depends only on the seed, the rows and the
+recipe: the seed determines the head, (seed, epoch) determine each epoch's order, and the saved state contains the
+random generators used by dropout.
+
+    fine-tuning.json     what the folder's name is the hash of: checkpoint, data, recipe, seed, selection
+    state.pt, epochs/N.safetensors      during training (with --oracle, the epochs are kept)
+    config.json, model.safetensors, tokenizer files, finished.json      after training; finished.json is written last
+    predictions/         predictions of the model
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.fine_tuning.heads.head import Head
-from weam_fairseq.evaluation.fine_tuning.predict import Machine
+from weam_fairseq.common.files import whole_file, write_json
+from weam_fairseq.common.lock import locked
+from weam_fairseq.common.tokenizers import TOKENIZER_FILES
+from weam_fairseq.evaluation.fine_tuning.head import Head, Machine, Rows, padded
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.fine_tuning.rows import Rows, padded
-from weam_fairseq.evaluation.fine_tuning.store import Store
-from weam_fairseq.evaluation.progress import progress_bar
+from weam_fairseq.evaluation.terminal import progress_bar
+
+if TYPE_CHECKING:
+    pass
+
 
 _MAX_NORM = 1.0
 _ADAM_EPS = 1e-8
 
-# Batches are cut from pieces of the shuffled order of this many batches, sorted by length: little padding, and still
-# another order in every epoch.
+# The shuffled order is sorted by length within stretches of this many batches: little padding, and a different order in
+# every epoch.
 _BATCHES_SORTED_TOGETHER = 32
 
 
 @dataclass
 class Progress:
-    """How far a training is. `dev` holds one figure a finished epoch; `best` counts epochs from 1, 0 is none yet."""
+    """The progress of a training. `dev` has one figure per finished epoch; `best` counts epochs from 1 (0: none)."""
 
     epoch: int = 0
     batch: int = 0
@@ -64,7 +80,7 @@ def train(
 
     optimizer = _optimizer(model, recipe)
     updates = recipe.epochs * -(-len(rows) // recipe.batch_size)
-    torch.manual_seed(seed)  # for dropout, whatever was drawn before
+    torch.manual_seed(seed)  # for dropout, independent of earlier draws
     progress = _restore(store, model, optimizer) or Progress()
     bar = progress_bar(label, "updates", updates, initial=progress.update)
     while progress.epoch < recipe.epochs:
@@ -87,7 +103,7 @@ def train(
 
 
 def batches_of_epoch(rows: Rows, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Every unit once, in an order that follows from the seed and the epoch."""
+    """Every unit once, in an order determined by the seed and the epoch."""
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
     order = rng.permutation(len(rows)).tolist()
     batches = []
@@ -99,7 +115,7 @@ def batches_of_epoch(rows: Rows, batch_size: int, seed: int, epoch: int) -> list
 
 
 def learning_rate(recipe: Recipe, update: int, updates: int) -> float:
-    """Linear up to the recipe's rate, linear down to 0 (BERT's schedule, as transformers has it)."""
+    """Rises linearly to the recipe's rate, then falls linearly to 0 (BERT's schedule, as in transformers)."""
     warmup = recipe.warmup_of(updates)
     if update < warmup:
         return recipe.learning_rate * update / warmup
@@ -143,7 +159,7 @@ def _end_epoch(model: Any, progress: Progress, store: Store, evaluate: Callable[
 def _optimizer(model: Any, recipe: Recipe) -> Any:
     import torch
 
-    # The biases and LayerNorm, whatever an architecture calls it.
+    # Biases and LayerNorm, under any name.
     plain = {name for name, values in model.named_parameters() if values.dim() < 2}
     groups = [
         {
@@ -186,3 +202,87 @@ def _restore(store: Store, model: Any, optimizer: Any) -> Progress | None:
     if state["cuda_rng"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     return Progress(**state["progress"])
+
+
+class Store:
+    """One fine-tuning's folder, `<kind>-<hash of what made it>`."""
+
+    def __init__(self, work: Path, kind: str, made_of: Mapping[str, Any], save_every: int = 500) -> None:
+        """`made_of` is everything that the weights depend on; `save_every` counts updates."""
+        text = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
+        self.path = work / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.made_of = dict(made_of)
+        self.save_every = save_every
+
+    def locked(self) -> AbstractContextManager[int]:
+        """If two runs need one model at the same time, the second waits and finds it finished."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return locked(self.path / "lock", wait=True, keep=True)
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """The result of the training; None while it is unfinished."""
+        path = self.path / "finished.json"
+        return read_json(path, dict) if path.is_file() else None
+
+    def begin(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "fine-tuning.json", self.made_of, indent=2)
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        import torch
+
+        with whole_file(self.path / "state.pt") as partial:
+            torch.save(state, partial)
+
+    def load_state(self) -> dict[str, Any] | None:
+        import pickle
+
+        import torch
+
+        path = self.path / "state.pt"
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path} is damaged ({type(error).__name__}). Remove it to train from the start."
+            ) from None
+
+    def save_epoch(self, epoch: int, weights: Mapping[str, Any], best: int) -> None:
+        """Keeps an epoch's weights; without --oracle only the best so far."""
+        from safetensors.torch import save_file
+
+        if epoch == best or self.keeps_epochs:
+            self._epoch(epoch).parent.mkdir(exist_ok=True)
+            kept = {name: values.detach().cpu().contiguous().clone() for name, values in weights.items()}
+            with whole_file(self._epoch(epoch)) as partial:
+                save_file(kept, partial)
+        if not self.keeps_epochs:
+            for path in self.path.glob("epochs/*.safetensors"):
+                if path != self._epoch(best):
+                    path.unlink()
+
+    def load_epoch(self, epoch: int) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        return load_file(self._epoch(epoch))
+
+    @property
+    def keeps_epochs(self) -> bool:
+        return bool(self.made_of.get("keep_epochs"))
+
+    def finish(self, model: Any, source: Path, result: Mapping[str, Any]) -> None:
+        """Writes the Hugging Face folder, then finished.json, and removes the saved state."""
+        model.save_pretrained(self.path)
+        for name in TOKENIZER_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, self.path / name)
+        write_json(self.path / "finished.json", result, indent=2)
+        (self.path / "state.pt").unlink(missing_ok=True)
+        if not self.keeps_epochs:
+            shutil.rmtree(self.path / "epochs", ignore_errors=True)
+
+    def _epoch(self, epoch: int) -> Path:
+        return self.path / "epochs" / f"{epoch}.safetensors"

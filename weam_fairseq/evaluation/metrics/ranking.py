@@ -1,8 +1,8 @@
-"""Mean average precision of ranked lists, cut at 20: LAReQA (11 right answers a question) and Mewsli-X (one).
+"""Mean average precision of ranked lists, cut at 20: LAReQA (11 correct answers a question) and Mewsli-X (one).
 
-    AP@k = Σ over ranks i ≤ k that hold a right answer, of (right answers up to i) / i, divided by min(right answers, k)
+    AP@k = Σ over ranks i ≤ k with a correct answer of (correct answers up to i) / i, over min(correct answers, k)
 
-With one right answer this is the reciprocal rank, so Mewsli-X's MRR@20 is the same number (Ruder et al. 2021).
+With one correct answer this is the reciprocal rank, so it equals Mewsli-X's MRR@20 (Ruder et al. 2021).
 """
 
 from __future__ import annotations

@@ -1,0 +1,279 @@
+"""UDPOS: parts of speech in Universal Dependencies, read and scored as XTREME does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import (
+    Benchmark,
+    FineTuned,
+    Request,
+    Result,
+    Scoring,
+    Training,
+    XtremeR,
+    language_codes,
+    with_split,
+)
+from weam_fairseq.evaluation.fine_tuning.head import Scored
+from weam_fairseq.evaluation.fine_tuning.recipe import TAG_RECIPE
+from weam_fairseq.evaluation.fine_tuning.tagging import (
+    TaggedSentence,
+    Tagging,
+    numbered_blocks,
+    read_tab_file,
+    sentence_items,
+)
+from weam_fairseq.evaluation.metrics.labels import known_tag, pos_scores
+from weam_fairseq.evaluation.prediction_files import TAG_LINES, Tagged, compared_tags, read_tagged, tagged_row
+from weam_fairseq.evaluation.readers import read_lines
+
+# Nivre et al. 2020, the universal parts of speech.
+UPOS_TAGS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+
+# XTREME (ud-conversion-tools): of several highest words in a fused form, the first of this list gives the tag.
+_DEFAULT_PRECEDENCE = (
+    *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ"),
+    *("AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT"),
+)
+
+_PRECEDENCE: dict[str, tuple[str, ...]] = {
+    "es": ("VERB", "AUX", "PRON", "ADP", "DET"),
+    "fr": ("VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ", "CONJ"),
+    "it": ("VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"),
+}
+
+
+class Sentences(list[TaggedSentence]):
+    """`without_words`: how many sentences were left out because their words are missing."""
+
+    without_words = 0
+
+
+def read_udpos(*paths: Path, language: str = "en") -> Sentences:
+    """Reads `.conllu` files, or the `word<TAB>tag` files that XTREME makes of them.
+
+    As in XTREME: a fused form (German *zum*) is one word with the tag of its highest part, which is the part with the
+    fewest words above it in the tree and in the enhanced graph (column DEPS) together. Empty nodes (`8.1`) are no
+    words. Spaces and U+200C inside words are taken out. A sentence is left out and counted where some words are
+    missing (`_`) and at most one is not.
+
+    Raises:
+        InputError: a line is malformed, or a word's tag is missing (a file without gold) or not one of the 17
+            universal tags.
+    """
+    sentences = Sentences()
+    for path in paths:
+        if is_conllu(path):
+            read = _conllu_file(path, language)
+            sentences.without_words += read.without_words
+        else:
+            read = Sentences(read_tab_file(path, UPOS_TAGS, ""))
+        sentences += read
+    return sentences
+
+
+def is_conllu(path: Path) -> bool:
+    """By its name, or by the ten columns of its first word."""
+    if {".conllu", ".conll"} & set(path.suffixes):
+        return True
+    first = next((line for line in read_lines(path) if line.strip() and not line.startswith("#")), "")
+    return first.count("\t") == 9
+
+
+def tags_depend_on_language(path: Path) -> bool:
+    """Whether fused forms of a CoNLL-U file get other tags by one language's list of precedence than by another's."""
+    first = read_udpos(path, language="en")
+    return any(read_udpos(path, language=language) != first for language in _PRECEDENCE)
+
+
+class _Node(NamedTuple):
+    """`heads`: the parents in the tree and in the enhanced graph; 0 is the root."""
+
+    form: str
+    tag: str
+    heads: tuple[int, ...]
+
+
+def _conllu_file(path: Path, language: str) -> Sentences:
+    sentences = Sentences()
+    for block in numbered_blocks(path):
+        nodes, fused = _parse(block, path)
+        if not nodes:
+            continue
+        sentence = _sentence(nodes, fused, _PRECEDENCE.get(language, _DEFAULT_PRECEDENCE))
+        missing = sentence.words.count("_")
+        if missing and missing >= len(sentence.words) - 1:
+            sentences.without_words += 1
+        else:
+            sentences.append(sentence)
+    if not sentences:
+        raise InputError(
+            f"{path} contains no sentence with its words"
+            + (f": in all {sentences.without_words:,} they are missing (_). " if sentences.without_words else ". ")
+            + "Some publishers distribute the text separately: add it to the treebank."
+        )
+    return sentences
+
+
+def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Node], dict[int, tuple[int, str]]]:
+    """The words by number, and the fused forms: first word to (last word, form)."""
+    nodes: dict[int, _Node] = {}
+    fused: dict[int, tuple[int, str]] = {}
+    for number, line in block:
+        if line.startswith("#"):
+            continue
+        cells = line.split("\t")
+        where = f"{path}:{number}"
+        if len(cells) != 10:
+            raise InputError(f"{where}: a line of CoNLL-U has 10 columns, but this has {len(cells)}.")
+        form = cells[1].replace("\u200c", "").replace(" ", "") or "_"
+        if "-" in cells[0]:
+            first, last = cells[0].split("-")
+            fused[int(first)] = (int(last), form)
+        elif "." not in cells[0]:  # `8.1` is an empty node of the enhanced graph, not a word
+            if cells[3] == "_":
+                raise InputError(
+                    f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _), so the file lacks its "
+                    "gold, like files of shared tasks. Use the published file."
+                )
+            tag = known_tag(cells[3], UPOS_TAGS, where)
+            nodes[int(cells[0])] = _Node(form, tag, _heads(cells))
+    return nodes, fused
+
+
+def _sentence(nodes: dict[int, _Node], fused: dict[int, tuple[int, str]], precedence: Sequence[str]) -> TaggedSentence:
+    words, tags = [], []
+    number = min(nodes)
+    while number in nodes:
+        if number in fused:
+            last, form = fused[number]
+            words.append(form)
+            tags.append(_fused_tag([each for each in range(number, last + 1) if each in nodes], nodes, precedence))
+            number = last + 1
+        else:
+            words.append(nodes[number].form)
+            tags.append(nodes[number].tag)
+            number += 1
+    return TaggedSentence(tuple(words), tuple(tags))
+
+
+def _fused_tag(parts: Sequence[int], nodes: dict[int, _Node], precedence: Sequence[str]) -> str:
+    depths = {part: len(_above(part, nodes)) for part in parts}
+    highest = [part for part in parts if depths[part] == min(depths.values())]
+    ranks = {tag: rank for rank, tag in enumerate(precedence)}
+    return nodes[min(highest, key=lambda part: ranks.get(nodes[part].tag, len(ranks)))].tag
+
+
+def _heads(cells: Sequence[str]) -> tuple[int, ...]:
+    """Of columns HEAD and DEPS (`4:obj|0:root`); heads that are empty nodes (`8.1`) are left out, as in XTREME."""
+    basic = int(cells[6]) if cells[6].isdigit() else 0
+    enhanced = (part.partition(":")[0] for part in cells[8].split("|"))
+    return (basic, *(int(head) for head in enhanced if head.isdigit()))
+
+
+def _above(number: int, nodes: dict[int, _Node]) -> set[int]:
+    """The word's ancestors, and the root."""
+    found: set[int] = set()
+    new = [number]
+    while new:
+        node = nodes.get(new.pop())
+        heads = set(node.heads) - found if node else set()
+        found |= heads
+        new += heads
+    return found - {number}
+
+
+def _conllu_row(line: str, where: str) -> tuple[str, str] | None:
+    if line.startswith("#"):
+        return None
+    columns = line.split("\t")
+    if len(columns) != 10:
+        raise InputError(f"{where}: a CoNLL-U line has 10 columns, but this one has {len(columns)}.")
+    if "-" in columns[0] or "." in columns[0]:
+        return None
+    if columns[3] == "_":
+        raise InputError(f"{where}: the word {columns[1]!r} has no UPOS tag, so the file lacks its gold.")
+    return columns[1], columns[3]
+
+
+def _score_files(request: Request) -> Result:
+    """Predictions may have UD's syntactic words, or XTREME's words, in which a fused form (zum) is one word."""
+    predictions = _read_tagged(request.predictions)
+    gold = _read_tagged(request.gold)
+    if is_conllu(request.gold) and _lengths(gold) != _lengths(predictions):
+        fused = read_udpos(request.gold, language=_language_of_treebank(request))
+        if _lengths(fused) == _lengths(predictions):
+            gold = [Tagged(list(sentence.words), list(sentence.tags), 0) for sentence in fused]
+    return Result(pos_scores(*compared_tags(gold, predictions, request))._asdict())
+
+
+def _read_tagged(path: Path) -> list[Tagged]:
+    """CoNLL-U by its syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are skipped."""
+    return read_tagged(path, UPOS_TAGS, _conllu_row if is_conllu(path) else tagged_row)
+
+
+def _language_of_treebank(request: Request) -> str:
+    """--language, or the language in a name such as `de_gsd-ud-test.conllu`; any if it makes no difference."""
+    if request.language is not None:
+        return request.language
+    if named := re.match(r"([a-z]{2,3})_[^.]*-ud-", request.gold.name):
+        return named[1]
+    return request.needed_language() if tags_depend_on_language(request.gold) else "en"
+
+
+def _lengths(sentences: Sequence[Tagged] | Sequence[TaggedSentence]) -> list[int]:
+    return [len(sentence.tags) for sentence in sentences]
+
+
+def _score(examples: Sequence[TaggedSentence], predictions: Sequence[Sequence[str]], language: str) -> Scored:
+    gold = [example.tags for example in examples]
+    score = pos_scores(gold, predictions)
+    return Scored(
+        {"f1": score.f1, "accuracy": score.accuracy}, len(gold), sentence_items(gold, predictions), "seqeval-bare-tags"
+    )
+
+
+_FILES = ("{language}_*-ud-{split}*.conllu", "*/{language}_*-ud-{split}*.conllu", "{split}-{language}.tsv")
+
+BENCHMARK = Benchmark(
+    name="udpos",
+    summary="universal parts of speech; all treebanks of a language together",
+    languages=language_codes(
+        "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko lt mr nl pl pt ro ru ta te th tl tr uk ur vi wo "
+        "yo zh"
+    ),
+    splits=("test", "dev", "train"),
+    files=(_FILES,),
+    read=read_udpos,
+    metric="f1 (XTREME's), accuracy",
+    citation="Nivre et al. 2020",
+    published="https://universaldependencies.org",
+    fine_tuned=FineTuned(
+        head=Tagging(UPOS_TAGS),
+        score=_score,
+        training=Training(
+            name="ud-english",
+            files={"english": with_split(_FILES, "train")},
+            dev=with_split(_FILES, "dev"),
+            target_dev=with_split(_FILES, "dev"),
+            recipe=TAG_RECIPE,
+            source="XTREME-R's scripts (train_udpos.sh)",
+        ),
+    ),
+    scoring=Scoring(
+        gold=f"{TAG_LINES}; or a .conllu file",
+        predictions=TAG_LINES,
+        metrics=("f1", "accuracy"),
+        score=_score_files,
+        citation="Hu et al. 2020 (seqeval over the bare tags)",
+    ),
+    xtreme_r=XtremeR(3, ("f1",)),
+)

@@ -1,1 +1,0 @@
-"""Heads: how each kind of task becomes model inputs, a loss, and predictions. One file a kind."""
