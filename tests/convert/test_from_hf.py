@@ -193,7 +193,7 @@ def test_only_what_belongs_to_a_model_is_carried(tmp_path: Path) -> None:
     for name in ("id_rsa", "flax_model.msgpack", "trainer_state.json", ".gitattributes", "README.md", "LICENSE"):
         (there / name).write_text("{}")
     with (there / "large.json").open("wb") as file:
-        file.truncate(published.MOST_BYTES + 1)
+        file.truncate(published.MAX_BYTES + 1)
     files, left_out = published.read_files(there)
     assert {*files} == {"config.json", "vocab.txt", "tokenizer_config.json", "LICENSE"}
     assert left_out == ["NOTICE", "flax_model.msgpack", "id_rsa", "large.json", "trainer_state.json"]

@@ -11,14 +11,14 @@ from weam_fairseq import __version__
 
 # What the new card takes from the base model's.
 _KEPT = ("license", "license_name", "license_link", "language")
-_MOST_CHARACTERS = 1 << 20
+_MAX_CHARACTERS = 1 << 20
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """License and languages of a folder's model card; empty where it has none that can be read."""
     path = folder / "README.md"
     try:
-        text = path.read_text(encoding="utf-8")[:_MOST_CHARACTERS]
+        text = path.read_text(encoding="utf-8")[:_MAX_CHARACTERS]
     except (OSError, UnicodeDecodeError):
         return {}
     header = re.match(r"---\n(.*?)\n---\s*\n", text, re.DOTALL)

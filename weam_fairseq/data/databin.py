@@ -21,10 +21,10 @@ FORMAT = "weam-data-bin/1"
 AGAIN = " Run weam-preprocess again."
 SOURCE, TARGET = "A", "B"
 SPECIAL = ("cls", "pad", "sep", "mask")  # and unk, which byte-level tokenizers lack
-MOST_SEGMENTS = 16  # segment ids that a tokenizer may write; BERT has 2
+MAX_SEGMENTS = 16  # segment ids that a tokenizer may write; BERT has 2
 # What a tokenizer's folder may hold: checkpoints and Hugging Face folders carry these names and no others.
 CARRIED_FILES = ("config.json", *TOKENIZER_FILES)
-MOST_TOKENIZER_BYTES = 1 << 28
+MAX_TOKENIZER_BYTES = 1 << 28
 _DICTIONARY_LINE = re.compile("[0-9]{1,10} [0-9]{1,10}")
 
 
@@ -122,11 +122,11 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
         written = value_at(manifest, f"tokenizer.template.{name}.ids", list, path, AGAIN)
         segments = value_at(manifest, f"tokenizer.template.{name}.segments", list, path, AGAIN)
         of_text = [each for each in written if each in (SOURCE, TARGET)]
-        known = all(type(each) is int and 0 <= each < MOST_SEGMENTS for each in segments)
+        known = all(type(each) is int and 0 <= each < MAX_SEGMENTS for each in segments)
         if of_text not in (sentences, sentences[::-1]) or len(segments) != len(written) or not known:
             raise InputError(
                 f"{path} must have, as `tokenizer.template.{name}`, {' and '.join(sentences)} among special pieces, "
-                f"and a segment id below {MOST_SEGMENTS} for each, but has others.{AGAIN}"
+                f"and a segment id below {MAX_SEGMENTS} for each, but has others.{AGAIN}"
             )
         ids += [each for each in written if each not in (SOURCE, TARGET)]
     wrong = [each for each in ids if type(each) is not int or not 0 <= each < size]
@@ -168,8 +168,8 @@ def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, 
                 f"{file} must lie in its data-bin, since checkpoints carry it, but leads to {file.resolve()}. Put the "
                 "file itself in its place."
             )
-        if not file.is_file() or file.stat().st_size > MOST_TOKENIZER_BYTES:
-            raise InputError(f"{file} must be a file of at most {MOST_TOKENIZER_BYTES:,} bytes, but is none.{AGAIN}")
+        if not file.is_file() or file.stat().st_size > MAX_TOKENIZER_BYTES:
+            raise InputError(f"{file} must be a file of at most {MAX_TOKENIZER_BYTES:,} bytes, but is none.{AGAIN}")
         files[name] = file.read_bytes()
         _check_digest(file, files[name], recorded.get(name))
     if not files:

@@ -11,7 +11,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.data.indexed_file import IndexedFile
 from weam_fairseq.data.layout import Ragged
 
-MOST_WORDS = 1 << 20  # of a sentence
+MAX_WORDS = 1 << 20  # of a sentence
 CERTAIN = 10_000  # a link probability of 1, as data-bins write it
 
 
@@ -173,7 +173,7 @@ def read_pairs(
         weights = split.probabilities.take(inside)
     for pieces, words in ((source, source_words), (target, target_words)):
         _check_numbers("piece", split.name, inside, pieces, len(tokenizer_ids))
-        _check_numbers("word number", split.name, inside, words, MOST_WORDS)
+        _check_numbers("word number", split.name, inside, words, MAX_WORDS)
     _check_links(split.name, inside, source, target, links)
     _check_weights(split.name, inside, weights)
     source, target = (side._replace(flat=tokenizer_ids[side.flat]) for side in (source, target))

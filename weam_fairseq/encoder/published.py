@@ -16,13 +16,13 @@ from torch import Tensor
 from weam_fairseq.common.documents import parse_json, read_json, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import TOKENIZER_FILES
-from weam_fairseq.data.databin import MOST_TOKENIZER_BYTES
+from weam_fairseq.data.databin import MAX_TOKENIZER_BYTES
 from weam_fairseq.encoder.names import Place, Slot
 from weam_fairseq.encoder.weights import BIN, SAFETENSORS, is_weight_file, read_weights
 
 # Larger files are weights in another format, or belong to no encoder.
-MOST_BYTES = 1 << 20
-MOST_MODULE_BYTES = 1 << 24
+MAX_BYTES = 1 << 20
+MAX_MODULE_BYTES = 1 << 24
 # What is carried: settings, tokenizers' files and texts. No code, no pickles.
 _SUFFIXES = (".json", ".txt", ".model", ".md", ".yaml", ".yml", ".jinja", ".codes", ".vocab")
 _LEGAL = ("LICENSE", "LICENCE", "NOTICE")
@@ -65,14 +65,14 @@ def read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         if path.is_dir() and path.name in modules:
             for inner in sorted(path.iterdir()):
                 name = f"{path.name}/{inner.name}"
-                if is_carried(name) and _is_small(inner, folder, MOST_BYTES):
+                if is_carried(name) and _is_small(inner, folder, MAX_BYTES):
                     files[name] = inner.read_bytes()
                 elif inner.name not in (SAFETENSORS, BIN):
                     left_out.append(name)
             files |= _module_weights(path, folder)
         elif path.name.startswith(".") or path.name == README or is_weight_file(path.name):
             continue
-        elif path.is_file() and is_carried(path.name) and _is_small(path, folder, _most_bytes(path.name)):
+        elif path.is_file() and is_carried(path.name) and _is_small(path, folder, _max_bytes(path.name)):
             files[path.name] = path.read_bytes()
         else:
             left_out.append(f"{path.name}/" if path.is_dir() else path.name)
@@ -100,8 +100,8 @@ def check_path(name: object, where: str) -> str:
     return name
 
 
-def _most_bytes(name: str) -> int:
-    return MOST_TOKENIZER_BYTES if name in TOKENIZER_FILES else MOST_BYTES
+def _max_bytes(name: str) -> int:
+    return MAX_TOKENIZER_BYTES if name in TOKENIZER_FILES else MAX_BYTES
 
 
 def _is_small(path: Path, folder: Path, most: int) -> bool:
@@ -132,10 +132,10 @@ def _module_weights(module: Path, folder: Path) -> dict[str, bytes]:
     from safetensors.torch import save
 
     name = f"{module.name}/{SAFETENSORS}"
-    if _is_small(module / SAFETENSORS, folder, MOST_MODULE_BYTES):
+    if _is_small(module / SAFETENSORS, folder, MAX_MODULE_BYTES):
         read_weights(module)
         return {name: (module / SAFETENSORS).read_bytes()}
-    if _is_small(module / BIN, folder, MOST_MODULE_BYTES):
+    if _is_small(module / BIN, folder, MAX_MODULE_BYTES):
         return {name: save(read_weights(module).tensors, metadata={"format": "pt"})}
     return {}
 
