@@ -13,15 +13,8 @@ from torch import Tensor, nn
 from transformers.utils.generic import ModelOutput
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.encoder.huggingface import (
-    MaskedLM,
-    Parts,
-    first_position,
-    is_tied,
-    takes_segments,
-    use_faster_parts,
-    with_own_head,
-)
+from weam_fairseq.encoder.faster_parts import Parts, is_tied, use_faster_parts
+from weam_fairseq.encoder.huggingface import MaskedLM, first_position, takes_segments, with_own_head
 from weam_fairseq.method.limits import check_argument, check_choice
 from weam_fairseq.method.losses import (
     Predictions,
