@@ -291,7 +291,7 @@ def _cut_vocabulary(folder: Path) -> None:
         (folders.mbert, lambda f: _without(f, "word_embeddings"), "lacks 1 others, bert.embeddings.word_embeddings"),
         (folders.xlmr, lambda f: _without(f, "word_embeddings"), "lacks 1 others, roberta.embeddings.word_embeddings"),
         (folders.mbert, lambda f: (f / "vocab.txt").unlink(), "must hold a tokenizer, but has none of"),
-        (folders.mbert, _cut_vocabulary, "has 117 pieces, but its model only 100 rows"),
+        (folders.mbert, _cut_vocabulary, "has 117 pieces, but its model has only 100 rows"),
         (
             folders.mbert,
             lambda f: (f / "tokenizer_config.json").write_text(

@@ -115,7 +115,7 @@ def test_wrong_weights_are_found_and_nothing_is_left(
     monkeypatch.setattr(
         to_hf, "write_weights", lambda tensors, folder: write(tensors | {name: tensors[name] * 2}, folder)
     )
-    with pytest.raises(InputError, match=f"{name} must be written as it is, but transformers loads other values"):
+    with pytest.raises(InputError, match=f"{name} must be written unchanged, but transformers loads other values"):
         to_hf.convert(checkpoint, tmp_path / "hf")
     assert not list(tmp_path.glob("hf*"))
 
@@ -261,7 +261,7 @@ def test_a_published_part_from_elsewhere_is_checked(
     assert found is not None
     spoil(found)
     monkeypatch.setattr(published, "unpack", lambda packed: found)
-    with pytest.raises(InputError, match=r"x\.pt must hold what weam-train writes, but lacks some of it"):
+    with pytest.raises(InputError, match=r"x\.pt must hold what weam-train writes, but some of it is missing"):
         to_hf.convert(tmp_path / "x.pt", tmp_path / "hf")
     assert not list(tmp_path.glob("hf*"))
 
