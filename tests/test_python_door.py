@@ -421,7 +421,7 @@ def test_another_tokenizer_is_refused(data_bin: Path, tmp_path: Path) -> None:
     check_fits(model, data, folder)
     pieces = (folder / "vocab.txt").read_text()
     (folder / "vocab.txt").write_text(pieces.replace("w7\nw8\n", "w8\nw7\n"))
-    with pytest.raises(InputError, match="must share one tokenizer, but their pieces differ"):
+    with pytest.raises(InputError, match="must have the same tokenizer, but their pieces differ"):
         check_fits(model, data, folder)
 
 

@@ -1,8 +1,7 @@
-"""WEAM, the Word-Exchange Aligning Model (Yang et al. 2021, arXiv 2106.01732), as a fairseq plugin and for Python.
+"""WEAM, the Word-Exchange Aligning Model (Yang et al. 2021, arXiv 2106.01732), as a fairseq plugin and Python library.
 
-`fairseq-train --user-dir weam_fairseq` imports this package when fairseq is loaded: the task, the criterion, the model
-and the optimizer are registered then. Without fairseq the package imports all the same; what `__all__` names needs none
-(docs/python.md), and is imported when it is first asked for.
+`fairseq-train --user-dir weam_fairseq` imports this package after fairseq. Then it registers the task, criterion, model
+and optimizer. The names in `__all__` work without fairseq (docs/python.md). They are imported on first use.
 """
 
 import importlib
@@ -41,31 +40,31 @@ def __dir__() -> list[str]:
 
 
 def register() -> None:
-    """Puts `weam` and `adam_bert` into fairseq's registries and lets it resume its own checkpoints.
+    """Registers `weam` and `adam_bert` with fairseq, and patches fairseq's trainer and checkpoints.
 
     Raises:
-        RuntimeError: another plugin has taken the name; fairseq would drop ours without a word.
+        RuntimeError: another plugin has registered the name. fairseq would silently drop ours.
     """
     from fairseq.criterions import CRITERION_REGISTRY
     from fairseq.models import MODEL_REGISTRY
     from fairseq.tasks import TASK_REGISTRY
 
-    from weam_fairseq.plugin.checkpoints import allow_fairseq_classes, mend_saving
-    from weam_fairseq.plugin.patches import mend_trainer
+    from weam_fairseq.plugin.checkpoints import allow_fairseq_classes, patch_saving
+    from weam_fairseq.plugin.patches import patch_trainer
 
     for module in ("criterion", "model", "optimizer", "task"):
         importlib.import_module(f".plugin.{module}", __name__)
-    taken = {
+    registered = {
         "task": TASK_REGISTRY["weam"],
         "criterion": CRITERION_REGISTRY["weam"],
         "model": MODEL_REGISTRY["weam"],
     }
-    for kind, there in taken.items():
-        if not there.__module__.startswith(f"{__name__}."):
-            raise RuntimeError(f"The {kind} name 'weam' must be free, but {there.__module__} has registered it.")
+    for kind, owner in registered.items():
+        if not owner.__module__.startswith(f"{__name__}."):
+            raise RuntimeError(f"The {kind} name 'weam' must be free, but {owner.__module__} has registered it.")
     allow_fairseq_classes()
-    mend_saving()
-    mend_trainer()
+    patch_saving()
+    patch_trainer()
 
 
 if sys.modules.get("fairseq") is not None:

@@ -1,4 +1,4 @@
-"""weam-show: one pair, its links, its mask, and what each masked piece is predicted from, either way."""
+"""weam-show: shows sentence pairs with their links and masks, and both predictions of each masked piece."""
 
 import argparse
 import logging
@@ -22,7 +22,7 @@ TOP = 3
 
 
 class Side(NamedTuple):
-    """One sentence of a pair: where its pieces stand in the batch and what they are called."""
+    """One sentence of a pair: the rows of its pieces in the batch, and the texts of its pieces and words."""
 
     name: str
     language: str
@@ -39,20 +39,27 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Shows pairs of a data-bin: links between words, what is masked, which pieces the masked ones are "
-        "exchanged with, and what the model predicts from either representation.",
+        description="Shows sentence pairs of a data-bin: links between words, masked pieces, the pieces they are "
+        "exchanged with, and the model's predictions from their own and from the exchanged representations.",
         epilog=f"example: {PROG} runs/weam/checkpoint_last.pt data-bin --pair en-de --index 3",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) of the task 'weam'")
     parser.add_argument("data_bin", type=Path, help="data-bin made by weam-preprocess")
-    parser.add_argument("--pair", required=True, nargs="+", metavar="XX-YY", help="language pairs, as en-de")
+    parser.add_argument("--pair", required=True, nargs="+", metavar="XX-YY", help="language pairs, for example en-de")
     parser.add_argument("--split", default="valid", help="split of the data-bin (default: valid)")
-    parser.add_argument("--index", type=int, nargs="+", default=[0], metavar="N", help="which of the split, from 0")
-    parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="chance that a piece is masked")
-    parser.add_argument("--seed", type=int, default=1, help="of the masks")
+    parser.add_argument(
+        "--index",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="indices in the split, from 0",
+    )
+    parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="masking probability (default: 0.3)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the masks (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the examples as JSON instead of showing them")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING)  # before fairseq, which would log what it misses for speech
+    logging.basicConfig(level=logging.WARNING)  # before importing fairseq, which would log its missing speech packages
     if args.json is not None:
         check_file_destination(args.json, overwrite=True)
     examples = [
@@ -69,7 +76,7 @@ def _run(argv: list[str] | None) -> None:
 def explain(
     checkpoint: Path, data_bin: Path, split: str, pair: str, indices: list[int], mask_prob: float, seed: int
 ) -> list[dict[str, Any]]:
-    """Examples as plain values: words, pieces, links, and for each masked piece its partners and predictions."""
+    """Returns examples as plain values: words, pieces, links, and the partners and predictions of each masked piece."""
     import torch
 
     from weam_fairseq.convert.to_hf import read
@@ -84,23 +91,23 @@ def explain(
         raise InputError(f"--pair must be one of {', '.join(manifest['pairs'])}, but is {pair}.")
     carried = read(checkpoint)
     if carried.pieces_sha256 != manifest["tokenizer"]["pieces_sha256"]:
-        raise InputError(f"{checkpoint} and {data_bin} must share one tokenizer, but their pieces differ.")
+        raise InputError(f"{checkpoint} and {data_bin} must have the same tokenizer, but their pieces differ.")
     vocabulary = read_vocabulary(manifest, read_dictionary(data_bin, pair.split("-")[0], manifest))
-    # As the checkpoint was trained, but with links and as a pair whatever its objective: that is what is to be seen.
+    # The policy of the training, but always with links and with pairs in one sequence, because those are to be shown.
     trained = Policy.of(carried.description["method"] or Policy().plain())
     policy = replace(trained, mask_prob=mask_prob, objective="weam", shuffle_order=False)
     check_probabilities(manifest, data_bin, policy.links)
-    opened = open_split(data_bin, split, pair, policy.links.weighted)
-    dataset = WordExchangeDataset([opened], vocabulary, policy, seed, fixed_epoch=0)
+    pairs_of_split = open_split(data_bin, split, pair, policy.links.weighted)
+    dataset = WordExchangeDataset([pairs_of_split], vocabulary, policy, seed, fixed_epoch=0)
     names = _piece_names(data_bin / manifest["tokenizer"]["folder"], len(vocabulary))
     model = WordExchange(carried.model, reset_positions=policy.reset_positions).eval()
-    found = []
+    examples = []
     for index in indices:
         if not 0 <= index < len(dataset):
             raise InputError(f"--index must lie in 0..{len(dataset) - 1} for {split} of {pair}, but is {index}.")
         with torch.no_grad():
-            found.append(_explain_one(dataset, index, model, names, pair))
-    return found
+            examples.append(_explain_one(dataset, index, model, names, pair))
+    return examples
 
 
 def _explain_one(
@@ -117,14 +124,14 @@ def _explain_one(
         zip(exchange.linked.tolist(), _top(head.logits(exchange_rows(states, exchange)), names), strict=True)
     )
     sides = _sides(dataset, pair, names, pair_name)
-    place = {int(row): (side.name, i) for side in sides for i, row in enumerate(side.rows)}
+    location = {int(row): (side.name, i) for side in sides for i, row in enumerate(side.rows)}
     pieces = {side.name: side.pieces for side in sides}
-    shown = []
+    masked_pieces = []
     for n, row in enumerate(masked.tolist()):
-        side, piece_idx = place[row]
+        side, piece_idx = location[row]
         edges = (exchange.linked[exchange.segment] == n).nonzero().flatten()
-        partners = [place[int(exchange.origin[edge])] for edge in edges]
-        shown.append(
+        partners = [location[int(exchange.origin[edge])] for edge in edges]
+        masked_pieces.append(
             {
                 "side": side,
                 "piece_idx": piece_idx,
@@ -142,7 +149,7 @@ def _explain_one(
         **{s.name: {"language": s.language, "words": s.words, "pieces": s.pieces} for s in sides},
         "word_links": sorted(word_links),
         "piece_links": pair.links.tolist(),
-        "masked": shown,
+        "masked": masked_pieces,
     }
 
 
@@ -165,12 +172,12 @@ def _side(name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np
     return Side(name, language, rows, pieces, texts)
 
 
-def _piece_names(tokenizer: Path, pieces: int) -> list[str]:
-    """The text of each piece."""
+def _piece_names(folder: Path, pieces: int) -> list[str]:
+    """Returns the text of each piece."""
     from transformers import AutoTokenizer
 
-    opened: Any = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True, trust_remote_code=False)
-    names: list[str] = opened.convert_ids_to_tokens(range(pieces))
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    names: list[str] = tokenizer.convert_ids_to_tokens(range(pieces))
     return names
 
 
@@ -180,7 +187,7 @@ def _top(logits: Any, names: list[str]) -> list[list[str]]:
 
 
 def render(example: dict[str, Any]) -> str:
-    """One example for a terminal."""
+    """Formats one example for a terminal."""
     lines = [f"{example['pair']} pair {example['index']}"]
     for side in ("source", "target"):
         lines.append(f"  {example[side]['language']}: {' '.join(example[side]['pieces'])}")

@@ -35,7 +35,7 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         ("[NaN]", "f.json must hold JSON's numbers only, but holds NaN."),
         ("[\n-Infinity]", "f.json:2 must hold JSON's numbers only, but holds -Infinity."),
         ('{"a": {"b": 1, "b": 1}}', "f.json must hold each key of an object once, but holds 'b' twice in one."),
-        ('{"a": "\\ud800"}', "f.json must hold whole characters, but holds half a surrogate pair"),
+        ('{"a": "\\ud800"}', "f.json must hold complete characters, but holds half a surrogate pair"),
     ],
 )
 def test_what_is_no_json_gets_one_sentence(text: str, sentence: str) -> None:
@@ -96,7 +96,7 @@ def test_files_are_bounded_and_utf_8(tmp_path: Path) -> None:
     file.write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert read_json(file) == {"a": 1}  # with a byte-order mark
     with pytest.raises(InputError, match="must have at most 10 bytes, but has more"):
-        read_json(file, most_bytes=10)
+        read_json(file, max_bytes=10)
     with pytest.raises(InputError, match="must have at most 100 bytes"):
         read_text(Path("/dev/zero"), 100)
     file.write_bytes(b'{\n"a": "\xff"}')
@@ -108,17 +108,17 @@ def test_files_are_bounded_and_utf_8(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("a: [", "f.yaml:1: the file must be YAML, but is not: "),
-        ("a: 1\nb: 2\na: 3", "f.yaml:3: `a` stands twice. Leave one out."),
-        ("a: {b: 1, b: 2}", "f.yaml:1: `b` stands twice. Leave one out."),
+        ("a: 1\nb: 2\na: 3", "f.yaml:3: `a` appears twice. Remove one."),
+        ("a: {b: 1, b: 2}", "f.yaml:1: `b` appears twice. Remove one."),
         ("{a: " * 5_000, "f.yaml must be nested at most 100 levels deep, but is nested deeper."),
         ("a: " + "[" * 120 + "]" * 120, "f.yaml:1: values must be nested at most 100 levels deep"),
-        (LAUGHS, "the file must hold at most 100,000 values in 100 levels, its aliases replaced, but holds more."),
-        (MERGES, "the file must hold at most 100,000 values in 100 levels, its aliases replaced, but holds more."),
-        ("a: &a [*a]", "f.yaml:1: an alias must not lie inside what it refers to, but one does."),
-        ("a: &a {<<: *a}", "f.yaml:1: an alias must not lie inside what it refers to, but one does."),
-        ("a: 2\nb: " + "9" * 5_000, "the value must be one that YAML can read, but is not: Exceeds the limit"),
+        (LAUGHS, "the file must hold at most 100,000 values in 100 levels once its aliases are replaced, but"),
+        (MERGES, "the file must hold at most 100,000 values in 100 levels once its aliases are replaced, but"),
+        ("a: &a [*a]", "f.yaml:1: an alias must not lie inside its own target, but one does."),
+        ("a: &a {<<: *a}", "f.yaml:1: an alias must not lie inside its own target, but one does."),
+        ("a: 2\nb: " + "9" * 5_000, "the value must be valid YAML, but is not: Exceeds the limit"),
         ("a: 0x" + "f" * 5_000, "a number must have at most 100 digits, but one has more."),
-        ("a: 2021-99-99", "the value must be one that YAML can read, but is not: month must be in 1..12."),
+        ("a: 2021-99-99", "the value must be valid YAML, but is not: month must be in 1..12."),
         ("a: !!python/object/apply:os.system ['true']", "f.yaml:1: the file must be YAML, but is not: could not"),
         ("a: !!binary ä", "the file must be YAML, but is not: "),
         ("a: 1\n---\nb: 2", "f.yaml:2: the file must be YAML, but is not: but found another document."),

@@ -71,7 +71,7 @@ def test_a_failed_download_says_how_to_get_the_folder(
         with pytest.raises(InputError, match=why) as error:
             resolve(name, revision=revision)
     assert "\n" not in str(error.value)
-    assert f"run hf download {name} --local-dir {name[2:]}, copy that folder here and give its path" in str(error.value)
+    assert f"run hf download {name} --local-dir {name[2:]}. Copy that folder here and give its path" in str(error.value)
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from weam_fairseq.encoder.faster_parts import use_faster_parts
 from weam_fairseq.encoder.huggingface import (
     MaskedLM,
     UnsupportedModel,
@@ -23,7 +24,6 @@ from weam_fairseq.encoder.huggingface import (
     longest_sequence,
     masked_lm_class,
     skeleton,
-    use_faster_parts,
 )
 
 # The head ends in one matrix, so that the loss is computed without all logits at once; or it does not.
@@ -33,10 +33,10 @@ DOES = {
     **dict.fromkeys(("esm", "mobilebert"), SLOW),
     **{name: f"must be an encoder, but {name} is an encoder-decoder" for name in ("bart", "mbart", "mvp")},
     **dict.fromkeys(("modernvbert", "neomme", "perceiver", "ultravbert"), "must take text alone, but .* takes images"),
-    "layoutlm": "must take text alone, but LayoutLMForMaskedLM takes places on a page",
+    "layoutlm": "must take text alone, but LayoutLMForMaskedLM takes positions on a page",
     "tapas": "must take text alone, but TapasForMaskedLM takes rows and columns of a table",
-    "mra": "must attend on any machine, but the attention of mra is zero",
-    "reformer": "must train on sequences of any length, but a reformer trains on multiples",
+    "mra": "must work on any machine, but the attention of mra is zero",
+    "reformer": "must train on sequences of any length, but a reformer needs multiples",
 }
 EQUAL = [family for family, does in DOES.items() if does in (FAST, SLOW)]
 

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.convert import from_hf, published, to_hf
+from weam_fairseq.convert import from_hf, to_hf
+from weam_fairseq.encoder import published
 from weam_fairseq.encoder.names import Place, Slot
 from weam_fairseq.encoder.published import Published
 from weam_fairseq.encoder.tokenizer import read_tokenizer
@@ -193,7 +194,7 @@ def test_only_what_belongs_to_a_model_is_carried(tmp_path: Path) -> None:
     for name in ("id_rsa", "flax_model.msgpack", "trainer_state.json", ".gitattributes", "README.md", "LICENSE"):
         (there / name).write_text("{}")
     with (there / "large.json").open("wb") as file:
-        file.truncate(published.MOST_BYTES + 1)
+        file.truncate(published.MAX_BYTES + 1)
     files, left_out = published.read_files(there)
     assert {*files} == {"config.json", "vocab.txt", "tokenizer_config.json", "LICENSE"}
     assert left_out == ["NOTICE", "flax_model.msgpack", "id_rsa", "large.json", "trainer_state.json"]
@@ -256,11 +257,15 @@ def _cut_vocabulary(folder: Path) -> None:
         (folders.mbert, lambda f: (f / "config.json").write_text("{"), "must be JSON"),
         (folders.mbert, lambda f: (f / "config.json").write_text("[" * 10_000), "at most 100 levels deep"),
         (folders.mbert, lambda f: (f / "config.json").write_text("[]"), "config.json must be an object, but is a list"),
-        (folders.mbert, lambda f: (f / "model.safetensors").unlink(), "holds neither"),
-        (folders.mbert, lambda f: _cut(f / "model.safetensors"), "must be a whole safetensors file"),
-        (folders.mbert, lambda f: _header(f / "model.safetensors", 1 << 62), "must be a whole safetensors file"),
-        (_bin, lambda f: _cut(f / "pytorch_model.bin"), "must be whole, but cannot be read"),
-        (folders.xlmr_in_parts, lambda f: next(f.glob("model-00002*")).unlink(), "names .* parts, but .* not there"),
+        (folders.mbert, lambda f: (f / "model.safetensors").unlink(), "as parts with an index, but does not"),
+        (folders.mbert, lambda f: _cut(f / "model.safetensors"), "must be a complete safetensors file"),
+        (folders.mbert, lambda f: _header(f / "model.safetensors", 1 << 62), "must be a complete safetensors file"),
+        (_bin, lambda f: _cut(f / "pytorch_model.bin"), "must be complete, but cannot be read"),
+        (
+            folders.xlmr_in_parts,
+            lambda f: next(f.glob("model-00002*")).unlink(),
+            "but these are missing",
+        ),
         (folders.xlmr_in_parts, lambda f: _index(f, "../model.safetensors"), "must name files by plain names"),
         (folders.xlmr_in_parts, lambda f: _index(f, "/model.safetensors"), "must name files by plain names"),
         (folders.xlmr_in_parts, lambda f: _index(f, "model.bin"), "must name parts that end in .safetensors"),
@@ -279,20 +284,20 @@ def _cut_vocabulary(folder: Path) -> None:
             lambda f: _config(f, intermediate_size=48),
             "must have the shapes that its .* but 6 have others",
         ),
-        (folders.mbert, lambda f: _config(f, vocab_size=10**6), r"but 2 have others, .*: \(100, 32\) and not"),
+        (folders.mbert, lambda f: _config(f, vocab_size=10**6), r"but 2 have others\. .*: \(100, 32\) instead of"),
         (folders.mbert, lambda f: _config(f, vocab_size=10**12), "must have a vocab_size of 0 to"),
         (folders.mbert, lambda f: _config(f, num_hidden_layers=10**9), "must have a num_hidden_layers of 0 to 1,000"),
-        (folders.mbert, lambda f: _config(f, hidden_size="x"), "must hold values that fit bert, but does not"),
+        (folders.mbert, lambda f: _config(f, hidden_size="x"), "must hold valid values for bert, but does not"),
         (folders.mbert, lambda f: _without(f, "word_embeddings"), "lacks 1 others, bert.embeddings.word_embeddings"),
         (folders.xlmr, lambda f: _without(f, "word_embeddings"), "lacks 1 others, roberta.embeddings.word_embeddings"),
         (folders.mbert, lambda f: (f / "vocab.txt").unlink(), "must hold a tokenizer, but has none of"),
-        (folders.mbert, _cut_vocabulary, "has 117 pieces, but its model only 100 rows"),
+        (folders.mbert, _cut_vocabulary, "has 117 pieces, but its model has only 100 rows"),
         (
             folders.mbert,
             lambda f: (f / "tokenizer_config.json").write_text(
                 '{"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", "mine.Mine"]}}'
             ),
-            "must hold a tokenizer of transformers' own classes, but asks for code of its own",
+            "must hold a tokenizer of one of transformers' classes, but needs its own code",
         ),
         (
             folders.xlmr,

@@ -11,7 +11,8 @@ import yaml
 from hub_server import COMMIT, Hub, hub
 
 import preprocess.cli
-from weam_fairseq.convert import from_hf, published, to_hf
+from weam_fairseq.convert import from_hf, to_hf
+from weam_fairseq.encoder import published
 from weam_fairseq.evaluation import cli as evaluation
 from weam_fairseq.plugin import checkpoints
 

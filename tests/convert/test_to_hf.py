@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.convert import from_hf, published, to_hf
+from weam_fairseq.convert import from_hf, to_hf
+from weam_fairseq.encoder import published
 from weam_fairseq.encoder.configs import plain_config
 from weam_fairseq.encoder.huggingface import build
 from weam_fairseq.encoder.published import Published
@@ -114,7 +115,7 @@ def test_wrong_weights_are_found_and_nothing_is_left(
     monkeypatch.setattr(
         to_hf, "write_weights", lambda tensors, folder: write(tensors | {name: tensors[name] * 2}, folder)
     )
-    with pytest.raises(InputError, match=f"{name} must be written as it is, but transformers loads other values"):
+    with pytest.raises(InputError, match=f"{name} must be written unchanged, but transformers loads other values"):
         to_hf.convert(checkpoint, tmp_path / "hf")
     assert not list(tmp_path.glob("hf*"))
 
@@ -208,9 +209,12 @@ def _config(state: dict[str, Any], **values: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: s["task_state"]["weam"].update(pairs=["en-de\nlicense: mit"]), "must name language pairs as en-de"),
-        (lambda s: s["task_state"]["weam"].update(pairs=["en:-de"]), "must name language pairs as en-de"),
-        (lambda s: s["task_state"]["weam"].update(pairs=[3]), "must name language pairs as en-de"),
+        (
+            lambda s: s["task_state"]["weam"].update(pairs=["en-de\nlicense: mit"]),
+            "name language pairs like en-de",
+        ),
+        (lambda s: s["task_state"]["weam"].update(pairs=["en:-de"]), "name language pairs like en-de"),
+        (lambda s: s["task_state"]["weam"].update(pairs=[3]), "name language pairs like en-de"),
         (lambda s: s["task_state"]["weam"].pop("special_ids"), "must hold what weam-train writes"),
         (lambda s: s["task_state"]["weam"].update(tokenizer_files=[]), "must hold what weam-train writes"),
         (lambda s: s["task_state"]["weam"].update(tokenizer_files={"vocab.txt": "x"}), "must carry files as bytes"),
@@ -225,7 +229,7 @@ def _config(state: dict[str, Any], **values: Any) -> None:
         (lambda s: _config(s, num_hidden_layers=10**9), "must have a num_hidden_layers of 0 to 1,000"),
         (lambda s: _config(s, hidden_size=10**12), "must have a hidden_size of 0 to"),
         (lambda s: _config(s, max_position_embeddings=10**6), "must hold the weights that its config describes"),
-        (lambda s: _config(s, num_hidden_layers="2"), "must hold values that fit bert"),
+        (lambda s: _config(s, num_hidden_layers="2"), "must hold valid values for bert"),
         (lambda s: setattr(s["cfg"]["model"], "encoder_config", "{"), "must be JSON"),
     ],
 )
@@ -257,7 +261,7 @@ def test_a_published_part_from_elsewhere_is_checked(
     assert found is not None
     spoil(found)
     monkeypatch.setattr(published, "unpack", lambda packed: found)
-    with pytest.raises(InputError, match=r"x\.pt must hold what weam-train writes, but lacks some of it"):
+    with pytest.raises(InputError, match=r"x\.pt must hold what weam-train writes, but some of it is missing"):
         to_hf.convert(tmp_path / "x.pt", tmp_path / "hf")
     assert not list(tmp_path.glob("hf*"))
 

@@ -74,4 +74,4 @@ def test_a_data_bin_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
     refused = run("weam-train", data_bin(there, tmp_path), *TRAINING, *started)
     assert refused.returncode == 2
     last = refused.stderr.strip().splitlines()[-1]
-    assert "must share one tokenizer, but they write the same text differently" in last
+    assert "must have the same tokenizer, but they split the same text differently" in last

@@ -190,7 +190,7 @@ def test_half_precision_and_fewer_frequencies_than_rows() -> None:
 
 @pytest.mark.parametrize(
     ("sentences", "times", "sentence"),
-    [(0, 1, "no batch"), (1, 1, "two sentences or more"), (10, 0, "all are 0")],
+    [(0, 1, "no batch"), (1, 1, "two or more sentences"), (10, 0, "all are 0")],
 )
 def test_too_little_text_is_one_sentence(sentences: int, times: int, sentence: str) -> None:
     batches, frequencies = batches_of(10)

@@ -91,14 +91,14 @@ def test_probabilities_are_read_only_when_they_are_wanted(make_data_bin: Callabl
     data_bin = make_data_bin({"en-de": {"train": examples}}, probabilities=probabilities)
     (data_bin / "train.probs.en-de.bin").unlink()
     assert dataset(data_bin, Policy(), ["en-de"])[0].link_weights.tolist() == [1] * len(examples[0][2])
-    with pytest.raises(InputError, match=r"train\.probs\.en-de\.bin and .*must both be there"):
+    with pytest.raises(InputError, match=r"train\.probs\.en-de\.bin and .*must both exist"):
         open_split(data_bin, "train", "en-de", weighted=True)
 
 
 @pytest.mark.parametrize(
     ("written", "sentence"),
     [
-        ([[1, 2]], r"must have the same number of items, but: .*train\.probs\.en-de 1"),
+        ([[1, 2]], r"must have the same number of items, but have: .*train\.probs\.en-de 1"),
         ([[1, 2], [3, 4]], r"train\.probs\.en-de in .* must hold one probability for each link of train\.align\.en-de"),
         ([[1, 2], [0]], r"must lie in 1\.\.10,000 .*, but one of en-de pair 1 is 0\."),
         ([[1, 2], [10_001]], r"must lie in .* one of en-de pair 1 is 10,001\."),
@@ -116,7 +116,7 @@ def test_probabilities_that_fit_no_links_are_an_error(
 
 def test_a_data_bin_without_any_link_is_an_error(make_data_bin: Callable[..., Path]) -> None:
     data_bin = make_data_bin({"en-de": {"train": [([5, 6], [20], [], [0, 1], [0])]}})
-    with pytest.raises(InputError, match=r"train\.align\.en-de\.bin must hold something, but is empty"):
+    with pytest.raises(InputError, match=r"train\.align\.en-de\.bin must not be empty, but is"):
         open_split(data_bin, "train", "en-de")
 
 
@@ -209,14 +209,14 @@ def test_rows_know_their_language_pair(small_data_bin: Path) -> None:
 def test_a_missing_alignment_is_an_error(make_data_bin: Callable[..., Path]) -> None:
     data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
     (data_bin / "train.align.en-de.bin").unlink()
-    with pytest.raises(InputError, match=r"train\.align\.en-de\.bin and .*must both be there"):
+    with pytest.raises(InputError, match=r"train\.align\.en-de\.bin and .*must both exist"):
         open_split(data_bin, "train", "en-de")
 
 
 def test_parts_of_different_length_are_an_error(make_data_bin: Callable[..., Path]) -> None:
     data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})
     write_part(data_bin / "train.align.en-de", [[0, 0]], None)
-    with pytest.raises(InputError, match=r"must have the same number of items, but: .*train\.align\.en-de 1"):
+    with pytest.raises(InputError, match=r"must have the same number of items, but have: .*train\.align\.en-de 1"):
         open_split(data_bin, "train", "en-de")
 
 
@@ -254,7 +254,7 @@ def test_what_is_no_data_bin_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must hold manifest\.json"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": "other"}')
-    with pytest.raises(InputError, match="must say format 'weam-data-bin/1', but says 'other'"):
+    with pytest.raises(InputError, match="must have the format 'weam-data-bin/1', but has 'other'"):
         read_manifest(tmp_path)
 
 
@@ -289,9 +289,9 @@ def _put(manifest: dict[str, Any], path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("pairs", {"../x-de": {}}, r"must name language pairs as en-de, but names '\.\./x-de'"),
-        ("pairs", {"en-de\nlicense: mit": {}}, "must name language pairs as en-de"),
-        ("pairs", {"ende": {}}, "must name language pairs as en-de"),
+        ("pairs", {"../x-de": {}}, r"must name language pairs like en-de, but names '\.\./x-de'"),
+        ("pairs", {"en-de\nlicense: mit": {}}, "must name language pairs like en-de"),
+        ("pairs", {"ende": {}}, "must name language pairs like en-de"),
         ("pairs", [], "must have an object as `pairs`, but has a list"),
         ("aligner", None, "must have an object as `aligner`, but has null"),
         ("tokenizer", [], "must have an object as `tokenizer`, but has a list"),
@@ -300,10 +300,10 @@ def _put(manifest: dict[str, Any], path: str, value: object) -> None:
         ("tokenizer.folder", "..", "must name files by plain names"),
         ("tokenizer.vocab_size", "40", "must have a whole number as `tokenizer.vocab_size`"),
         ("tokenizer.pieces_sha256", "xyz", "must have 64 hexadecimal digits as `tokenizer.pieces_sha256`"),
-        ("tokenizer.special_ids.pad", 40, "must name special pieces by ids of its 40 pieces, but names one 40"),
-        ("tokenizer.special_ids.pad", -1, "must name special pieces by ids of its 40 pieces, but names one -1"),
+        ("tokenizer.special_ids.pad", 40, "must give special pieces ids from 0 to 39, but gives 40"),
+        ("tokenizer.special_ids.pad", -1, "must give special pieces ids from 0 to 39, but gives -1"),
         ("tokenizer.special_ids", {}, "must have a whole number as `tokenizer.special_ids.cls`, but has none"),
-        ("tokenizer.all_special_ids", [1 << 40], "must name special pieces by ids"),
+        ("tokenizer.all_special_ids", [1 << 40], "must give special pieces ids"),
         ("tokenizer.template.pair.ids", [2, "A", 3], "must have, as `tokenizer.template.pair`, A and B among"),
         (
             "tokenizer.template.single.segments",
@@ -355,10 +355,10 @@ def test_the_dictionary_and_the_tokenizer_are_those_that_the_manifest_records(
     assert read_tokenizer_files(data_bin, manifest)["vocab.txt"] == vocabulary.read_bytes()
     lines = dictionary.read_text().splitlines(keepends=True)
     dictionary.write_text("".join(lines[::-1]))
-    with pytest.raises(InputError, match=r"dict\.de\.txt must be the file that manifest\.json records"):
+    with pytest.raises(InputError, match=r"dict\.de\.txt must have the SHA-256 that manifest\.json records"):
         read_dictionary(data_bin, "de", manifest)
     vocabulary.write_text(vocabulary.read_text().replace("w5", "w-5"))
-    with pytest.raises(InputError, match=r"vocab\.txt must be the file that manifest\.json records"):
+    with pytest.raises(InputError, match=r"vocab\.txt must have the SHA-256 that manifest\.json records"):
         read_tokenizer_files(data_bin, manifest)
     vocabulary.unlink()
     with pytest.raises(InputError, match=r"vocab\.txt must be a file of at most"):
@@ -378,7 +378,7 @@ def test_only_a_tokenizer_of_the_data_bin_goes_into_checkpoints(
     assert sorted(read_tokenizer_files(data_bin, manifest)) == ["tokenizer_config.json", "vocab.txt"]
     (tmp_path / "private").write_text("private")
     (tokenizer / "merges.txt").symlink_to(tmp_path / "private")
-    with pytest.raises(InputError, match=r"merges\.txt must lie in its data-bin, .* but leads to .*/private\."):
+    with pytest.raises(InputError, match=r"merges\.txt must lie in its data-bin, .* but links to .*/private\."):
         read_tokenizer_files(data_bin, manifest)
     (tokenizer / "merges.txt").unlink()
     tokenizer.rename(tmp_path / "elsewhere")

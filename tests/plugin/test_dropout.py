@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq.encoder import dropout
-from weam_fairseq.encoder.attention import attend, attend_in_steps
-from weam_fairseq.encoder.dropout import Dropout, drop
+from weam_fairseq.encoder import faster_parts
+from weam_fairseq.encoder.faster_parts import Dropout, attend, attend_in_steps, drop
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -51,7 +50,7 @@ def test_the_gradient_passes_where_the_state_did(count: int, chance: float, seed
 
 def test_of_all_draws_exactly_as_many_drop_an_element_as_its_chance_says(monkeypatch: pytest.MonkeyPatch) -> None:
     every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16)
-    monkeypatch.setattr(dropout, "_sixteen_bits", lambda shape: every.view(shape))
+    monkeypatch.setattr(faster_parts, "_sixteen_bits", lambda shape: every.view(shape))
     for of_all in (1, 6554, 1 << 15, (1 << 16) - 1):
         assert (drop(torch.ones(1 << 16), of_all / (1 << 16)) == 0).sum() == of_all
 

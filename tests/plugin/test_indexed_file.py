@@ -53,7 +53,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
 def test_another_format_is_refused(tmp_path: Path) -> None:
     prefix = write(tmp_path / "part", [[1]], 10)
     Path(f"{prefix}.idx").write_bytes(b"TNTIDX\x00\x00" + bytes(50))
-    with pytest.raises(InputError, match=r"must be an index of fairseq's mmap format"):
+    with pytest.raises(InputError, match=r"must be an index in fairseq's mmap format"):
         IndexedFile(prefix)
 
 
@@ -84,5 +84,5 @@ def test_an_index_that_claims_what_its_file_has_not_is_refused(
 def test_an_index_of_another_kind_is_refused(tmp_path: Path, version: int, code: int, count: int) -> None:
     (tmp_path / "part.bin").write_bytes(bytes(8))
     (tmp_path / "part.idx").write_bytes(b"MMIDIDX\x00\x00" + struct.pack("<QBQ", version, code, count))
-    with pytest.raises(InputError, match=r"part\.idx must be an index of fairseq's mmap format"):
+    with pytest.raises(InputError, match=r"part\.idx must be an index in fairseq's mmap format"):
         IndexedFile(tmp_path / "part")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.data.layout import Ragged
-from weam_fairseq.method.word_exchange import LinkPolicy, choose_links, edges_between, next_in_circle, number_words
+from weam_fairseq.method.word_exchange import LinkPolicy, choose_links, edges_between, next_in_cycle, number_words
 
 SOURCE_WORDS = np.array([0, 1, 1])
 TARGET_WORDS = np.array([0, 1, 1, 1, 2])
@@ -135,7 +135,7 @@ def test_the_first_word_is_the_first_in_the_text_and_not_that_of_a_piece_number(
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=4), st.integers(0, 2**31))
 def test_wrong_names_are_a_circle_within_each_sentence(sizes: list[int], seed: int) -> None:
     targets = Ragged(np.arange(sum(sizes)), np.array(sizes))
-    renamed = next_in_circle(targets, np.random.default_rng(seed).random(sum(sizes)))
+    renamed = next_in_cycle(targets, np.random.default_rng(seed).random(sum(sizes)))
     assert sorted(renamed) == list(range(sum(sizes))), "each piece once: as many linked rows as before"
     assert (renamed != np.arange(sum(sizes))).all(), "no piece keeps its own name"
     assert (targets.owner()[renamed] == targets.owner()).all(), "links stay within their pair"
@@ -145,4 +145,4 @@ def test_the_circle_goes_by_the_random_numbers_and_not_by_the_text() -> None:
     targets = Ragged(np.arange(6), np.array([4, 2]))
     #                       order of the pieces: 1 0 3 2, then 5 4
     numbers = np.array([0.3, 0.1, 0.9, 0.5, 0.8, 0.2])
-    assert next_in_circle(targets, numbers).tolist() == [3, 0, 1, 2, 5, 4]
+    assert next_in_cycle(targets, numbers).tolist() == [3, 0, 1, 2, 5, 4]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weam_fairseq.encoder.embeddings import LookUp
+from weam_fairseq.encoder.faster_parts import LookUp
 
 PAD = 1
 IDS = torch.tensor([[4, 1, 4], [0, 6, 1]])  # 4 twice, PAD twice

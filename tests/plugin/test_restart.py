@@ -57,9 +57,9 @@ def cut(path: Path, keep: float = 0.5) -> Path:
 
 def test_checkpoints_run_no_code(evil: tuple[Path, Path]) -> None:
     for read in (checkpoints.load, checkpoints.glance):
-        with pytest.raises(InputError, match=r"evil\.pt must hold tensors and plain values only") as error:
+        with pytest.raises(InputError, match=r"evil\.pt must hold only tensors and plain values") as error:
             read(evil[0])
-        assert not isinstance(error.value, checkpoints.CutShort)
+        assert not isinstance(error.value, checkpoints.DamagedCheckpoint)
     assert not evil[1].exists()
 
 
@@ -70,13 +70,13 @@ def test_a_checkpoint_that_ends_anywhere_before_its_end_is_cut_short(tmp_path: P
     for size in (0, 1, 3, 4, 100, len(whole) // 3, len(whole) - 1):
         path.write_bytes(whole[:size])
         for read in (checkpoints.load, checkpoints.glance):
-            with pytest.raises(checkpoints.CutShort, match=r"a\.pt must be a whole checkpoint"):
+            with pytest.raises(checkpoints.DamagedCheckpoint, match=r"a\.pt must be a complete checkpoint"):
                 read(path)
 
 
 def test_zeros_that_a_file_system_leaves_after_a_crash_are_a_checkpoint_cut_short(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(bytes(5000))
-    with pytest.raises(checkpoints.CutShort):
+    with pytest.raises(checkpoints.DamagedCheckpoint):
         checkpoints.glance(tmp_path / "a.pt")
 
 
@@ -85,7 +85,7 @@ def test_what_never_was_a_checkpoint_is_not_cut_short(tmp_path: Path, content: b
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(InputError, match="must be a") as error:
         checkpoints.glance(tmp_path / "a.pt")
-    assert not isinstance(error.value, checkpoints.CutShort)
+    assert not isinstance(error.value, checkpoints.DamagedCheckpoint)
 
 
 def test_a_copy_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,19 +116,19 @@ def test_the_newest_whole_checkpoint_takes_the_place_of_one_cut_short(tmp_path: 
     last = cut(write_checkpoint(tmp_path / "checkpoint_last.pt", 25))
     broken = last.read_bytes()
     (tmp_path / "checkpoint_last.pt.cut-short").write_text("of an earlier interruption")
-    sentence = checkpoints.mend_last(tmp_path, "anew")
+    sentence = checkpoints.repair_last(tmp_path, "anew")
     assert sentence is not None
-    assert "goes on from checkpoint_1_20.pt (20 updates)" in sentence
-    assert "checkpoint_1_25.pt is cut short too" in sentence
+    assert "resumes from checkpoint_1_20.pt (20 updates)" in sentence
+    assert "checkpoint_1_25.pt is also truncated" in sentence
     assert last.read_bytes() == (tmp_path / "checkpoint_1_20.pt").read_bytes()
     assert (tmp_path / "checkpoint_last.pt.cut-short").read_bytes() == broken
-    assert checkpoints.mend_last(tmp_path, "anew") is None
+    assert checkpoints.repair_last(tmp_path, "anew") is None
 
 
 def test_a_whole_checkpoint_is_left_as_it_is(tmp_path: Path) -> None:
-    assert checkpoints.mend_last(tmp_path, "anew") is None
+    assert checkpoints.repair_last(tmp_path, "anew") is None
     write_checkpoint(tmp_path / "checkpoint_last.pt", 25)
-    assert checkpoints.mend_last(tmp_path, "anew") is None
+    assert checkpoints.repair_last(tmp_path, "anew") is None
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_last.pt"]
 
 
@@ -138,10 +138,10 @@ def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path, evil: t
     # What fairseq writes in a crash says nothing of the place in the data.
     write_checkpoint(run / "checkpoint_crash.pt", 30, extra_state={})
     shutil.copy(evil[0], run / "checkpoint_best.pt")
-    sentence = checkpoints.mend_last(run, "from base.pt")
+    sentence = checkpoints.repair_last(run, "from base.pt")
     assert sentence is not None
     assert "checkpoint_best.pt is not a checkpoint of fairseq" in sentence
-    assert sentence.endswith("no whole checkpoint is beside it, so the run starts from base.pt.")
+    assert sentence.endswith("There is no intact checkpoint next to it, so the run starts from base.pt.")
     assert not (run / "checkpoint_last.pt").exists()
     assert (run / "checkpoint_last.pt.cut-short").exists()
     assert not evil[1].exists()
@@ -162,9 +162,9 @@ def test_a_kill_while_mending_leaves_a_checkpoint_last_to_mend(tmp_path: Path, m
         with monkeypatch.context() as patch:
             patch.setattr("os.replace", killed)
             with pytest.raises(KeyboardInterrupt):
-                checkpoints.mend_last(tmp_path, "anew")
+                checkpoints.repair_last(tmp_path, "anew")
         assert last.is_file()
-    assert checkpoints.mend_last(tmp_path, "anew") is not None
+    assert checkpoints.repair_last(tmp_path, "anew") is not None
     assert last.read_bytes() == newest.read_bytes()
 
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_last_that_asks_for_more_stops_the_run(tmp_path: Path, evil
     run = tmp_path / "run"
     write_checkpoint(run / "checkpoint_1_5.pt", 5)
     shutil.copy(evil[0], run / "checkpoint_last.pt")
-    with pytest.raises(InputError, match=r"checkpoint_last\.pt must hold tensors and plain values only"):
+    with pytest.raises(InputError, match=r"checkpoint_last\.pt must hold only tensors and plain values"):
         prepare(["bin", "--arch", "weam_tiny", "--save-dir", str(run)])
     assert (run / "checkpoint_last.pt").read_bytes() == evil[0].read_bytes()
     assert not evil[1].exists()
@@ -184,7 +184,7 @@ def test_a_checkpoint_that_was_cut_anywhere_is_replaced(tmp_path: Path, size: in
     whole = write_checkpoint(tmp_path / "checkpoint_1_7.pt", 7).read_bytes()
     last = tmp_path / "checkpoint_last.pt"
     last.write_bytes(whole[:size])
-    assert "goes on from checkpoint_1_7.pt (7 updates)" in str(checkpoints.mend_last(tmp_path, "anew"))
+    assert "resumes from checkpoint_1_7.pt (7 updates)" in str(checkpoints.repair_last(tmp_path, "anew"))
     assert last.read_bytes() == whole
 
 
@@ -193,11 +193,11 @@ def test_a_damaged_tensor_is_noticed_and_named(tmp_path: Path) -> None:
     middle = len(whole) // 2
     last = tmp_path / "checkpoint_last.pt"
     last.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
-    with pytest.raises(checkpoints.CutShort, match="has another checksum"):
+    with pytest.raises(checkpoints.DamagedCheckpoint, match="has a wrong checksum"):
         checkpoints.check_intact(last)
-    with pytest.raises(InputError, match="has another checksum"):
+    with pytest.raises(InputError, match="has a wrong checksum"):
         prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", str(last)])
-    assert "goes on from checkpoint_1_7.pt" in str(checkpoints.mend_last(tmp_path, "anew"))
+    assert "resumes from checkpoint_1_7.pt" in str(checkpoints.repair_last(tmp_path, "anew"))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_too_little_memory_is_not_taken_for_damage(
     cut(last)
     write_checkpoint(tmp_path / "checkpoint_1_5.pt", 5).write_bytes(before)
     with pytest.raises(checkpoints.Unreadable):
-        checkpoints.mend_last(tmp_path, "anew")
+        checkpoints.repair_last(tmp_path, "anew")
     assert last.is_file()
 
 
@@ -241,13 +241,16 @@ def test_a_missing_checkpoint_last_is_made_from_the_newest_one(
         assert not (tmp_path / "checkpoint_last.pt").exists()
     assert prepare(words).checkpoint == str(tmp_path / "checkpoint_last.pt")
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == named[1].read_bytes()
-    assert "is missing, so the run goes on from checkpoint_1_8.pt beside it (8 updates)" in capsys.readouterr().out
+    assert (
+        "is missing, so the run resumes from checkpoint_1_8.pt in the same folder (8 updates)"
+        in capsys.readouterr().out
+    )
 
 
 def test_partial_files_of_a_kill_are_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoint_1_5.pt.0a1b2c3d.partial").write_text("half")
     (tmp_path / "notes.partial").write_text("somebody's")
-    assert checkpoints.mend_last(tmp_path, "anew") is None
+    assert checkpoints.repair_last(tmp_path, "anew") is None
     assert [path.name for path in tmp_path.iterdir()] == ["notes.partial"]
 
 
@@ -342,11 +345,11 @@ def test_a_run_that_cannot_save_trains_on_and_fails_at_its_end_unless_a_later_sa
     if later:
         training()
     else:
-        with pytest.raises(InputError, match=r"its last checkpoint is missing: run/a\.pt: No space left on device"):
+        with pytest.raises(InputError, match=r"its last checkpoint was not saved: run/a\.pt: No space left on device"):
             training()
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "run/a.pt: No space left on device. Training goes on; the checkpoints saved before are kept." in err
+    assert "run/a.pt: No space left on device. Training continues. Earlier checkpoints are kept." in err
 
 
 # What is named on the command line -----------------------------------------------------------------------------------
@@ -356,8 +359,8 @@ def test_a_run_that_cannot_save_trains_on_and_fails_at_its_end_unless_a_later_sa
 def test_a_start_that_cannot_be_used_is_refused(tmp_path: Path, evil: tuple[Path, Path], option: str) -> None:
     half = cut(write_checkpoint(tmp_path / "half.pt", 3))
     for path, sentence in (
-        (half, "half.pt must be a whole checkpoint"),
-        (evil[0], "evil.pt must hold tensors and plain values only"),
+        (half, "half.pt must be a complete checkpoint"),
+        (evil[0], "evil.pt must hold only tensors and plain values"),
         (tmp_path / "nowhere.pt", f"{option} must name a checkpoint, but .*nowhere.pt does not exist"),
     ):
         with pytest.raises(InputError, match=sentence):
@@ -495,7 +498,7 @@ def test_a_run_whose_last_checkpoint_was_cut_short_goes_on(
     (interrupted / "checkpoint_best.pt").unlink()
     result = train(without_arch(arguments(small_data_bin, interrupted, 10)))
     mended, shape = said(result)
-    assert "goes on from checkpoint_1_5.pt (5 updates)" in mended
+    assert "resumes from checkpoint_1_5.pt (5 updates)" in mended
     assert "bert, 1 layers × 32, 40 pieces" in shape
     assert list(curve(result.stdout)) == [6, 7, 8, 9, 10]
     ours, theirs = (weights(run / "checkpoint_last.pt") for run in (interrupted, trained.folder))

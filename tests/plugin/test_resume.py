@@ -139,7 +139,7 @@ def test_what_a_run_must_keep_is_refused_by_name(small_data_bin: Path, name: str
 def test_another_text_is_refused_within_an_epoch(small_data_bin: Path, make_data_bin: Callable[..., Path]) -> None:
     other = make_data_bin({pair: {"train": random_examples(60, seed + 30)} for seed, pair in enumerate(PAIRS)})
     _, state = use(small_data_bin, BY_16, 3, None)
-    with pytest.raises(InputError, match=r"must keep its text, .*epoch 2 .*--reset-dataloader"):
+    with pytest.raises(InputError, match=r"must keep its data, .*epoch 2 .*--reset-dataloader"):
         epoch_of(other, BY_16).load_state_dict(state)
     _, state = use(small_data_bin, BY_16, None, None)
     epoch_of(other, BY_16).load_state_dict(state)

@@ -91,7 +91,7 @@ def test_a_given_total_and_other_schedules_are_left_alone(parsed: Parsed, small_
 
 
 def test_a_run_of_unknown_length_is_refused(parsed: Parsed, small_data_bin: Path) -> None:
-    with pytest.raises(InputError, match="give --max-epoch, --max-update or --total-num-update"):
+    with pytest.raises(InputError, match="Give --max-epoch, --max-update or --total-num-update"):
         schedule.total_updates(parsed(small_data_bin, "--batch-size 16 --max-epoch 0"))
 
 
@@ -150,5 +150,5 @@ def test_a_later_shard_with_a_longer_pair_is_refused_before_the_first_update(par
     parts = {"short": random_examples(10, 1), "long": [*random_examples(9, 2), long]}
     folders = [str(write_data_bin(tmp_path / name, {"en-de": {"train": part}})) for name, part in parts.items()]
     args = parsed(":".join(folders), "--max-tokens 40 --max-update 1 --total-num-update 9")
-    with pytest.raises(InputError, match=f"the longest training pair of {folders[1]} takes 63: give at least 63"):
+    with pytest.raises(InputError, match=f"the longest training pair of {folders[1]} takes 63. Give at least 63"):
         updates_made(args)

@@ -105,9 +105,9 @@ def with_probabilities(folder: Path) -> Path:
     [
         (
             of_another_tokenizer,
-            "must share one tokenizer, but pieces_sha256 in the manifest of {other} is not that of ",
+            "must have the same tokenizer, but pieces_sha256 in the manifest of {other} differs from ",
         ),
-        (numbered_otherwise, "must number their pieces alike, but the dictionaries of {other} differ from those of "),
+        (numbered_otherwise, "must have the same dictionary, but the dictionaries of {other} differ from those of "),
         (of_another_pair, "must hold the same pairs, but {first} holds en-de, and {other} en-fr"),
         (of_more_pairs, "must hold the same pairs, but {first} holds en-de, and {other} en-de, en-fr"),
         (with_probabilities, "link probabilities or none, but {first} has none, and {other} has them"),
@@ -141,10 +141,12 @@ def test_shards_aligned_differently_are_told(tmp_path: Path, caplog: pytest.LogC
 def test_a_shard_that_is_not_there_gets_one_sentence(shards: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere must be a folder made by weam-preprocess"):
         task_of(shards[0], tmp_path / "nowhere")
-    with pytest.raises(InputError, match="joined by colons, but one has no name"):
+    with pytest.raises(InputError, match="joined by colons, but one is empty"):
         WeamTask.setup_task(WeamTaskConfig(data=f"{shards[0]}:", seed=1))
 
 
 def test_weights_need_an_aligner_that_gives_probabilities(shards: tuple[Path, Path]) -> None:
-    with pytest.raises(InputError, match=r"aligned by by hand, which gave none\. Make the data-bin with --aligner hmm"):
+    with pytest.raises(
+        InputError, match=r"aligned by by hand without probabilities\. Make the data-bin with --aligner hmm"
+    ):
         task_of(shards[0], one_to_many="weighted")

@@ -259,7 +259,7 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(
     if digest == "ab" * 32:
         assert result.returncode == 0, result.stderr
     else:
-        assert "must share one tokenizer" in error_of(result)
+        assert "must have the same tokenizer" in error_of(result)
 
 
 def test_a_finished_training_is_left_as_it_is(small_data_bin: Path, uninterrupted: tuple[Path, str]) -> None:

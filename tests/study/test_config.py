@@ -93,7 +93,7 @@ def test_the_line_is_that_of_the_mistake(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     number = next(k for k, line in enumerate(lines, start=1) if line.strip().startswith("cp-weight"))
     path.write_text("\n".join([*lines[:number], "  cp-weight: 2.0", *lines[number:]]) + "\n")
-    with pytest.raises(InputError, match=rf"small\.yaml:{number + 1}: `cp-weight` stands twice"):
+    with pytest.raises(InputError, match=rf"small\.yaml:{number + 1}: `cp-weight` appears twice"):
         read_config(path)
 
 

@@ -1,1 +1,1 @@
-"""What every room may import; it imports nothing of ours."""
+"""Shared helpers that every package may import. They import no other package of weam_fairseq."""

@@ -1,4 +1,4 @@
-"""What every console command shares: an error is one sentence, and the exit code tells what happened."""
+"""Runs the console commands: reports an error in one sentence and returns the right exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from weam_fairseq.common.errors import InputError
 
-# As a shell reports a command that SIGINT or SIGPIPE has ended.
+# The exit codes that a shell reports for a command ended by SIGINT or SIGPIPE.
 INTERRUPTED, CLOSED_PIPE = 130, 141
 
 _ADVICE = {
@@ -29,23 +29,23 @@ _ADVICE = {
 
 
 def run_command(prog: str, run: Callable[[], int | None], advice: str = "") -> int:
-    """Runs a command and turns what can go wrong outside it into one sentence on stderr.
+    """Runs a command. Reports user errors and operating-system errors in one sentence on stderr.
 
     Args:
         prog: the command's name.
-        run: does the work and returns the exit code (None: 0).
-        advice: a sentence that follows the error where the work can be resumed (`Run it again with --resume …`).
+        run: the function to run. It returns the exit code (None: 0).
+        advice: a sentence to print after the error if the work can be resumed (`Run it again with --resume …`).
 
     Returns:
-        the exit code of `run`; 2 after a user's mistake or an error of the operating system, 130 after Ctrl-C, 141
-        where the reader of the output has closed the pipe. Errors of our own code are raised, with their traceback.
+        The exit code of `run`; 2 after a user error or an operating-system error; 130 after Ctrl-C; 141 if the reader
+        of the output closed the pipe. Errors in our own code are raised with their traceback.
     """
     _prepare_streams()
     try:
         try:
             code = run() or 0
-        except SystemExit as end:  # argparse
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        except SystemExit as exit_request:  # argparse
+            code = exit_request.code if isinstance(exit_request.code, int) else 0 if exit_request.code is None else 1
             _flush()
             raise
         _flush()
@@ -65,7 +65,7 @@ def run_command(prog: str, run: Callable[[], int | None], advice: str = "") -> i
 
 
 def machine_error(error: BaseException) -> str | None:
-    """One sentence for an error of the operating system, also where a library has wrapped it; None for other errors."""
+    """Describes an operating-system error in one sentence, even if a library wrapped it. None for other errors."""
     if isinstance(error, OSError) and error.errno is not None:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         reason = os.strerror(error.errno)
@@ -75,10 +75,10 @@ def machine_error(error: BaseException) -> str | None:
         return f"{str(error).rstrip('.')}."
     text = next(iter(str(error).splitlines()), "")
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
-        return "There is not enough memory. Use a machine with more, or smaller batches."
-    if found := re.search(r"\(os error (\d+)\)", text):  # safetensors
-        return machine_error(OSError(int(found[1]), ""))
-    if "PytorchStreamWriter" in text or "unexpected pos" in text:  # torch.save, whose cause is the system's error
+        return "There is not enough memory. Use a machine with more memory, or smaller batches."
+    if match := re.search(r"\(os error (\d+)\)", text):  # safetensors
+        return machine_error(OSError(int(match[1]), ""))
+    if "PytorchStreamWriter" in text or "unexpected pos" in text:  # from torch.save; its cause is an OSError
         cause = error.__cause__ or error.__context__
         return machine_error(cause) if isinstance(cause, OSError) else f"A file cannot be written: {text.rstrip('.')}."
     return None
@@ -98,8 +98,11 @@ def _fail(prog: str, sentence: str, code: int = 2, kind: str = "error: ") -> int
 
 
 def _prepare_streams() -> None:
-    """A closed standard stream would give its number to the next file that is opened, and a terminal that is not UTF-8
-    would end the command at the first letter that it does not have."""
+    """Opens closed standard streams, and replaces characters that the terminal cannot show.
+
+    Otherwise the next file to be opened would get the number of a closed standard stream, and the first character that
+    a terminal without UTF-8 lacks would end the command.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -126,13 +129,13 @@ def _is_closed_pipe(error: Exception) -> bool:
 
 
 def _discard_output() -> None:
-    """Python flushes the standard streams once more at its end, and would report the same error again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Redirects broken streams to /dev/null. Python flushes them again at exit and would repeat the error."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(devnull, stream.fileno())
         except AttributeError:
             pass
-    os.close(nowhere)
+    os.close(devnull)

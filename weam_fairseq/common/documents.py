@@ -1,7 +1,7 @@
-"""JSON, YAML and file names that come from elsewhere: bounded, checked, and never code.
+"""Reads untrusted JSON, YAML and file names. All sizes are limited, all values are checked, and no code is run.
 
-A file that somebody sends may be huge, nested without end, hold numbers of a million digits, say one key twice, or
-refer to itself. Each of these becomes one sentence with the file and, where it is known, the line.
+An untrusted file may be huge, deeply nested or self-referencing, contain numbers of a million digits, or repeat a key.
+Each of these is reported in one sentence with the file and, if known, the line.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any, NoReturn
 
 from weam_fairseq.common.errors import InputError
 
-MOST_JSON_BYTES = 1 << 28  # the largest tokenizer.json in use has 35 MB
-MOST_YAML_BYTES = 1 << 20
-MOST_DEPTH = 100
-MOST_DIGITS = 100  # model_max_length in Hugging Face's tokenizer_config.json has 31
-MOST_YAML_VALUES = 100_000  # after every alias is replaced by what it refers to
+MAX_JSON_BYTES = 1 << 28  # the largest tokenizer.json in use has 35 MB
+MAX_YAML_BYTES = 1 << 20
+MAX_DEPTH = 100
+MAX_DIGITS = 100  # model_max_length in Hugging Face's tokenizer_config.json has 31
+MAX_YAML_VALUES = 100_000  # counted after every alias is replaced by its target
 _LONGEST_NAME = 255  # bytes, on all common file systems
 _SHOWN = 60  # characters of a value in an error
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_text(path: Path, most_bytes: int = MOST_JSON_BYTES, hint: str = "") -> str:
-    """A UTF-8 file, without its byte-order mark.
+def read_text(path: Path, max_bytes: int = MAX_JSON_BYTES, hint: str = "") -> str:
+    """Reads a UTF-8 file. Removes the byte order mark.
 
     Raises:
-        InputError: more bytes than `most_bytes`, or no UTF-8.
+        InputError: the file has more than `max_bytes` bytes or is not UTF-8.
         OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
-        data = stream.read(most_bytes + 1)  # a pipe or a device has no size to ask for
-    if len(data) > most_bytes:
-        raise InputError(f"{path} must have at most {most_bytes:,} bytes, but has more.{hint}")
+        data = stream.read(max_bytes + 1)  # the size of a pipe or a device is not known in advance
+    if len(data) > max_bytes:
+        raise InputError(f"{path} must have at most {max_bytes:,} bytes, but has more.{hint}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -45,24 +45,24 @@ def read_text(path: Path, most_bytes: int = MOST_JSON_BYTES, hint: str = "") -> 
 
 
 def read_json(
-    path: Path, kind: type = object, *, nan: bool = False, most_bytes: int = MOST_JSON_BYTES, hint: str = ""
+    path: Path, kind: type = object, *, nan: bool = False, max_bytes: int = MAX_JSON_BYTES, hint: str = ""
 ) -> Any:
-    """The value of a JSON file; the options and errors are those of `read_text` and `parse_json`."""
-    return parse_json(read_text(path, most_bytes, hint), path, kind, nan=nan, hint=hint)
+    """Reads a JSON file. Arguments and errors are those of `read_text` and `parse_json`."""
+    return parse_json(read_text(path, max_bytes, hint), path, kind, nan=nan, hint=hint)
 
 
 def parse_json(text: str | bytes, where: Path | str, kind: type = object, *, nan: bool = False, hint: str = "") -> Any:
-    """The value of a JSON text.
+    """Parses a JSON text.
 
     Args:
         where: the file, or the file and the line, for errors.
-        kind: what the value must be: dict, list, str, int, float; object: anything.
-        nan: accept NaN and Infinity, which JSON does not have and Python writes.
-        hint: a sentence for the end of each error, with a space before it: what to do.
+        kind: the required type: dict, list, str, int or float; object: any type.
+        nan: accept NaN and Infinity, which Python writes but JSON does not allow.
+        hint: a sentence to add to each error, starting with a space: what the user should do.
 
     Raises:
-        InputError: no JSON, another kind, more than 100 levels, a number of more than 100 digits or out of range, a key
-            twice in one object, half a character.
+        InputError: the text is not JSON, has another type or more than 100 levels, has a number of more than 100 digits
+            or out of range, repeats a key in an object, or has half a surrogate pair.
     """
     if isinstance(text, bytes):
         try:
@@ -76,11 +76,11 @@ def parse_json(text: str | bytes, where: Path | str, kind: type = object, *, nan
         raise InputError(f"{place} must {must}, but {but}.{hint}")
 
     def number(written: str, read: type[int] | type[float]) -> int | float:
-        found = read(written) if read is float or len(written) <= MOST_DIGITS else math.inf
-        if not math.isfinite(found) and not (nan and read is float):
+        result = read(written) if read is float or len(written) <= MAX_DIGITS else math.inf
+        if not math.isfinite(result) and not (nan and read is float):
             line = content.count("\n", 0, content.find(written)) + 1
-            refuse(f"hold numbers of at most {MOST_DIGITS} digits and below 1e308", f"holds {shown(written)}", line)
-        return found
+            refuse(f"hold numbers of at most {MAX_DIGITS} digits and below 1e308", f"holds {shown(written)}", line)
+        return result
 
     def constant(written: str) -> float:
         if not nan:
@@ -89,12 +89,12 @@ def parse_json(text: str | bytes, where: Path | str, kind: type = object, *, nan
         return float(written)
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            refuse("hold each key of an object once", f"holds {shown(twice)} twice in one")
-        return found
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            seen_keys: set[str] = set()
+            repeated = next(key for key, _ in pairs if key in seen_keys or seen_keys.add(key))  # type: ignore[func-returns-value]
+            refuse("hold each key of an object once", f"holds {shown(repeated)} twice in one")
+        return result
 
     try:
         value = json.loads(
@@ -107,37 +107,39 @@ def parse_json(text: str | bytes, where: Path | str, kind: type = object, *, nan
     except json.JSONDecodeError as error:
         refuse("be JSON", f"is not: {error.msg} at column {error.colno}", error.lineno)
     except RecursionError:
-        refuse(f"be nested at most {MOST_DEPTH} levels deep", "is nested deeper")
+        refuse(f"be nested at most {MAX_DEPTH} levels deep", "is nested deeper")
     level, depth = [value], 0
-    while level := [each for each in level if isinstance(each, dict | list)]:
+    while level := [container for container in level if isinstance(container, dict | list)]:
         depth += 1
-        if depth > MOST_DEPTH:
-            refuse(f"be nested at most {MOST_DEPTH} levels deep", "is nested deeper")
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
-    if _SURROGATE.search(content):  # json makes a text of them that nothing can write
+        if depth > MAX_DEPTH:
+            refuse(f"be nested at most {MAX_DEPTH} levels deep", "is nested deeper")
+        level = [
+            inner for container in level for inner in (container.values() if isinstance(container, dict) else container)
+        ]
+    if _SURROGATE.search(content):  # json decodes these into a string that cannot be encoded
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            refuse("hold whole characters", "holds half a surrogate pair (\\ud800 to \\udfff)")
+            refuse("hold complete characters", "holds half a surrogate pair (\\ud800 to \\udfff)")
     if not _is(value, kind):
         refuse(f"be {_KINDS[kind]}", f"is {_kind_of(value)}")
     return value
 
 
 def value_at(document: dict[str, Any], path: str, kind: type, where: Path | str, hint: str = "") -> Any:
-    """The value at `path` (keys joined by dots) of nested objects.
+    """Returns the value at `path` (keys joined by dots) in nested objects.
 
     Raises:
-        InputError: it is not there, or of another kind. A whole number is a number (float), true is neither.
+        InputError: the value is missing or has another type. An integer counts as a number (float); true does not.
     """
-    found: Any = document
+    value: Any = document
     for key in path.split("."):
-        if not isinstance(found, dict) or key not in found:
+        if not isinstance(value, dict) or key not in value:
             raise InputError(f"{where} must have {_KINDS[kind]} as `{path}`, but has none.{hint}")
-        found = found[key]
-    if not _is(found, kind):
-        raise InputError(f"{where} must have {_KINDS[kind]} as `{path}`, but has {_kind_of(found)}.{hint}")
-    return found
+        value = value[key]
+    if not _is(value, kind):
+        raise InputError(f"{where} must have {_KINDS[kind]} as `{path}`, but has {_kind_of(value)}.{hint}")
+    return value
 
 
 _KINDS = {
@@ -163,7 +165,7 @@ def _kind_of(value: Any) -> str:
 
 
 def shown(value: object) -> str:
-    """A value for an error: what Python writes for it, cut after 60 characters."""
+    """Formats a value for an error message: its repr, cut after 60 characters."""
     try:
         written = repr(value)
     except ValueError:
@@ -172,10 +174,10 @@ def shown(value: object) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """The value of a YAML file with one document, of plain types; None: an empty file.
+    """Reads a YAML file with one document of plain types. Returns None for an empty file.
 
     Raises:
-        InputError: as `compose_yaml` and `construct_yaml`.
+        InputError: see `compose_yaml` and `construct_yaml`.
         OSError: the file cannot be read.
     """
     node, loader, _ = compose_yaml(path)
@@ -183,33 +185,33 @@ def read_yaml(path: Path) -> Any:
 
 
 def compose_yaml(path: Path) -> tuple[Any, Any, str]:
-    """The root node of a YAML file (None: an empty file), the loader that can construct its values, and the text.
+    """Returns the root node of a YAML file (None if it is empty), the loader for its values, and the text.
 
     Raises:
-        InputError: more than a mebibyte, no UTF-8, no YAML, a key twice in one mapping, more than 100 levels, an alias
-            inside what it refers to, or more than 100,000 values once aliases are replaced.
+        InputError: the file has more than 1 MiB, is not UTF-8 or not YAML, repeats a key in a mapping, has more than
+            100 levels, has an alias inside its own target, or has more than 100,000 values once aliases are replaced.
         OSError: the file cannot be read.
     """
     import yaml
 
-    text = read_text(path, MOST_YAML_BYTES)
+    text = read_text(path, MAX_YAML_BYTES)
     try:
         loader = _loader()(text)
         node = loader.get_single_node()
     except yaml.YAMLError as error:
         _refuse_yaml(path, error)
     except RecursionError:
-        raise InputError(f"{path} must be nested at most {MOST_DEPTH} levels deep, but is nested deeper.") from None
+        raise InputError(f"{path} must be nested at most {MAX_DEPTH} levels deep, but is nested deeper.") from None
     if node is not None:
         _check_nodes(path, node)
     return node, loader, text
 
 
 def construct_yaml(path: Path, node: Any, loader: Any) -> Any:
-    """The value of a node of `compose_yaml`.
+    """Returns the value of a node from `compose_yaml`.
 
     Raises:
-        InputError: a tag that YAML's plain types do not have, a date that is none, a number of too many digits.
+        InputError: a tag is not one of YAML's plain types, a date is invalid, or a number has too many digits.
     """
     import yaml
 
@@ -219,13 +221,13 @@ def construct_yaml(path: Path, node: Any, loader: Any) -> Any:
     except yaml.YAMLError as error:
         _refuse_yaml(path, error)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{where}: the value must be one that YAML can read, but is not: {error}.") from None
+        raise InputError(f"{where}: the value must be valid YAML, but is not: {error}.") from None
     level = [value]
     while level:
-        for each in level:
-            if isinstance(each, int) and abs(each) >= 10**MOST_DIGITS:
-                raise InputError(f"{where}: a number must have at most {MOST_DIGITS} digits, but one has more.")
-        level = [inner for each in level for inner in _inner(each)]
+        for item in level:
+            if isinstance(item, int) and abs(item) >= 10**MAX_DIGITS:
+                raise InputError(f"{where}: a number must have at most {MAX_DIGITS} digits, but one has more.")
+        level = [inner for item in level for inner in _inner(item)]
     return value
 
 
@@ -240,13 +242,13 @@ def _inner(value: Any) -> Iterator[Any]:
 def _refuse_yaml(path: Path, error: Any) -> NoReturn:
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else str(path)
-    found = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
-    raise InputError(f"{where}: the file must be YAML, but is not: {found}.") from None
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
+    raise InputError(f"{where}: the file must be YAML, but is not: {problem}.") from None
 
 
 @functools.cache
 def _loader() -> Any:
-    """YAML 1.1's safe loader, but for 12:00:00: there a number to the base of 60, here a text, as in YAML 1.2."""
+    """YAML 1.1's safe loader, except that 12:00:00 is a text, as in YAML 1.2, and not a number in base 60."""
     import yaml
 
     base_60 = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?$")
@@ -263,28 +265,28 @@ def _loader() -> Any:
 
 def _check_nodes(path: Path, root: Any) -> None:
     """Raises InputError for repeated keys, depth, and aliases that multiply or refer to themselves."""
-    counted: dict[int, tuple[int, int]] = {}  # of a node: the values in it, aliases replaced, and its depth
+    counted: dict[int, tuple[int, int]] = {}  # node -> number of values with aliases replaced, and depth
 
     def refuse(node: Any, must: str) -> NoReturn:
         raise InputError(f"{path}:{node.start_mark.line + 1}: {must}")
 
-    def count(node: Any, above: tuple[int, ...]) -> tuple[int, int]:
-        if id(node) in above:
-            refuse(node, "an alias must not lie inside what it refers to, but one does.")
+    def count(node: Any, ancestors: tuple[int, ...]) -> tuple[int, int]:
+        if id(node) in ancestors:
+            refuse(node, "an alias must not lie inside its own target, but one does.")
         if id(node) not in counted:
-            if len(above) >= MOST_DEPTH:
-                refuse(node, f"values must be nested at most {MOST_DEPTH} levels deep, but one is nested deeper.")
+            if len(ancestors) >= MAX_DEPTH:
+                refuse(node, f"values must be nested at most {MAX_DEPTH} levels deep, but one is nested deeper.")
             if node.id == "mapping":
                 _check_keys(path, node)
             values = [part for pair in node.value for part in pair] if node.id == "mapping" else node.value
-            inner = [count(each, (*above, id(node))) for each in values] if node.id != "scalar" else []
-            counted[id(node)] = 1 + sum(size for size, _ in inner), 1 + max((deep for _, deep in inner), default=0)
+            inner = [count(part, (*ancestors, id(node))) for part in values] if node.id != "scalar" else []
+            counted[id(node)] = 1 + sum(size for size, _ in inner), 1 + max((levels for _, levels in inner), default=0)
         size, depth = counted[id(node)]
-        if size > MOST_YAML_VALUES or len(above) + depth > MOST_DEPTH:
+        if size > MAX_YAML_VALUES or len(ancestors) + depth > MAX_DEPTH:
             refuse(
                 node,
-                f"the file must hold at most {MOST_YAML_VALUES:,} values in {MOST_DEPTH} levels, its aliases replaced, "
-                "but holds more.",
+                f"the file must hold at most {MAX_YAML_VALUES:,} values in {MAX_DEPTH} levels once its aliases are "
+                "replaced, but holds more.",
             )
         return size, depth
 
@@ -292,21 +294,21 @@ def _check_nodes(path: Path, root: Any) -> None:
 
 
 def _check_keys(path: Path, node: Any) -> None:
-    """YAML would take the last one of two equal keys without a word."""
-    seen: set[str] = set()
+    """Rejects repeated keys. YAML would silently use the last one."""
+    earlier: set[str] = set()
     for key, _ in node.value:
         written = str(key.value) if key.id == "scalar" else ""
-        if written and written in seen and written != "<<":
-            raise InputError(f"{path}:{key.start_mark.line + 1}: `{written[:_SHOWN]}` stands twice. Leave one out.")
-        seen.add(written)
+        if written and written in earlier and written != "<<":
+            raise InputError(f"{path}:{key.start_mark.line + 1}: `{written[:_SHOWN]}` appears twice. Remove one.")
+        earlier.add(written)
 
 
 def check_name(name: object, where: Path | str) -> str:
-    """A name from elsewhere that becomes the name of a file: one part of a path, not hidden.
+    """Checks an untrusted name that becomes a file name: one path component, not hidden.
 
     Raises:
-        InputError: no text, empty, longer than 255 bytes, with a slash, a backslash, a control character or half a
-            surrogate pair, or with a dot at its beginning.
+        InputError: the name is not a text, is empty, has more than 255 bytes, has a slash, a backslash, a control
+            character or half a surrogate pair, or starts with a dot.
     """
     if (
         not isinstance(name, str)

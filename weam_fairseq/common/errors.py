@@ -1,12 +1,12 @@
-"""The one exception for what a user can mend: wrong files, wrong options."""
+"""The exception for errors that the user can fix, such as wrong files or options."""
 
 
 class InputError(ValueError):
-    """What must hold, what was found, where, and what to do: one sentence, shown without a traceback."""
+    """Its message says what must hold, what was found, where, and what to do. It is shown without a traceback."""
 
 
 def reason_of(error: BaseException) -> str:
-    """What a library's error says, on one line and cut after 300 characters, for a sentence of ours."""
+    """Formats a library's error for one of our messages: one line of at most 300 characters."""
     text = " ".join(str(error).split())[:300].rstrip(".")
-    # The text of a KeyError is the key alone.
+    # The text of a KeyError is only the key.
     return f"{type(error).__name__} {text}" if not text or isinstance(error, KeyError) else text

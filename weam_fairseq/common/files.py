@@ -1,7 +1,7 @@
-"""Files and folders that appear complete or not at all, and checks of a destination before the work starts.
+"""Writes files and folders atomically, and checks a destination before the work starts.
 
-A partial file has an unpredictable name beside its destination, `NAME.XXXXXXXX.partial`, so that nobody can put a link
-there first, and two writers never share one.
+A partial file lies next to its destination under an unpredictable name, `NAME.XXXXXXXX.partial`. So nobody can place a
+link there in advance, and two writers never share a partial file.
 """
 
 from __future__ import annotations
@@ -23,51 +23,52 @@ PARTIAL = ".partial"
 
 
 def check_destination(path: Path, *, overwrite: bool = False, marker: str | None = None, option: str = "") -> Path:
-    """Checks, before any work, that a new folder can be put at `path`. A link to a folder is followed.
+    """Checks, before any work, that a new folder can be created at `path`. Follows a link to a folder.
 
     Args:
         path: the folder to write.
         overwrite: an existing folder may be replaced.
-        marker: a file that a folder of the right kind holds; only such a folder is replaced.
-        option: how the user names another place, for the messages (`--destdir`).
+        marker: a file that identifies the right kind of folder. Only a folder with this file is replaced.
+        option: the option that sets the destination, for the messages (`--destdir`).
 
     Returns:
         The path of the folder itself, absolute, with links resolved.
 
     Raises:
-        InputError: the path is empty, the current folder or one around it, a mount point, a broken link, a file, or
-            inside a file; it exists and `overwrite` is not set; it is of another kind; its parent cannot be written.
+        InputError: the path is empty, the current folder or a parent of it, a mount point, a broken link, a file, or
+            inside a file; the folder exists and `overwrite` is not set; it is of another kind; its parent is not
+            writable.
     """
-    another = f"Choose another {option}." if option else "Choose another folder."
+    advice = f"Choose another {option}." if option else "Choose another folder."
     _check_names(path)
     if path.is_symlink() and not path.exists():
         raise InputError(f"{path} is a link to {os.readlink(path)}, which does not exist. Create that folder first.")
     folder = Path(os.path.realpath(path))
-    if folder in (here := Path.cwd().resolve(), *here.parents):
-        raise InputError(f"{path} must be a new folder, but is the current folder or contains it. {another}")
+    if folder in (working_directory := Path.cwd().resolve(), *working_directory.parents):
+        raise InputError(f"{path} must be a new folder, but is the current folder or contains it. {advice}")
     if folder.is_file() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{path} must be a folder, but is a file. {another}")
+        raise InputError(f"{path} must be a folder, but is a file. {advice}")
     if folder.is_dir():
         if os.path.ismount(folder):
             raise InputError(f"{path} is a mount point, which cannot be replaced. Name a folder inside it.")
         if any(folder.iterdir()):
             if not overwrite:
-                raise InputError(f"{path} exists already. {another[:-1]}, or add --overwrite to replace it.")
+                raise InputError(f"{path} exists already. {advice[:-1]}, or add --overwrite to replace it.")
             if marker is not None and not (folder / marker).is_file():
                 raise InputError(
                     f"{path} has no {marker}, so --overwrite does not replace it. Remove it yourself, or "
-                    f"{another[0].lower()}{another[1:]}"
+                    f"{advice[0].lower()}{advice[1:]}"
                 )
     check_parent(folder)
     return folder
 
 
 def check_file_destination(path: Path, *, overwrite: bool = False) -> Path:
-    """The same for a file to write; a link is followed.
+    """Checks, before any work, that a new file can be created at `path`. Follows a link.
 
     Raises:
-        InputError: the path is a folder, or inside a file; it exists and `overwrite` is not set; its folder cannot be
-            written.
+        InputError: the path is a folder or inside a file; the file exists and `overwrite` is not set; its folder is not
+            writable.
     """
     _check_names(path)
     file = Path(os.path.realpath(path))
@@ -80,8 +81,8 @@ def check_file_destination(path: Path, *, overwrite: bool = False) -> Path:
 
 
 def check_parent(path: Path) -> None:
-    """Raises InputError unless `path` can be created: its nearest existing parent is a folder that can be written."""
-    parent = next((each for each in path.absolute().parents if os.path.lexists(each)), Path("/"))
+    """Raises InputError unless `path` can be created: its nearest existing parent must be a writable folder."""
+    parent = next((ancestor for ancestor in path.absolute().parents if os.path.lexists(ancestor)), Path("/"))
     if not parent.is_dir():
         raise InputError(f"{path} cannot be created, because {parent} is not a folder. Choose another place.")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -95,7 +96,7 @@ def _check_names(path: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """An unpredictable name beside `path`, for what is not complete yet."""
+    """Returns an unpredictable name next to `path`, for a file or folder that is not complete yet."""
     ending = f".{secrets.token_hex(4)}{PARTIAL}"
     name = os.fsdecode(os.fsencode(path.name)[: _LONGEST_NAME - len(ending)])
     return path.with_name(name + ending)
@@ -103,8 +104,9 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
-    """Gives a new, empty file beside `path` to write into. It takes the place of `path` when the block ends without an
-    error, and is removed otherwise. A link at `path` is followed, or replaced if `follow` is not set.
+    """Yields a new, empty file next to `path`. It replaces `path` if the block ends without an error.
+
+    Otherwise it is removed. A link at `path` is followed, or replaced if `follow` is not set.
 
     Raises:
         OSError: with `path` as its file name.
@@ -126,7 +128,7 @@ def whole_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 file with the line ends of `text`, completely or not at all."""
+    """Writes a UTF-8 file atomically. Line ends stay as they are in `text`."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
@@ -137,14 +139,14 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives a new folder beside `path` to write into. It takes the place of `path` when the block ends without an
-    error, and is removed otherwise. Nobody else can write the same folder meanwhile.
+    """Yields a new folder next to `path`. It replaces `path` if the block ends without an error.
 
-    Call `check_destination` before: this function replaces a folder that exists.
+    Otherwise it is removed. A lock keeps other processes from writing the same folder at the same time. Call
+    `check_destination` first, because this function replaces an existing folder.
 
     Raises:
-        InputError: another process writes the same folder.
-        OSError: with `path` as its file name, where it had none.
+        InputError: another process is writing the same folder.
+        OSError: with `path` as its file name, if it had none.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +165,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Renames a complete folder to `path`. An older folder there is removed, or put back if the renaming fails."""
+    """Renames a complete folder to `path`. An older folder there is removed, or restored if the renaming fails."""
     if not path.exists():
         partial.rename(path)
         return
@@ -186,7 +188,7 @@ def _to_disk(file: Path) -> None:
 
 
 def _named(error: OSError, partial: Path, path: Path) -> OSError:
-    """The error with the destination's name: a full disk has none, and the partial one's tells a person nothing."""
+    """Puts the destination's name into the error: it may have no name, or that of the partial file."""
     name = error.filename
     if name is None or isinstance(name, int):
         error.filename = str(path)

@@ -1,7 +1,7 @@
-"""One writer at a time: a lock file that records its owner.
+"""Lock files that allow one writer at a time and record their owner.
 
-The lock is flock's, so it ends with its process, however that ends. The record in the file (process id, start time,
-host, command) is for the message to the second process, and for file systems without flock.
+The lock uses flock, so the operating system releases it whenever the process ends. The owner recorded in the file
+(process id, start time, host, command) serves the error message and file systems without flock.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from pathlib import Path
 
 from weam_fairseq.common.errors import InputError
 
-# flock on a file system that has no locks.
-_MOMENT, _ORPHANS_END = 0.25, 30.0  # seconds
+# Seconds to wait for a lock that is only being tested, and for the worker processes of a killed owner to end.
+_TEST_SECONDS, _ORPHAN_SECONDS = 0.25, 30.0
+# Errors of flock on a file system without locks.
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process, so that another one with the same number is not taken for it.
+    """Identifies a process, even if another one later gets the same process id.
 
     Attributes:
-        pid: its number.
-        started: boot id of the machine and clock ticks since boot; empty where the system does not tell them.
+        pid: the process id.
+        started: boot id of the machine and clock ticks since boot; empty if the system does not provide them.
         host: the machine.
-        command: name of the program.
+        command: the program's name.
     """
 
     pid: int
@@ -42,7 +43,7 @@ class Process:
     command: str = ""
 
     def is_running(self) -> bool | None:
-        """Whether the process runs; None if it belongs to another machine, or if this machine cannot tell."""
+        """Whether the process is running. None if it is on another machine or its start time is unknown."""
         if self.host != platform.node():
             return None
         if not self.started:
@@ -56,10 +57,10 @@ def this_process() -> Process:
 
 
 def start_time(pid: int) -> str | None:
-    """Boot id and start in clock ticks of a running process; None if there is no such process, or no /proc."""
+    """Returns boot id and start time in clock ticks of a running process. None without such a process or /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # The program's name, in parentheses, may hold spaces and parentheses. Field 3 is the state, field 22 the start.
+        # The program's name is in parentheses and may contain more of them. Field 3 is the state, field 22 the start.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
@@ -68,12 +69,12 @@ def start_time(pid: int) -> str | None:
 
 @contextmanager
 def locked(file: Path, *, wait: bool = False, keep: bool = False) -> Iterator[int]:
-    """Holds the lock file `file` while the block runs, and gives its descriptor, which a command may inherit.
+    """Locks `file` while the block runs. Yields its descriptor, which a command may inherit.
 
     Args:
         file: the lock file; its folder must exist.
         wait: wait for the other process instead of raising.
-        keep: leave the file in place at the end. Else it is removed.
+        keep: keep the lock file at the end instead of removing it.
 
     Raises:
         InputError: another process holds the lock, and `wait` is not set.
@@ -91,14 +92,14 @@ def locked(file: Path, *, wait: bool = False, keep: bool = False) -> Iterator[in
 
 
 def lock_file(destination: Path) -> Path:
-    """The lock file of a file or folder to write: beside it, hidden."""
-    # Names have at most 255 bytes; two long names with the same beginning share a lock, which does no harm.
+    """Returns the path of the lock file for a file or folder: a hidden file next to it."""
+    # Names have at most 255 bytes. Two long names with the same beginning share a lock, which is harmless.
     name = os.fsencode(destination.name)[:240]
     return destination.with_name(f".{os.fsdecode(name)}.lock")
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a process holds the lock file; on a file system without locks, whether its recorded owner runs."""
+    """Whether a process holds the lock. Without flock: whether the recorded owner is running."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -110,7 +111,7 @@ def is_locked(file: Path) -> bool:
 
 
 def write_owner(file: Path, owner: Process) -> None:
-    """Records an owner in a lock file, for one that hands the lock on."""
+    """Records another owner in a lock file, for a process that passes its lock on."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         _record(descriptor, owner)
@@ -134,7 +135,7 @@ def _acquire(file: Path, wait: bool) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # the process before has removed its file: take a new one
+        os.close(descriptor)  # the previous owner removed this file: create a new one
 
 
 def _try_lock(descriptor: int, wait: bool) -> bool:
@@ -151,8 +152,11 @@ def _try_lock(descriptor: int, wait: bool) -> bool:
 
 
 def _try_again(descriptor: int) -> bool:
-    """A process that only asks whether the lock is held holds it for a moment, and worker processes of an owner that
-    was killed hold it until they have seen that."""
+    """Retries for a while. Returns whether the lock was acquired.
+
+    A process that only tests the lock holds it for a moment, and the worker processes of a killed owner hold it until
+    they notice that their parent is gone.
+    """
     began = time.monotonic()
     while True:
         time.sleep(0.05)
@@ -160,14 +164,14 @@ def _try_again(descriptor: int) -> bool:
             return True
         owner = _owner(descriptor)
         killed = owner is not None and owner.is_running() is False
-        if time.monotonic() - began > (_ORPHANS_END if killed else _MOMENT):
+        if time.monotonic() - began > (_ORPHAN_SECONDS if killed else _TEST_SECONDS):
             return False
 
 
 def _owner(descriptor: int) -> Process | None:
     try:
-        found = json.loads(os.pread(descriptor, 4096, 0))
-        return Process(int(found["pid"]), str(found["started"]), str(found["host"]), str(found["command"]))
+        record = json.loads(os.pread(descriptor, 4096, 0))
+        return Process(int(record["pid"]), str(record["started"]), str(record["host"]), str(record["command"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -1,19 +1,20 @@
-"""Text files as people have them: plain or compressed, with or without a byte order mark. The content decides what a
-file is; its name does not.
+"""Reads text files, plain or compressed, with or without a byte order mark. A file's content determines its format, not
+its name.
 
-    check(path)         raises InputError unless the file can be opened and is none of the known formats without text
-    open_text(path)     the lines as str: decompressed, UTF-8 checked, byte order mark and line ends removed
-    TextStream(path)    the decompressed bytes, for a reader that must count what it drops and repairs
-    sha256(path)        of the bytes that TextStream(path) reads from the disk
-    find_format(data)   which known format without text the first bytes of a file have
-    zip_members(path)   the files in a zip archive, as paths
+    check(path)         raises InputError unless the file can be opened and may be text
+    open_text(path)     yields the lines: decompressed, checked for UTF-8, without byte order mark and line ends
+    TextStream(path)    reads the decompressed bytes, for a reader that counts the lines that it drops and repairs
+    sha256(path)        returns the digest of the bytes that TextStream(path) reads from disk
+    find_format(data)   recognizes a format that is not text by the first bytes of a file
+    zip_members(path)   returns the files in a zip archive, as paths
 
-gzip, bzip2, xz and Zstandard data are decompressed. Every stream of a file is read to its end: a damaged or truncated
-one, and bytes after the last one, are an InputError. Archives, web pages, office documents, databases, UTF-16 and
-other formats are an InputError that names the format. `ARCHIVE.zip/MEMBER` is the path of a file in a zip archive.
+gzip, bzip2, xz and Zstandard data are decompressed. Every stream of a file is read to its end. A damaged or truncated
+stream, or extra bytes after the last one, raise InputError. Archives, web pages, office documents, databases, UTF-16
+and other formats raise an InputError that names the format. The path of a file in a zip archive is
+`ARCHIVE.zip/MEMBER`.
 
-Every function raises InputError with the path, for OS errors too. A file is read once, from its beginning to its end,
-so a pipe will do.
+Every function raises InputError with the path, also for operating-system errors. A file is read once from beginning to
+end, so it may be a pipe.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from weam_fairseq.common.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLOCK = 1 << 20
-_HEAD = 1 << 16  # bytes that decide what a file is
+_HEAD = 1 << 16  # bytes that determine the format of a file
 
 
 class Format(NamedTuple):
-    """A format that is not text with one item per line, as an error names it, and what the user can do about it."""
+    """A format that is not line-based text: its name for an error message, and advice for the user."""
 
     name: str
     advice: str
@@ -53,7 +54,7 @@ _DECOMPRESS = "Decompress it first."
 _UTF8 = "Convert it: iconv -f {0} -t UTF-8."
 _FETCH = "Download the file again."
 
-# What a file begins with. The longest of those that fit counts.
+# The first bytes of each format. If several match, the longest one counts.
 _SIGNATURES: dict[bytes, Format] = {
     b"PK\x03\x04": Format("a zip archive", "Name a file in it as ARCHIVE.zip/FILE, or unpack it."),
     b"PK\x05\x06": Format("an empty zip archive", _FETCH),
@@ -79,7 +80,7 @@ _SIGNATURES: dict[bytes, Format] = {
     b"\x89HDF\r\n\x1a\n": Format("an HDF5 file", _EXPORT),
     b"SQLite format 3\x00": Format("an SQLite database", _EXPORT),
     b"\x93NUMPY": Format("a NumPy array", _EXPORT),
-    b"MMIDIDX\x00": Format("a fairseq index", "Name the text that it was made from."),
+    b"MMIDIDX\x00": Format("a fairseq index", "Name the text file that it was made from."),
     b"\x89PNG\r\n": Format("a PNG image", _EXPORT),
     b"\xff\xd8\xff": Format("a JPEG image", _EXPORT),
     b"\x7fELF": Format("a program", "Name a text file."),
@@ -102,16 +103,16 @@ _CR_ONLY = Format("lines that end with CR alone", "Convert it: tr '\\r' '\\n' < 
 
 
 def find_format(data: bytes, *, allow_json: bool = False) -> Format | None:
-    """The known format that a file which begins with `data` has; None for text, and for what is not known.
+    """Recognizes the format of a file by its first bytes. Returns None for text and for unknown formats.
 
-    `data` should have 512 bytes or more where the file has: a tar archive is known by its first 512.
+    `data` should have at least 512 bytes if the file does, because a tar archive is recognized by its first 512.
     """
-    fitting = [signature for signature in _SIGNATURES if data.startswith(signature)]
-    if fitting:
-        found = _SIGNATURES[max(fitting, key=len)]
+    matches = [signature for signature in _SIGNATURES if data.startswith(signature)]
+    if matches:
+        best_match = _SIGNATURES[max(matches, key=len)]
         if data.startswith(b"PK\x03\x04"):
-            return next((kind for mark, kind in _ZIP_KINDS.items() if mark in data), found)
-        return found
+            return next((kind for mark, kind in _ZIP_KINDS.items() if mark in data), best_match)
+        return best_match
     if _is_tar(data):
         return _TAR
     if _is_utf16(data):
@@ -130,39 +131,39 @@ def find_format(data: bytes, *, allow_json: bool = False) -> Format | None:
 
 
 def _is_tar(data: bytes) -> bool:
-    """Also an archive of the oldest format, which has no signature: by the checksum of its first header."""
+    """Whether the data are a tar archive. The oldest format has no signature, only the checksum of its first header."""
     if data[257:262] == b"ustar":
         return True
     try:
-        told = int(data[148:156].strip(b" \0"), 8)
+        recorded_sum = int(data[148:156].strip(b" \0"), 8)
     except ValueError:
         return False
     header = data[:512]
-    return len(header) == 512 and told == sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
+    return len(header) == 512 and recorded_sum == sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
 
 
 def _is_utf16(data: bytes) -> bool:
-    """Whether every second byte is zero so often, and no other one, that it is UTF-16 with some Latin letters."""
+    """Whether enough of the even or of the odd bytes are zero, and few others, for UTF-16 with some Latin letters."""
     even, odd = data[::2].count(0), data[1::2].count(0)
     return max(even, odd) >= max(4, len(data) // 16) and min(even, odd) <= max(even, odd) // 20
 
 
 def _is_json(text: bytes) -> bool:
-    """Whether the first line is a JSON object or a list of them, or the first of several lines of one."""
+    """Whether the first line is a JSON object, a list of objects or lists, or the beginning of one."""
     line, ended, _ = text.partition(b"\n")
     line = line.strip()
     if line in (b"{", b"[") and ended:
         return True
-    begins = line.replace(b" ", b"")[:3].startswith((b'{"', b"[{", b'[["'))
-    if not begins:
+    looks_like_json = line.replace(b" ", b"")[:3].startswith((b'{"', b"[{", b'[["'))
+    if not looks_like_json:
         return False
-    if not ended and len(text) >= _HEAD - 64:  # the line goes on after the bytes that are looked at
+    if not ended and len(text) >= _HEAD - 64:  # the line continues after the bytes that are checked
         return True
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) or (isinstance(found, list) and isinstance(found[0], dict | list))
+    return isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict | list))
 
 
 class _Readable(Protocol):
@@ -170,7 +171,7 @@ class _Readable(Protocol):
 
 
 class _Source:
-    """The bytes on disk. Their SHA-256 is taken as they are read; `peek` reads some of them ahead."""
+    """Reads the bytes on disk and computes their SHA-256 on the way. `peek` reads ahead."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -178,7 +179,7 @@ class _Source:
         self.sha256 = hashlib.sha256()
 
     def peek(self, size: int) -> bytes:
-        # A pipe gives less than it is asked for, and still has more.
+        # A pipe may return fewer bytes than requested although more follow.
         while len(self._ahead) < size and (data := self._from_disk(size - len(self._ahead))):
             self._ahead += data
         return self._ahead[:size]
@@ -197,9 +198,9 @@ class _Source:
 
 
 class _Streams:
-    """The decompressed bytes of a file of one or more compressed streams, each of them read to its end.
+    """Decompresses a file of one or more compressed streams. Reads each stream to its end.
 
-    Not the standard library's readers of bz2 and xz files: they end at the first stream that does not begin well.
+    The standard library's readers of bz2 and xz files stop silently at the first stream with a damaged beginning.
     """
 
     def __init__(self, source: _Readable, new: Callable[[], Any], padding: bytes = b"") -> None:
@@ -251,7 +252,7 @@ _COMPRESSED: dict[str, tuple[Callable[[bytes], bool], Callable[[Any], _Readable]
     "gzip": (lambda head: head.startswith(b"\x1f\x8b"), _read_gzip),
     "bzip2": (lambda head: head[:3] == b"BZh" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"), _read_bzip2),
     "xz": (lambda head: head.startswith(b"\xfd7zXZ\x00"), _read_xz),
-    # The second is a frame that holds no text, which pzstd puts before the others.
+    # The second one is a frame without text, which pzstd writes before the others.
     "Zstandard": (
         lambda head: head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5),
         _read_zstandard,
@@ -260,12 +261,12 @@ _COMPRESSED: dict[str, tuple[Callable[[bytes], bool], Callable[[Any], _Readable]
 
 
 def find_compression(head: bytes) -> str | None:
-    """`gzip`, `bzip2`, `xz` or `Zstandard`, by the first bytes of a file; None where it is not compressed."""
+    """Returns `gzip`, `bzip2`, `xz` or `Zstandard`, by the first bytes of a file. None if it is not compressed."""
     return next((name for name, (fits, _) in _COMPRESSED.items() if fits(head)), None)
 
 
 class TextStream:
-    """A text file as bytes, decompressed, read once from its beginning to its end; a context manager.
+    """Reads the decompressed bytes of a text file once, from beginning to end. A context manager.
 
     Attributes:
         path: the file.
@@ -273,12 +274,12 @@ class TextStream:
     """
 
     def __init__(self, path: Path, *, allow_json: bool = False) -> None:
-        """Raises InputError when the file cannot be opened, or is of a format without text."""
+        """Raises InputError if the file cannot be opened or is not text."""
         self.path = path
         self._allow_json = allow_json
         self.compression: str | None = None
         self._close: list[Callable[[], None]] = []
-        self._head: bytes | None = None  # of the text, until it has been taken
+        self._head: bytes | None = None  # the first bytes of the text, until `read` returns them
         self._begun = False
         try:
             self._source = _Source(self._open(path))
@@ -295,7 +296,7 @@ class TextStream:
                 f"{path} is Zstandard data, which needs the package backports.zstd. Install it: "
                 "pip install backports.zstd"
             ) from None
-        except (EOFError, zlib.error, zipfile.BadZipFile) as error:  # of a file in a zip archive
+        except (EOFError, zlib.error, zipfile.BadZipFile) as error:  # from a file in a zip archive
             self.close()
             raise self._damaged(error) from error
         except OSError as error:
@@ -311,18 +312,18 @@ class TextStream:
                 raise InputError(f"{path} is a folder. Name the files in it.")
             file: Any = io.FileIO(path)
         except NotADirectoryError:
-            found = _in_zip(path)
-            if found is None:
+            zip_path = _in_zip(path)
+            if zip_path is None:
                 raise
-            archive, name = found
-            opened = _open_zip(archive)
-            self._close.append(opened.close)
-            member = _members(opened).get(name)
+            archive, name = zip_path
+            zip_file = _open_zip(archive)
+            self._close.append(zip_file.close)
+            member = _members(zip_file).get(name)
             if member is None:
-                raise InputError(f"{archive} holds no file {name}. It holds {_listed(_members(opened))}.") from None
+                raise InputError(f"{archive} holds no file {name}. It holds {_listed(_members(zip_file))}.") from None
             try:
-                file = opened.open(member)
-            except (NotImplementedError, RuntimeError) as error:  # a password, or an unknown compression
+                file = zip_file.open(member)
+            except (NotImplementedError, RuntimeError) as error:  # a password or an unknown compression
                 raise InputError(f"{path} cannot be read: {error}. Unpack {archive}.") from None
         self._close.append(file.close)
         return file
@@ -338,8 +339,10 @@ class TextStream:
             close()
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes (1 or more) of text; none at the end. Raises InputError for a damaged file, and for
-        one that is compressed and has a format without text."""
+        """Returns at most `size` bytes (1 or more) of text; none at the end.
+
+        Raises InputError if the file is damaged, or if its decompressed content is not text.
+        """
         assert size > 0
         if not self._begun:
             self._begun = True
@@ -360,7 +363,7 @@ class TextStream:
         except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
             raise self._damaged(error) from error
         except OSError as error:
-            # bz2 and gzip have OSErrors of their own, without a number.
+            # bz2 and gzip raise their own OSErrors, without a number.
             raise (self._damaged(error) if error.errno is None else _cannot_read(self.path, error)) from error
         except Exception as error:
             if type(error).__name__ != "ZstdError":
@@ -376,15 +379,15 @@ class TextStream:
         )
 
     def _check(self, head: bytes) -> None:
-        found = find_format(head, allow_json=self._allow_json)
-        if found is None and self.compression and (again := find_compression(head)):
-            found = Format(f"{again} data", "Decompress it twice.")
-        if found is not None:
+        kind = find_format(head, allow_json=self._allow_json)
+        if kind is None and self.compression and (inner := find_compression(head)):
+            kind = Format(f"{inner} data", "Decompress it twice.")
+        if kind is not None:
             inside = f"{self.compression} data with " if self.compression else ""
-            raise InputError(f"{self.path} must hold UTF-8 text, but holds {inside}{found.name}. {found.advice}")
+            raise InputError(f"{self.path} must hold UTF-8 text, but holds {inside}{kind.name}. {kind.advice}")
 
     def sha256(self) -> str:
-        """Of the bytes on disk, so of the compressed ones; of a file in a zip archive, of its own bytes."""
+        """Digest of the bytes on disk, before decompression; for a file in a zip archive, of its unpacked bytes."""
         try:
             while self._source.read(_BLOCK):
                 pass
@@ -400,19 +403,18 @@ def _cannot_read(path: Path, error: OSError) -> InputError:
 
 
 def check(path: Path) -> None:
-    """Opens the file unless it can be read only once.
+    """Opens a file and checks its format, unless it can be read only once.
 
-    Raises InputError when it cannot be opened, or is of a format without text.
+    Raises InputError if the file cannot be opened or is not text.
     """
     if is_regular(path):
         TextStream(path).close()
 
 
 def is_regular(path: Path) -> bool:
-    """Whether a file can be read again and again; False for pipes and devices.
+    """Whether a file can be read more than once. False for pipes and devices.
 
-    Raises InputError when there is no such file, when it is a folder, or a device that never ends or waits for a
-    person to type.
+    Raises InputError if the file does not exist, is a folder, or is a terminal or another device that may never end.
     """
     try:
         mode = path.stat().st_mode
@@ -430,12 +432,13 @@ def is_regular(path: Path) -> bool:
 
 
 def open_text(path: Path, *, allow_json: bool = False, max_line_bytes: int = 1 << 26) -> Iterator[str]:
-    """The lines of a text file, without line ends ("\\n", or "\\r\\n") and without byte order mark.
+    """Yields the lines of a text file without line ends ("\\n" or "\\r\\n") and byte order mark.
 
-    Only "\\n" ends a line, so U+2028 and the like are text. Line n of the file is item n - 1.
+    Only "\\n" ends a line, so U+2028 and similar characters are text. Line n of the file is item n - 1. An empty file
+    has no lines and is not an error.
 
-    Raises InputError with the file's name, and the line's number where there is one: what `TextStream` raises, invalid
-    UTF-8, and a line of more than `max_line_bytes`. An empty file has no lines and is not an error.
+    Raises InputError with the file's name and, if known, the line number: for the errors of `TextStream`, for
+    invalid UTF-8, and for a line of more than `max_line_bytes` bytes.
     """
     with TextStream(path, allow_json=allow_json) as stream:
         rest, number = b"", 0
@@ -463,13 +466,13 @@ def _decode(path: Path, number: int, line: bytes) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of the bytes on disk, in hexadecimal; of a file in a zip archive, of its own bytes. Raises InputError."""
+    """Hexadecimal digest of a file as `TextStream.sha256` computes it. Raises InputError."""
     with TextStream(path) as stream:
         return stream.sha256()
 
 
 def zip_members(path: Path) -> list[Path] | None:
-    """The files in a zip archive as paths like `ARCHIVE.zip/NAME`, by name; None if the file is no zip archive.
+    """Returns the files in a zip archive as sorted paths like `ARCHIVE.zip/NAME`. None if it is not a zip archive.
 
     Raises InputError for a damaged archive.
     """
@@ -493,7 +496,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Under normal names: `./a//b` is `a/b`."""
+    """The files in the archive by normalized name: `./a//b` becomes `a/b`."""
     return {Path(info.filename).as_posix(): info for info in archive.infolist() if not info.is_dir()}
 
 
@@ -503,7 +506,7 @@ def _listed(names: dict[str, Any]) -> str:
 
 
 def _in_zip(path: Path) -> tuple[Path, str] | None:
-    """The archive and the file's name in it, of a path that leads into a zip archive."""
+    """Splits a path into a zip archive and the file's name inside it. None if the path leads into no zip archive."""
     for parent in path.parents:
         if parent.is_file():
             return (parent, path.relative_to(parent).as_posix()) if zipfile.is_zipfile(parent) else None

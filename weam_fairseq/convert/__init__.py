@@ -1,1 +1,1 @@
-"""Between fairseq checkpoints and Hugging Face folders."""
+"""Converts between fairseq checkpoints and Hugging Face folders."""

@@ -1,4 +1,4 @@
-"""The model card of an exported folder, and what is read of the card of the folder that it came from."""
+"""Writes the model card of an exported folder, and reads facts from the base model's card."""
 
 import json
 import re
@@ -9,16 +9,16 @@ import yaml
 
 from weam_fairseq import __version__
 
-# What the new card takes from the base model's.
-_KEPT = ("license", "license_name", "license_link", "language")
-_MOST_CHARACTERS = 1 << 20
+# Fields that the new card copies from the base model's card.
+_COPIED_FIELDS = ("license", "license_name", "license_link", "language")
+_MAX_CHARACTERS = 1 << 20
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """License and languages of a folder's model card; empty where it has none that can be read."""
+    """Reads license and languages from a folder's model card. Empty if there is no readable card."""
     path = folder / "README.md"
     try:
-        text = path.read_text(encoding="utf-8")[:_MOST_CHARACTERS]
+        text = path.read_text(encoding="utf-8")[:_MAX_CHARACTERS]
     except (OSError, UnicodeDecodeError):
         return {}
     header = re.match(r"---\n(.*?)\n---\s*\n", text, re.DOTALL)
@@ -30,7 +30,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         return {}
-    return {name: values[name] for name in _KEPT if _is_plain(values.get(name))}
+    return {name: values[name] for name in _COPIED_FIELDS if _is_plain(values.get(name))}
 
 
 def _is_plain(value: Any) -> bool:
@@ -40,12 +40,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def write_card(facts: dict[str, Any]) -> str:
-    """The text of README.md.
+    """Returns the text of README.md.
 
     Args:
-        facts: `class` (transformers'), `layers`, `width`, `rows`, `languages` (codes), `published` (what was
-            imported: `folder`, `revision`, `card`, `missing`; None: nothing), `pairs`, `updates`, `aligner`, `method`,
-            `seed`.
+        facts: `class` (of transformers), `layers`, `width`, `rows`, `languages` (codes), `published` (about the base
+            model: `folder`, `revision`, `card`, `missing`; None: no base model), `pairs`, `updates`, `aligner`,
+            `method`, `seed`.
     """
     origin = facts["published"]
     card = {} if origin is None else origin.get("card") or {}
@@ -99,7 +99,7 @@ def _training(facts: dict[str, Any]) -> str:
 
 
 def _commands(facts: dict[str, Any]) -> str:
-    """The commands that make such a model, with the files as placeholders."""
+    """The commands that train such a model, with placeholders for the files."""
     origin = facts["published"]
     name = None if origin is None else _word(origin["folder"])
     pairs = " ".join(f"--pair {pair}={pair.upper()}_TEXT.tsv" for pair in facts["pairs"])
@@ -118,12 +118,12 @@ def _commands(facts: dict[str, Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    """A value of a checkpoint as one word of a command."""
+    """Formats a value from a checkpoint as one word of a command."""
     return re.sub(r"[^A-Za-z0-9._/+-]", "_", str(value))
 
 
 def _code(value: Any) -> str:
-    """A value of the checkpoint as one stretch of Markdown's code, which it cannot end."""
+    """Formats a value from a checkpoint as Markdown code. Backticks in the value cannot end the code."""
     text = value if isinstance(value, str) else json.dumps(value)
     plain = " ".join(text.replace("`", "'").split())
     return f"`{plain}`"

@@ -1,4 +1,4 @@
-"""weam-from-hf: a published masked LM -> a checkpoint to train from, checked before it appears."""
+"""weam-from-hf: converts a published masked LM into a checkpoint for weam-train, and checks it before saving."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ from weam_fairseq.encoder.sizes import PUBLISHED, describe
 from weam_fairseq.encoder.tokenizer import TokenizerFacts, read_tokenizer
 from weam_fairseq.encoder.weights import read_weights
 
-# What fairseq looks for besides the model (trainer.load_checkpoint): no update was made yet.
+# Keys that fairseq expects besides the model (trainer.load_checkpoint), for a model without any update.
 UNTRAINED: dict[str, Any] = {
     "criterion": None,
     "optimizer_history": [
@@ -37,15 +37,17 @@ UNTRAINED: dict[str, Any] = {
 
 
 class Imported(NamedTuple):
-    """What came of a folder.
+    """The result of an import.
 
     Attributes:
-        folder: where its files are on this machine.
-        description: of the encoder, in a few words.
-        difference: of the logits by rows and of the whole model, as a share of the largest.
-        trained: tensors that the model has; carried: names of the others.
-        missing: parameters of the head that the folder lacked.
-        new_head: whether the head is fitted at the start of the training.
+        folder: folder of the model on this machine.
+        description: short description of the encoder.
+        difference: largest difference between the logits of single rows and of the full model, as a share of the
+            largest logit.
+        trained: number of tensors that the model has.
+        carried: names of the other tensors.
+        missing: parameters of the head that the folder lacks.
+        new_head: whether weam-train fits the head at the start of the training.
         left_out: files that the checkpoint does not carry.
     """
 
@@ -67,9 +69,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-from-hf",
-        description="Writes a published masked language model (any encoder that AutoModelForMaskedLM loads: BERT, "
-        "XLM-R, mDeBERTa, ModernBERT, ...) as a checkpoint for weam-train. Checks that its head predicts rows one by "
-        "one as transformers predicts whole sentences. Reads weights without running code.",
+        description="Converts a published masked language model (any encoder that AutoModelForMaskedLM loads: BERT, "
+        "XLM-R, mDeBERTa, ModernBERT, ...) into a checkpoint for weam-train. Checks that single rows give the same "
+        "logits as whole sentences in transformers. Runs no code from the model.",
         epilog="example: weam-from-hf bert-base-multilingual-cased mbert.pt; weam-train data-bin "
         "--finetune-from-model mbert.pt --config scripts/configs/paper_mbert.yaml",
     )
@@ -77,32 +79,32 @@ def _run(argv: list[str] | None) -> None:
         "model", help="Hugging Face folder with config.json, weights and tokenizer, or a name on the Hugging Face Hub"
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) to write")
-    parser.add_argument("--revision", help="branch, tag or commit of the name on the Hub (default: main)")
+    parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: main)")
     parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint if it exists")
     args = parser.parse_args(argv)
     done = convert(args.model, args.checkpoint, revision=args.revision, overwrite=args.overwrite)
     print(f"{args.checkpoint}: {done.description}")
-    print(f"check: logits of single rows differ from the whole model's by {done.difference:.1e} of the largest")
+    print(f"check: logits of single rows differ from the full model's by {done.difference:.1e} of the largest")
     print(f"tensors: {done.trained} to train, {len(done.carried)} carried unchanged {done.carried or ''}".rstrip())
     if done.missing:
-        what = "weam-train fits the head to the data" if done.new_head else "they have transformers' initial values"
-        print(f"new: {args.model} has no weights for {', '.join(done.missing)}; {what} at the start of the run")
+        start = "weam-train fits the head to the data" if done.new_head else "they have transformers' initial values"
+        print(f"new: {args.model} has no weights for {', '.join(done.missing)}; {start} at the start of the run")
     if done.left_out:
         print(f"left out: {', '.join(done.left_out)}")
-    # The tokenizer of the same commit.
+    # The folder, not the name, so that the tokenizer is of the same commit.
     print(f"data:  weam-preprocess --tokenizer {args.model if args.revision is None else done.folder} ...")
     print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
 def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False) -> Imported:
-    """Writes the checkpoint, whole or not at all.
+    """Writes the checkpoint atomically.
 
     Args:
         model: a folder, or a name on the Hub.
-        revision: branch, tag or commit of the name.
+        revision: branch, tag or commit on the Hub.
 
     Raises:
-        InputError: the model cannot be found, is no masked LM of transformers, or lacks weights besides its head.
+        InputError: the model cannot be found, is not a masked LM of transformers, or lacks weights outside its head.
     """
     check_file_destination(checkpoint, overwrite=overwrite)
     source = resolve(model, revision=revision)
@@ -112,10 +114,10 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     tokenizer = read_tokenizer(folder)
     weights = read_weights(folder)
     placed = place(model_class, config, weights.tensors, where)
-    # transformers leaves weights apart that the config ties, where the folder has other values for each.
-    apart = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
-    if apart:
-        setattr(config, UNTIED, apart)
+    # transformers does not tie weights that have different values in the folder, although the config ties them.
+    untied = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
+    if untied:
+        setattr(config, UNTIED, untied)
     _check_fit(placed, config, tokenizer, where)
     difference = MaskedLM(placed.model).check()
     files, left_out = read_files(folder)
@@ -155,28 +157,28 @@ def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: st
     rows = placed.model.get_input_embeddings().weight.shape[0]
     if tokenizer.pieces > rows:
         raise InputError(
-            f"The tokenizer of {where} has {tokenizer.pieces:,} pieces, but its model only {rows:,} rows: they do not "
-            "belong together."
+            f"The tokenizer of {where} has {tokenizer.pieces:,} pieces, but its model has only {rows:,} rows. They do "
+            "not belong together."
         )
     base = f"{placed.model.base_model_prefix}."
-    lacking = [name for name in placed.missing if name.startswith(base)]
-    if lacking:
+    missing = [name for name in placed.missing if name.startswith(base)]
+    if missing:
         raise InputError(
-            f"{where} must hold all weights of {type(placed.model).__name__} but those of its head, but lacks "
-            f"{len(lacking)} others, {lacking[0]} the first."
+            f"{where} must hold all weights of {type(placed.model).__name__} outside its head, but lacks "
+            f"{len(missing)} of them. The first is {missing[0]}."
         )
 
 
 def is_head_new(placed: Placed) -> bool:
-    """Whether the folder has no head to go on from: it lacks all of it, or a matrix. A bias alone begins at zero."""
+    """Whether the head must be fitted: the folder lacks all of it, or a matrix. A missing bias starts at zero."""
     base = f"{placed.model.base_model_prefix}."
     head = {name for name in names_without_ties(placed.model) if not name.startswith(base)}
     state = placed.model.state_dict()
     return bool(placed.missing) and (head <= {*placed.missing} or any(state[n].dim() > 1 for n in placed.missing))
 
 
-def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: Published) -> dict[str, Any]:
-    """What fairseq loads with --finetune-from-model and --restore-file; see trainer.load_checkpoint."""
+def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, origin: Published) -> dict[str, Any]:
+    """Builds a checkpoint for --finetune-from-model and --restore-file (see trainer.load_checkpoint)."""
     digests = {
         "pieces_sha256": bytes.fromhex(tokenizer.pieces_sha256),
         "behaviour_sha256": bytes.fromhex(tokenizer.behaviour_sha256),
@@ -188,14 +190,14 @@ def _checkpoint(placed: Placed, config: Any, tokenizer: TokenizerFacts, found: P
         "model": {
             **{f"masked_lm.{name}": value for name, value in placed.model.state_dict().items()},
             **{name: torch.tensor(list(digest), dtype=torch.uint8) for name, digest in digests.items()},
-            "published": published.pack(found),
+            "published": published.pack(origin),
             "head_is_new": torch.tensor([is_head_new(placed)], dtype=torch.uint8),
         },
         **UNTRAINED,
         "task_state": {
             "weam": {
                 "special_ids": tokenizer.special_ids,
-                "tokenizer_files": {name: content for name, content in found.files.items() if name in TOKENIZER_FILES},
+                "tokenizer_files": {name: content for name, content in origin.files.items() if name in TOKENIZER_FILES},
                 "pairs": [],
                 "method": None,
                 "aligner": None,

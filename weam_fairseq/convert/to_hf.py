@@ -1,4 +1,4 @@
-"""weam-to-hf: a checkpoint -> a complete Hugging Face folder, checked before it appears."""
+"""weam-to-hf: converts a checkpoint into a complete Hugging Face folder, and checks it before saving."""
 
 import argparse
 import json
@@ -39,17 +39,17 @@ NOT_KEPT = "The folder was not kept."
 
 
 class Carried(NamedTuple):
-    """What a checkpoint holds for conversion.
+    """The contents of a checkpoint that conversion needs.
 
     Attributes:
-        model: transformers' masked LM, in fp32 and evaluation mode.
+        model: masked LM of transformers, in fp32 and evaluation mode.
         config: its config, as plain values.
-        pieces_sha256: hexadecimal.
-        files: the tokenizer's and, of a published folder, all carried files: path -> bytes.
-        special_ids: cls, sep, pad, unk, mask.
+        pieces_sha256: hexadecimal digest of the tokenizer's pieces.
+        files: path -> bytes of the tokenizer files, or of all carried files of a published folder.
+        special_ids: ids of cls, sep, pad, unk, mask.
         description: pairs, method, aligner, seed, updates.
-        published: what weam-from-hf found; None: trained from scratch.
-        left_out: tensors that a Hugging Face folder has no place for.
+        published: the published folder that the model started from; None: trained from scratch.
+        left_out: names of tensors that do not fit into a Hugging Face folder.
     """
 
     model: Any
@@ -63,7 +63,7 @@ class Carried(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """difference: of the logits, as a share of the largest; notes: what a reader should know of the folder."""
+    """Largest difference of the logits, as a share of the largest logit, and notes about the folder for the user."""
 
     difference: float
     notes: list[str]
@@ -77,15 +77,15 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-to-hf",
-        description="Writes a WEAM checkpoint as a Hugging Face folder (config, safetensors, tokenizer, model card) "
-        "that AutoModelForMaskedLM and AutoTokenizer load, and checks that both models give the same logits. A "
-        "checkpoint that started from a published folder gives that folder's files and tensor names again.",
+        description="Converts a WEAM checkpoint into a Hugging Face folder (config, safetensors, tokenizer, model "
+        "card) for AutoModelForMaskedLM and AutoTokenizer. Checks that both models give the same logits. If training "
+        "started from a published folder, the new folder has the same files and tensor names.",
         epilog="example: weam-to-hf runs/weam/checkpoint_last.pt runs/weam/hf",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pt) of fairseq-train or weam-train")
-    parser.add_argument("folder", type=Path, help="folder to write; must not exist, unless --overwrite is given")
+    parser.add_argument("folder", type=Path, help="folder to write; must not exist unless --overwrite is given")
     parser.add_argument(
-        "--dtype", choices=DTYPES, help="type of the weights (default: as they were published; float32 for a new model)"
+        "--dtype", choices=DTYPES, help="type of the weights (default: as published; float32 for a new model)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     args = parser.parse_args(argv)
@@ -96,14 +96,14 @@ def _run(argv: list[str] | None) -> None:
 
 
 def convert(checkpoint: Path, folder: Path, *, dtype: str | None = None, overwrite: bool = False) -> Exported:
-    """Writes the folder, whole or not at all.
+    """Writes the folder atomically.
 
     Args:
-        dtype: of the weights; None: as they were published, float32 for a model trained from scratch.
+        dtype: type of the weights; None: as published, or float32 for a model trained from scratch.
 
     Raises:
-        InputError: the checkpoint cannot be read or was not made by task `weam`; the folder exists; the written
-            model gives other logits.
+        InputError: the checkpoint cannot be read or is not of the task `weam`; the folder exists; the exported model
+            gives other logits.
     """
     check_destination(folder, overwrite=overwrite, marker="config.json")
     if folder.resolve() in checkpoint.resolve().parents:
@@ -113,7 +113,7 @@ def convert(checkpoint: Path, folder: Path, *, dtype: str | None = None, overwri
         for name, content in carried.files.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_bytes(content)
-        # After the tokenizer's files: a published tokenizer can come with the config.json of another model.
+        # After the tokenizer files, because a published tokenizer can include the config.json of another model.
         with _of_ours(checkpoint):
             notes = _write_model(carried, partial, dtype)
             (partial / published.README).write_text(write_card(_facts(carried)), encoding="utf-8")
@@ -122,11 +122,11 @@ def convert(checkpoint: Path, folder: Path, *, dtype: str | None = None, overwri
 
 
 def read(checkpoint: Path) -> Carried:
-    """The masked LM of a checkpoint, in fp32, and the files that it carries."""
+    """Reads the masked LM of a checkpoint, in fp32, and the files that it carries."""
     state = checkpoints.load(checkpoint)
     carried = (state.get("task_state") or {}).get("weam")
     if carried is None:
-        raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but carries no tokenizer of one.")
+        raise InputError(f"{checkpoint} must be a checkpoint of the task 'weam', but is not: it carries no tokenizer.")
     if not isinstance(getattr((state.get("cfg") or {}).get("model"), "encoder_config", None), str):
         raise InputError(OLD_CHECKPOINT.format(where=str(checkpoint)))
     with _of_ours(checkpoint):
@@ -135,14 +135,16 @@ def read(checkpoint: Path) -> Carried:
 
 @contextmanager
 def _of_ours(checkpoint: Path) -> Iterator[None]:
-    """A checkpoint from elsewhere can lack anything."""
+    """Reports missing or malformed parts of an untrusted checkpoint."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, SafetensorError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{checkpoint} must hold what weam-train writes, but lacks some of it ({reason}).") from error
+        raise InputError(
+            f"{checkpoint} must hold what weam-train writes, but some of it is missing ({reason})."
+        ) from error
 
 
 def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -> Carried:
@@ -152,16 +154,18 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
     )
     trained = {n.removeprefix(MASKED_LM): v for n, v in weights.items() if n.startswith(MASKED_LM)}
     trained = {name: value.float() if value.is_floating_point() else value for name, value in trained.items()}
-    # Without memory first: a config from elsewhere can describe any size.
+    # First without allocating memory, because an untrusted config can describe any size.
     described = skeleton(config, str(checkpoint)).state_dict()
     if {name: value.shape for name, value in trained.items()} != {n: v.shape for n, v in described.items()}:
         raise InputError(f"{checkpoint} must hold the weights that its config describes, but holds others.")
     model = build(config, str(checkpoint), trained).eval()
     for name, value in model.state_dict().items():
         if not value.isfinite().all():
-            raise InputError(f"{checkpoint} must hold finite weights, but {name} has NaN or infinity: it diverged.")
+            raise InputError(
+                f"{checkpoint} must hold finite weights, but {name} has NaN or infinity: training diverged."
+            )
         if not torch.equal(value, trained[name]):
-            raise InputError(f"transformers must load {name} of {checkpoint} as it is, but changes its values.")
+            raise InputError(f"transformers must load {name} of {checkpoint} unchanged, but changes its values.")
     description = {key: carried[key] for key in ("pairs", "method", "aligner")}
     for pair in description["pairs"]:
         check_pair(pair, checkpoint)
@@ -189,12 +193,12 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
 def _tokenizer_files(files: dict[str, bytes], checkpoint: Path) -> dict[str, bytes]:
     for name in files:
         if check_name(name, checkpoint) not in CARRIED_FILES:
-            raise InputError(f"{checkpoint} must carry a tokenizer's files, but carries {name}.")
+            raise InputError(f"{checkpoint} must carry only tokenizer files, but carries {name}.")
     return files
 
 
 def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]:
-    """Writes config.json and model.safetensors. Returns notes for the reader."""
+    """Writes config.json and model.safetensors. Returns notes for the user."""
     notes = [f"left out: the head of L_cp ({len(carried.left_out)} tensors)"] if carried.left_out else []
     origin, state = carried.published, carried.model.state_dict()
     changed: dict[str, Any] = {}
@@ -205,7 +209,7 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
         written = dict.fromkeys(tensors, dtype or "float32")
     else:
         config = parse_json(origin.files["config.json"], "config.json of the checkpoint", dict)
-        tensors, written = _as_it_came(origin, state)
+        tensors, written = _published_tensors(origin, state)
         if origin.about["missing"]:
             tensors, written = _with_new_head(carried, tensors, written)
             notes.append(f"new in the folder: {len(origin.about['missing'])} tensors of the head")
@@ -230,8 +234,8 @@ def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]
     return notes
 
 
-def _as_it_came(origin: Published, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The published folder's tensors with the weights as they are now, and the types that they had."""
+def _published_tensors(origin: Published, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Returns the published folder's tensors with the trained weights, and their published types."""
     tensors = {slot.name: gather(slot, state) if slot.places else origin.tensors[slot.name] for slot in origin.slots}
     return tensors, {slot.name: slot.dtype for slot in origin.slots}
 
@@ -239,11 +243,11 @@ def _as_it_came(origin: Published, state: dict[str, Tensor]) -> tuple[dict[str, 
 def _with_new_head(
     carried: Carried, tensors: dict[str, Tensor], written: dict[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A folder that lacked tensors of the head: they join the others, under the names of transformers' class."""
+    """Adds the tensors of the head that the folder lacked, under the names of transformers' class."""
     assert carried.published is not None
     slots, state = carried.published.slots, carried.model.state_dict()
     prefix = f"{carried.model.base_model_prefix}."
-    # A base model alone has names without its prefix; beside a head they need it.
+    # A folder with only a base model has names without the prefix. Together with a head they need it.
     bare = any(place.name == prefix + slot.name for slot in slots for place in slot.places)
     names = {slot.name: prefix + slot.name if bare else slot.name for slot in slots}
     kind = next((slot.dtype for slot in slots if slot.places), "float32")
@@ -260,10 +264,10 @@ def _special_ids(carried: Carried) -> dict[str, int]:
 
 
 def _check(model: Any, folder: Path, checkpoint: Path) -> float:
-    """Loads the folder as a user does, and compares its logits with those of the checkpoint.
+    """Loads the folder as a user would, and compares its logits with those of the checkpoint.
 
     Raises:
-        InputError: transformers misses weights, or the logits differ.
+        InputError: transformers finds weights missing, or the logits differ.
     """
     from transformers import AutoModelForMaskedLM
 
@@ -272,7 +276,7 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
             loaded, info = AutoModelForMaskedLM.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
             )
-    # transformers raises whatever its checks raise; the question is the same: why does it not load the folder.
+    # transformers may raise any exception here. The user needs the reason.
     except Exception as error:
         raise InputError(
             f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. {NOT_KEPT}"
@@ -284,16 +288,16 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
             f"transformers must find every tensor of its model in the folder written from {checkpoint}, but misses "
             f"{missing}. {NOT_KEPT}"
         )
-    found = loaded.state_dict()
+    loaded_state = loaded.state_dict()
     for name, value in model.state_dict().items():
-        if not any(torch.equal(found[name], value.to(getattr(torch, kind)).float()) for kind in DTYPES):
-            raise InputError(f"{name} must be written as it is, but transformers loads other values. {NOT_KEPT}")
-    model.load_state_dict(found)  # rounded as the folder is
+        if not any(torch.equal(loaded_state[name], value.to(getattr(torch, kind)).float()) for kind in DTYPES):
+            raise InputError(f"{name} must be written unchanged, but transformers loads other values. {NOT_KEPT}")
+    model.load_state_dict(loaded_state)  # with the rounding of the folder
     ours, theirs = MaskedLM(model), MaskedLM(loaded.eval())
     inputs, real = check_batch(model, ours.takes)
     with torch.no_grad():
-        found_logits, wanted = theirs.full_logits(inputs)[real], ours.logits(ours.states(inputs)[real])
-    difference = float((wanted - found_logits).abs().max() / wanted.abs().max())
+        loaded_logits, our_logits = theirs.full_logits(inputs)[real], ours.logits(ours.states(inputs)[real])
+    difference = float((our_logits - loaded_logits).abs().max() / our_logits.abs().max())
     if not difference <= TOLERANCE:
         raise InputError(
             f"Both models must give the same logits, but {checkpoint} and the folder written from it differ by "

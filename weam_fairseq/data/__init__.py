@@ -1,1 +1,1 @@
-"""Reads a data-bin: its manifest, id spaces, layout and memory-mapped files."""
+"""Reads a data-bin: its manifest, id spaces and memory-mapped files, and the layout of a batch."""

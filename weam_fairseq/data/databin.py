@@ -1,8 +1,8 @@
-"""What the plugin reads of a data-bin besides the binaries: the manifest and the two id spaces.
+"""Reads a data-bin's manifest, dictionary and tokenizer files.
 
-Format: preprocess/README.md. Ids in the binaries are fairseq's (0 <s>, 1 <pad>, 2 </s>, 3 <unk>, then the lines of
-dict.XX.txt); each symbol is a tokenizer id in decimal, so the dictionary is a recorded permutation. Everything that is
-read from them is in tokenizer ids, as the model takes them.
+preprocess/README.md describes the format. The binary files contain fairseq's ids: 0 <s>, 1 <pad>, 2 </s>, 3 <unk>, then
+the lines of dict.XX.txt. Each line is a tokenizer id in decimal, so the dictionary records a permutation. Our readers
+return tokenizer ids, which the model uses.
 """
 
 import hashlib
@@ -20,19 +20,21 @@ from weam_fairseq.common.tokenizers import TOKENIZER_FILES, VOCABULARY_FILES, fi
 FORMAT = "weam-data-bin/1"
 AGAIN = " Run weam-preprocess again."
 SOURCE, TARGET = "A", "B"
-SPECIAL = ("cls", "pad", "sep", "mask")  # and unk, which byte-level tokenizers lack
-MOST_SEGMENTS = 16  # segment ids that a tokenizer may write; BERT has 2
-# What a tokenizer's folder may hold: checkpoints and Hugging Face folders carry these names and no others.
+SPECIAL = ("cls", "pad", "sep", "mask")  # and unk, except in byte-level tokenizers
+MAX_SEGMENTS = 16  # limit on a tokenizer's segment ids; BERT has 2
+# The only files of a tokenizer's folder that checkpoints and Hugging Face folders carry.
 CARRIED_FILES = ("config.json", *TOKENIZER_FILES)
-MOST_TOKENIZER_BYTES = 1 << 28
+MAX_TOKENIZER_BYTES = 1 << 28
 _DICTIONARY_LINE = re.compile("[0-9]{1,10} [0-9]{1,10}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """Special pieces around one or two sentences, as tokenizer ids, with their segment ids.
+    """The special pieces around one or two sentences.
 
-    `before`, `between`, `after` hold (id, segment) for each special piece; `segments` the ids of the sentences.
+    Attributes:
+        before, between, after: (tokenizer id, segment id) of each special piece.
+        segments: segment id of each sentence.
     """
 
     before: tuple[tuple[int, int], ...]
@@ -49,12 +51,12 @@ class Vocabulary:
     """The id spaces of one data-bin.
 
     Attributes:
-        tokenizer_ids: (V,) int64, position = fairseq id, value = tokenizer id: a permutation of 0..V-1.
+        tokenizer_ids: (V,) int64, tokenizer id of each fairseq id: a permutation of 0..V-1.
         pieces_sha256: hexadecimal digest of the tokenizer's pieces in the order of their ids.
-        behaviour_sha256: hexadecimal digest of how the tokenizer writes a fixed list of sentences.
+        behaviour_sha256: hexadecimal digest of the tokenizer's output for a fixed list of sentences.
         pad, mask: tokenizer ids.
         special: (S,) tokenizer ids of all special pieces.
-        pair, single: how one pair and one sentence are written.
+        pair, single: templates of a sentence pair and of a single sentence.
     """
 
     tokenizer_ids: np.ndarray
@@ -70,12 +72,12 @@ class Vocabulary:
         return len(self.tokenizer_ids)
 
     def segments(self) -> int:
-        """How many segment ids a pair is written with."""
+        """Number of segment ids in a pair."""
         specials = (*self.pair.before, *self.pair.between, *self.pair.after)
         return 1 + max(*self.pair.segments, *(segment for _, segment in specials))
 
     def ordinary(self) -> np.ndarray:
-        """Tokenizer ids that a masked piece may be replaced by: all but the special ones, in the order of fairseq's."""
+        """Tokenizer ids that may replace a masked piece: all but the special pieces, in the order of fairseq's ids."""
         return self.tokenizer_ids[~np.isin(self.tokenizer_ids, self.special)]
 
 
@@ -83,25 +85,25 @@ def read_manifest(data_bin: Path) -> dict[str, Any]:
     """Reads DATA_BIN/manifest.json.
 
     Raises:
-        InputError: no manifest (not a data-bin, or an unfinished one), not JSON, or another format.
+        InputError: there is no manifest (not a data-bin, or an unfinished one), or it is no JSON of this format.
     """
     path = data_bin / "manifest.json"
     if not data_bin.is_dir():
         raise InputError(f"{data_bin} must be a folder made by weam-preprocess, but there is no such folder.")
     if not path.is_file():
         raise InputError(
-            f"{data_bin} must hold manifest.json, but it does not: it was not made by weam-preprocess, or its making "
-            "was interrupted. Run weam-preprocess again."
+            f"{data_bin} must hold manifest.json, but does not: weam-preprocess did not make this folder, or was "
+            "interrupted. Run weam-preprocess again."
         )
     manifest: dict[str, Any] = read_json(path, dict, hint=AGAIN)
     if manifest.get("format") != FORMAT:
-        raise InputError(f"{path} must say format {FORMAT!r}, but says {shown(manifest.get('format'))}.{AGAIN}")
+        raise InputError(f"{path} must have the format {FORMAT!r}, but has {shown(manifest.get('format'))}.{AGAIN}")
     _check_manifest(manifest, path)
     return manifest
 
 
 def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
-    """Raises InputError where a field is missing or cannot be what weam-preprocess writes."""
+    """Raises InputError if a field is missing or has a value that weam-preprocess cannot have written."""
     for name in value_at(manifest, "pairs", dict, path, AGAIN):
         check_pair(name, path)
     value_at(manifest, "aligner", dict, path, AGAIN)
@@ -113,7 +115,7 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
     size = value_at(manifest, "tokenizer.vocab_size", int, path, AGAIN)
     for digest in ("pieces_sha256", "behaviour_sha256"):
         if not re.fullmatch("[0-9a-f]{64}", value_at(manifest, f"tokenizer.{digest}", str, path, AGAIN)):
-            raise InputError(f"{path} must have 64 hexadecimal digits as `tokenizer.{digest}`, but has others.{AGAIN}")
+            raise InputError(f"{path} must have 64 hexadecimal digits as `tokenizer.{digest}`, but does not.{AGAIN}")
     ids = [value_at(manifest, f"tokenizer.special_ids.{name}", int, path, AGAIN) for name in SPECIAL]
     if "unk" in manifest["tokenizer"]["special_ids"]:
         ids.append(value_at(manifest, "tokenizer.special_ids.unk", int, path, AGAIN))
@@ -121,37 +123,38 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
     for name, sentences in (("pair", [SOURCE, TARGET]), ("single", [SOURCE])):
         written = value_at(manifest, f"tokenizer.template.{name}.ids", list, path, AGAIN)
         segments = value_at(manifest, f"tokenizer.template.{name}.segments", list, path, AGAIN)
-        of_text = [each for each in written if each in (SOURCE, TARGET)]
-        known = all(type(each) is int and 0 <= each < MOST_SEGMENTS for each in segments)
-        if of_text not in (sentences, sentences[::-1]) or len(segments) != len(written) or not known:
+        sentence_marks = [item for item in written if item in (SOURCE, TARGET)]
+        valid = all(type(item) is int and 0 <= item < MAX_SEGMENTS for item in segments)
+        if sentence_marks not in (sentences, sentences[::-1]) or len(segments) != len(written) or not valid:
             raise InputError(
                 f"{path} must have, as `tokenizer.template.{name}`, {' and '.join(sentences)} among special pieces, "
-                f"and a segment id below {MOST_SEGMENTS} for each, but has others.{AGAIN}"
+                f"and a segment id below {MAX_SEGMENTS} for each, but does not.{AGAIN}"
             )
-        ids += [each for each in written if each not in (SOURCE, TARGET)]
-    wrong = [each for each in ids if type(each) is not int or not 0 <= each < size]
+        ids += [item for item in written if item not in (SOURCE, TARGET)]
+    wrong = [item for item in ids if type(item) is not int or not 0 <= item < size]
     if wrong:
         raise InputError(
-            f"{path} must name special pieces by ids of its {size:,} pieces, but names one {shown(wrong[0])}.{AGAIN}"
+            f"{path} must give special pieces ids from 0 to {size - 1:,}, but gives {shown(wrong[0])}.{AGAIN}"
         )
 
 
 def check_pair(name: object, where: Path | str) -> str:
-    """The name of a language pair from a file, which becomes a part of file names and of a model card.
+    """Checks the name of a language pair from a file. It becomes part of file names and of a model card.
 
     Raises:
-        InputError: no two codes of letters, digits and underscores with a hyphen between.
+        InputError: the name is not two codes of letters, digits and underscores, joined by a hyphen.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*-[A-Za-z][A-Za-z0-9_]*", name):
-        raise InputError(f"{where} must name language pairs as en-de, but names {shown(name)}.")
+        raise InputError(f"{where} must name language pairs like en-de, but names {shown(name)}.")
     return check_name(name, where)
 
 
 def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, bytes]:
-    """The tokenizer's files, which go into every checkpoint: name -> content; files of other names are left out.
+    """Reads the tokenizer's files, which every checkpoint carries: name -> content. Skips files with other names.
 
     Raises:
-        InputError: the folder or a file leads out of the data-bin, is not there, too large, or not the recorded one.
+        InputError: the folder or a file is missing, is a link out of the data-bin, is too large, or differs from the
+            recorded one.
     """
     path = data_bin / "manifest.json"
     folder = data_bin / check_name(manifest["tokenizer"]["folder"], path)
@@ -165,11 +168,11 @@ def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, 
             continue
         if not file.resolve().is_relative_to(data_bin.resolve()):
             raise InputError(
-                f"{file} must lie in its data-bin, since checkpoints carry it, but leads to {file.resolve()}. Put the "
-                "file itself in its place."
+                f"{file} must lie in its data-bin, because checkpoints carry it, but links to {file.resolve()}. "
+                "Replace the link with the file itself."
             )
-        if not file.is_file() or file.stat().st_size > MOST_TOKENIZER_BYTES:
-            raise InputError(f"{file} must be a file of at most {MOST_TOKENIZER_BYTES:,} bytes, but is none.{AGAIN}")
+        if not file.is_file() or file.stat().st_size > MAX_TOKENIZER_BYTES:
+            raise InputError(f"{file} must be a file of at most {MAX_TOKENIZER_BYTES:,} bytes, but is not.{AGAIN}")
         files[name] = file.read_bytes()
         _check_digest(file, files[name], recorded.get(name))
     if not files:
@@ -178,14 +181,15 @@ def read_tokenizer_files(data_bin: Path, manifest: dict[str, Any]) -> dict[str, 
 
 
 def read_dictionary(data_bin: Path, language: str, manifest: dict[str, Any]) -> list[str]:
-    """The symbols of dict.XX.txt: fairseq's dictionary without its first four, in order.
+    """Reads the symbols of dict.XX.txt: fairseq's dictionary without its first four symbols, in order.
 
     Raises:
-        InputError: it is not there, not the one that the manifest records, or not written by weam-preprocess.
+        InputError: the file is missing, differs from the one that the manifest records, or was not written by
+            weam-preprocess.
     """
     path = data_bin / f"dict.{language}.txt"
     if not path.is_file():
-        raise InputError(f"{path} must be there, but is not.{AGAIN}")
+        raise InputError(f"{path} must exist, but does not.{AGAIN}")
     text = read_text(path, hint=AGAIN)
     _check_digest(path, text.encode(), manifest.get("dictionary", {}).get("sha256"))
     lines = text.splitlines()
@@ -196,14 +200,14 @@ def read_dictionary(data_bin: Path, language: str, manifest: dict[str, Any]) -> 
 
 
 def read_symbols(data_bin: Path, manifest: dict[str, Any]) -> list[str]:
-    """The dictionary that all languages of a data-bin share, as `read_dictionary` gives it.
+    """Reads the dictionary that all languages of a data-bin share, as `read_dictionary` does.
 
     Raises:
-        InputError: there is no language pair; a dictionary is missing or damaged; two differ.
+        InputError: there is no language pair, a dictionary is missing or damaged, or two dictionaries differ.
     """
     languages = sorted({language for pair in manifest["pairs"] for language in pair.split("-")})
     if not languages:
-        raise InputError(f"{data_bin} must hold a language pair, but its manifest names none.{AGAIN}")
+        raise InputError(f"{data_bin} must hold a language pair, but its manifest lists none.{AGAIN}")
     first = read_dictionary(data_bin, languages[0], manifest)
     for language in languages[1:]:
         if read_dictionary(data_bin, language, manifest) != first:
@@ -214,23 +218,23 @@ def read_symbols(data_bin: Path, manifest: dict[str, Any]) -> list[str]:
     return first
 
 
-def choose_pairs(wanted: list[str] | None, manifest: dict[str, Any], data_bin: Path, option: str) -> list[str]:
-    """The language pairs to train on.
+def choose_pairs(requested: list[str] | None, manifest: dict[str, Any], data_bin: Path, option: str) -> list[str]:
+    """Selects the language pairs to train on.
 
     Args:
-        wanted: None: all of the data-bin.
-        option: what the user calls them, for messages.
+        requested: names of pairs; None: all pairs of the data-bin.
+        option: the option that names them, for messages.
 
     Raises:
-        InputError: one is not in the data-bin, is named twice, or joins a language with itself.
+        InputError: a pair is not in the data-bin, is named twice, or joins a language with itself.
     """
-    there = list(manifest["pairs"])
-    pairs = there if wanted is None else wanted
+    available = list(manifest["pairs"])
+    pairs = available if requested is None else requested
     for pair in pairs:
-        if pair not in there:
-            raise InputError(f"{option} names {pair}, but {data_bin} holds {', '.join(there)}.")
+        if pair not in available:
+            raise InputError(f"{option} names {pair}, but {data_bin} holds {', '.join(available)}.")
         if len(set(pair.split("-"))) != 2:
-            # Both sides would be the same file of the data-bin.
+            # Both sides would be the same file.
             raise InputError(
                 f"A pair must join two languages, but {data_bin} holds {pair}. Leave it out with {option}."
             )
@@ -240,30 +244,30 @@ def choose_pairs(wanted: list[str] | None, manifest: dict[str, Any], data_bin: P
 
 
 def _check_digest(file: Path, content: bytes, recorded: object) -> None:
-    if recorded is None:  # made by hand: weam-preprocess records all of them
+    if recorded is None:  # not made by weam-preprocess, which records all digests
         return
     if hashlib.sha256(content).hexdigest() != recorded:
         raise InputError(
-            f"{file} must be the file that manifest.json records by its SHA-256, but was changed since: pieces would "
-            f"be taken for others.{AGAIN}"
+            f"{file} must have the SHA-256 that manifest.json records, but was changed since. Its ids may mean other "
+            f"pieces now.{AGAIN}"
         )
 
 
 def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
-    """The id spaces, from the manifest and the lines of a dictionary.
+    """Builds the id spaces from the manifest and a dictionary.
 
     Args:
-        manifest: as `read_manifest` gives it.
-        symbols: fairseq's dictionary without its first four symbols, in order; each a tokenizer id in decimal.
+        manifest: from `read_manifest`.
+        symbols: fairseq's dictionary without its first four symbols, in order. Each is a tokenizer id in decimal.
 
     Raises:
         InputError: the dictionary is not a permutation of the tokenizer's ids.
     """
     ids = manifest["tokenizer"]["special_ids"]
     if not all(re.fullmatch("[0-9]{1,10}", symbol) for symbol in symbols):
-        raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal: it was made elsewhere.")
+        raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal, but one is not.")
     size = int(manifest["tokenizer"]["vocab_size"])
-    plausible = size == len(symbols) + 4  # asked first: `size` is only what a manifest claims
+    plausible = size == len(symbols) + 4  # checked first, because the manifest may claim any size
     order = [*first_ids(ids, range(size)), *map(int, symbols)] if plausible else []
     tokenizer_ids = np.asarray(order, dtype=np.int64)
     if not plausible or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):

@@ -1,7 +1,7 @@
-"""Pure: reads fairseq's memory-mapped format, many items at once; fairseq's own reader takes them one by one.
+"""Pure: reads fairseq's memory-mapped format, many items at once. fairseq's own reader reads one item at a time.
 
-PREFIX.bin holds the elements of all items end to end. PREFIX.idx holds a magic, a version, the type of the elements and
-the number of items, then the size of each item (int32) and the byte where it begins (int64).
+PREFIX.bin contains the elements of all items end to end. PREFIX.idx contains a magic number, a version, the element
+type and the number of items, then the size of each item (int32) and the offset of its first byte (int64).
 """
 
 import struct
@@ -14,15 +14,18 @@ from weam_fairseq.data.layout import Ragged
 
 _HEAD = struct.Struct("<9sQBQ")
 _MAGIC = b"MMIDIDX\x00\x00"
-# fairseq/data/indexed_dataset.py, _code_to_dtype: the integers.
+# The integer types of _code_to_dtype in fairseq/data/indexed_dataset.py.
 _DTYPES = {1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 8: np.uint16, 9: np.uint32}
 
 
 class IndexedFile:
-    """The items of PREFIX.bin and PREFIX.idx. `sizes` (items,) int32.
+    """The items of PREFIX.bin and PREFIX.idx.
+
+    Attributes:
+        sizes: (items,) int32.
 
     Raises:
-        InputError: the two files are not what fairseq writes, or do not belong together.
+        InputError: the files are not in fairseq's format or do not belong together.
     """
 
     def __init__(self, prefix: Path, *, check: bool = True) -> None:
@@ -33,7 +36,7 @@ class IndexedFile:
         magic, version, code, count = _HEAD.unpack(head) if len(head) == _HEAD.size else (b"", 0, 0, 0)
         if magic != _MAGIC or version != 1 or code not in _DTYPES or index.stat().st_size != _HEAD.size + 12 * count:
             raise InputError(
-                f"{index} must be an index of fairseq's mmap format, version 1, but is not, or is cut off. "
+                f"{index} must be an index in fairseq's mmap format, version 1, but is not, or is truncated. "
                 "Run weam-preprocess again."
             )
         stored = np.memmap(index, mode="r") if count else np.zeros(_HEAD.size, dtype=np.uint8)
@@ -46,20 +49,20 @@ class IndexedFile:
             self._check(index, data, elements * dtype.itemsize + left_over, dtype.itemsize)
         self._data = np.frombuffer(np.memmap(data, mode="r"), dtype, elements)
 
-    def _check(self, index: Path, data: Path, found: int, itemsize: int) -> None:
-        """Raises InputError where the sizes and places of the items are not those of a file of `found` bytes."""
+    def _check(self, index: Path, data: Path, byte_count: int, itemsize: int) -> None:
+        """Raises InputError unless the index describes items that lie end to end in a file of `byte_count` bytes."""
         sizes = self.sizes.astype(np.int64)
         ends = np.cumsum(sizes)
         total = int(ends[-1]) if len(ends) else 0
         if len(sizes) and (int(sizes.min()) < 0 or not np.array_equal(self._begins, (ends - sizes) * itemsize)):
             raise InputError(
-                f"{index} must list items that lie end to end, as weam-preprocess writes them, but lists others. "
+                f"{index} must list items that lie end to end, as weam-preprocess writes them, but does not. "
                 "Run weam-preprocess again."
             )
-        # Where no item holds anything, weam-preprocess writes eight bytes: an empty file cannot be mapped.
-        if found != total * itemsize and (total or found != 8):
+        # If all items are empty, weam-preprocess writes eight bytes, because an empty file cannot be mapped.
+        if byte_count != total * itemsize and (total or byte_count != 8):
             raise InputError(
-                f"{data} must hold the {total * itemsize:,} bytes that {index.name} claims, but has {found:,}. "
+                f"{data} must hold the {total * itemsize:,} bytes that {index.name} claims, but has {byte_count:,}. "
                 "Run weam-preprocess again."
             )
 
@@ -67,14 +70,14 @@ class IndexedFile:
         return len(self.sizes)
 
     def take(self, indices: np.ndarray) -> Ragged:
-        """The items at `indices`, in their order."""
+        """Reads the items at `indices`, in this order."""
         sizes = self.sizes[indices].astype(np.int64)
         ends = np.cumsum(sizes)
         begins = self._begins[indices] // self._data.itemsize
         places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(begins - ends + sizes, sizes)
         return Ragged(self._data[places].astype(np.int64), sizes)
 
-    # Worker processes open the files anew, which the trainer has checked: a map of a file cannot be sent.
+    # A memory map cannot be sent to a worker process, so workers reopen the files, which the trainer has checked.
     def __getstate__(self) -> Path:
         return self._prefix
 

@@ -1,7 +1,7 @@
-"""Pure: where each piece of a batch stands. The only file that adds offsets of special pieces.
+"""Pure: puts each piece of a batch at its position. Only this file adds offsets for special pieces.
 
-Index spaces: `piece_idx` counts the pieces of one sentence without special ones; `position` = column in the padded
-(B, T) batch; `row` = b * T + position, an index into the flattened batch.
+Index spaces: `piece_idx` counts the pieces of one sentence without special pieces. `position` is the column in the
+padded (B, T) batch. `row` = b * T + position is an index into the flattened batch.
 """
 
 from typing import NamedTuple
@@ -24,25 +24,25 @@ class Ragged(NamedTuple):
         return cls(flat.astype(np.int64), sizes)
 
     def starts(self) -> np.ndarray:
-        """(B,) where each sequence begins in `flat`."""
+        """(B,) index in `flat` of the first element of each sequence."""
         return np.cumsum(self.sizes) - self.sizes
 
     def owner(self) -> np.ndarray:
-        """(len(flat),) which sequence each element belongs to."""
+        """(len(flat),) index of the sequence that each element belongs to."""
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     def inside(self) -> np.ndarray:
-        """(len(flat),) each element's index within its own sequence."""
+        """(len(flat),) index of each element within its own sequence."""
         return np.arange(len(self.flat)) - np.repeat(self.starts(), self.sizes)
 
 
 class Layout(NamedTuple):
-    """A batch's grid.
+    """The padded grid of a batch.
 
     Attributes:
         tokens, segments, positions: (B, T) int64.
-        attended: (B, T) int64, 1, and 0 for padding.
-        source_rows, target_rows: row of each element of the ragged source and target.
+        attended: (B, T) int64, 1 for pieces and 0 for padding.
+        source_rows, target_rows: row of each piece of the ragged source and target.
     """
 
     tokens: np.ndarray
@@ -63,17 +63,17 @@ def lay_out_pairs(
     one_segment: bool = False,
     reset_positions: bool = False,
 ) -> Layout:
-    """Writes pairs as `before first between second after`, padded on the right.
+    """Lays out pairs as `before first between second after`, padded on the right.
 
     Args:
-        swapped: (B,) bool, the target stands first where true.
-        one_segment: segment id 0 everywhere.
-        reset_positions: positions count from 0 again at the first piece of the second sentence.
+        swapped: (B,) bool, true if the target comes first.
+        one_segment: use segment id 0 everywhere.
+        reset_positions: restart positions at 0 at the first piece of the second sentence.
     """
     batch = len(source.sizes)
-    turned = np.zeros(batch, dtype=bool) if swapped is None else swapped
-    first_sizes = np.where(turned, target.sizes, source.sizes)
-    second_sizes = np.where(turned, source.sizes, target.sizes)
+    is_swapped = np.zeros(batch, dtype=bool) if swapped is None else swapped
+    first_sizes = np.where(is_swapped, target.sizes, source.sizes)
+    second_sizes = np.where(is_swapped, source.sizes, target.sizes)
     first_start = np.full(batch, len(template.before))
     between_start = first_start + first_sizes
     second_start = between_start + len(template.between)
@@ -96,8 +96,8 @@ def lay_out_pairs(
             tokens[np.arange(batch), start + offset] = piece
             segments[np.arange(batch), start + offset] = segment
 
-    source_start = np.where(turned, second_start, first_start)
-    target_start = np.where(turned, first_start, second_start)
+    source_start = np.where(is_swapped, second_start, first_start)
+    target_start = np.where(is_swapped, first_start, second_start)
     source_rows = _rows(source, source_start, width)
     target_rows = _rows(target, target_start, width)
     tokens.reshape(-1)[source_rows] = source.flat
@@ -107,18 +107,18 @@ def lay_out_pairs(
         positions = np.where(column >= second_start[:, None], column - second_start[:, None], positions)
     if one_segment:
         segments[:] = 0
-    # Padding keeps segment 0 and counts on: it is never attended to.
+    # Padding has segment 0 and consecutive positions. Attention ignores it.
     attended = (column < (after_start + len(template.after))[:, None]).astype(np.int64)
     return Layout(tokens, segments, positions, source_rows, target_rows, attended)
 
 
 def lay_out_singles(source: Ragged, target: Ragged, template: Template, pad: int) -> Layout:
-    """Writes each side as a sequence of its own: the B sources, then the B targets, (2B, T)."""
+    """Lays out each sentence as its own sequence: the B sources, then the B targets, (2B, T)."""
     both = Ragged(np.concatenate([source.flat, target.flat]), np.concatenate([source.sizes, target.sizes]))
-    nothing = Ragged(np.empty(0, dtype=np.int64), np.zeros(len(both.sizes), dtype=np.int64))
-    laid = lay_out_pairs(both, nothing, template, pad)
-    cut = len(source.flat)
-    return laid._replace(source_rows=laid.source_rows[:cut], target_rows=laid.source_rows[cut:])
+    empty = Ragged(np.empty(0, dtype=np.int64), np.zeros(len(both.sizes), dtype=np.int64))
+    layout = lay_out_pairs(both, empty, template, pad)
+    source_count = len(source.flat)
+    return layout._replace(source_rows=layout.source_rows[:source_count], target_rows=layout.source_rows[source_count:])
 
 
 def _rows(pieces: Ragged, start: np.ndarray, width: int) -> np.ndarray:

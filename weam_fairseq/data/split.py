@@ -1,4 +1,4 @@
-"""Pure: the files of one language pair, opened and checked, and its sentence pairs as arrays."""
+"""Pure: opens and checks the files of one language pair, and reads its sentence pairs as arrays."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.data.indexed_file import IndexedFile
 from weam_fairseq.data.layout import Ragged
 
-MOST_WORDS = 1 << 20  # of a sentence
+MAX_WORDS = 1 << 20  # in a sentence
 CERTAIN = 10_000  # a link probability of 1, as data-bins write it
 
 
 class Split(NamedTuple):
-    """One language pair of one split: files with the same number of items.
+    """The files of one language pair and split. All have the same number of items.
 
-    probabilities: of each piece link, in parts per 10,000; None when they are not wanted.
+    Attributes:
+        probabilities: probability of each piece link in parts per 10,000; None if not requested.
     """
 
     name: str
@@ -32,10 +33,11 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One sentence pair as it stands in the data-bin; arrays are 1-D int64, links (L, 2).
+    """One sentence pair from the data-bin. All arrays are int64 and 1-D, except links (L, 2).
 
-    index: the virtual one.
-    link_weights: (L,) the probability of each link in parts per 10,000; 1 everywhere when they are not wanted.
+    Attributes:
+        index: virtual index (sampling.py).
+        link_weights: (L,) probability of each link in parts per 10,000; all 1 if not requested.
     """
 
     index: int
@@ -49,16 +51,16 @@ class Pair:
 
 
 def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) -> Split:
-    """Opens the parts of one pair.
+    """Opens the files of one language pair.
 
     Args:
-        data_bin: folder.
+        data_bin: folder of the data-bin.
         split: train or valid.
-        pair: as en-de.
-        weighted: open the link probabilities too.
+        pair: name of the pair, for example en-de.
+        weighted: also open the link probabilities.
 
     Raises:
-        InputError: a part is missing or empty, or the parts do not belong together.
+        InputError: a file is missing or empty, or the files do not belong together.
     """
     source, target = pair.split("-")
     if split == "valid" and not _exists(data_bin / f"{split}.{pair}.{source}"):
@@ -75,28 +77,28 @@ def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) ->
     }
     if weighted:
         names["probabilities"] = f"{split}.probs.{pair}"
-    parts = {part: _open(data_bin / name) for part, name in names.items()}
-    counts = {names[part]: len(opened) for part, opened in parts.items()}
+    files = {role: _open(data_bin / name) for role, name in names.items()}
+    counts = {names[role]: len(file) for role, file in files.items()}
     if len(set(counts.values())) != 1:
-        found = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"All parts of {pair} in {data_bin} must have the same number of items, but: {found}.")
-    for text, words in (("source", "source_words"), ("target", "target_words")):
-        if not np.array_equal(parts[text].sizes, parts[words].sizes):
+        counted = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"All files of {pair} in {data_bin} must have the same number of items, but have: {counted}.")
+    for pieces, words in (("source", "source_words"), ("target", "target_words")):
+        if not np.array_equal(files[pieces].sizes, files[words].sizes):
             raise InputError(
-                f"{names[words]} in {data_bin} must hold one word number for each piece of {names[text]}, but holds "
+                f"{names[words]} in {data_bin} must hold one word number for each piece of {names[pieces]}, but holds "
                 "more or fewer for some pairs. Run weam-preprocess again."
             )
-    if (parts["links"].sizes % 2).any():
+    if (files["links"].sizes % 2).any():
         raise InputError(
             f"{names['links']} in {data_bin} must hold two piece numbers for each link, but holds an odd number for "
             "some pairs. Run weam-preprocess again."
         )
-    if weighted and not np.array_equal(2 * parts["probabilities"].sizes, parts["links"].sizes):
+    if weighted and not np.array_equal(2 * files["probabilities"].sizes, files["links"].sizes):
         raise InputError(
             f"{names['probabilities']} in {data_bin} must hold one probability for each link of {names['links']}, but "
             "holds more or fewer for some pairs. Run weam-preprocess again."
         )
-    return Split(pair, **parts)
+    return Split(pair, **files)
 
 
 def _exists(prefix: Path) -> bool:
@@ -106,19 +108,18 @@ def _exists(prefix: Path) -> bool:
 def _open(prefix: Path) -> IndexedFile:
     if not _exists(prefix):
         raise InputError(
-            f"{prefix}.bin and {prefix}.idx must both be there, but at least one is missing: without it the pair "
-            "cannot be trained on. Run weam-preprocess again."
+            f"{prefix}.bin and {prefix}.idx must both exist, but at least one is missing. Run weam-preprocess again."
         )
-    if not Path(f"{prefix}.bin").stat().st_size:  # which cannot be mapped into memory
+    if not Path(f"{prefix}.bin").stat().st_size:  # an empty file cannot be mapped into memory
         raise InputError(
-            f"{prefix}.bin must hold something, but is empty. Leave its pair out with --pairs, or run weam-preprocess "
-            "on more sentence pairs."
+            f"{prefix}.bin must not be empty, but is. Leave its pair out with --pairs, or run weam-preprocess on more "
+            "sentence pairs."
         )
     return IndexedFile(prefix)
 
 
 def _items(ragged: Ragged) -> Iterator[np.ndarray]:
-    """The sequences one by one, as views."""
+    """Yields the sequences as views."""
     ends = np.cumsum(ragged.sizes).tolist()
     return (ragged.flat[end - size : end] for end, size in zip(ends, ragged.sizes.tolist(), strict=True))
 
@@ -135,35 +136,38 @@ def _check_links(name: str, inside: np.ndarray, source: Ragged, target: Ragged, 
         )
 
 
-def _check_numbers(what: str, name: str, inside: np.ndarray, numbers: Ragged, size: int) -> None:
-    wrong = np.flatnonzero((numbers.flat < 0) | (numbers.flat >= size))
-    if len(wrong):
+def _check_numbers(noun: str, name: str, inside: np.ndarray, numbers: Ragged, size: int) -> None:
+    invalid = np.flatnonzero((numbers.flat < 0) | (numbers.flat >= size))
+    if len(invalid):
         raise InputError(
-            f"Every {what} must lie in 0..{size - 1:,}, but one of {name} pair "
-            f"{inside[numbers.owner()[wrong[0]]]} is {numbers.flat[wrong[0]]:,}. Run weam-preprocess again."
+            f"Every {noun} must lie in 0..{size - 1:,}, but one of {name} pair "
+            f"{inside[numbers.owner()[invalid[0]]]} is {numbers.flat[invalid[0]]:,}. Run weam-preprocess again."
         )
 
 
 def _check_weights(name: str, inside: np.ndarray, weights: Ragged) -> None:
-    wrong = np.flatnonzero((weights.flat < 1) | (weights.flat > CERTAIN))
-    if len(wrong):
+    invalid = np.flatnonzero((weights.flat < 1) | (weights.flat > CERTAIN))
+    if len(invalid):
         raise InputError(
             f"Every link probability must lie in 1..{CERTAIN:,} (parts per {CERTAIN:,}), but one of {name} pair "
-            f"{inside[weights.owner()[wrong[0]]]} is {weights.flat[wrong[0]]:,}. Run weam-preprocess again."
+            f"{inside[weights.owner()[invalid[0]]]} is {weights.flat[invalid[0]]:,}. Run weam-preprocess again."
         )
 
 
 def read_pairs(
     split: Split, number: int, inside: np.ndarray, virtual: np.ndarray, tokenizer_ids: np.ndarray
 ) -> Iterator[Pair]:
-    """The pairs at the places `inside` of a split, the `number`-th of the data set, with their virtual indices.
+    """Reads sentence pairs of a split.
 
     Args:
-        tokenizer_ids: (V,) of each fairseq id; pieces are handed out as tokenizer ids.
+        number: index of the language pair in the data set.
+        inside: (n,) indices of the sentence pairs in the split.
+        virtual: (n,) their virtual indices.
+        tokenizer_ids: (V,) tokenizer id of each fairseq id. The pairs contain tokenizer ids.
 
     Raises:
-        InputError: a piece is not in the dictionary, a link points outside its sentences, or a probability cannot be
-            one.
+        InputError: a piece is not in the dictionary, a link points outside its sentences, or a probability is out of
+            range.
     """
     parts = (split.source, split.target, split.links, split.source_words, split.target_words)
     source, target, flat_links, source_words, target_words = (part.take(inside) for part in parts)
@@ -173,7 +177,7 @@ def read_pairs(
         weights = split.probabilities.take(inside)
     for pieces, words in ((source, source_words), (target, target_words)):
         _check_numbers("piece", split.name, inside, pieces, len(tokenizer_ids))
-        _check_numbers("word number", split.name, inside, words, MOST_WORDS)
+        _check_numbers("word number", split.name, inside, words, MAX_WORDS)
     _check_links(split.name, inside, source, target, links)
     _check_weights(split.name, inside, weights)
     source, target = (side._replace(flat=tokenizer_ids[side.flat]) for side in (source, target))

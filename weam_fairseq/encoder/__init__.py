@@ -1,1 +1,1 @@
-"""Any masked LM of transformers: chosen rows through its own head, and the parts that make its training faster."""
+"""Trains any masked LM of transformers: applies its head to selected rows, and makes its training faster."""

@@ -1,4 +1,4 @@
-"""Configs of transformers as plain values: read without running code, compared, dropout set."""
+"""Reads configs of transformers without running code, compares them and sets their dropout."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 from weam_fairseq.common.documents import shown
 from weam_fairseq.common.errors import InputError, reason_of
 
-# Where the families' configs keep the chance to drop a state and an attention weight.
+# Keys of the families' configs for the probability of dropping a state and an attention weight.
 DROPOUT_KEYS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "resid_dropout", "mlp_dropout", "embedding_dropout")
 ATTENTION_DROPOUT_KEYS = ("attention_probs_dropout_prob", "attention_dropout", "attention_dropout_prob")
-# Our own key: weights that the config ties to others, but that a published folder has apart.
+# Our own key: weights that the config ties to others, but that have their own values in a published folder.
 UNTIED = "weam_untied_weights"
-# What a config says besides the arithmetic.
-_BESIDES = {
+# Keys that do not affect the computation.
+_IGNORED_KEYS = {
     *("architectures", "transformers_version", "_name_or_path", "dtype", "torch_dtype", "id2label", "label2id"),
     *("use_cache", "tokenizer_class", "gradient_checkpointing", "classifier_dropout", "initializer_range"),
     *("problem_type", "num_labels", "return_dict", "output_attentions", "output_hidden_states", "finetuning_task"),
@@ -32,8 +32,8 @@ _BESIDES = {
     *ATTENTION_DROPOUT_KEYS,
 }
 
-# Far above any model that is trained: a config from elsewhere must not ask for all memory or endless layers.
-_MOST = {
+# Limits far above any real model, so that an untrusted config cannot request all memory or endless layers.
+_LIMITS = {
     "num_hidden_layers": 1_000,
     "hidden_size": 100_000,
     "intermediate_size": 1_000_000,
@@ -50,10 +50,10 @@ OLD_CHECKPOINT = (
 
 
 def parse_config(values: dict[str, Any], where: Path | str = "The config") -> Any:
-    """A PretrainedConfig of transformers from the mapping of a config.json. Code of a model's repository is never run.
+    """Builds a PretrainedConfig of transformers from a config.json. Never runs code from a model's repository.
 
     Raises:
-        InputError: the model_type is missing or unknown to transformers, or a value does not fit its class.
+        InputError: the model_type is missing or unknown to transformers, or a value is invalid for it.
     """
     from transformers import CONFIG_MAPPING
 
@@ -61,14 +61,14 @@ def parse_config(values: dict[str, Any], where: Path | str = "The config") -> An
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         raise InputError(
             f"{where} must have a model_type that the installed transformers knows, but has {shown(model_type)}. Code "
-            "that comes with a model is never run: take a model of a family that is part of transformers."
+            "from a model's repository is never run. Choose a model of a family that is part of transformers."
         )
     try:
         config = CONFIG_MAPPING[model_type].from_dict(values)
-    # transformers raises whatever its checks raise; the question is the same: which config, and why not.
+    # transformers may raise any exception here. The user needs the name of the config and the reason.
     except Exception as error:
         raise InputError(
-            f"{where} must hold values that fit {model_type}, but does not: {reason_of(error)}."
+            f"{where} must hold valid values for {model_type}, but does not: {reason_of(error)}."
         ) from error
     config._name_or_path = ""
     _check_sizes(config, where)
@@ -76,31 +76,31 @@ def parse_config(values: dict[str, Any], where: Path | str = "The config") -> An
 
 
 def _check_sizes(config: Any, where: Path | str) -> None:
-    for name, most in _MOST.items():
+    for name, limit in _LIMITS.items():
         value = getattr(config, name, None)
-        if isinstance(value, int) and not 0 <= value <= most:
-            raise InputError(f"{where} must have a {name} of 0 to {most:,}, but has {value:,}.")
+        if isinstance(value, int) and not 0 <= value <= limit:
+            raise InputError(f"{where} must have a {name} of 0 to {limit:,}, but has {value:,}.")
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """The mapping of a config.json."""
+    """Returns a config as the mapping of a config.json."""
     return dict(json.loads(config.to_json_string(use_diff=False)))
 
 
 def difference_of(first: Any, second: Any) -> str | None:
-    """The first value of the arithmetic in which two configs differ, for a sentence; None: there is none."""
-    one, other = plain_config(first), plain_config(second)
-    for key in sorted({*one, *other} - _BESIDES):
-        if one.get(key) != other.get(key):
-            return f"{key} is {shown(one.get(key))} and {shown(other.get(key))}"
+    """Describes the first difference between two configs that affects the computation. None if there is none."""
+    first_values, second_values = plain_config(first), plain_config(second)
+    for key in sorted({*first_values, *second_values} - _IGNORED_KEYS):
+        if first_values.get(key) != second_values.get(key):
+            return f"{key} is {shown(first_values.get(key))} and {shown(second_values.get(key))}"
     return None
 
 
 def set_dropout(config: Any, chance: float | None, attention_chance: float | None) -> None:
-    """Sets the chances to drop a state and an attention weight; None: as the config has them.
+    """Sets the probabilities of dropping a state and an attention weight. None keeps the config's value.
 
     Raises:
-        InputError: the family's config names no such chance.
+        InputError: the family's config has no such value.
     """
     for option, value, keys in (
         ("--dropout", chance, DROPOUT_KEYS),
@@ -108,11 +108,11 @@ def set_dropout(config: Any, chance: float | None, attention_chance: float | Non
     ):
         if value is None:
             continue
-        found = [key for key in keys if isinstance(getattr(config, key, None), int | float)]
-        if not found and value:
+        present = [key for key in keys if isinstance(getattr(config, key, None), int | float)]
+        if not present and value:
             raise InputError(
                 f"{option} must be left out for model_type {config.model_type}, whose config has none of "
                 f"{', '.join(keys)}, but is {value:g}."
             )
-        for key in found:
+        for key in present:
             setattr(config, key, value)

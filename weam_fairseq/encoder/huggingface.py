@@ -1,9 +1,9 @@
-"""Any masked LM of transformers: its last layer's states, and chosen rows through its own head.
+"""Runs any masked LM of transformers in two steps: the last layer's states, then selected rows through its own head.
 
-Every `...ForMaskedLM` calls its base model, takes the last hidden state and applies its head. So the base model runs
-once; rows of its states, exchanged or not, go through the head by a second call of the whole model, in which a stub
-hands out the rows in the place of the base model. Where the head ends in one matrix, that call stops before it, and
-the loss is computed without all logits at once. `check` compares both ways with the full model.
+Every `...ForMaskedLM` calls its base model and applies its head to the last hidden state. Here the base model runs
+once. Then the model is called again with a stub in place of the base model. The stub returns the selected rows of the
+states, exchanged or not. If the head ends in one matrix, the second call stops before it, so that the loss can be
+computed without holding all logits. `check` compares both ways with the full model.
 
 Shapes: B sentences, T positions, D width of the states, H width before the projection, V rows of the vocabulary,
 M rows.
@@ -21,30 +21,28 @@ from torch import Tensor, nn
 
 from weam_fairseq.common.command import machine_error
 from weam_fairseq.common.errors import InputError, reason_of
-from weam_fairseq.encoder import attention
 from weam_fairseq.encoder.configs import UNTIED
-from weam_fairseq.encoder.dropout import Dropout
-from weam_fairseq.encoder.embeddings import SharedEmbedding, can_share
+from weam_fairseq.encoder.faster_parts import SharedEmbedding, output_embeddings
 
-# Largest difference between two ways to the same logits, as a share of the largest logit: fp32 sums in another order.
+# Largest allowed difference of the logits, as a share of the largest logit: fp32 sums in another order.
 TOLERANCE = 1e-5
-# What a model raises that is of another form than `MaskedLM` takes.
-_OF_OTHER_MODELS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
+# Exceptions of models that do not work with `MaskedLM`.
+_MODEL_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 
-# Families whose class runs, but cannot be trained by it.
-_CANNOT = {
-    "reformer": "train on sequences of any length, but a reformer trains on multiples of its chunks only",
-    "mra": "attend on any machine, but the attention of mra is zero without a GPU kernel of its own",
+# Families that run with `MaskedLM`, but cannot be trained.
+_UNTRAINABLE = {
+    "reformer": "train on sequences of any length, but a reformer needs multiples of its chunk length",
+    "mra": "work on any machine, but the attention of mra is zero without its own GPU kernel",
 }
 
 
 class UnsupportedModel(InputError):
-    """A model whose rows cannot be predicted one by one, and why."""
+    """The model's rows cannot be predicted one by one. The message says why."""
 
 
 class Projected(NamedTuple):
-    """What the last matrix of the head needs: logits = rows @ weightᵀ + bias.
+    """Inputs and parameters of the head's last matrix: logits = rows @ weightᵀ + bias.
 
     rows: (M, H); weight: (V, H); bias: (V,).
     """
@@ -54,39 +52,22 @@ class Projected(NamedTuple):
     bias: Tensor
 
 
-class Parts(NamedTuple):
-    """Which of our faster parts a model trains with, and for the others why not (None: active)."""
-
-    attention: str | None
-    dropout: str | None
-    embedding_gradient: str | None
-
-    def describe(self) -> str:
-        """One sentence for the log."""
-        names = {name.replace("_", " "): reason for name, reason in self._asdict().items()}
-        active = [name for name, reason in names.items() if reason is None]
-        inactive = [f"{name} ({reason})" for name, reason in names.items() if reason is not None]
-        return f"faster parts: {', '.join(active) or 'none'}" + (
-            f"; not used: {', '.join(inactive)}" if inactive else ""
-        )
-
-
 def build(config: Any, where: str = "The model", weights: dict[str, Tensor] | None = None) -> Any:
-    """A masked LM in fp32 and training mode.
+    """Builds a masked LM in fp32 and training mode.
 
     Args:
         config: a PretrainedConfig of transformers.
-        where: where the config is from, for the message.
-        weights: its state dict, all of it; None: a new model with transformers' own initialisation.
+        where: the source of the config, for messages.
+        weights: a complete state dict; None: a new model with transformers' own initialization.
 
     Raises:
-        UnsupportedModel: no masked LM, or one whose rows cannot be predicted one by one.
-        InputError: transformers does not build a model of this config.
+        UnsupportedModel: the model is no masked LM, or its rows cannot be predicted one by one.
+        InputError: transformers cannot build a model from this config.
     """
     model_class = masked_lm_class(config, where)
     with quiet(), _refusals(where):
-        # Without a state dict transformers draws every weight once; by its constructor a tied head is drawn too, as
-        # large as the word embeddings, and thrown away.
+        # from_pretrained draws every weight once. The constructor would also draw a tied head, as large as the word
+        # embeddings, and discard it.
         state = {} if weights is None else dict(weights)
         model = model_class.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32).train()
     if weights is None:
@@ -95,15 +76,18 @@ def build(config: Any, where: str = "The model", weights: dict[str, Tensor] | No
 
 
 def zero_biases(model: Any, names: list[str]) -> None:
-    """Biases that a checkpoint lacks. transformers leaves those of some heads (data2vec-text, fnet, longformer, luke,
-    nystromformer) as the memory happens to be."""
+    """Sets the biases among these parameters to zero.
+
+    If a checkpoint lacks them, transformers leaves uninitialized memory in the biases of some heads (data2vec-text,
+    fnet, longformer, luke, nystromformer).
+    """
     for name in names:
         if name.rpartition(".")[2] == "bias":
             model.get_parameter(name).data.zero_()
 
 
 def skeleton(config: Any, where: str = "The model") -> Any:
-    """`build`, without memory for the weights."""
+    """Builds the model without allocating its weights."""
     model_class = masked_lm_class(config, where)
     with torch.device("meta"), _refusals(where):
         return _untie(model_class(config))
@@ -113,17 +97,17 @@ def skeleton(config: Any, where: str = "The model") -> Any:
 def _refusals(where: str) -> Iterator[None]:
     try:
         yield
-    # transformers raises whatever its checks raise; the question is the same: which config, and why not.
+    # transformers may raise any exception here. The user needs the name of the model and the reason.
     except Exception as error:
         if machine_error(error) is not None:
             raise
         raise InputError(
-            f"{where} must describe a model that transformers builds, but does not: {reason_of(error)}."
+            f"{where} must describe a model that transformers can build, but does not: {reason_of(error)}."
         ) from error
 
 
 def _untie(model: Any) -> Any:
-    """Takes weights apart that a published folder has apart, although its config ties them."""
+    """Unties weights that have their own values in a published folder although its config ties them."""
     for name in ties_of(model) & {*getattr(model.config, UNTIED, ())}:
         module, _, leaf = name.rpartition(".")
         parent = model.get_submodule(module)
@@ -132,15 +116,15 @@ def _untie(model: Any) -> Any:
 
 
 def ties_of(model: Any) -> set[str]:
-    """Names of the weights that are tied to others."""
+    """Returns the names of the weights that are tied to others."""
     return {*(getattr(model, "all_tied_weights_keys", None) or {})}
 
 
 def masked_lm_class(config: Any, where: str = "The model") -> Any:
-    """transformers' class with a masked-LM head for a config.
+    """Returns transformers' class with a masked-LM head for a config.
 
     Raises:
-        UnsupportedModel: there is none, or its rows cannot be predicted one by one.
+        UnsupportedModel: there is no such class, or its rows cannot be predicted one by one.
     """
     from transformers import AutoModelForMaskedLM
 
@@ -161,40 +145,40 @@ def masked_lm_class(config: Any, where: str = "The model") -> Any:
         raise UnsupportedModel(
             f"{where} must look at both sides of a piece, but its config sets is_decoder: it is a causal model."
         )
-    more = _inputs_besides_text(config, model_class)
-    if more:
-        raise UnsupportedModel(f"{where} must take text alone, but {model_class.__name__} takes {more}.")
-    if model_type in _CANNOT:
-        raise UnsupportedModel(f"{where} must {_CANNOT[model_type]}.")
+    extra_inputs = _inputs_besides_text(config, model_class)
+    if extra_inputs:
+        raise UnsupportedModel(f"{where} must take text alone, but {model_class.__name__} takes {extra_inputs}.")
+    if model_type in _UNTRAINABLE:
+        raise UnsupportedModel(f"{where} must {_UNTRAINABLE[model_type]}.")
     return model_class
 
 
 def _inputs_besides_text(config: Any, model_class: Any) -> str:
-    """What a class was trained on besides text, in words; empty: nothing."""
+    """Describes the inputs of a class besides text. Empty if there are none."""
     modalities = model_class.input_modalities
     others = {modalities} if isinstance(modalities, str) else set(modalities)
     others = {f"{name}s" for name in others - {"text"}}
     if "bbox" in inspect.signature(model_class.forward).parameters:
-        others.add("places on a page")
+        others.add("positions on a page")
     if hasattr(config, "type_vocab_sizes"):
         others.add("rows and columns of a table")
     return " and ".join(sorted(others))
 
 
 class MaskedLM:
-    """A masked LM of transformers, with the two steps of WEAM: states of a batch, then rows through the head.
+    """A masked LM of transformers with the two steps of WEAM: states of a batch, then rows through the head.
 
-    It holds the model but is no module: parameters, modes and devices are the model's.
+    It wraps the model but is not a module: the model keeps its parameters, mode and device.
 
     Args:
-        model: of a class that `masked_lm_class` gives.
-        head: a second model that shares the base of the first (`with_own_head`); None: the model's own head.
+        model: a model of a class that `masked_lm_class` returns.
+        head: a model with another head for the same base (`with_own_head`); None: the model's own head.
 
     Attributes:
-        stops_before_projection: whether `project` gives the head's last matrix; `check` finds it out.
+        stops_before_projection: whether `project` can return the head's last matrix. `check` verifies it.
 
     Raises:
-        UnsupportedModel: the model has no base model of the usual form.
+        UnsupportedModel: the model has no separate base model.
     """
 
     def __init__(self, model: Any, head: Any = None) -> None:
@@ -209,21 +193,21 @@ class MaskedLM:
         self.stops_before_projection = self._output() is not None
 
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The last layer's states, (B, T, D), of inputs as the base model takes them."""
+        """(B, T, D) states of the last layer for inputs of the base model."""
         assert self.base is not None
-        found: Tensor = self.base(**inputs, return_dict=True).last_hidden_state
-        return found
+        states: Tensor = self.base(**inputs, return_dict=True).last_hidden_state
+        return states
 
     def logits(self, rows: Tensor) -> Tensor:
-        """(M, D) -> (M, V), by the family's own head."""
-        found: Tensor = self._call_head(rows).logits[0]
-        return found
+        """(M, D) -> (M, V), with the family's own head."""
+        logits: Tensor = self._call_head(rows).logits[0]
+        return logits
 
     def project(self, rows: Tensor) -> Projected:
-        """(M, D) -> the head's last matrix and what it is applied to. Only where `stops_before_projection`."""
-        found = self._output()
-        assert found is not None
-        parent, name, linear = found
+        """(M, D) -> the head's last matrix and its inputs. Requires `stops_before_projection`."""
+        output = self._output()
+        assert output is not None
+        parent, name, linear = output
         parent._modules[name] = nn.Identity()
         try:
             transformed = self._call_head(rows).logits[0]
@@ -239,23 +223,23 @@ class MaskedLM:
         return linear.weight
 
     def release(self) -> None:
-        """Lets go of the embeddings' table, which belongs to the graph of the last `states`."""
+        """Releases the embedding table that belongs to the autograd graph of the last `states`."""
         embedding = self.model.get_input_embeddings()
         if isinstance(embedding, SharedEmbedding):
             embedding.table = None
 
     def _call_head(self, rows: Tensor) -> Any:
         stub = _Stub(self.base, rows.unsqueeze(0))
-        before = self.head._modules[self._name]
+        base = self.head._modules[self._name]
         self.head._modules[self._name] = stub
         try:
             return self.head(input_ids=rows.new_zeros(1, len(rows), dtype=torch.int64), return_dict=True)
         finally:
-            self.head._modules[self._name] = before
+            self.head._modules[self._name] = base
 
     def _output(self) -> tuple[nn.Module, str, nn.Linear] | None:
-        """The last matrix of the head: its module's parent, its name there, and itself; None: no plain nn.Linear."""
-        linear = _output_embeddings(self.head)
+        """Finds the head's last matrix: its parent, its name there, and itself. None if it is no plain nn.Linear."""
+        linear = output_embeddings(self.head)
         if type(linear) is not nn.Linear:
             return None
         for parent in self.head.modules():
@@ -265,14 +249,14 @@ class MaskedLM:
         return None
 
     def check(self) -> float:
-        """Compares both steps with the full model on a fixed padded batch; decides `stops_before_projection`.
+        """Compares both steps with the full model on a fixed padded batch. Sets `stops_before_projection`.
 
         Returns:
-            the largest difference of the logits, as a share of the largest.
+            The largest difference of the logits, as a share of the largest logit.
 
         Raises:
-            UnsupportedModel: the model does not run on text alone, or its head gives other logits for a row alone than
-                within its sentence.
+            UnsupportedModel: the model does not run on text alone, or its head gives different logits for a single row
+                than for the row within its sentence.
         """
         inputs, real = check_batch(self.model, self.takes)
         training = self.model.training
@@ -292,7 +276,7 @@ class MaskedLM:
         name = type(self.model).__name__
         try:
             full, states = self.full_logits(inputs), self.states(inputs)
-        except _OF_OTHER_MODELS as error:
+        except _MODEL_ERRORS as error:
             raise UnsupportedModel(
                 f"A model must run on pieces and an attention mask alone, but {name} does not: {reason_of(error)}."
             ) from error
@@ -303,39 +287,39 @@ class MaskedLM:
             )
         return states, full
 
-    def _compare(self, rows: Tensor, wanted: Tensor) -> float:
-        """(M, D) states and the (M, V) logits that the full model gives for them."""
-        name, scale = type(self.model).__name__, wanted.abs().max().clamp_min(1e-30)
+    def _compare(self, rows: Tensor, expected: Tensor) -> float:
+        """Compares the head's logits for (M, D) states with the (M, V) logits of the full model."""
+        name, scale = type(self.model).__name__, expected.abs().max().clamp_min(1e-30)
         try:
-            by_rows = float((self.logits(rows) - wanted).abs().max() / scale)
-        except _OF_OTHER_MODELS as error:
+            difference = float((self.logits(rows) - expected).abs().max() / scale)
+        except _MODEL_ERRORS as error:
             raise UnsupportedModel(
-                f"A head must take the last hidden state alone, but that of {name} does not: {reason_of(error)}."
+                f"A head must need only the last hidden state, but that of {name} does not: {reason_of(error)}."
             ) from error
-        if not by_rows <= TOLERANCE:
+        if not difference <= TOLERANCE:
             raise UnsupportedModel(
-                f"A head must look at one row at a time, but that of {name} gives logits that differ by {by_rows:.1e} "
-                f"of the largest (allowed {TOLERANCE:.0e})."
+                f"A head must process each row on its own, but for single rows that of {name} gives other logits: they "
+                f"differ by {difference:.1e} of the largest (allowed {TOLERANCE:.0e})."
             )
         self.stops_before_projection = False
         if self._output() is not None:
             try:
-                found = torch.nn.functional.linear(*self.project(rows))
+                logits = torch.nn.functional.linear(*self.project(rows))
                 self.stops_before_projection = (
-                    found.shape == wanted.shape and float((found - wanted).abs().max() / scale) <= TOLERANCE
+                    logits.shape == expected.shape and float((logits - expected).abs().max() / scale) <= TOLERANCE
                 )
-            except _OF_OTHER_MODELS:
-                pass  # a head that does more after its last matrix: all logits are computed
-        return by_rows
+            except _MODEL_ERRORS:
+                pass  # the head computes more after its last matrix, so all logits are computed
+        return difference
 
     def full_logits(self, inputs: dict[str, Tensor]) -> Tensor:
-        """(B, T, V) logits of the whole model, as transformers computes them."""
-        found: Tensor = self.model(**inputs, return_dict=True).logits
-        return found
+        """(B, T, V) logits of the full model, as transformers computes them."""
+        logits: Tensor = self.model(**inputs, return_dict=True).logits
+        return logits
 
 
 class _Stub(nn.Module):
-    """Takes the place of a base model: hands out states that are there, and the base's attributes."""
+    """Replaces a base model: returns given states, and has the attributes of the base."""
 
     def __init__(self, base: Any, states: Tensor) -> None:
         super().__init__()
@@ -351,7 +335,7 @@ class _Stub(nn.Module):
 
 @cache
 def _states_class() -> Any:
-    """A base model's output with the last hidden state alone; whatever else a family's class reads of it is None."""
+    """A base model's output with only the last hidden state. All other values that a family's class reads are None."""
     from transformers.modeling_outputs import BaseModelOutput
 
     class States(BaseModelOutput):  # type: ignore[misc]
@@ -363,10 +347,9 @@ def _states_class() -> Any:
 
 
 def with_own_head(model: Any) -> Any:
-    """A copy of everything outside the base model: a head of its own, tied to the embeddings where the first one is.
+    """Copies everything outside the base model: a second head, tied to the embeddings if the first one is.
 
-    The copy shares no module with the model. In the place of its base it has an empty module, so that its state dict
-    holds the head alone.
+    The copy shares no module with the model. Its base is an empty module, so its state dict contains only the head.
     """
     base = getattr(model, model.base_model_prefix)
     shared = {id(parameter): parameter for parameter in base.parameters()}
@@ -374,7 +357,7 @@ def with_own_head(model: Any) -> Any:
 
 
 def check_batch(model: Any, takes: frozenset[str]) -> tuple[dict[str, Tensor], Tensor]:
-    """A fixed padded batch of three sentences, and which of its (3, T) places are real."""
+    """Returns a fixed padded batch of three sentences, and which of its (3, T) positions are not padding."""
     config, device = model.config, _device(model)
     rows = model.get_input_embeddings().weight.shape[0]
     pad = config.pad_token_id or 0
@@ -392,53 +375,12 @@ def check_batch(model: Any, takes: frozenset[str]) -> tuple[dict[str, Tensor], T
 
 
 def takes_segments(config: Any, takes: frozenset[str]) -> bool:
-    """Whether a model has rows for two segments, and its base model takes their ids."""
+    """Whether a model has embeddings for two segments and its base model takes their ids."""
     return "token_type_ids" in takes and (getattr(config, "type_vocab_size", 0) or 0) > 1
 
 
-def use_faster_parts(model: Any) -> Parts:
-    """Puts our attention, dropout and embedding gradient into a model, each where it fits; logits stay the same."""
-    attention.register()
-    without: dict[str, str | None] = dict.fromkeys(Parts._fields)
-    try:
-        fits = model._can_set_attn_implementation() and model.config._attn_implementation == "sdpa"
-        if fits:
-            model.set_attn_implementation(attention.NAME)
-        else:
-            without["attention"] = "the family has an attention of its own"
-    except (AttributeError, ValueError, ImportError) as error:
-        without["attention"] = reason_of(error)
-    found = [module for module in model.modules() if type(module) is nn.Dropout]
-    for module in found:
-        module.__class__ = Dropout
-    if not found:
-        without["dropout"] = "the family has no torch.nn.Dropout"
-    embedding = model.get_input_embeddings()
-    if not can_share(embedding):
-        without["embedding_gradient"] = "the family has word embeddings of its own kind"
-    elif not is_tied(model):
-        without["embedding_gradient"] = "the head has a matrix of its own"
-    else:
-        embedding.__class__ = SharedEmbedding
-    return Parts(**without)
-
-
-def is_tied(model: Any) -> bool:
-    """Whether the head projects on the word embeddings."""
-    output = _output_embeddings(model)
-    return output is not None and output.weight is model.get_input_embeddings().weight
-
-
-def _output_embeddings(model: Any) -> Any:
-    """The module of the last projection; None: the family names none, so the head is used as a whole."""
-    try:
-        return model.get_output_embeddings()
-    except (AttributeError, NotImplementedError):  # how transformers' classes without such a module answer
-        return None
-
-
 def names_without_ties(model: Any) -> list[str]:
-    """Names of the state dict, in its order; of tensors that share memory the one that transformers saves."""
+    """Returns the names of the state dict in order. Of tensors that share memory, the one that transformers saves."""
     state, ties = model.state_dict(), ties_of(model)
     kept: dict[int, str] = {}
     for name in sorted(state, key=lambda name: name in ties):
@@ -448,13 +390,13 @@ def names_without_ties(model: Any) -> list[str]:
 
 
 def longest_sequence(model: Any) -> int | None:
-    """Pieces of the longest sequence that a model has positions for; None: its positions have no end.
+    """Returns how many pieces the longest sequence of a model can have. None: there is no limit.
 
-    A model on torch's meta device will do. RoBERTa's family counts positions from the padding's id + 1.
+    The model may be on torch's meta device. RoBERTa's family counts positions from the padding id + 1.
     """
     limits: list[int] = []
     for name, module in model.named_modules():
-        # I-BERT's is no nn.Embedding.
+        # That of I-BERT is not an nn.Embedding.
         if name.endswith("position_embeddings") and isinstance(getattr(module, "weight", None), Tensor):
             pad = getattr(module, "padding_idx", None)
             limits.append(len(module.weight) - (0 if pad is None else pad + 1))
@@ -466,13 +408,13 @@ def longest_sequence(model: Any) -> int | None:
 
 
 def first_position(masked_lm: MaskedLM) -> int:
-    """The position id of a sentence's first piece, found by comparison with the model's own default.
+    """Returns the position id of a sentence's first piece, found by comparison with the model's default.
 
     Raises:
-        UnsupportedModel: the model takes no position ids, or other ones.
+        UnsupportedModel: the model takes no position ids, or does not number them from 0 or the padding id + 1.
     """
     model = masked_lm.model
-    where = f"--reset-positions must have a model that takes position ids, but {type(model).__name__}"
+    where = f"--reset-positions needs a model that takes position ids, but {type(model).__name__}"
     if "position_ids" not in masked_lm.takes:
         raise UnsupportedModel(f"{where} takes none.")
     inputs, real = check_batch(model, masked_lm.takes)
@@ -480,50 +422,49 @@ def first_position(masked_lm: MaskedLM) -> int:
     model.eval()
     try:
         with torch.no_grad():
-            wanted = masked_lm.states(inputs)[real]
+            expected = masked_lm.states(inputs)[real]
             for first in (0, (model.config.pad_token_id or 0) + 1):
                 positions = torch.arange(real.shape[1], device=real.device).expand(real.shape) + first
-                found = masked_lm.states({**inputs, "position_ids": positions})[real]
-                if torch.allclose(found, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max())):
+                states = masked_lm.states({**inputs, "position_ids": positions})[real]
+                if torch.allclose(states, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max())):
                     return first
     finally:
         model.train(training)
-    raise UnsupportedModel(f"{where} numbers them in a way of its own.")
+    raise UnsupportedModel(f"{where} numbers them in another way.")
 
 
 @contextmanager
 def _without_constants(model: Any) -> Iterator[None]:
-    """Gives parameters that are constant, as new biases are, other values for a while: a step that the two ways do
-    differently must show."""
+    """Temporarily adds noise to constant parameters, such as new biases, so that `check` notices a skipped one."""
     generator = torch.Generator().manual_seed(0)
-    kept = []
+    original = []
     for parameter in model.parameters():
         values = parameter.data
         if parameter.dim() == 1 and bool((values == values[:1]).all()):
-            kept.append((parameter, values.clone()))
+            original.append((parameter, values.clone()))
             noise = torch.randn(values.shape, generator=generator) * 0.1
             values.add_(noise.to(values))
     try:
         yield
     finally:
-        for parameter, values in kept:
+        for parameter, values in original:
             parameter.data.copy_(values)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bars and reports of missing weights, which we report ourselves."""
-    from transformers.utils import logging as theirs
+    """Hides transformers' progress bars and its reports of missing weights, which we report ourselves."""
+    from transformers.utils import logging as transformers_logging
 
-    bar, level = theirs.is_progress_bar_enabled(), theirs.get_verbosity()
-    theirs.disable_progress_bar()
-    theirs.set_verbosity(theirs.CRITICAL)
+    bar, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     try:
         yield
     finally:
         if bar:
-            theirs.enable_progress_bar()
-        theirs.set_verbosity(level)
+            transformers_logging.enable_progress_bar()
+        transformers_logging.set_verbosity(level)
 
 
 def _device(model: Any) -> torch.device:

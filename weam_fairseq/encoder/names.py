@@ -1,8 +1,8 @@
-"""Which tensor of a folder goes where in transformers' model: asked of transformers' own loader, with no table.
+"""Finds out where transformers' loader puts each tensor of a folder. Needs no table of names.
 
-A folder's tensors can have older names (`gamma`), lack the base model's prefix, or hold several of the model's tensors
-in one (a fused query, key and value). transformers' loader knows. Here it loads numbers in the place of the weights:
-each tensor is filled with a number of its own, which tells afterwards where it went.
+A folder's tensors can have older names (`gamma`), lack the base model's prefix, or combine several tensors of the model
+(a fused query, key and value). transformers' loader knows all of this. Here it loads numbers instead of weights: each
+tensor of the folder is filled with its own number, and the numbers in the loaded model show where it went.
 """
 
 import copy
@@ -17,7 +17,7 @@ from weam_fairseq.encoder.huggingface import names_without_ties, quiet, zero_bia
 
 
 class Place(NamedTuple):
-    """Where rows of a folder's tensor are in the model: a tensor of its state dict, all of it."""
+    """The tensor of the model's state dict that receives some rows of a folder's tensor, starting at `first_row`."""
 
     name: str
     first_row: int
@@ -27,8 +27,8 @@ class Slot(NamedTuple):
     """One tensor of a folder.
 
     Attributes:
-        name, dtype: in the folder.
-        places: of its rows, in their order; empty: the model has no such tensor.
+        name, dtype: its name and type in the folder.
+        places: where its rows go in the model, in order; empty if the model has no such tensor.
     """
 
     name: str
@@ -40,8 +40,8 @@ class Placed(NamedTuple):
     """A folder's weights in a model.
 
     Attributes:
-        model: with the weights, in fp32.
-        slots: every tensor of the folder, in the order of its files.
+        model: the model with the weights, in fp32.
+        slots: all tensors of the folder, in the order of its files.
         missing: parameters of the model that the folder lacks.
     """
 
@@ -51,76 +51,76 @@ class Placed(NamedTuple):
 
 
 def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str) -> Placed:
-    """Loads a folder's tensors into a model, and finds out where each went.
+    """Loads a folder's tensors into a model, and finds out where each one went.
 
     Args:
         model_class: a transformers class with a masked-LM head.
-        tensors: of the folder, by name.
+        tensors: tensors of the folder, by name.
         where: the folder, for messages.
 
     Raises:
         InputError: the weights do not fit the config, or transformers changes their values while loading.
     """
-    # The numbers first: their models are gone before that of the weights comes.
+    # Numbers first, so that their models are freed before the one with the weights is built.
     places = _places(model_class, config, tensors, where)
     slots = _order_rows(places, model_class, config, tensors, where)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # of what the folder lacks
+        torch.manual_seed(0)  # for parameters that the folder lacks
         model = _load(model_class, config, tensors, where)
     state = model.state_dict()
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for slot in slots:
-        lost = not slot.places and slot.name in parameters
-        if lost or (slot.places and not torch.equal(gather(slot, state), tensors[slot.name].float())):
+        is_lost = not slot.places and slot.name in parameters
+        if is_lost or (slot.places and not torch.equal(gather(slot, state), tensors[slot.name].float())):
             raise InputError(
-                f"transformers must load {slot.name} of {where} as it is, but changes its values: this folder cannot "
-                "be given back unchanged."
+                f"transformers must load {slot.name} of {where} unchanged, but changes its values. So this folder "
+                "cannot be exported again as it was."
             )
-    covered = {name for found in places.values() for name in found}
+    covered = {name for filled in places.values() for name in filled}
     missing = [name for name in names_without_ties(model) if name in parameters and name not in covered]
     zero_biases(model, missing)
     return Placed(model, slots, missing)
 
 
 def gather(slot: Slot, state: dict[str, Tensor]) -> Tensor:
-    """A folder's tensor from the model's state dict."""
+    """Assembles a folder's tensor from the model's state dict."""
     parts = [state[place.name] for place in slot.places]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _places(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str) -> dict[str, list[str]]:
-    """The model's tensors that each of the folder's fills."""
+    """Returns the names of the model's tensors that each of the folder's tensors fills."""
     names = list(tensors)
-    # Halves: no parameter of a new head begins with such a value.
+    # Half-integers, because no parameter of a new head starts with such a value.
     numbers = {name: torch.tensor(n + 0.5).expand(tensors[name].shape) for n, name in enumerate(names)}
-    filled = _load(model_class, config, numbers, where)
-    state = filled.state_dict()
-    found: dict[str, list[str]] = {name: [] for name in names}
-    for name in names_without_ties(filled):
+    numbered_model = _load(model_class, config, numbers, where)
+    state = numbered_model.state_dict()
+    receivers: dict[str, list[str]] = {name: [] for name in names}
+    for name in names_without_ties(numbered_model):
         value = state[name]
         number = float(value.flatten()[0]) - 0.5 if value.numel() else -1
         if number in range(len(names)) and bool((value == number + 0.5).all()):
-            found[names[int(number)]].append(name)
-    return found
+            receivers[names[int(number)]].append(name)
+    return receivers
 
 
 def _order_rows(
     places: dict[str, list[str]], model_class: Any, config: Any, tensors: dict[str, Tensor], where: str
 ) -> list[Slot]:
-    """The slots, with the places of fused tensors in the order of their rows."""
-    first_rows = dict.fromkeys((name for found in places.values() for name in found), 0)
-    if any(len(found) > 1 for found in places.values()):
+    """Returns the slots. The places of fused tensors are in the order of their rows."""
+    first_rows = dict.fromkeys((name for targets in places.values() for name in targets), 0)
+    if any(len(targets) > 1 for targets in places.values()):
         rows = {name: _row_numbers(value) for name, value in tensors.items()}
-        went = _load(model_class, config, rows, where).state_dict()
+        numbered_state = _load(model_class, config, rows, where).state_dict()
         for name in first_rows:
-            first_rows[name] = int(went[name].flatten()[0])
+            first_rows[name] = int(numbered_state[name].flatten()[0])
     return [
         Slot(
             name,
             str(tensors[name].dtype).removeprefix("torch."),
-            sorted((Place(each, first_rows[each]) for each in found), key=lambda place: place.first_row),
+            sorted((Place(target, first_rows[target]) for target in targets), key=lambda place: place.first_row),
         )
-        for name, found in places.items()
+        for name, targets in places.items()
     ]
 
 
@@ -139,17 +139,17 @@ def _load(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
                 state_dict=dict(tensors),
                 dtype=torch.float32,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported instead
+                ignore_mismatched_sizes=True,  # we report them below
             )
-    # transformers raises whatever its checks raise; the question is the same: which folder, and why not.
+    # transformers may raise any exception here. The user needs the folder and the reason.
     except Exception as error:
         if machine_error(error) is not None:
             raise
         raise InputError(f"The weights of {where} must fit its config.json, but do not: {reason_of(error)}.") from error
-    if other := sorted(report["mismatched_keys"]):
-        name, found, wanted = other[0]
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, shape, expected = mismatched[0]
         raise InputError(
-            f"The weights of {where} must have the shapes that its config.json asks for, but {len(other)} have others, "
-            f"{name} the first: {tuple(found)} and not {tuple(wanted)}."
+            f"The weights of {where} must have the shapes that its config.json describes, but "
+            f"{len(mismatched)} have others. The first is {name}: {tuple(shape)} instead of {tuple(expected)}."
         )
     return model.eval()

@@ -1,4 +1,4 @@
-"""Named sizes, as configs of transformers' classes. A size is a row of this table; options override its values."""
+"""Named encoder sizes. Each size is a row of this table. Command-line options override its values."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ class Size(NamedTuple):
 
     Attributes:
         model_type: transformers' name of the family.
-        positions: pieces of the longest sequence.
+        positions: number of pieces in the longest sequence.
     """
 
     layers: int
@@ -21,7 +21,7 @@ class Size(NamedTuple):
     model_type: str = "bert"
 
 
-# The options that override a size, each with its help.
+# Options that override a size, with their help texts.
 OPTIONS = {
     "layers": "encoder layers",
     "width": "size of the representations",
@@ -43,7 +43,7 @@ ARCHITECTURES: dict[str, Size] = {
     "weam_xlmr_base": Size(layers=12, width=768, heads=12, feed_forward=3072, model_type="xlm-roberta"),
     "weam_xlmr_large": Size(layers=24, width=1024, heads=16, feed_forward=4096, model_type="xlm-roberta"),
 }
-# The encoder that a checkpoint or --encoder-config describes.
+# --arch for an encoder that a checkpoint or --encoder-config describes.
 PUBLISHED = "weam_published"
 
 _KEYS = {
@@ -57,23 +57,23 @@ _DISTILBERT_KEYS = {**_KEYS, "layers": "n_layers", "width": "dim", "heads": "n_h
 
 
 def overridden(size: Size, options: Any) -> Size:
-    """A size with the values that options of the command line give.
+    """Applies the values of command-line options to a size.
 
     Raises:
-        InputError: the width is no multiple of the heads.
+        InputError: the width is not a multiple of the heads.
     """
     given = {name: getattr(options, name, None) for name in OPTIONS}
-    chosen = size._replace(**{name: value for name, value in given.items() if value is not None})
-    if chosen.width % chosen.heads:
-        raise InputError(f"--width must be a multiple of --heads, but {chosen.width} is none of {chosen.heads}.")
-    return chosen
+    result = size._replace(**{name: value for name, value in given.items() if value is not None})
+    if result.width % result.heads:
+        raise InputError(f"--width must be a multiple of --heads, but {result.width} is not one of {result.heads}.")
+    return result
 
 
 def config_of(size: Size, pieces: int, special_ids: dict[str, int]) -> Any:
-    """The config of a new encoder.
+    """Builds the config of a new encoder.
 
     Args:
-        pieces: of the tokenizer.
+        pieces: number of the tokenizer's pieces.
         special_ids: tokenizer ids of pad, cls and sep.
     """
     from transformers import AutoConfig
@@ -82,28 +82,28 @@ def config_of(size: Size, pieces: int, special_ids: dict[str, int]) -> Any:
     values = {key: getattr(size, name) for name, key in keys.items()}
     pad = special_ids["pad"]
     if size.model_type == "xlm-roberta":
-        # Positions count from the padding's id + 1.
+        # Positions count from the padding id + 1.
         values |= {"max_position_embeddings": size.positions + pad + 1, "layer_norm_eps": 1e-5, "type_vocab_size": 1}
         values |= {"bos_token_id": special_ids["cls"], "eos_token_id": special_ids["sep"]}
     return AutoConfig.for_model(size.model_type, vocab_size=pieces, pad_token_id=pad, **values)
 
 
 def matches(size: Size | None, config: dict[str, Any], given: dict[str, str]) -> bool:
-    """Whether a named size, with the options given, describes the encoder of a config.json.
+    """Whether a named size with the given options describes the encoder of a config.json.
 
     Args:
-        size: None: only the options are compared.
-        given: option -> its value on the command line.
+        size: the size; None: compare only the options.
+        given: option -> value on the command line.
     """
     values = _values_of(config)
-    wanted: dict[str, Any] = {} if size is None else size._asdict()
+    expected: dict[str, Any] = {} if size is None else size._asdict()
     for name, text in given.items():
-        wanted[name] = int(text) if text.isdecimal() else text
-    return all(name not in values or values[name] == value for name, value in wanted.items())
+        expected[name] = int(text) if text.isdecimal() else text
+    return all(name not in values or values[name] == value for name, value in expected.items())
 
 
 def describe(config: dict[str, Any]) -> str:
-    """A config.json in a few words for a log."""
+    """Describes a config.json in a few words, for a log."""
     values = _values_of(config)
     pieces = config.get("vocab_size")
     rows = f", {pieces:,} pieces" if isinstance(pieces, int) else ""
@@ -111,7 +111,7 @@ def describe(config: dict[str, Any]) -> str:
 
 
 def _values_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a `Size` that a config.json has."""
+    """Reads the values of a `Size` from a config.json."""
     model_type = config.get("model_type")
     keys = _DISTILBERT_KEYS if model_type == "distilbert" else _KEYS
     values = {name: config[key] for name, key in keys.items() if isinstance(config.get(key), int)}

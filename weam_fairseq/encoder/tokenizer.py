@@ -1,7 +1,6 @@
-"""A Hugging Face tokenizer as conversion needs it: special ids, digests.
+"""Reads the special ids and digests of a Hugging Face tokenizer, for conversion.
 
-The same facts that weam-preprocess writes into a data-bin's manifest (preprocess/README.md); the two rooms share the
-format and no code.
+weam-preprocess writes the same facts into a data-bin's manifest (preprocess/README.md) with its own code.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, named_special_ids
 
-# preprocess/README.md, "Manifest": how a tokenizer writes these tells it from another one with the same pieces.
+# The output for these sentences distinguishes tokenizers with the same pieces (preprocess/README.md, "Manifest").
 PROBES = (
     "Hello, WORLD! don't e-mail",
     "Crème Brûlée ÀÉÎÕÜ naïve",
@@ -31,9 +30,13 @@ PROBES = (
 
 
 class TokenizerFacts(NamedTuple):
-    """pieces: their number, holes among the ids included.
+    """Facts that a checkpoint records about its tokenizer.
 
-    special_ids: cls, pad, sep, mask, and unk where the tokenizer has one.
+    Attributes:
+        pieces: number of pieces, including unused ids.
+        special_ids: ids of cls, pad, sep, mask and, if the tokenizer has one, unk.
+        pieces_sha256: digest of the pieces in the order of their ids.
+        behaviour_sha256: digest of the output for `PROBES`.
     """
 
     pieces: int
@@ -46,7 +49,7 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     """Opens the tokenizer of a folder with AutoTokenizer.
 
     Raises:
-        InputError: there is none, it has no fast form, or lacks special pieces.
+        InputError: there is no tokenizer, it has no fast form, or it lacks special pieces.
     """
     tokenizer = _open(folder)
     rust = tokenizer.backend_tokenizer
@@ -56,12 +59,12 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
     ids = id_range(vocabulary, folder)
     lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
-    written = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
+    encoded = (rust.encode(probe, add_special_tokens=False).ids for probe in PROBES)
     return TokenizerFacts(
         len(ids),
         special,
         hashlib.sha256(lines.encode()).hexdigest(),
-        hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in written).encode()).hexdigest(),
+        hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in encoded).encode()).hexdigest(),
     )
 
 
@@ -83,13 +86,13 @@ def _open(folder: Path) -> Any:
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # transformers raises whatever its parsers raise; the question is the same: which folder, and why not.
+    # transformers may raise any exception here. The user needs the folder and the reason.
     except Exception as error:
         settings = folder / "tokenizer_config.json"
         if settings.is_file() and "auto_map" in read_json(settings, dict):
             raise InputError(
-                f"{folder} must hold a tokenizer of transformers' own classes, but asks for code of its own, which is "
-                "never run here. Put the tokenizer.json of that tokenizer there, or choose another model."
+                f"{folder} must hold a tokenizer of one of transformers' classes, but needs its own code, which is "
+                "never run. Put the tokenizer.json of that tokenizer there, or choose another model."
             ) from None
         raise InputError(
             f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason_of(error)}."

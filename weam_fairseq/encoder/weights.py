@@ -1,4 +1,4 @@
-"""The weight files of a Hugging Face folder: safetensors or .bin, one file or several; read without running code."""
+"""Reads and writes the weights of a Hugging Face folder (safetensors or .bin, one or several files). Runs no code."""
 
 import hashlib
 import pickle
@@ -16,17 +16,17 @@ SAFETENSORS, BIN = "model.safetensors", "pytorch_model.bin"
 
 
 class Weights(NamedTuple):
-    """tensors: name -> value as stored; sha256: file name -> digest."""
+    """The tensors of a folder by name, as stored, and the SHA-256 of its weight files by file name."""
 
     tensors: dict[str, Tensor]
     sha256: dict[str, str]
 
 
 def read_weights(folder: Path) -> Weights:
-    """Reads model.safetensors, else pytorch_model.bin, or the parts that their .index.json names.
+    """Reads model.safetensors, otherwise pytorch_model.bin, or the parts that their .index.json lists.
 
     Raises:
-        InputError: no weights, a part is missing, cut short, or a pickle that asks for more than tensors.
+        InputError: there are no weights, a part is missing or truncated, or a pickle contains more than tensors.
     """
     for name in (SAFETENSORS, BIN):
         files = _parts(folder, name)
@@ -35,11 +35,11 @@ def read_weights(folder: Path) -> Weights:
             for file in files:
                 tensors |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
             return Weights(tensors, {file.name: _sha256(file) for file in files})
-    raise InputError(f"{folder} must hold {SAFETENSORS} or {BIN}, whole or in parts with an index, but holds neither.")
+    raise InputError(f"{folder} must hold {SAFETENSORS} or {BIN}, as one file or as parts with an index, but does not.")
 
 
 def is_weight_file(name: str) -> bool:
-    """Whether `read_weights` may have read a file of that name."""
+    """Whether `read_weights` reads files of that name."""
     return (
         re.fullmatch(r"(model(-\d+-of-\d+)?\.safetensors|pytorch_model(-\d+-of-\d+)?\.bin)(\.index\.json)?", name)
         is not None
@@ -47,35 +47,35 @@ def is_weight_file(name: str) -> bool:
 
 
 def write_weights(tensors: dict[str, Tensor], folder: Path) -> None:
-    """Writes model.safetensors. Tensors that share memory are written each on its own."""
+    """Writes model.safetensors. Copies tensors that share memory."""
     from safetensors.torch import save_file
 
     separate: dict[str, Tensor] = {}
-    seen: set[int] = set()
+    written: set[int] = set()
     for name, value in tensors.items():
         copied = value.contiguous()
-        if copied.data_ptr() in seen:
+        if copied.data_ptr() in written:
             copied = copied.clone()
-        seen.add(copied.data_ptr())
+        written.add(copied.data_ptr())
         separate[name] = copied
     save_file(separate, folder / SAFETENSORS, metadata={"format": "pt"})
 
 
 def _parts(folder: Path, name: str) -> list[Path]:
-    whole, index = folder / name, folder / f"{name}.index.json"
-    if whole.is_file():
-        return [whole]
+    single_file, index = folder / name, folder / f"{name}.index.json"
+    if single_file.is_file():
+        return [single_file]
     if not index.is_file():
         return []
     weight_map = value_at(read_json(index, dict), "weight_map", dict, index)
-    # A part lies beside the index. Its ending decides how it is read.
+    # The parts lie next to the index. Their suffix determines the format.
     names = sorted({check_name(part, index) for part in weight_map.values()})
     if not names or not all(part.endswith(Path(name).suffix) for part in names):
         raise InputError(f"{index} must name parts that end in {Path(name).suffix}, but names {shown(names)}.")
     missing = [part for part in names if not (folder / part).is_file()]
     if missing:
         raise InputError(
-            f"{index} names {len(names)} parts, but {', '.join(missing)} are not there. Download them again."
+            f"{index} lists {len(names)} parts, but these are missing: {', '.join(missing)}. Download them again."
         )
     return [folder / part for part in names]
 
@@ -87,7 +87,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(file))
     except SafetensorError as error:
-        raise InputError(f"{file} must be a whole safetensors file, but cannot be read: {error}.") from error
+        raise InputError(f"{file} must be a complete safetensors file, but cannot be read: {error}.") from error
 
 
 def _read_pickle(file: Path) -> dict[str, Tensor]:
@@ -95,13 +95,13 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{file} must hold tensors only, but asks for more, and nothing of it was run: {str(error).splitlines()[0]}"
+            f"{file} must hold only tensors, but contains more. None of it was run: {str(error).splitlines()[0]}"
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise InputError(
-            f"{file} must be whole, but cannot be read to its end: {str(error).splitlines()[0]}."
+            f"{file} must be complete, but cannot be read to its end: {str(error).splitlines()[0]}."
         ) from error
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:  # what strange bytes lead to
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:  # raised for malformed data
         raise InputError(f"{file} must hold weights, but does not: {type(error).__name__}: {error}.") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{file} must be a mapping from names to tensors, but is not.")

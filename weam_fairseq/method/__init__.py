@@ -1,1 +1,1 @@
-"""WEAM itself: links to exchange, masking, losses, batches and the data set."""
+"""The WEAM method: word exchange, masking, losses, batches and the data set."""

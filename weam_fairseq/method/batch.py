@@ -1,20 +1,20 @@
-"""The batch contract between the data set, the model and the criterion: keys, dtypes, shapes.
+"""Defines the batches that the data set passes to the model and the criterion: keys, dtypes, shapes.
 
-B sequences, T positions, N masked rows, K edges; a row is b * T + position in the flattened batch.
+Shapes: B sequences, T positions, N masked rows, K edges. A row is b * T + position in the flattened batch.
 
-| key | shape | what |
+| key | shape | meaning |
 |---|---|---|
-| id | (pairs,) int64 | virtual index of each pair (sampling.py): its index in the data set if it comes once an epoch |
-| net_input.tokens | (B, T) int64 | what the model sees, after masking, as tokenizer ids |
-| net_input.attention_mask | (B, T) int64 | 1, and 0 for padding |
-| net_input.segments | (B, T) int64 | embedding indices |
-| net_input.positions | (B, T) int64 or absent | embedding indices from 0; absent: the model counts them |
+| id | (pairs,) int64 | virtual index of each pair (sampling.py): index in the data set if drawn once per epoch |
+| net_input.tokens | (B, T) int64 | the model's input after masking, as tokenizer ids |
+| net_input.attention_mask | (B, T) int64 | 1 for pieces, 0 for padding |
+| net_input.segments | (B, T) int64 | segment ids |
+| net_input.positions | (B, T) int64 or absent | position ids from 0; absent: the model numbers the positions |
 | net_input.masked_rows | (N,) int64 | ascending |
 | net_input.exchange | Exchange or absent | absent: the objective has no second loss |
-| target | (N,) int64 | the piece that stood in each masked row |
-| row_pair | (N,) int64 | which language pair each masked row belongs to |
-| pair_pieces | (pairs of languages,) int64 | pieces, without special ones, of each language pair |
-| nsentences, ntokens | int | language pairs' sentences; positions that are not padding |
+| target | (N,) int64 | the original piece of each masked row |
+| row_pair | (N,) int64 | index of each masked row's language pair |
+| pair_pieces | (language pairs,) int64 | number of pieces of each language pair, without special pieces |
+| nsentences, ntokens | int | number of sentence pairs; number of positions that are not padding |
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from weam_fairseq.method.word_exchange import Exchange
 
 Batch = dict[str, Any]
 
-# What the model sees under the names that transformers has for it.
+# Our names of the model's inputs -> transformers' names.
 FLAT = {
     "tokens": "input_ids",
     "attention_mask": "attention_mask",
@@ -38,10 +38,10 @@ FLAT = {
 
 
 def validate(batch: Batch, vocabulary_size: int) -> None:
-    """Holds the contract on a collated batch.
+    """Checks the keys, dtypes and shapes of a collated batch.
 
     Raises:
-        AssertionError: our own data set broke it; the user's data was checked before (dataset.py).
+        AssertionError: there is a bug in our data set. The user's data was checked before (dataset.py).
     """
     net_input = batch["net_input"]
     tokens, rows, target = net_input["tokens"], net_input["masked_rows"], batch["target"]
@@ -59,35 +59,35 @@ def validate(batch: Batch, vocabulary_size: int) -> None:
 
 
 def flat(batch: Batch) -> dict[str, Tensor]:
-    """The batch that `WordExchange` takes: tensors alone, so that Trainer and accelerate move it to a device.
+    """Converts a batch for `WordExchange`: only tensors, so that Trainer and accelerate can move it to a device.
 
     Returns:
-        input_ids, attention_mask, token_type_ids, and with reset_positions position_ids: (B, T); masked_rows: (N,);
-        labels: (N,) the pieces to predict. Where the objective has a second loss: exchange_linked (L,),
-        exchange_segment, exchange_origin, exchange_weight (K,), as `Exchange` has them.
+        input_ids, attention_mask, token_type_ids and, with reset_positions, position_ids: (B, T); masked_rows: (N,);
+        labels: (N,) the pieces to predict. If the objective has a second loss, also the fields of `Exchange`:
+        exchange_linked (L,), exchange_segment, exchange_origin and exchange_weight (K,).
     """
     net_input = batch["net_input"]
-    found = {FLAT[name]: net_input[name] for name in FLAT if name in net_input}
-    found["labels"] = batch["target"]
+    inputs = {FLAT[name]: net_input[name] for name in FLAT if name in net_input}
+    inputs["labels"] = batch["target"]
     exchange: Exchange | None = net_input.get("exchange")
     if exchange is not None:
-        found |= {f"exchange_{name}": value for name, value in exchange._asdict().items()}
-    return found
+        inputs |= {f"exchange_{name}": value for name, value in exchange._asdict().items()}
+    return inputs
 
 
 class PickledBatch(dict[str, Any]):
-    """A batch that is pickled as one message: its tensors travel from a data worker to the trainer as arrays.
+    """A batch that is pickled as one message. A data worker sends its tensors to the trainer as arrays.
 
-    torch sends every tensor of a batch through shared memory of its own: a file is made, mapped, sent and closed twelve
-    times for a batch of some 100 KB. Copying the bytes is cheaper.
+    torch would send each tensor through its own shared memory: it would create, map, send and close twelve files for a
+    batch of about 100 KB. Copying the bytes is cheaper.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, ({key: _as_array(value) for key, value in self.items()},)
 
 
-def _unpickle(sent: Batch) -> "PickledBatch":
-    return PickledBatch({key: _as_tensor(value) for key, value in sent.items()})
+def _unpickle(message: Batch) -> "PickledBatch":
+    return PickledBatch({key: _as_tensor(value) for key, value in message.items()})
 
 
 def _as_array(value: Any) -> Any:
@@ -98,9 +98,9 @@ def _as_tensor(value: Any) -> Any:
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else _map_values(value, _as_tensor)
 
 
-def _map_values(value: Any, change: Any) -> Any:
+def _map_values(value: Any, convert: Any) -> Any:
     if isinstance(value, dict):
-        return {key: change(item) for key, item in value.items()}
+        return {key: convert(item) for key, item in value.items()}
     if isinstance(value, tuple):  # a NamedTuple, as the exchange is
-        return type(value)(*(change(item) for item in value))
+        return type(value)(*(convert(item) for item in value))
     return value

@@ -1,10 +1,10 @@
-"""Pure: the data set, from pairs of a data-bin to masked batches with their exchange.
+"""Pure: the data set. It turns sentence pairs of a data-bin into masked batches with their exchange.
 
-The files of the data-bin hold ids, links and words; what is drawn at random (masks, wrong links, order) is
-drawn here from (seed, epoch, index), the same for every objective.
+The data-bin contains ids, links and words. Masks, wrong links and the order of sentences are drawn here from (seed,
+epoch, index), in the same way for every objective.
 
-N sentence pairs in the data set. An epoch may hold a sentence pair several times (sampling.py): the indices of an
-epoch are virtual ones, index + repetition * N, and give each repetition random numbers of its own.
+The data set has N sentence pairs. An epoch may contain a sentence pair several times (sampling.py). So it uses virtual
+indices, index + repetition * N, and each repetition gets its own random numbers.
 """
 
 from collections.abc import Sequence
@@ -30,23 +30,23 @@ from weam_fairseq.method.word_exchange import (
     choose_links,
     edges_between,
     edges_into,
-    next_in_circle,
+    next_in_cycle,
     number_words,
 )
 
-# Validation draws its masks as in this epoch, always: losses of different updates and objectives are comparable.
+# Validation always draws the masks of this epoch, so that losses of different updates and objectives are comparable.
 VALIDATION_EPOCH = 0
 
 
 class WordExchangeDataset(Dataset[Pair]):
-    """Pairs of one or more language pairs, end to end.
+    """The sentence pairs of one or more language pairs, end to end.
 
     Args:
         splits: the language pairs, in the order of --pairs.
         vocabulary: id spaces and templates of the data-bin.
-        policy: what to draw and how to link.
-        seed: of the run.
-        fixed_epoch: draw as in this epoch whatever `set_epoch` says (validation); None in training.
+        policy: the method's options for masks, links and sampling.
+        seed: seed of the run.
+        fixed_epoch: always draw as in this epoch (validation); None: draw as in the current epoch (training).
     """
 
     def __init__(
@@ -63,20 +63,20 @@ class WordExchangeDataset(Dataset[Pair]):
         self.policy = policy
         self.seed = seed
         self.fixed_epoch = fixed_epoch
-        # In shared memory: data workers that outlive an epoch learn of the next one.
+        # In shared memory, so that data workers that outlive an epoch see the next one.
         self._epoch = torch.ones((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._ordinary = vocabulary.ordinary()
         self.pair_sizes = np.asarray([len(split.source) for split in splits])
-        # Validation holds every pair once, whatever the temperature.
+        # Validation contains every pair once, whatever the temperature.
         temperature = policy.sampling_temperature if fixed_epoch is None else 1.0
         self.drawn = drawn_per_epoch(self.pair_sizes, temperature)
         self._ends = np.cumsum(self.pair_sizes)
         sides = [
-            np.concatenate([side.sizes.astype(np.int64) for side in each])
-            for each in ([split.source for split in splits], [split.target for split in splits])
+            np.concatenate([side.sizes.astype(np.int64) for side in columns])
+            for columns in ([split.source for split in splits], [split.target for split in splits])
         ]
         self.sizes: np.ndarray = sides[0] + sides[1] + vocabulary.pair.special_count()
-        # Of a batch that a pair is the longest of: in `mlm` each of its sentences has a row.
+        # Size of a pair in a batch where it is the longest. In `mlm` each of its sentences has its own row.
         rows = 2 * (np.maximum(*sides) + vocabulary.single.special_count())
         self._places: np.ndarray = rows if policy.trains.single_sentences else self.sizes
 
@@ -84,9 +84,9 @@ class WordExchangeDataset(Dataset[Pair]):
     def open(
         cls, data_bin: Path, split: str, pairs: Sequence[str], vocabulary: Vocabulary, policy: Policy, seed: int
     ) -> Self:
-        """The training or the validation split of a data-bin.
+        """Opens the training or the validation split of a data-bin.
 
-        Validation measures both losses with the true links whatever the objective: its figures are comparable.
+        Validation measures both losses with the true links for every objective, so that its losses are comparable.
 
         Args:
             split: train or valid.
@@ -111,33 +111,35 @@ class WordExchangeDataset(Dataset[Pair]):
         return self.__getitems__([virtual_index])[0]
 
     def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
-        """The pairs of a batch, read together: what torch's data loader asks for."""
+        """Reads the pairs of a batch together. torch's data loader calls this."""
         virtual = np.asarray(virtual_indices, dtype=np.int64)
         index = virtual % len(self)
-        which = np.searchsorted(self._ends, index, side="right")
-        found: list[Pair | None] = [None] * len(virtual)
-        for number in np.unique(which).tolist():
-            places = np.flatnonzero(which == number)
+        pair_numbers = np.searchsorted(self._ends, index, side="right")
+        pairs_in_order: list[Pair | None] = [None] * len(virtual)
+        for number in np.unique(pair_numbers).tolist():
+            places = np.flatnonzero(pair_numbers == number)
             inside = index[places] - (int(self._ends[number - 1]) if number else 0)
             pairs = read_pairs(self.splits[number], number, inside, virtual[places], self.vocabulary.tokenizer_ids)
             for place, pair in zip(places.tolist(), pairs, strict=True):
-                found[place] = pair
-        return [pair for pair in found if pair is not None]
+                pairs_in_order[place] = pair
+        return [pair for pair in pairs_in_order if pair is not None]
 
     def places(self, virtual_indices: np.ndarray) -> np.ndarray:
-        """Places of a batch that each pair takes if it is the longest, (n,) -> (n,): what max_tokens counts."""
-        found: np.ndarray = self._places[virtual_indices % len(self)]
-        return found
+        """Positions that each pair takes in a batch if it is the longest, (n,) -> (n,). max_tokens limits their sum."""
+        counts: np.ndarray = self._places[virtual_indices % len(self)]
+        return counts
 
     def longest(self) -> tuple[int, int]:
-        """The most places of a batch that a pair takes (`places`), and the most pieces of a pair (`sizes`)."""
+        """Returns the largest `places` of a pair, and the most pieces of a pair (`sizes`)."""
         return int(self._places.max()), int(self.sizes.max())
 
     def ordered_indices(self, random: np.random.RandomState | None = None) -> np.ndarray:
-        """Virtual indices of this epoch by size, equal sizes in random order; in validation in the data-bin's.
+        """Returns the virtual indices of this epoch, sorted by size.
+
+        Pairs of equal size are in random order; in validation they are in the order of the data-bin.
 
         Args:
-            random: of the order; None: from seed + epoch, as fairseq seeds NumPy.
+            random: generator for the order; None: seeded with seed + epoch, as fairseq seeds NumPy.
         """
         drawn = self._draw_epoch()
         if self.fixed_epoch is None:
@@ -149,12 +151,12 @@ class WordExchangeDataset(Dataset[Pair]):
     def batches(
         self, ordered: np.ndarray, max_tokens: int | None = None, batch_size: int | None = None
     ) -> list[np.ndarray]:
-        """Cuts indices into batches, in their order, each as long as its limits allow.
+        """Splits indices into batches, in order. Each batch is as large as the limits allow.
 
         Args:
             ordered: virtual indices.
-            max_tokens: limit of rows times columns of a batch, at least the `places` of every pair; None: none.
-            batch_size: limit of pairs; None: none.
+            max_tokens: limit on rows times columns of a batch, at least the `places` of every pair; None: no limit.
+            batch_size: limit on sentence pairs; None: no limit.
         """
         if not len(ordered):
             return []
@@ -163,7 +165,7 @@ class WordExchangeDataset(Dataset[Pair]):
         while start < len(ordered):
             limit = len(ordered) - start if batch_size is None else batch_size
             if max_tokens is not None:
-                # The first pair alone says that no more than these can fit.
+                # Every pair is at least as long as the first one, so no more than these can fit.
                 window = places[start : start + min(limit, max_tokens // int(places[start]))]
                 grid = np.maximum.accumulate(window) * np.arange(1, len(window) + 1)
                 limit = int(np.searchsorted(grid, max_tokens, side="right"))
@@ -173,7 +175,7 @@ class WordExchangeDataset(Dataset[Pair]):
         return np.split(ordered, ends[:-1])
 
     def _draw_epoch(self) -> np.ndarray:
-        """(N,) virtual indices, the language pairs one after the other."""
+        """(N,) virtual indices of this epoch, language pair by language pair."""
         random = PairRandom(self.seed)
         virtual = []
         for which, (size, count, end) in enumerate(zip(self.pair_sizes, self.drawn, self._ends, strict=True)):
@@ -183,14 +185,14 @@ class WordExchangeDataset(Dataset[Pair]):
 
     @property
     def epoch(self) -> int:
-        """What masks, links and order are drawn for; fairseq counts from 1."""
+        """The epoch for which masks, links and order are drawn. fairseq counts from 1."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
     def collater(self, samples: list[Pair]) -> Batch:
-        """Draws masks and links and lays the pairs out; keys and shapes stand in batch.py."""
+        """Draws masks and links, and lays the pairs out. batch.py describes the keys and shapes."""
         if not samples:
             return {}
         source = Ragged.of([pair.source for pair in samples])
@@ -288,9 +290,9 @@ class WordExchangeDataset(Dataset[Pair]):
         target_words = number_words(Ragged.of([p.target_words for p in samples]))
         into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
         if self.policy.trains.exchange == "shuffled":
-            # After the policy, so that as many rows are linked, to as many and as strongly, as with the true links.
+            # After the policy, so that the number of linked rows, partners and weights are those of the true links.
             numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
-            renamed = next_in_circle(target, np.concatenate(numbers))
+            renamed = next_in_cycle(target, np.concatenate(numbers))
             into_source = np.column_stack([into_source[:, 0], renamed[into_source[:, 1]], into_source[:, 2]])
             into_target = np.column_stack([renamed[into_target[:, 0]], into_target[:, 1:]])
         return edges_into(edges_between(into_source, into_target, layout.source_rows, layout.target_rows), masked_rows)

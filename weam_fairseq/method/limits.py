@@ -1,4 +1,4 @@
-"""Pure: which numbers the options of a training take. fairseq takes any, and fails late or trains on nonsense."""
+"""Pure: limits for the numeric options of a training. fairseq accepts any number, and fails late or trains badly."""
 
 import math
 from argparse import Namespace
@@ -11,7 +11,7 @@ from weam_fairseq.common.errors import InputError
 
 
 class Limit(NamedTuple):
-    """What a number must be, for the message, and whether it is."""
+    """A limit on a number: the rule for the message, and the check."""
 
     rule: str
     holds: Callable[[float], bool]
@@ -23,10 +23,10 @@ FROM_MINUS_1 = Limit("be -1 (no limit) or more", lambda x: x >= -1)
 OVER_0 = Limit("be over 0", lambda x: x > 0)
 CHANCE = Limit("lie between 0 and 1", lambda x: 0 < x < 1)
 DROPPED = Limit("be 0 or more and less than 1", lambda x: 0 <= x < 1)
-# NumPy takes 32 bits, and fairseq adds the number of the epoch or the update.
+# NumPy accepts 32 bits, and fairseq adds the number of the epoch or the update.
 SEED = Limit(f"lie between 0 and {2**31 - 1}", lambda x: 0 <= x < 2**31)
 
-# By the names of fairseq's parsed options and of ours. All other numbers must be finite.
+# By the names of fairseq's and our parsed options. All other numbers must only be finite.
 LIMITS = {
     **dict.fromkeys(("batch_size", "batch_size_valid", "max_tokens", "max_tokens_valid", "update_freq"), FROM_1),
     **dict.fromkeys(("log_interval", "save_interval", "validate_interval", "distributed_world_size"), FROM_1),
@@ -45,21 +45,21 @@ LIMITS = {
 
 
 def check_numbers(args: Namespace) -> None:
-    """Checks all numbers of a training's parsed options.
+    """Checks all numbers in a training's parsed options.
 
     Raises:
-        InputError: one is not finite or beyond its limit.
+        InputError: a number is not finite or out of its limits.
     """
     for name, given in vars(args).items():
         for value in given if isinstance(given, list | tuple) else [given]:
-            if name in LIMITS and isinstance(value, str):  # fairseq leaves --total-num-update as it was typed
+            if name in LIMITS and isinstance(value, str):  # fairseq keeps --total-num-update as a string
                 check_number(name, _number(name, value))
             if isinstance(value, int | float) and not isinstance(value, bool):
                 check_number(name, value)
 
 
 def check_number(name: str, value: float) -> None:
-    """Raises InputError unless an option's number is finite and within its limit."""
+    """Raises InputError unless an option's number is finite and within its limits."""
     limit = LIMITS.get(name)
     if not math.isfinite(value):
         raise InputError(f"{_option(name)} must {limit.rule if limit else 'be a finite number'}, but is {value}.")
@@ -74,7 +74,7 @@ def check_argument(name: str, value: float) -> None:
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raises InputError unless an argument of a Python function is one of its choices."""
+    """Raises InputError unless an argument of a Python function is one of the allowed values."""
     if value not in choices:
         raise InputError(
             f"{name} must be one of {', '.join(choices)}, but is {shown(value)}.{suggest(str(value), choices)}"

@@ -1,6 +1,6 @@
-"""The Python door: a data-bin for torch's DataLoader, Hugging Face's Trainer and accelerate, without fairseq.
+"""The Python interface: data-bins for torch's DataLoader, Hugging Face's Trainer and accelerate, without fairseq.
 
-docs/python.md has the examples. For the same seed, epoch and batch size it gives the batches of weam-train.
+docs/python.md has examples. For the same seed, epoch and batch size the batches are those of weam-train.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,28 +47,29 @@ def load_data(
     """Opens a split of a data-bin that weam-preprocess made.
 
     Args:
-        data_bin: folder.
-        split: `train`, or `valid`, which always draws the same masks and measures both losses with the true links,
-            whatever the objective.
-        pairs: language pairs, as ["en-de", "en-es"]; None: all of the data-bin.
-        seed: of masks, wrong links, order and draws.
-        objective: a name of `OBJECTIVES` (objectives.py), which describes each.
-        mask_prob: chance that a unit is masked.
+        data_bin: folder of the data-bin.
+        split: `train` or `valid`. `valid` always draws the same masks, and measures both losses with the true links
+            for every objective.
+        pairs: language pairs, for example ["en-de", "en-es"]; None: all pairs of the data-bin.
+        seed: seed of masks, wrong links, order and sampling.
+        objective: a name in `OBJECTIVES` (objectives.py), which describes each objective.
+        mask_prob: probability that a unit is masked.
         mask_replace: `bert` (80 % [MASK], 10 % a random piece, 10 % kept) or `all` (always [MASK]).
-        mask_unit: what is masked at once.
-        one_to_many: what a word with several links receives: the mean of them, the first, nothing, or their mean
+        mask_unit: the unit that is masked: single pieces or whole words.
+        one_to_many: what a word with several links receives: their mean, the first one, nothing, or their mean
             weighted by link probability.
-        piece_policy: which pieces of a linked word: all, the first, or the k-th for the proportional one.
+        piece_policy: which pieces of a linked word are exchanged: all, the first, or for the k-th piece the
+            proportional one.
         skip_identical: a piece that is linked to the same piece keeps its own row.
-        one_segment: segment 0 everywhere, not as the tokenizer writes pairs.
-        reset_positions: positions of the second sentence start at 0 again; `WordExchange` must be built with it too.
-        shuffle_order: the target stands first in half of the pairs, drawn for each pair and epoch.
-        sampling_temperature: T; `LengthBatches` draws language pairs in proportion to (their sentence pairs)^(1/T).
+        one_segment: use segment 0 everywhere, instead of the tokenizer's segments.
+        reset_positions: positions of the second sentence start at 0 again. Also give it to `WordExchange`.
+        shuffle_order: the target comes first in half of the pairs, drawn for each pair and epoch.
+        sampling_temperature: T. `LengthBatches` draws language pairs in proportion to (their sentence pairs)^(1/T).
 
     Raises:
-        InputError: a file of the data-bin is missing or damaged, a pair is not in it, or a value is no choice.
+        InputError: a file of the data-bin is missing or damaged, a pair is not in it, or a value is not allowed.
     """
-    chosen = {
+    choices = {
         "split": split,
         "mask_replace": mask_replace,
         "mask_unit": mask_unit,
@@ -77,7 +78,7 @@ def load_data(
     }
     check_choice("objective", objective, tuple(OBJECTIVES))
     hints = get_type_hints(load_data)
-    for name, value in chosen.items():
+    for name, value in choices.items():
         check_choice(name, value, get_args(hints[name]))
     check_argument("seed", seed)
     check_argument("mask_prob", mask_prob)
@@ -104,35 +105,35 @@ def load_data(
 
 
 class LengthBatches(Sampler[list[int]]):
-    """Batches of pairs of like length, for `batch_sampler` of torch's DataLoader.
+    """Batches of pairs of similar length, for `batch_sampler` of torch's DataLoader.
 
-    In training the batches of an epoch come in an order drawn from seed and epoch, in validation by length.
+    In training the order of the batches is drawn from seed and epoch. In validation batches are sorted by length.
 
     Args:
-        data: of `load_data`.
-        batch_size: most pairs of a batch.
-        max_tokens: most rows times columns of a batch. One of the two is enough.
+        data: a data set from `load_data`.
+        batch_size: limit on the pairs of a batch.
+        max_tokens: limit on rows times columns of a batch. At least one of the two limits is required.
 
     Raises:
-        InputError: neither limit is given, one is below 1, or max_tokens has no room for the longest pair.
+        InputError: neither limit is given, a limit is below 1, or max_tokens is too small for the longest pair.
     """
 
     def __init__(
         self, data: WordExchangeDataset, *, batch_size: int | None = None, max_tokens: int | None = None
     ) -> None:
         if batch_size is None and max_tokens is None:
-            raise InputError("batch_size or max_tokens must say how large a batch is, but neither is given.")
+            raise InputError("batch_size or max_tokens must limit the size of a batch, but neither is given.")
         for name, limit in (("batch_size", batch_size), ("max_tokens", max_tokens)):
             if limit is not None:
                 check_argument(name, limit)
         longest, _ = data.longest()
         if max_tokens is not None and max_tokens < longest:
             raise InputError(
-                f"max_tokens must have room for every pair, but is {max_tokens}, and the longest pair takes {longest}: "
-                f"give at least {longest}, or preprocess with a smaller --max-pieces."
+                f"max_tokens must be large enough for every pair, but is {max_tokens}, and the longest pair takes "
+                f"{longest}. Give at least {longest}, or preprocess with a smaller --max-pieces."
             )
         self.data = data
-        # Not under the name `batch_size`: accelerate would leave out batches that are smaller.
+        # Not named `batch_size`, because accelerate would then drop smaller batches.
         self._limits = max_tokens, batch_size
         self._made: tuple[int, list[list[int]]] | None = None
 
@@ -157,28 +158,28 @@ class LengthBatches(Sampler[list[int]]):
 
 
 class Collator:
-    """Pairs of a data set to the batch that `WordExchange` takes: masking, layout, exchange.
+    """Turns sentence pairs into a batch for `WordExchange`: masking, layout, exchange.
 
-    What is drawn follows from seed, epoch and index alone, and not from the worker or the other pairs of a batch.
+    Random numbers depend only on seed, epoch and index, not on the worker or the other pairs of the batch.
     """
 
     def __init__(self, data: WordExchangeDataset) -> None:
         self.data = data
 
     def __call__(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
-        """Keys and shapes: `batch.flat`."""
+        """`batch.flat` describes the keys and shapes."""
         return flat(self.data.collater(list(pairs)))
 
 
 def check_fits(model: "WordExchange", data: WordExchangeDataset, tokenizer: str | Path | None = None) -> None:
-    """Refuses a model that cannot take the pieces of a data set.
+    """Checks that a model fits a data set.
 
     Args:
-        tokenizer: folder of the model, or its name on the Hugging Face Hub: its tokenizer must be the data-bin's.
+        tokenizer: the model's folder or its name on the Hugging Face Hub, to check that the data-bin has its tokenizer.
 
     Raises:
-        InputError: the model has fewer rows than the tokenizer pieces, fewer segments than pairs are written with, or
-            fewer positions than the longest pair has pieces; the tokenizer is another one.
+        InputError: the model has fewer rows than the tokenizer has pieces, fewer segments than pairs need, or fewer
+            positions than the longest pair has pieces; or the tokenizers differ.
     """
     from weam_fairseq.encoder.huggingface import longest_sequence
 
@@ -200,8 +201,8 @@ def check_fits(model: "WordExchange", data: WordExchangeDataset, tokenizer: str 
     positions = longest_sequence(masked_lm)
     if positions is not None and positions < pieces:
         raise InputError(
-            f"A pair must not be longer than the model's {positions} positions, but one has {pieces} pieces: "
-            f"preprocess with --max-pieces {positions}."
+            f"A pair must not be longer than the model's {positions} positions, but one has {pieces} pieces. "
+            f"Preprocess with --max-pieces {positions}."
         )
     if tokenizer is not None:
         _check_tokenizer(tokenizer, data)
@@ -212,13 +213,13 @@ def _check_tokenizer(tokenizer: str | Path, data: WordExchangeDataset) -> None:
     from weam_fairseq.encoder.tokenizer import read_tokenizer
 
     facts = read_tokenizer(resolve(tokenizer, weights=False).folder)
-    differs = None
+    difference = None
     if facts.pieces_sha256 != data.vocabulary.pieces_sha256:
-        differs = "their pieces differ"
+        difference = "their pieces differ"
     elif facts.behaviour_sha256 != data.vocabulary.behaviour_sha256:
-        differs = "they write the same text differently (casing or normalisation)"
-    if differs is not None:
+        difference = "they split the same text differently (casing or normalization)"
+    if difference is not None:
         raise InputError(
-            f"{tokenizer} and the data-bin must share one tokenizer, but {differs}. Make the data-bin with "
+            f"{tokenizer} and the data-bin must have the same tokenizer, but {difference}. Make the data-bin with "
             f"weam-preprocess --tokenizer {tokenizer}."
         )

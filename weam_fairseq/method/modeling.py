@@ -1,5 +1,6 @@
-"""`WordExchange`: any masked LM of transformers with the losses of WEAM, for a plain loop, Hugging Face's Trainer and
-fairseq alike.
+"""`WordExchange`: any masked LM of transformers with the losses of WEAM.
+
+A plain training loop, Hugging Face's Trainer and fairseq all use it.
 
 Shapes: B sentences, T positions, D width, V rows of the vocabulary, N masked rows, L of them predicted again.
 """
@@ -13,15 +14,8 @@ from torch import Tensor, nn
 from transformers.utils.generic import ModelOutput
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.encoder.huggingface import (
-    MaskedLM,
-    Parts,
-    first_position,
-    is_tied,
-    takes_segments,
-    use_faster_parts,
-    with_own_head,
-)
+from weam_fairseq.encoder.faster_parts import Parts, is_tied, use_faster_parts
+from weam_fairseq.encoder.huggingface import MaskedLM, first_position, takes_segments, with_own_head
 from weam_fairseq.method.limits import check_argument, check_choice
 from weam_fairseq.method.losses import (
     Predictions,
@@ -38,24 +32,24 @@ from weam_fairseq.method.word_exchange import Exchange, exchange_rows
 
 
 class Predicted(NamedTuple):
-    """What both predictions of a batch gave.
+    """Both predictions of a batch.
 
     Attributes:
         weighed: L_mp + λ · L_cp, a sum over the masked rows, and the predictions of the N + L projected rows.
-        again: (L,) which of the masked rows were predicted again: the linked ones, or all where L_cp has a head of its
-            own.
+        again: (L,) indices of the masked rows that were predicted again: the linked ones, or all if L_cp has its own
+            head.
     """
 
     weighed: Weighed
     again: Tensor
 
     def split(self, rows: int) -> tuple[Predictions, Predictions]:
-        """The multilingual and the cross-lingual predictions of the N masked rows."""
+        """Returns the multilingual and the cross-lingual predictions of the N masked rows."""
         return split_predictions(self.weighed.predictions, self.again, rows)
 
 
 class _Predictors(NamedTuple):
-    """The head of L_mp, and that of L_cp where it has its own."""
+    """The head of L_mp, and the head of L_cp if it has its own."""
 
     shared: MaskedLM
     own: MaskedLM | None
@@ -67,8 +61,8 @@ class WordExchangeOutput(ModelOutput):
 
     Attributes:
         loss: () L_mp + λ · L_cp in nats, with gradients.
-        mp_loss, cp_loss: () nats, without gradients.
-        mp_accuracy, cp_accuracy: () share of masked pieces that are predicted right.
+        mp_loss, cp_loss: () in nats, without gradients.
+        mp_accuracy, cp_accuracy: () share of correctly predicted masked pieces.
     """
 
     loss: Tensor | None = None
@@ -82,21 +76,21 @@ class WordExchange(nn.Module):
     """A masked LM that predicts masked pieces from their own states and from exchanged ones.
 
     Args:
-        model: of a transformers class with a masked-LM head; its weights are trained in place.
+        model: a model of a transformers class with a masked-LM head. Its weights are trained in place.
         cp_weight: λ, the weight of the cross-lingual loss.
-        cp_head: `shared`: both losses use the model's head; `own`: the cross-lingual loss has a copy of it.
-        freeze: `none`; `embeddings`: word embeddings, and a head tied to them, keep their values; `encoder`: only the
-            head is trained.
-        reset_positions: the batches have position ids of their own.
+        cp_head: `shared`: both losses use the model's head; `own`: the cross-lingual loss gets a copy of the head.
+        freeze: `none`: train all weights; `embeddings`: do not train the word embeddings and a head tied to them;
+            `encoder`: train only the head.
+        reset_positions: whether the batches contain position ids.
 
     Raises:
-        UnsupportedModel: the model's rows cannot be predicted one by one, or it lacks what an option needs.
-        InputError: an option has a value that is no choice.
+        UnsupportedModel: the model's rows cannot be predicted one by one, or it does not support an option.
+        InputError: an option has a value that is not allowed.
     """
 
-    # Trainer saves as safetensors, which refuses two names for one tensor. fairseq's checkpoints have all names.
+    # Trainer saves as safetensors, which rejects two names for one tensor. fairseq's checkpoints contain all names.
     names_tied_twice = False
-    # Trainer then passes num_items_in_batch, so that accumulated batches weigh as their masked pieces.
+    # Makes Trainer pass num_items_in_batch, so that accumulated batches are weighted by their masked pieces.
     accepts_loss_kwargs = True
 
     def __init__(
@@ -138,12 +132,12 @@ class WordExchange(nn.Module):
         for module in frozen:
             module.requires_grad_(False)
         self.freeze = freeze
-        # Nothing below the head has a gradient.
+        # If the encoder is frozen, no weight below the head has a gradient.
         self.head_only = freeze == "encoder"
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "WordExchange":
-        """A frozen encoder has no dropout: its states are what the head gets to see later."""
+        """Sets the mode. A frozen encoder stays in evaluation mode: it will be used without dropout."""
         super().train(mode)
         if self.head_only:
             self.base.eval()
@@ -152,18 +146,18 @@ class WordExchange(nn.Module):
     @property
     def base(self) -> nn.Module:
         """The encoder without its head."""
-        found: nn.Module = getattr(self.masked_lm, self.masked_lm.base_model_prefix)
-        return found
+        base: nn.Module = getattr(self.masked_lm, self.masked_lm.base_model_prefix)
+        return base
 
     @property
     def predictor(self) -> MaskedLM:
-        """The two steps: states of a batch, and rows through the head."""
+        """Computes the two steps: states of a batch, and rows through the head."""
         return self._predictors.shared
 
     def states(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None
     ) -> Tensor:
-        """(B, T, D) states of the last layer; without gradients where the encoder is frozen."""
+        """(B, T, D) states of the last layer. Without gradients if the encoder is frozen."""
         with torch.no_grad() if self.head_only else nullcontext():
             return self.predictor.states(self.inputs(input_ids, attention_mask, token_type_ids, position_ids))
 
@@ -174,7 +168,7 @@ class WordExchange(nn.Module):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """What the base model takes of a batch."""
+        """Selects the inputs of the base model."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.takes_segments:
             inputs["token_type_ids"] = token_type_ids
@@ -184,7 +178,7 @@ class WordExchange(nn.Module):
 
     @property
     def takes_segments(self) -> bool:
-        """Whether the model has rows for two segments."""
+        """Whether the model has embeddings for two segments."""
         return takes_segments(self.masked_lm.config, self.predictor.takes)
 
     def predict(
@@ -195,13 +189,13 @@ class WordExchange(nn.Module):
         target: Tensor,
         cp_weight: float,
     ) -> Predicted:
-        """Predicts the masked pieces, from their own states and, with an exchange, from exchanged ones.
+        """Predicts the masked pieces from their own states and, with an exchange, from exchanged states.
 
         Args:
             states: (B, T, D).
             masked_rows: (N,) rows of the flattened batch.
             exchange: edges into the masked rows; None: no second prediction.
-            target: (N,) pieces.
+            target: (N,) pieces to predict.
             cp_weight: λ.
         """
         try:
@@ -213,14 +207,14 @@ class WordExchange(nn.Module):
         self, flat: Tensor, masked_rows: Tensor, exchange: Exchange | None, target: Tensor, cp_weight: float
     ) -> Predicted:
         own = flat.index_select(0, masked_rows)
-        nothing = target.new_empty(0)
+        no_rows = target.new_empty(0)
         if exchange is None:
-            return self._predict(self.predictor, own, nothing, target, 0.0)
+            return self._predict(self.predictor, own, no_rows, target, 0.0)
         received = exchange_rows(flat, exchange)
         cp_head = self._predictors.own
         if cp_head is None:
             return self._predict(self.predictor, rows_to_project(own, received), exchange.linked, target, cp_weight)
-        # Two heads see an unlinked row differently: nothing is shared.
+        # Two heads predict an unlinked row differently, so no row is shared.
         exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
         ones = torch.ones(len(own), device=own.device)
         mp = self._weigh(self.predictor, own, target, ones)
@@ -251,25 +245,25 @@ class WordExchange(nn.Module):
         exchange_weight: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
     ) -> WordExchangeOutput:
-        """Losses of a batch of `weam_fairseq.Collator`, whose keys are the names of these arguments.
+        """Computes the losses of a batch from `weam_fairseq.Collator`. Its keys are the names of these arguments.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: (B, T).
             masked_rows: (N,) rows of the flattened batch.
             labels: (N,) the pieces to predict.
-            exchange_linked, exchange_segment, exchange_origin, exchange_weight: edges into the masked rows, as
-                `Exchange` has them; None: no second prediction.
-            num_items_in_batch: masked pieces of all batches of an update, which the loss is divided by; None: N.
-                Trainer gives it.
+            exchange_linked, exchange_segment, exchange_origin, exchange_weight: the fields of `Exchange`; None: no
+                second prediction.
+            num_items_in_batch: number of masked pieces in all batches of an update, by which the loss is divided.
+                Trainer passes it. None: N.
 
         Raises:
-            InputError: only one of the model and the data was made with reset_positions.
+            InputError: only the model or only the data was created with reset_positions.
         """
         if (position_ids is None) != (self._first_position is None):
             model, data = ("without", "with") if self._first_position is None else ("with", "without")
             raise InputError(
-                f"The model and its data must agree on reset_positions, but the model was made {model} it and the data "
-                f"{data} it. Give it to WordExchange and to load_data, or to neither."
+                f"The model and its data must agree on reset_positions, but the model was created {model} it and the "
+                f"data {data} it. Give it to both WordExchange and load_data, or to neither."
             )
         exchange = None
         if exchange_linked is not None:
@@ -281,9 +275,9 @@ class WordExchange(nn.Module):
         predicted = self.predict(states, masked_rows, exchange, labels, self.cp_weight)
         mp, cp = predicted.split(len(labels))
         count = max(len(labels), 1)
-        whole = count if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).clamp(min=1)
+        divisor = count if num_items_in_batch is None else torch.as_tensor(num_items_in_batch).clamp(min=1)
         return WordExchangeOutput(
-            loss=predicted.weighed.loss / whole,
+            loss=predicted.weighed.loss / divisor,
             mp_loss=mp.nll.sum() / count,
             cp_loss=None if exchange is None else cp.nll.sum() / count,
             mp_accuracy=mp.hit.float().sum() / count,
@@ -297,7 +291,7 @@ class WordExchange(nn.Module):
 
 
 def _tied(model: nn.Module, prefix: str) -> dict[str, str]:
-    """Each further name of a parameter in a state dict -> its first name."""
+    """Maps each further name of a tied parameter to its first name."""
     first: dict[int, str] = {}
     named = model.named_parameters(remove_duplicate=False)
     return {

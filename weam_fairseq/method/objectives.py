@@ -1,21 +1,21 @@
-"""Pure: the objectives of a training. Every list of objectives and every question about one is answered here.
+"""Pure: the training objectives. All lists of objectives and all facts about them come from this file.
 
-This file imports no torch, so that commands that only name objectives start quickly.
+It does not import torch, so that commands that only name objectives start quickly.
 """
 
 from typing import Literal, NamedTuple
 
 
 class Objective(NamedTuple):
-    """What an objective trains on. The data set (dataset.py) and the losses read these facts.
+    """Facts about an objective, used by the data set (dataset.py) and the losses.
 
     Attributes:
         name: value of --objective.
-        description: what a model trained with it does, for reports: continues "The model ...".
-        help: the same in one phrase, for `--help`.
-        exchange: which rows the second loss exchanges: along the `true` links, along `shuffled` (wrong) links, or
+        description: describes a model trained with it, for reports. Continues "The model ...".
+        help: a short description for `--help`.
+        exchange: how the second loss exchanges rows: along the `true` links, along `shuffled` (wrong) links, or
             `none` (each masked row keeps its own state). None: the objective has no second loss and reads no links.
-        single_sentences: each sentence has a sequence of its own; otherwise a sequence is a sentence pair.
+        single_sentences: each sentence is its own sequence; otherwise a sequence is a sentence pair.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""The options of weam-train and of fairseq's task, criterion and model `weam`. Each option is declared here once.
+"""Declares the options of weam-train and of fairseq's task, criterion and model `weam`.
 
-This file imports neither fairseq nor torch, so that `weam-train --help` starts quickly.
+It imports neither fairseq nor torch, so that `weam-train --help` starts quickly.
 """
 
 from dataclasses import Field, dataclass, field, fields
@@ -15,57 +15,57 @@ FREEZE = ("none", "embeddings", "encoder")
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = (), metavar: str | None = None) -> Any:
-    """A field of an option's default value, help text, choices (default: any) and placeholder in the help."""
+    """Declares an option: default value, help text, allowed values (default: any), and placeholder in the help."""
     return field(default=default, metadata={"help": help, "choices": choices, "metavar": metavar})
 
 
 @dataclass
 class TaskOptions:
-    """What to train on, and the method's choices in the data."""
+    """Options of the training data."""
 
     data: str = option(
         REQUIRED,
-        "data-bin folder made by weam-preprocess; several folders, joined by colons, are shards: each epoch trains on "
-        "the next one, and all validate on the first",
+        "data-bin folder made by weam-preprocess; several folders joined by colons are shards: each epoch trains on "
+        "the next shard, and validation always uses the first",
     )
     pairs: Optional[str] = option(  # noqa: UP045 -- fairseq reads typing.Optional, not "|"
-        None, "language pairs to train on, as en-de,en-es (default: all pairs of the data-bin)"
+        None, "language pairs to train on, for example en-de,en-es (default: all pairs of the data-bin)"
     )
     objective: str = option(
-        "weam", "; ".join(f"{each.name}: {each.help}" for each in OBJECTIVES.values()), tuple(OBJECTIVES)
+        "weam", "; ".join(f"{known.name}: {known.help}" for known in OBJECTIVES.values()), tuple(OBJECTIVES)
     )
-    mask_prob: float = option(0.3, "chance that a piece (or word) is masked (default 0.3)", metavar="P")
+    mask_prob: float = option(0.3, "probability that a piece (or word) is masked (default 0.3)", metavar="P")
     mask_replace: str = option("bert", "bert: 80%% [MASK], 10%% random, 10%% kept; all: always [MASK]", ("bert", "all"))
     mask_unit: str = option(
-        "piece", "mask single pieces, or all pieces of a word (as weam-preprocess split words)", ("piece", "word")
+        "piece", "mask single pieces, or all pieces of a word (words as split by weam-preprocess)", ("piece", "word")
     )
     one_to_many: str = option(
         "mean",
-        "a word linked to several words receives their mean, the first, none of them, or their mean weighted by link "
-        "probability (if the aligner gives probabilities)",
+        "what a word with several links receives: the mean of the linked words, the first, none of them, or their mean "
+        "weighted by link probability (if the aligner provides it)",
         ("mean", "first", "one-to-one", "weighted"),
     )
     piece_policy: str = option(
         "all",
-        "a linked word's pieces receive: the mean of all pieces of the other word, its first, or for the k-th piece "
-        "the proportional one",
+        "what the pieces of a linked word receive: the mean of all pieces of the other word, its first piece, or for "
+        "the k-th piece the proportional one",
         ("all", "first", "monotone"),
     )
     cp_head: str = option(
         "shared",
-        "head of the cross-lingual loss: the same as for the multilingual loss, or its own (which is not exported)",
+        "head of the cross-lingual loss: shared with the multilingual loss, or its own (not exported)",
         ("shared", "own"),
     )
     skip_identical: bool = option(False, "a piece linked to the same piece keeps its own state")
     segment_ids: str = option(
-        "pair", "pair: as the tokenizer numbers the sentences of a pair (BERT: 0 and 1); zero: all 0", ("pair", "zero")
+        "pair", "pair: the tokenizer's segment ids (BERT: 0 and 1); zero: all 0", ("pair", "zero")
     )
     reset_positions: bool = option(False, "positions of the second sentence start at 0 again")
     shuffle_order: bool = option(False, "the target sentence comes first in half of the pairs, drawn in each epoch")
     sampling_temperature: float = option(
         1.0,
-        "T: language pairs are drawn in proportion to (their sentence pairs)^(1/T). 1: as often as the data has them; "
-        "larger: small pairs more often. The length of an epoch does not change (default 1)",
+        "T: draw language pairs in proportion to (their sentence pairs)^(1/T). 1: as in the data; larger: small "
+        "language pairs more often. The length of an epoch does not change (default 1)",
         metavar="T",
     )
     retrieval_pairs: int = option(
@@ -78,15 +78,15 @@ class TaskOptions:
 
 @dataclass
 class LossOptions:
-    """The losses and their arithmetic."""
+    """Options of the losses."""
 
     cp_weight: float = option(
         1.0, "λ: weight of the cross-lingual loss; the multilingual loss has weight 1 (default 1)", metavar="X"
     )
     precision: str = option(
         "fp32",
-        "arithmetic of the forward pass, by autocast; the losses are in fp32. bf16: on CPU and GPU; fp16: on a GPU, "
-        "with fairseq's --amp, which scales the loss",
+        "number type of the forward pass (autocast); losses are in fp32. bf16: on CPU and GPU; fp16: on a GPU with "
+        "fairseq's --amp, which scales the loss",
         PRECISIONS,
     )
 
@@ -97,7 +97,7 @@ def _size(name: str) -> Any:
 
 @dataclass
 class ModelOptions:
-    """The encoder, where it differs from --arch or from the checkpoint."""
+    """Options of the encoder. They override --arch and the checkpoint."""
 
     layers: int | None = _size("layers")
     width: int | None = _size("width")
@@ -110,16 +110,16 @@ class ModelOptions:
         metavar="FILE",
     )
     checkpoint_activations: bool = option(
-        False, "recompute the activations inside a layer instead of keeping them: less memory, a third more time"
+        False, "recompute the activations inside a layer instead of storing them: less memory, a third more time"
     )
     freeze: str = option(
         "none",
-        "embeddings: the word embeddings, and a head tied to them, keep their values; encoder: only the head is "
-        "trained, at about half of the cost",
+        "embeddings: do not train the word embeddings and a head tied to them; encoder: train only the head, at about "
+        "half the cost",
         FREEZE,
     )
     head_first: int = option(
-        0, "train only the head for the first N updates, as for a new head that cannot be fitted", metavar="N"
+        0, "train only the head for the first N updates, for example a new head that cannot be fitted", metavar="N"
     )
     dropout: float | None = option(
         None, "probability of dropping a state (default: that of the model's config)", metavar="P"
@@ -130,19 +130,19 @@ class ModelOptions:
 
 
 def add_arguments(parser: Any, options: type) -> None:
-    """Adds the options of one of the classes above to a parser of argparse, or to a group of it."""
-    for each in fields(options):
-        more: dict[str, Any] = {"default": each.default, "help": each.metadata["help"]}
-        if each.default is False:
-            more["action"] = "store_true"
+    """Adds the options of one of the classes above to a parser or an argument group of argparse."""
+    for declared in fields(options):
+        settings: dict[str, Any] = {"default": declared.default, "help": declared.metadata["help"]}
+        if declared.default is False:
+            settings["action"] = "store_true"
         else:
-            more |= {"type": _type_of(options, each), "metavar": each.metadata["metavar"]}
-        if each.metadata["choices"]:
-            more["choices"] = each.metadata["choices"]
-        if each.default == REQUIRED:
-            parser.add_argument(each.name, type=str, help=each.metadata["help"])
+            settings |= {"type": _type_of(options, declared), "metavar": declared.metadata["metavar"]}
+        if declared.metadata["choices"]:
+            settings["choices"] = declared.metadata["choices"]
+        if declared.default == REQUIRED:
+            parser.add_argument(declared.name, type=str, help=declared.metadata["help"])
         else:
-            parser.add_argument(f"--{each.name.replace('_', '-')}", **more)
+            parser.add_argument(f"--{declared.name.replace('_', '-')}", **settings)
 
 
 def _type_of(options: type, declared: Field[Any]) -> type:

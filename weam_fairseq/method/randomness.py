@@ -1,7 +1,7 @@
-"""One place from which all randomness of the data comes: (seed, epoch, index, stream) -> a generator.
+"""The source of all random numbers in the data: (seed, epoch, index, stream) -> a generator.
 
-Philox is counter-based, so the numbers of one pair do not depend on which pairs were drawn before it, on the
-worker, or on where a run was resumed. Resetting one generator's state is five times faster than building one.
+Philox is counter-based, so the numbers of a pair do not depend on the pairs drawn before it, on the worker, or on where
+a run was resumed. Resetting a generator's state is five times faster than creating a generator.
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What the numbers are for. Two uses of the same pair and epoch never share numbers."""
+    """The purpose of the numbers. Different purposes never share numbers, even for the same pair and epoch."""
 
     MASK = 0
     LINKS = 1
@@ -32,12 +32,12 @@ class PairRandom:
         self._fresh = self._philox.state
 
     def at(self, epoch: int, index: int, stream: Stream) -> np.random.Generator:
-        """The generator of one pair in one epoch. It is valid until the next call.
+        """Returns the generator for one pair in one epoch. It is valid until the next call.
 
         Args:
             epoch: from 0.
             index: below 2^64; a virtual index (sampling.py), or a language pair's number for `Stream.SAMPLE`.
-            stream: what the numbers are for.
+            stream: the purpose of the numbers.
         """
         state = self._fresh
         state["state"]["key"][:] = (self.seed, epoch)

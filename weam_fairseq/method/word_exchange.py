@@ -1,12 +1,11 @@
-"""Pure: piece links -> exchange, and the exchange itself (Yang et al. 2021, Figure 1).
+"""Pure: turns piece links into an exchange, and exchanges rows (Yang et al. 2021, Figure 1).
 
-An exchange says, for each row that has links, from which rows of the other sentence its representation comes:
-R' = E R, where row i of E is the (weighted) mean of the one-hot rows of the pieces that i is linked to. E is never
-built.
+For each row with links, an exchange gives the rows of the other sentence from which its representation comes: R' = E R,
+where row i of E is the (weighted) mean of the one-hot rows of the pieces linked to i. E is never built.
 
-Links are (L, 3) int64 arrays: element indices into the ragged source and target of a whole batch, and the link's
-weight, of which only the proportion within a row counts (1 everywhere: the plain mean). Words are the batch-wide word
-numbers of those elements (`number_words`), so that every step is one vectorised operation.
+Links are (L, 3) int64 arrays: element indices into the ragged source and target of a batch, and the link's weight. Only
+the ratio of the weights within a row matters (all 1: the plain mean). Words are batch-wide word numbers of the elements
+(`number_words`), so that every step is one vectorized operation.
 """
 
 from typing import NamedTuple
@@ -19,12 +18,14 @@ from weam_fairseq.data.layout import Ragged
 
 
 class LinkPolicy(NamedTuple):
-    """Open choices of the method: which of a word's links count, and which pieces of a linked word.
+    """Choices of the method: which links of a word count, and which pieces of a linked word.
 
-    one_to_many: `mean` of all linked words, `weighted` by the probability of each link, the `first` of them, or
-        `one-to-one` (only words with one link each).
-    piece_policy: `all` pieces of a linked word, its `first`, or `monotone` (k-th piece to the proportional piece).
-    skip_identical: pieces linked to the same piece stay where they are (what Figure 1 draws for "?").
+    Attributes:
+        one_to_many: `mean` of all linked words, the mean `weighted` by the probability of each link, the `first` linked
+            word, or `one-to-one` (only words with one link each).
+        piece_policy: `all` pieces of a linked word, its `first` piece, or `monotone` (k-th piece to the proportional
+            piece).
+        skip_identical: do not exchange pieces linked to the same piece (as Figure 1 shows for "?").
     """
 
     one_to_many: str = "mean"
@@ -37,9 +38,11 @@ class LinkPolicy(NamedTuple):
 
 
 class Edges(NamedTuple):
-    """Directed links between rows of the flattened batch: `to` takes `weight` of `origin`. Sorted by `to`, `origin`.
+    """Directed edges between rows of the flattened batch: `to` receives `weight` times `origin`.
 
-    to, origin: (K,) int64; weight: (K,) float32, summing to 1 for each `to`.
+    Attributes:
+        to, origin: (K,) int64, sorted by `to`, then `origin`.
+        weight: (K,) float32, with sum 1 for each `to`.
     """
 
     to: np.ndarray
@@ -51,9 +54,9 @@ class Exchange(NamedTuple):
     """The edges that reach masked rows, as tensors.
 
     Attributes:
-        linked: (L,) int64, which of the N masked rows have links, ascending.
-        segment: (K,) int64, which of the L linked rows each edge feeds.
-        origin: (K,) int64, the row of the flattened batch that the edge brings.
+        linked: (L,) int64, indices of the masked rows (0..N-1) that have links, ascending.
+        segment: (K,) int64, index of the linked row (0..L-1) that each edge leads to.
+        origin: (K,) int64, row of the flattened batch that each edge comes from.
         weight: (K,) float32.
     """
 
@@ -64,7 +67,7 @@ class Exchange(NamedTuple):
 
 
 def number_words(words: Ragged) -> np.ndarray:
-    """(P,) dense numbers, the same for the pieces of one word and different between sentences, in text order."""
+    """(P,) consecutive word numbers in text order: equal within a word, different between words and sentences."""
     key = words.owner() * (int(words.flat.max(initial=0)) + 1) + words.flat
     return np.unique(key, return_inverse=True)[1]
 
@@ -72,14 +75,14 @@ def number_words(words: Ragged) -> np.ndarray:
 def choose_links(
     links: np.ndarray, source_words: np.ndarray, target_words: np.ndarray, policy: LinkPolicy
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The links that a policy leaves, for rows of the source and for rows of the target.
+    """Selects the links that a policy uses, for rows of the source and for rows of the target.
 
     Args:
-        links: (L, 3) every piece of a linked word with every piece of its partner, weighted.
-        source_words, target_words: (P,) `number_words` of either side.
+        links: (L, 3) links of every piece of a linked word with every piece of its partner, with weights.
+        source_words, target_words: (P,) `number_words` of each side.
 
     Returns:
-        (L', 3) source piece <- target piece, and (L'', 3) target piece <- source piece, with the links' weights.
+        (L', 3) source piece <- target piece, and (L'', 3) target piece <- source piece, with weights.
     """
     if policy.one_to_many == "one-to-one":
         links = _only_one_to_one(links, source_words, target_words)
@@ -92,12 +95,12 @@ def choose_links(
 def edges_between(
     into_source: np.ndarray, into_target: np.ndarray, source_rows: np.ndarray, target_rows: np.ndarray
 ) -> Edges:
-    """Directed edges between rows; a row takes the weighted mean of its partners.
+    """Builds directed edges between rows. A row receives the weighted mean of its partners.
 
-    A link named twice counts once, with the weight that it was named with first.
+    A repeated link counts once, with its first weight.
 
     Args:
-        into_source, into_target: as `choose_links` returns them.
+        into_source, into_target: from `choose_links`.
         source_rows, target_rows: (P,) row of each element.
     """
     to = np.concatenate([source_rows[into_source[:, 0]], target_rows[into_target[:, 0]]])
@@ -112,7 +115,7 @@ def edges_between(
 
 
 def edges_into(edges: Edges, masked_rows: np.ndarray) -> Exchange:
-    """Keeps the edges that end in a masked row: the only ones that a loss can see.
+    """Keeps the edges that lead to a masked row. Only these affect a loss.
 
     Args:
         masked_rows: (N,) ascending rows of the flattened batch.
@@ -130,18 +133,17 @@ def edges_into(edges: Edges, masked_rows: np.ndarray) -> Exchange:
 
 
 def exchange_rows(states: Tensor, exchange: Exchange) -> Tensor:
-    """Representations that linked masked rows receive: (R, D), Exchange -> (L, D)."""
+    """Computes the representations that linked masked rows receive: (R, D) states -> (L, D)."""
     brought = states.index_select(0, exchange.origin) * exchange.weight.to(states.dtype).unsqueeze(1)
     received = torch.zeros(len(exchange.linked), states.size(1), dtype=states.dtype, device=states.device)
     return received.index_add(0, exchange.segment, brought)
 
 
-def next_in_circle(targets: Ragged, numbers: np.ndarray) -> np.ndarray:
-    """Wrong names for target pieces, for the control `shuffled`: each gets the next one of a random circle.
+def next_in_cycle(targets: Ragged, numbers: np.ndarray) -> np.ndarray:
+    """Replaces each target piece by the next one in a random cycle, for the control `shuffled`.
 
-    Links whose targets are renamed are as many as before, with as many linked rows on either side and as many partners
-    for each. With two or more target pieces none keeps its name (a link between words of several pieces can still hit
-    its own word).
+    The number of links, linked rows and partners per row stays the same. With two or more target pieces no piece is
+    replaced by itself, although a link between words of several pieces can still reach its own word.
 
     Args:
         targets: the ragged target pieces.
@@ -150,12 +152,12 @@ def next_in_circle(targets: Ragged, numbers: np.ndarray) -> np.ndarray:
     Returns:
         (P,) element index -> element index of the same sentence.
     """
-    circle = np.lexsort((numbers, targets.owner()))  # each sentence's pieces in random order, end to end
+    cycle = np.lexsort((numbers, targets.owner()))  # the pieces of each sentence in random order, end to end
     is_last = targets.inside() + 1 == np.repeat(targets.sizes, targets.sizes)
-    following = np.where(is_last, np.arange(len(circle)) - targets.inside(), np.arange(len(circle)) + 1)
-    renamed = np.empty(len(circle), dtype=np.int64)
-    renamed[circle] = circle[following]
-    return renamed
+    successor = np.where(is_last, np.arange(len(cycle)) - targets.inside(), np.arange(len(cycle)) + 1)
+    replacement = np.empty(len(cycle), dtype=np.int64)
+    replacement[cycle] = cycle[successor]
+    return replacement
 
 
 def _only_one_to_one(links: np.ndarray, source_words: np.ndarray, target_words: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ def _only_one_to_one(links: np.ndarray, source_words: np.ndarray, target_words: 
 
 
 def _one_way(links: np.ndarray, near: np.ndarray, far: np.ndarray, policy: LinkPolicy) -> np.ndarray:
-    """Links (to, origin, weight) that remain when pieces of the `near` sentence receive from the `far` one."""
+    """Returns the links (to, origin, weight) with which pieces of the `near` sentence receive from the `far` one."""
     if policy.one_to_many == "first":
         first = np.full(len(near), np.iinfo(np.int64).max)
         np.minimum.at(first, links[:, 0], far[links[:, 1]])
@@ -184,7 +186,7 @@ def _one_way(links: np.ndarray, near: np.ndarray, far: np.ndarray, policy: LinkP
 
 
 def _places_in_word(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each piece's index within its word and the word's number of pieces, both (P,)."""
+    """(P,) index of each piece within its word, and (P,) number of pieces in that word."""
     order = np.argsort(words, kind="stable")
     sizes = np.bincount(words)
     rank = np.empty(len(words), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""What fairseq registers (task, model, criterion, optimizer), and the fixes for fairseq that they need."""
+"""The fairseq plugin: task, model, criterion, optimizer, and the patches of fairseq that they need."""

@@ -1,8 +1,8 @@
-"""Checkpoints: the only file of ours that opens one, weights-only, from an allow-list; saving; mending.
+"""Reads, repairs and saves checkpoints. Only this file opens them, always weights-only with an allow-list.
 
-fairseq opens checkpoints itself, with torch's default, which is weights-only from torch 2.6 on. torch then refuses what
-fairseq writes (argparse.Namespace) unless it is allow-listed. Loading with weights_only switched off would run
-whatever code a downloaded file carries, so that is never done.
+fairseq opens checkpoints with torch's default, which is weights-only since torch 2.6. torch then rejects
+argparse.Namespace, which fairseq writes, unless it is allow-listed. Loading with weights_only=False could run code from
+a downloaded file, so we never do that.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from weam_fairseq.common.files import PARTIAL, whole_file
 
 ALLOWED: list[Any] = [argparse.Namespace]
 LAST = "checkpoint_last.pt"
-# How torch.save's files begin (zip).
+# First bytes of the files of torch.save (zip).
 MAGIC = b"PK\x03\x04"
 
 
-# What zipfile raises for an archive that is damaged anywhere.
-_OF_DAMAGED_ARCHIVES = (
+# Exceptions of zipfile for damaged archives.
+_ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     EOFError,
     zlib.error,
@@ -42,31 +42,31 @@ _OF_DAMAGED_ARCHIVES = (
     RuntimeError,
     ValueError,
 )
-# What fairseq writes before it fails.
+# fairseq writes this file before it exits with an error.
 CRASH = "crash.pt"
-# How often a checkpoint is written before its saving has failed, and seconds in between: as fairseq.
+# Number of attempts to save a checkpoint, and seconds between them, as in fairseq.
 TRIES, PAUSE = 3, 2.5
 
 
-class CutShort(InputError):
-    """A checkpoint that ends too early or is damaged: an interruption or a disk, not somebody's intent."""
+class DamagedCheckpoint(InputError):
+    """The checkpoint is truncated or damaged, probably by an interruption or a disk error."""
 
 
 class Unreadable(InputError):
-    """A checkpoint that may be intact, but that this process cannot read: too little memory, a permission, a disk."""
+    """The checkpoint may be intact, but this process cannot read it: too little memory, a permission, a disk error."""
 
 
 class NotSaved(InputError):
-    """A checkpoint that could not be written."""
+    """The checkpoint could not be written."""
 
 
 class Glance(NamedTuple):
-    """What a checkpoint says of itself, tensors aside.
+    """The facts in a checkpoint, without its tensors.
 
     Attributes:
-        updates: that its weights have seen; 0 in a converted one.
-        model: options of its model, `arch` among them; None where it names none.
-        place: where in the data a run goes on from it; None in what fairseq writes in a crash.
+        updates: number of updates of its weights; 0 after a conversion.
+        model: the model's options, including `arch`; None if the checkpoint has none.
+        place: position in the data at which a run resumes; None in the checkpoint that fairseq writes in a crash.
     """
 
     updates: int
@@ -75,7 +75,7 @@ class Glance(NamedTuple):
 
 
 def allow_fairseq_classes() -> None:
-    """Lets torch.load read fairseq's checkpoints, weights-only, and what its ranks send each other of them."""
+    """Allow-lists the classes in fairseq's checkpoints, and in the messages that its ranks exchange about them."""
     torch.serialization.add_safe_globals(ALLOWED)
     if sys.modules.get("fairseq") is not None:
         from fairseq.distributed import utils
@@ -87,20 +87,20 @@ def load(path: Path) -> dict[str, Any]:
     """Reads a checkpoint to the CPU.
 
     Raises:
-        CutShort: it ends too early or is damaged.
-        Unreadable: it may be intact, but there is too little memory, or the system does not let it be read.
-        InputError: no such file, or holding something that is not allow-listed.
+        DamagedCheckpoint: the file is truncated or damaged.
+        Unreadable: the file may be intact, but there is too little memory, or the system cannot read it.
+        InputError: the file does not exist, or contains a class that is not allow-listed.
     """
     return _read(path, mmap=False)
 
 
 def glance(path: Path) -> Glance:
-    """What a checkpoint says of itself; its tensors stay on the disk.
+    """Reads the facts in a checkpoint. Its tensors stay on disk.
 
     Raises:
-        CutShort, Unreadable, InputError: as `load`.
+        DamagedCheckpoint, Unreadable, InputError: see `load`.
     """
-    # A file in torch's format of before 2020 cannot be mapped.
+    # A file in torch's format from before 2020 cannot be mapped.
     state = _read(path, mmap=_head(path) == MAGIC)
     history = state.get("optimizer_history") or [{}]
     model = (state.get("cfg") or {}).get("model")
@@ -109,22 +109,22 @@ def glance(path: Path) -> Glance:
     return Glance(int(history[-1].get("num_updates", 0)), model if named else None, place)
 
 
-def mend_last(folder: Path, otherwise: str) -> str | None:
-    """Puts the newest intact checkpoint of a folder in the place of a checkpoint_last.pt that is cut short or damaged.
+def repair_last(folder: Path, otherwise: str) -> str | None:
+    """Replaces a truncated or damaged checkpoint_last.pt by the newest intact checkpoint in the folder.
 
-    The folder holds a checkpoint_last.pt, intact or not, at every moment until the new one is in its place; the one
-    that was damaged is kept beside it. Removes partial files that a kill has left. Call it in one process only.
+    The folder contains a checkpoint_last.pt, intact or not, at every moment until the replacement. The damaged file is
+    kept under another name. Also removes partial files left by a killed process. Call it in only one process.
 
     Args:
         folder: the run's --save-dir.
-        otherwise: what the run starts from where no checkpoint is intact, for the sentence.
+        otherwise: where the run starts if no checkpoint is intact, for the message.
 
     Returns:
-        What was done, in a sentence; None where nothing had to be.
+        A message about what was done; None if nothing was necessary.
 
     Raises:
-        Unreadable: checkpoint_last.pt, or another one that is needed, cannot be read here, but may be intact.
-        InputError: checkpoint_last.pt holds more than tensors and plain values: nobody's interruption.
+        Unreadable: checkpoint_last.pt or another required checkpoint may be intact, but cannot be read.
+        InputError: checkpoint_last.pt contains more than tensors and plain values, so it was not just interrupted.
     """
     for partial in folder.glob(f"*.pt.*{PARTIAL}"):
         partial.unlink(missing_ok=True)
@@ -133,36 +133,36 @@ def mend_last(folder: Path, otherwise: str) -> str | None:
         return None
     damage = find_damage(last)
     if damage is None and _head(last) == MAGIC:
-        return None  # whether this process can load it is another question
+        return None  # it is intact; loading it may still fail in this process
     if damage is None:
         try:
             glance(last)
             return None
-        except CutShort as error:
+        except DamagedCheckpoint as error:
             damage = str(error)
-    newest, passed_over = _newest_intact(folder)
-    kept = f"{last} was cut short or damaged, probably by an interruption ({damage}), and is kept as {LAST}.cut-short"
-    if passed_over:
-        kept += f" (passed over: {', '.join(passed_over)})"
+    newest, skipped = _newest_intact(folder)
+    message = f"{last} is truncated or damaged, probably by an interruption ({damage}). It is kept as {LAST}.cut-short"
+    if skipped:
+        message += f" (skipped: {', '.join(skipped)})"
     if newest is None:
         os.replace(last, f"{last}.cut-short")
-        return f"{kept}; no whole checkpoint is beside it, so the run starts {otherwise}."
+        return f"{message}. There is no intact checkpoint next to it, so the run starts {otherwise}."
     updates = glance(newest).updates
     copy_whole(str(last), f"{last}.cut-short", overwrite=True)
     copy_whole(str(newest), str(last), overwrite=True)
-    return f"{kept}; the run goes on from {newest.name} ({updates:,} updates)."
+    return f"{message}. The run resumes from {newest.name} ({updates:,} updates)."
 
 
 def adopt_newest(folder: Path) -> str | None:
-    """Makes the newest intact checkpoint of a folder its checkpoint_last.pt, where there is none.
+    """Copies the newest intact checkpoint of a folder to checkpoint_last.pt, if that is missing.
 
-    That is how a disk leaves a folder that was full after the checkpoint and before its copy.
+    It is missing if the disk was full after the checkpoint was written and before it was copied.
 
     Returns:
-        What was done, in a sentence; None where there is a checkpoint_last.pt, or nothing to make it from.
+        A message about what was done; None if there is a checkpoint_last.pt, or no checkpoint to copy.
 
     Raises:
-        Unreadable: as `mend_last`.
+        Unreadable: see `repair_last`.
     """
     last = folder / LAST
     if last.is_file():
@@ -172,22 +172,22 @@ def adopt_newest(folder: Path) -> str | None:
         return None
     updates = glance(newest).updates
     copy_whole(str(newest), str(last))
-    return f"{last} is missing, so the run goes on from {newest.name} beside it ({updates:,} updates)."
+    return f"{last} is missing, so the run resumes from {newest.name} in the same folder ({updates:,} updates)."
 
 
 def find_damage(path: Path) -> str | None:
-    """Why a checkpoint is not intact; None where it is, or where its format does not tell.
+    """Describes the damage of a checkpoint. None if it is intact, or if its format does not allow a check.
 
-    torch writes a zip archive: its directory is at the end, and it has a checksum of every tensor. This reads the file
-    once, with little memory.
+    torch writes a zip archive with its directory at the end and a checksum for every tensor. This function reads the
+    file once and needs little memory.
 
     Raises:
-        Unreadable: the system does not let it be read.
+        Unreadable: the system cannot read the file.
     """
     try:
         with path.open("rb") as file:
             head = file.read(len(MAGIC))
-            # Shorter than the first bytes of a checkpoint, or zeros, which a file system may leave after a crash.
+            # The file is very short or begins with zeros. A file system may leave such files after a crash.
             if len(head) < len(MAGIC) and MAGIC.startswith(head):
                 return f"it has {len(head)} bytes"
             if not any(head):
@@ -197,43 +197,43 @@ def find_damage(path: Path) -> str | None:
             try:
                 with zipfile.ZipFile(file) as archive:
                     damaged = archive.testzip()
-            except _OF_DAMAGED_ARCHIVES as error:
+            except _ARCHIVE_ERRORS as error:
                 reason = str(error).rstrip(".")
                 return "its end is missing" if "not a zip file" in reason else reason or "it ends too early"
             except OSError as error:
-                if error.errno == errno.EINVAL:  # a place outside the file
-                    return "its directory names places outside it"
+                if error.errno == errno.EINVAL:  # a position outside the file
+                    return "its directory points outside the file"
                 raise
-            return None if damaged is None else f"{damaged} has another checksum"
+            return None if damaged is None else f"{damaged} has a wrong checksum"
     except OSError as error:
-        raise Unreadable(f"{path} must be a checkpoint that can be read, but cannot: {error.strerror}.") from error
+        raise Unreadable(f"{path} must be a readable checkpoint, but is not: {error.strerror}.") from error
 
 
 def check_intact(path: Path) -> None:
-    """Raises CutShort unless a checkpoint is intact."""
+    """Raises DamagedCheckpoint unless a checkpoint is intact."""
     damage = find_damage(path)
     if damage is not None:
-        raise _cut_short(path, damage)
+        raise _damaged(path, damage)
 
 
 def _newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
-    """The checkpoint with most updates that a run can go on from, and why others cannot be used."""
-    found: list[tuple[int, Path]] = []
-    passed_over = []
+    """Finds the checkpoint with the most updates from which a run can resume. Also explains which ones are skipped."""
+    intact: list[tuple[int, Path]] = []
+    skipped = []
     for path in sorted(set(folder.glob("checkpoint*.pt")) - {folder / LAST}):
         try:
             check_intact(path)
-            seen = glance(path)
-        except CutShort:
-            passed_over.append(f"{path.name} is cut short too, or damaged")
+            facts = glance(path)
+        except DamagedCheckpoint:
+            skipped.append(f"{path.name} is also truncated or damaged")
         except Unreadable:
             raise
         except InputError:
-            passed_over.append(f"{path.name} is not a checkpoint of fairseq")
+            skipped.append(f"{path.name} is not a checkpoint of fairseq")
         else:
-            if seen.place is not None:
-                found.append((seen.updates, path))
-    return max(found, default=(0, None))[1], passed_over
+            if facts.place is not None:
+                intact.append((facts.updates, path))
+    return max(intact, default=(0, None))[1], skipped
 
 
 def _read(path: Path, *, mmap: bool) -> dict[str, Any]:
@@ -242,40 +242,40 @@ def _read(path: Path, *, mmap: bool) -> dict[str, Any]:
     allow_fairseq_classes()
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # torch's reader lets through whatever strange bytes lead to
-        raise _wrong(path, error) from error
+    except Exception as error:  # torch may raise any exception for malformed data
+        raise _read_error(path, error) from error
     if not isinstance(state, dict) or "model" not in state:
-        raise InputError(f"{path} must be a fairseq checkpoint with the key 'model', but is not one.")
+        raise InputError(f"{path} must be a fairseq checkpoint with the key 'model', but is not.")
     return state
 
 
-def _wrong(path: Path, error: Exception) -> InputError:
-    """What an error of torch's reader says about the file."""
+def _read_error(path: Path, error: Exception) -> InputError:
+    """Turns an error of torch.load into one of ours."""
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    # The file tells whether it is damaged; the error does not: a process with too little memory gets similar ones.
+    # Only the file shows whether it is damaged. A process with too little memory gets similar errors.
     damage = find_damage(path)
     if damage is not None:
-        return _cut_short(path, damage)
+        return _damaged(path, damage)
     if isinstance(error, MemoryError) or "allocate memory" in reason or "out of memory" in reason.lower():
         return Unreadable(f"{path} is intact, but there is not enough memory to read it ({reason}).")
     if isinstance(error, pickle.UnpicklingError):
         return InputError(
-            f"{path} must hold tensors and plain values only, but asks for more, and nothing of it was run: {reason}"
+            f"{path} must hold only tensors and plain values, but contains more. None of it was run: {reason}"
         )
     if isinstance(error, OSError) or _head(path) == MAGIC:
-        return Unreadable(f"{path} must be a checkpoint that can be read, but cannot: {reason}.")
-    return InputError(f"{path} must be a checkpoint, but is none: {reason}")
+        return Unreadable(f"{path} must be a readable checkpoint, but is not: {reason}.")
+    return InputError(f"{path} must be a checkpoint, but is not: {reason}")
 
 
-def _cut_short(path: Path, damage: str) -> CutShort:
-    return CutShort(
-        f"{path} must be a whole checkpoint, but is cut short or damaged ({damage}), probably by an interruption: use "
-        "the newest other checkpoint beside it."
+def _damaged(path: Path, damage: str) -> DamagedCheckpoint:
+    return DamagedCheckpoint(
+        f"{path} must be a complete checkpoint, but is truncated or damaged ({damage}), probably by an interruption. "
+        "Use the newest other checkpoint in its folder."
     )
 
 
 def _head(path: Path) -> bytes:
-    """The first four bytes, none where it cannot be read."""
+    """Returns the first four bytes; none if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC))
@@ -287,79 +287,79 @@ def _head(path: Path) -> bytes:
 
 
 class Saves:
-    """What has become of the checkpoints that this process has saved.
+    """The result of saving checkpoints in this process.
 
     Attributes:
-        failure: of the last one, in a sentence; None: it was saved, or there was none.
+        failure: why the last checkpoint could not be saved; None: it was saved, or there was none.
     """
 
     failure: str | None = None
 
 
 def copy_whole(source: str, destination: str, overwrite: bool = False) -> bool:
-    """fairseq's PathManager.copy, but a kill in the middle leaves the old file and never half of the new one."""
+    """Replaces fairseq's PathManager.copy. Copies atomically: after a kill the old file is still complete."""
     if os.path.exists(destination) and not overwrite:
         raise FileExistsError(destination)
     try:
         with whole_file(Path(destination), follow=False) as partial:
             shutil.copyfile(source, partial)
-    except OSError as error:  # names the source
+    except OSError as error:  # it may name only the source
         raise NotSaved(f"{destination} could not be saved: {_system_error(error)}.") from error
     return True
 
 
 def save_whole(state: Any, filename: str, async_write: bool = False) -> None:
-    """fairseq's torch_persistent_save, but each try writes a new file, and only a complete one gets the name.
+    """Replaces fairseq's torch_persistent_save. Each attempt writes a new file, which is renamed once it is complete.
 
     Raises:
-        NotSaved: no try has succeeded; a file of that name is as it was.
+        NotSaved: all attempts failed. An older file of that name is unchanged.
     """
-    del async_write  # command_line.py refuses it: an error of a thread would be lost
-    for rest in reversed(range(TRIES)):
+    del async_write  # command_line.py rejects it, because an error in a thread would be lost
+    for attempts_left in reversed(range(TRIES)):
         try:
             with whole_file(Path(filename), follow=False) as partial, partial.open("wb") as file:
                 torch.save(state, file)
             return
         except (OSError, RuntimeError) as error:
             reason = _system_error(error)
-            if rest == 0 and os.path.basename(filename) == CRASH:
-                report(f"{filename} could not be saved: {reason}.")  # the error that fairseq saves it for counts
-            elif rest == 0:
+            if attempts_left == 0 and os.path.basename(filename) == CRASH:
+                # Not raised, because the error that caused the crash is more important.
+                report(f"{filename} could not be saved: {reason}.")
+            elif attempts_left == 0:
                 raise NotSaved(f"{filename} could not be saved: {reason}.") from error
             else:
                 time.sleep(PAUSE)
 
 
 def save_or_report(save_checkpoint: Callable[..., Any], saves: type[Saves] = Saves) -> Callable[..., Any]:
-    """fairseq's save_checkpoint, which goes on training where a checkpoint cannot be saved, and reports it.
+    """Wraps fairseq's save_checkpoint: if a checkpoint cannot be saved, reports it and continues the training.
 
-    Older checkpoints are removed only after the new one is saved. `saves` tells at the end of the training whether the
-    last one was.
+    Older checkpoints are removed only after the new one is saved. `saves` records whether the last one was saved.
     """
 
     @wraps(save_checkpoint, updated=())
-    def saving(*args: Any, **kwargs: Any) -> Any:
-        best = getattr(saving, "best", None)  # fairseq's note of the lowest validation loss that was saved
+    def save(*args: Any, **kwargs: Any) -> Any:
+        best = getattr(save, "best", None)  # fairseq's lowest validation loss of a saved checkpoint
         try:
-            saved = save_checkpoint(*args, **kwargs)
+            file = save_checkpoint(*args, **kwargs)
         except (NotSaved, OSError) as error:
             sentence = str(error) if isinstance(error, NotSaved) else f"{error.filename}: {_system_error(error)}."
-            report(f"{sentence} Training goes on; the checkpoints saved before are kept.")
+            report(f"{sentence} Training continues. Earlier checkpoints are kept.")
             saves.failure = sentence
             if best is None:
-                vars(saving).pop("best", None)
+                vars(save).pop("best", None)
             else:
-                saving.best = best  # type: ignore[attr-defined]
+                save.best = best  # type: ignore[attr-defined]
             return None
-        if saved is not None:
+        if file is not None:
             saves.failure = None
-        return saved
+        return file
 
-    return saving
+    return save
 
 
 def fail_unless_saved(main: Callable[..., Any], saves: type[Saves] = Saves) -> Callable[..., Any]:
-    """fairseq_cli.train.main, which raises InputError at the end of a training whose last checkpoint was not saved."""
+    """Wraps fairseq_cli.train.main: raises InputError at the end if the last checkpoint could not be saved."""
 
     @wraps(main)
     def training(*args: Any, **kwargs: Any) -> Any:
@@ -367,8 +367,8 @@ def fail_unless_saved(main: Callable[..., Any], saves: type[Saves] = Saves) -> C
         result = main(*args, **kwargs)
         if saves.failure is not None:
             raise InputError(
-                f"The training has ended, but its last checkpoint is missing: {saves.failure} The checkpoints saved "
-                "before are kept: make room, and the same command goes on from the last of them."
+                f"The training has ended, but its last checkpoint was not saved: {saves.failure} Earlier checkpoints "
+                "are kept. Free some space and run the same command to resume from the last of them."
             )
         return result
 
@@ -380,7 +380,7 @@ def report(sentence: str) -> None:
 
 
 def _system_error(error: BaseException) -> str:
-    """The text of the system's error behind an error of torch's writer, whose own says little."""
+    """Returns the text of the system error that caused an error of torch.save, whose own text is unclear."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -389,14 +389,14 @@ def _system_error(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def mend_saving() -> None:
-    """Puts these into fairseq, once."""
+def patch_saving() -> None:
+    """Installs the functions above in fairseq, once."""
     from fairseq import checkpoint_utils
     from fairseq.file_io import PathManager
 
     PathManager.copy = staticmethod(copy_whole)
     checkpoint_utils.torch_persistent_save = save_whole
     if not hasattr(checkpoint_utils.save_checkpoint, "__weam__"):
-        # fairseq keeps the best loss as an attribute of its function, which it finds by the module's name.
+        # fairseq stores the best loss as an attribute of checkpoint_utils.save_checkpoint.
         checkpoint_utils.save_checkpoint = save_or_report(checkpoint_utils.save_checkpoint)
         checkpoint_utils.save_checkpoint.__weam__ = True

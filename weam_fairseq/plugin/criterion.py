@@ -1,4 +1,4 @@
-"""The fairseq criterion: calls the model and losses.py, and fills the log, per language pair, in nats."""
+"""The fairseq criterion: calls the model, and logs losses in nats for each language pair."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from weam_fairseq.plugin.task import fairseq_config
 
 AUTOCAST = dict(zip(PRECISIONS, (None, torch.bfloat16, torch.float16), strict=True))
 
-# Sums that one update reports for each language pair; what is shown is derived from them in reduce_metrics.
+# Sums that each update reports for each language pair. reduce_metrics derives the logged values from them.
 SUMS = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
 
 
@@ -26,7 +26,7 @@ WeamCriterionConfig = fairseq_config("WeamCriterionConfig", LossOptions, amp=(bo
 
 @register_criterion("weam", dataclass=WeamCriterionConfig)
 class WeamCriterion(FairseqCriterion):
-    """L = L_mp + λ · L_cp, both summed over the masked pieces; the sample size is their number (method: λ = 1)."""
+    """L = L_mp + λ · L_cp, both summed over the masked pieces. Their number is the sample size. The paper has λ = 1."""
 
     def __init__(self, task: Any, cp_weight: float, precision: str, amp: bool = False) -> None:
         super().__init__(task)
@@ -35,10 +35,8 @@ class WeamCriterion(FairseqCriterion):
         self.cp_weight = cp_weight if task.policy.trains.has_second_loss else 0.0
         self.autocast = AUTOCAST[str(precision)]
         if self.autocast == torch.float16 and not (amp and torch.cuda.is_available()):
-            # Gradients below 6e-8 vanish in fp16 unless the loss is scaled, which fairseq's --amp does, on GPUs only.
-            raise InputError(
-                "--precision fp16 must go with --amp and a GPU, but one is missing: take --precision bf16."
-            )
+            # In fp16 gradients below 6e-8 vanish unless the loss is scaled. fairseq's --amp scales it, only on GPUs.
+            raise InputError("--precision fp16 needs --amp and a GPU, but one is missing. Use --precision bf16.")
 
     def forward(self, model: Any, sample: Batch, reduce: bool = True) -> tuple[torch.Tensor, int, dict[str, Any]]:
         target, pair = sample["target"], sample["row_pair"]
@@ -63,7 +61,7 @@ class WeamCriterion(FairseqCriterion):
             "nsentences": sample["nsentences"],
             "without_masked": int(len(target) == 0),
         }
-        # Every rank names every pair at every update: fairseq aggregates the keys of the first output only.
+        # Every rank reports every pair at every update, because fairseq aggregates only the keys of the first output.
         for name, row in zip(SUMS, sums, strict=True):
             log.update({f"{p}:{name}": value for p, value in zip(self.pairs, row, strict=True)})
         log["has_cp"] = int(exchange is not None)
@@ -73,7 +71,7 @@ class WeamCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         total = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
         size = total["sample_size"]
-        # Without a masked piece there is no loss. It is named all the same: else fairseq logs a loss of -1.
+        # Without a masked piece there is no loss. It is logged as None, because otherwise fairseq logs -1.
         metrics.log_scalar("loss", float(total["loss"]) / size if size else None, size, round=6)
         _log_means_over_pairs(
             [key.removesuffix(":masked") for key in total if key.endswith(":masked")], total["has_cp"]
@@ -99,14 +97,14 @@ class WeamCriterion(FairseqCriterion):
 
 
 def _log_means_over_pairs(pairs: list[str], has_cp: float) -> None:
-    """mp_loss and cp_loss with equal weight for every language pair, however many of its sentences were seen."""
+    """Logs mp_loss and cp_loss as means with equal weight for every language pair, whatever its number of sentences."""
 
     def mean_of(name: str) -> Callable[[Any], float]:
         def mean(meters: Any) -> float:
             averages = [meters[f"{pair}:{name}"].avg for pair in pairs if f"{pair}:{name}" in meters]
-            # None: no masked piece of this pair since the last line of the log.
-            found = [average for average in averages if average is not None]
-            return round(float(sum(found)) / len(found), 6) if found else math.nan
+            # None if this pair had no masked piece since the last log line.
+            known = [average for average in averages if average is not None]
+            return round(float(sum(known)) / len(known), 6) if known else math.nan
 
         return mean
 

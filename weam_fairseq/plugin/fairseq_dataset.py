@@ -1,4 +1,4 @@
-"""The data set as fairseq asks for it."""
+"""The data set with fairseq's interface."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from weam_fairseq.method.dataset import WordExchangeDataset
 
 
 class FairseqWordExchangeDataset(WordExchangeDataset, FairseqDataset):  # type: ignore[misc]
-    """`WordExchangeDataset` under the names of FairseqDataset."""
+    """`WordExchangeDataset` with the methods of FairseqDataset."""
 
     def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
         exit_with_parent()
@@ -34,7 +34,7 @@ class FairseqWordExchangeDataset(WordExchangeDataset, FairseqDataset):  # type: 
         return self.places(virtual_indices)
 
     def filter_indices_by_size(self, virtual_indices: np.ndarray, max_sizes: int) -> tuple[np.ndarray, list[int]]:
-        """Virtual indices of pairs that fit, and of those that are left out."""
+        """Separates the virtual indices of pairs that fit from those that are too long."""
         fits = self.sizes[virtual_indices % len(self)] <= max_sizes
         return virtual_indices[fits], virtual_indices[~fits].tolist()
 
@@ -45,25 +45,25 @@ class FairseqWordExchangeDataset(WordExchangeDataset, FairseqDataset):  # type: 
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
     ) -> list[np.ndarray]:
-        """The batches of fairseq's own function with a multiple of 1. With another one fairseq drops the last batch."""
+        """Makes the batches of fairseq's own function with a multiple of 1. Others would drop the last batch."""
         del required_batch_size_multiple
         return self.batches(indices, max_tokens, max_sentences)
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False: batches are made anew for each epoch. A resumed run would keep those of the epoch it resumed in."""
+        """False: each epoch makes new batches. Otherwise a resumed run would reuse the batches of its first epoch."""
         return False
 
 
-_INTERVAL = 1.0  # seconds between two looks
-_watched: int | None = None  # the process that has a watch; a fork has none
+_INTERVAL = 1.0  # seconds between two checks
+_watched: int | None = None  # id of the process whose parent is watched; a fork has another id
 
 
 def exit_with_parent() -> None:
-    """In a data worker, starts a thread that ends the process when its parent is gone. Elsewhere it does nothing.
+    """In a data worker, starts a thread that ends the process when its parent has ended. Otherwise does nothing.
 
-    torch's workers look for their parent too, but then wait until everything that they sent has been read. Nobody reads
-    a batch that does not fit into the pipe after the trainer is gone, so the worker would never end.
+    torch's workers check their parent too, but then wait until all their messages have been read. After the trainer has
+    ended, nobody reads a batch that does not fit into the pipe, so the worker would never end.
     """
     global _watched
     if get_worker_info() is None or _watched == os.getpid():
@@ -75,4 +75,4 @@ def exit_with_parent() -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_INTERVAL)
-    os._exit(1)  # a worker has nothing to save, and an orderly end would wait for the reader
+    os._exit(1)  # a worker has nothing to save, and a normal exit would wait for a reader

@@ -1,4 +1,4 @@
-"""The fairseq model `weam`: a masked LM of transformers with `WordExchange`, behind fairseq's registry."""
+"""The fairseq model `weam`: `WordExchange` with a masked LM of transformers."""
 
 import json
 import logging
@@ -21,19 +21,19 @@ from weam_fairseq.method.word_exchange import Exchange
 logger = logging.getLogger(__name__)
 
 MASKED_LM, OWN_HEAD = "masked_lm.", "own_head."
-UNLIMITED = 1 << 30  # pieces, where a model's positions have no end
-# Names of the encoder that the plugin had until it took those of transformers.
+UNLIMITED = 1 << 30  # pieces, if a model has no limit on positions
+# Tensor names of older versions, which had their own encoder.
 _OLD = ("encoder.embeddings.", "encoder.layers.")
 
 
 @register_model("weam")
 class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
-    """A masked LM whose masked rows can be predicted from exchanged representations.
+    """A masked LM that also predicts masked rows from exchanged representations.
 
     Args:
-        model: of a transformers class with a masked-LM head.
+        model: a model of a transformers class with a masked-LM head.
         pieces_sha256, behaviour_sha256: hexadecimal digests of the tokenizer (preprocess/README.md).
-        options: as `WordExchange` takes them.
+        options: options of `WordExchange`.
     """
 
     names_tied_twice = True
@@ -48,13 +48,13 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
     ) -> None:
         super().__init__(model, **options)
         self.head_first = head_first
-        # Recorded beside the weights that depend on them, as bytes.
+        # Stored with the weights that depend on them, as bytes.
         self.register_buffer("pieces_sha256", _bytes_of(pieces_sha256))
         self.register_buffer("behaviour_sha256", _bytes_of(behaviour_sha256))
-        # What weam-from-hf found besides the weights that train (encoder/published.py): as bytes it passes through
-        # every later training, half precision included, as it came in. Empty: trained from scratch.
+        # The rest of a published folder (encoder/published.py). As bytes it stays unchanged in every training, even in
+        # half precision. Empty: trained from scratch.
         self.register_buffer("published", torch.empty(0, dtype=torch.uint8))
-        # 1: the published folder had no head, and none was fitted yet (new_head.py).
+        # 1: the published folder had no head, and none has been fitted yet (new_head.py).
         self.register_buffer("head_is_new", torch.zeros(1, dtype=torch.uint8))
 
     @staticmethod
@@ -64,7 +64,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
     @classmethod
     def build_model(cls, args: Any, task: Any) -> "WeamModel":
         config = _config(args, task)
-        # Saved in every checkpoint, so that the shape can be read without loading the weights.
+        # Saved in every checkpoint, so that the shape is known without loading the weights.
         args.encoder_config = json.dumps(plain_config(config), sort_keys=True)
         set_dropout(config, args.dropout, args.attention_dropout)
         vocabulary, policy = task.vocabulary, task.policy
@@ -85,7 +85,7 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         if args.checkpoint_activations:
             if not masked_lm.supports_gradient_checkpointing:
                 raise InputError(
-                    "--checkpoint-activations must have a model that supports gradient checkpointing, but "
+                    "--checkpoint-activations needs a model that supports gradient checkpointing, but "
                     f"{type(masked_lm).__name__} does not."
                 )
             masked_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -93,31 +93,31 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             masked_lm,
             vocabulary.pieces_sha256,
             vocabulary.behaviour_sha256,
-            # Without a second loss its head has no gradient, and only weight decay would change it.
+            # Without a second loss, only weight decay would change a separate head.
             cp_head=policy.cp_head if policy.trains.has_second_loss else "shared",
             freeze=args.freeze,
             head_first=args.head_first,
             reset_positions=policy.reset_positions,
         )
         logger.info(
-            "%s: rows through the head differ from the whole model's logits by %.1e of the largest; %s",
+            "%s: logits of single rows differ from the full model's by %.1e of the largest; %s",
             type(masked_lm).__name__,
             model.difference,
             model.parts.describe(),
         )
         if not model.predictor.stops_before_projection:
             logger.warning(
-                "%s does more after its head's last matrix: all logits of the predicted rows are computed at once, "
-                "which takes more memory and time",
+                "%s computes more after its head's last matrix, so all logits of the predicted rows are computed at "
+                "once. This takes more memory and time.",
                 type(masked_lm).__name__,
             )
         return model
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        """Takes the weights of any checkpoint of the task 'weam' or of weam-from-hf with this shape and tokenizer.
+        """Loads the weights of a checkpoint of the task 'weam' or of weam-from-hf with this shape and tokenizer.
 
         Raises:
-            InputError: the checkpoint is of an older version; the tokenizer or the shape differ.
+            InputError: the checkpoint is of an older version, or its tokenizer or shape differs.
         """
         state = dict(state_dict)
         if any(name.startswith(_OLD) for name in state):
@@ -134,27 +134,29 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
             names = (name for name in self.state_dict() if name.startswith(OWN_HEAD))
             state |= {name: state[MASKED_LM + name.removeprefix(OWN_HEAD)] for name in names}
         if self.own_head is None and second:
-            logger.warning(f"the checkpoint's head of L_cp ({len(second)} tensors) is left out: this run shares one")
+            logger.warning(
+                f"the checkpoint's head of L_cp ({len(second)} tensors) is left out, because this run shares one head"
+            )
             state = {name: value for name, value in state.items() if name not in second}
         return super().load_state_dict(state, *args, **kwargs)
 
     def missing(self) -> list[str]:
-        """Names of the masked LM's parameters that the published folder lacked."""
+        """Returns the names of the masked LM's parameters that the published folder lacked."""
         from weam_fairseq.encoder.published import unpack
 
-        found = unpack(self.published)
-        return [] if found is None else list(found.about["missing"])
+        origin = unpack(self.published)
+        return [] if origin is None else list(origin.about["missing"])
 
     def _check_tokenizer(self, state: dict[str, Any]) -> None:
-        for name, differs in (
+        for name, difference in (
             ("pieces_sha256", "their pieces differ"),
-            ("behaviour_sha256", "they write the same text differently (casing or normalisation)"),
+            ("behaviour_sha256", "they split the same text differently (casing or normalization)"),
         ):
-            there = state.get(name)
-            if there is not None and not torch.equal(there.cpu(), getattr(self, name).cpu()):
+            digest = state.get(name)
+            if digest is not None and not torch.equal(digest.cpu(), getattr(self, name).cpu()):
                 raise InputError(
-                    f"The checkpoint and the data-bin must share one tokenizer, but {differs}. Make the data-bin with "
-                    "weam-preprocess --tokenizer and the folder that the checkpoint comes from."
+                    f"The checkpoint and the data-bin must have the same tokenizer, but {difference}. Make the "
+                    "data-bin with weam-preprocess --tokenizer and the folder that the checkpoint was imported from."
                 )
 
     def _check_shape(self, state: dict[str, Any]) -> None:
@@ -162,30 +164,30 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         shared = [name for name in own if name.startswith(MASKED_LM)]
         missing = [name for name in shared if name not in state]
         unexpected = [name for name in state if name not in own and not name.startswith(OWN_HEAD)]
-        other = [name for name in shared if name in state and state[name].shape != own[name].shape]
-        if missing or unexpected or other:
-            name = (missing + unexpected + other)[0]
-            there = tuple(state[name].shape) if name in state else "missing"
-            here = tuple(own[name].shape) if name in own else "not part of it"
+        other_shape = [name for name in shared if name in state and state[name].shape != own[name].shape]
+        if missing or unexpected or other_shape:
+            name = (missing + unexpected + other_shape)[0]
+            saved_shape = tuple(state[name].shape) if name in state else "missing"
+            own_shape = tuple(own[name].shape) if name in own else "missing"
             raise InputError(
-                f"The checkpoint must have the shape of the model, but {len(missing + unexpected + other)} tensors "
-                f"differ, {name} the first: {there} in the checkpoint, {here} in the model. Leave --arch out and "
-                "weam-train takes the checkpoint's shape."
+                f"The checkpoint must have the shape of the model, but {len(missing + unexpected + other_shape)} "
+                f"tensors differ. The first is {name}: {saved_shape} in the checkpoint, {own_shape} in the model. "
+                "Leave --arch out, and weam-train uses the checkpoint's shape."
             )
 
     def _check_config(self, packed: Tensor) -> None:
-        """Tensors of the same shape can belong to other arithmetic, as another activation or epsilon."""
+        """Compares the configs, because tensors of the same shape can need another activation or epsilon."""
         from weam_fairseq.encoder.published import unpack
 
-        found = unpack(packed)
-        if found is None:
+        origin = unpack(packed)
+        if origin is None:
             return
-        config = parse_config(parse_json(found.files["config.json"], "config.json of the checkpoint", dict))
-        differs = difference_of(config, self.masked_lm.config)
-        if differs is not None:
+        config = parse_config(parse_json(origin.files["config.json"], "config.json of the checkpoint", dict))
+        difference = difference_of(config, self.masked_lm.config)
+        if difference is not None:
             raise InputError(
-                f"The checkpoint must have the config of the model, but {differs} (checkpoint, then model). Leave "
-                "--arch out and weam-train takes the checkpoint's."
+                f"The checkpoint must have the config of the model, but {difference} (checkpoint, then model). Leave "
+                "--arch out, and weam-train uses the checkpoint's config."
             )
 
     def forward(  # type: ignore[override]
@@ -202,21 +204,21 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         """Encodes, exchanges, and projects only the rows that a loss needs.
 
         Args:
-            tokens, attention_mask, segments, positions: (B, T), as batch.py has them.
+            tokens, attention_mask, segments, positions: (B, T), see batch.py.
             masked_rows: (N,) rows of the flattened batch to predict.
             exchange: edges into the masked rows; None: no second prediction.
             target: (N,) the pieces to predict.
-            cp_weight: λ, of the second prediction in the loss.
+            cp_weight: λ, the weight of the second prediction in the loss.
         """
         assert masked_rows is not None
         assert target is not None
         states = self.states(tokens, attention_mask, segments, positions)
-        # fairseq moves batches to a device as plain tuples.
+        # fairseq turns named tuples into plain tuples when it moves a batch to a device.
         exchange = None if exchange is None else Exchange(*exchange)
         return self.predict(states, masked_rows, exchange, target, cp_weight)
 
     def set_num_updates(self, num_updates: int) -> None:
-        """Frees the encoder after the first --head-first updates; fairseq calls it after every update."""
+        """Unfreezes the encoder after the first --head-first updates. fairseq calls this after every update."""
         super().set_num_updates(num_updates)
         if self.head_first and self.freeze != "encoder":
             self.head_only = num_updates < self.head_first
@@ -230,26 +232,26 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
 
 
 def longest_pair(args: Any, task: Any) -> int:
-    """Pieces of the longest pair that the model of these options takes; the model gets no memory."""
+    """Returns how many pieces a pair can have in the model of these options. Does not allocate the model."""
     return longest_sequence(skeleton(_config(args, task), "The encoder")) or UNLIMITED
 
 
 def _config(args: Any, task: Any) -> Any:
-    """The config of the encoder that the options describe."""
+    """Builds the config of the encoder that the options describe."""
     given = args.encoder_config
     named = [name for name in OPTIONS if getattr(args, name, None) is not None]
     if args.arch == PUBLISHED or (given and given.lstrip().startswith("{")):
         if not given:
             raise InputError(
-                f"--arch {PUBLISHED} must have --encoder-config FILE (a config.json), or start from a checkpoint with "
-                "weam-train --finetune-from-model, but neither is given."
+                f"--arch {PUBLISHED} needs --encoder-config FILE (a config.json), or weam-train --finetune-from-model "
+                "with a checkpoint, but neither is given."
             )
         if given.lstrip().startswith("{"):
             return parse_config(parse_json(given.encode(), "the checkpoint's config", dict))
         if named:
             raise InputError(
-                f"--{named[0].replace('_', '-')} must be left out where --encoder-config {given} has the shape, but is "
-                "given."
+                f"--{named[0].replace('_', '-')} must be left out, because --encoder-config {given} defines the "
+                "shape, but is given."
             )
         return parse_config(read_json(Path(given), dict), given)
     if given:
@@ -262,8 +264,8 @@ def _bytes_of(hexadecimal: str) -> Tensor:
     return torch.tensor(list(bytes.fromhex(hexadecimal)), dtype=torch.uint8)
 
 
-def _leave_open(args: Any) -> None:
-    """A named size is looked up when the model is built, since it depends on the tokenizer."""
+def _set_defaults(args: Any) -> None:
+    """Sets missing options to their defaults. build_model looks the size up, because it depends on the tokenizer."""
     for name in ("encoder_config", *OPTIONS, "dropout", "attention_dropout"):
         setattr(args, name, getattr(args, name, None))
     args.freeze = getattr(args, "freeze", "none")
@@ -272,4 +274,4 @@ def _leave_open(args: Any) -> None:
 
 
 for _name in (*ARCHITECTURES, PUBLISHED):
-    register_model_architecture("weam", _name)(_leave_open)
+    register_model_architecture("weam", _name)(_set_defaults)

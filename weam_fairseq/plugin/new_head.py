@@ -1,7 +1,7 @@
-"""A new masked-LM head is fitted to the data-bin at the start of a run, once (encoder/fitted_head.py).
+"""Fits a new masked-LM head to the data-bin once, at the start of a run (encoder/fitted_head.py).
 
-Encoders of sentence-transformers (e5, LaBSE, bge-m3, MiniLM) are published without a head. Training through a head of
-random weights would wreck them.
+Encoders of sentence-transformers (e5, LaBSE, bge-m3, MiniLM) are published without a head. Training through a head with
+random weights would damage them.
 """
 
 import logging
@@ -15,25 +15,25 @@ from torch import Tensor
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.method.policy import Policy
 
-# Inputs of the base model, masked rows, pieces there.
+# Inputs of the base model, masked rows, masked pieces.
 Masked = tuple[dict[str, Tensor], Tensor, Tensor]
 
 logger = logging.getLogger(__name__)
 
-# Masked pieces that the head is fitted to; docs/performance.md has the time and the loss with others.
+# Number of masked pieces for the fit. docs/performance.md has time and loss for other numbers.
 ROWS = 24_000
 PAIRS_AT_ONCE = 32
-# Sentence pairs whose pieces are counted.
+# Number of sentence pairs whose pieces are counted.
 COUNTED = 100_000
-# No epoch of a training has this number: the masks are drawn apart from those of the training.
+# No training epoch has this number, so the masks differ from those of the training.
 EPOCH = 0
 
 
 def fit_new_head(trainer: Any) -> None:
-    """Fits the head of a trainer's model where it is new; all processes get the head of the first.
+    """Fits the head of a trainer's model if it is new. All processes get the head of the first one.
 
     Args:
-        trainer: fairseq's, with the weights loaded and no optimizer yet.
+        trainer: fairseq's trainer, after loading the weights and before creating the optimizer.
 
     Raises:
         InputError: --head-first with several processes.
@@ -44,9 +44,9 @@ def fit_new_head(trainer: Any) -> None:
     several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
     if several and model.head_first:
         raise InputError(
-            "--head-first must be used with one process, since torch's distributed training needs the same gradients "
-            "at every update, but there are several. Train the head alone first with --freeze encoder, then start from "
-            "that checkpoint."
+            "--head-first must be used with one process, but there are several: torch's distributed training needs "
+            "gradients of the same parameters at every update. First train only the head with --freeze encoder, then "
+            "start from that checkpoint."
         )
     if not bool(model.head_is_new):
         return
@@ -59,7 +59,7 @@ def fit_new_head(trainer: Any) -> None:
                 torch.distributed.broadcast(parameter.data, 0)
     model.head_is_new.zero_()
     if model.own_head is not None:
-        # The head of L_cp starts as a copy of that of L_mp.
+        # The head of L_cp starts as a copy of the head of L_mp.
         first = model.masked_lm.state_dict()
         model.own_head.load_state_dict({name: first[name] for name in model.own_head.state_dict()})
 
@@ -67,7 +67,7 @@ def fit_new_head(trainer: Any) -> None:
 def _fit(task: Any, model: Any) -> None:
     from weam_fairseq.encoder.fitted_head import fit_head
 
-    logger.info("the head is new: fitting it to %s masked pieces of the training text", f"{ROWS:,}")
+    logger.info("the head is new: fitting it to %s masked pieces of the training data", f"{ROWS:,}")
     data = task.open_for_fitting(Policy(objective="tlm", mask_prob=task.policy.mask_prob), EPOCH)
     order = np.random.default_rng(task.cfg.seed).permutation(len(data))
     report = fit_head(
@@ -88,14 +88,14 @@ def _fit(task: Any, model: Any) -> None:
     )
     if not report.how.startswith("dense"):
         logger.warning(
-            "the head of %s could be fitted only in part (%s): --head-first N trains it alone for N updates",
+            "the head of %s could be fitted only partly (%s). --head-first N trains only the head for N updates.",
             type(model.masked_lm).__name__,
             report.how,
         )
 
 
 def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[Masked]:
-    """Pairs with about ROWS masked pieces, those of like length together: padding costs as much as text."""
+    """Yields batches with about ROWS masked pieces, sorted by length to avoid padding."""
     expected = np.cumsum(data.sizes[order]) * data.policy.mask_prob
     chosen = order[: int(np.searchsorted(expected, ROWS)) + 1]
     chosen = chosen[np.argsort(data.sizes[chosen], kind="stable")]
@@ -109,7 +109,7 @@ def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[Masked]:
 
 
 def _frequencies(data: Any, order: np.ndarray, rows: int) -> Tensor:
-    """(rows,) how often each piece is in the training text, counted on a part of it."""
+    """(rows,) counts of the pieces in a part of the training data."""
     counts = np.zeros(rows, dtype=np.int64)
     for start in range(0, min(len(order), COUNTED), 1000):
         for pair in data.__getitems__(order[start : min(start + 1000, COUNTED)]):

@@ -1,4 +1,4 @@
-"""--optimizer adam_bert: Adam whose weight decay leaves biases and LayerNorm alone, as BERT's does, in one pass."""
+"""--optimizer adam_bert: fused Adam without weight decay for biases and LayerNorm, as in BERT."""
 
 import math
 from collections.abc import Iterable
@@ -15,63 +15,63 @@ from weam_fairseq.common.errors import InputError
 
 @dataclass
 class BertAdamConfig(FairseqAdamConfig):
-    # The values of BERT's released code (optimization.py); adam_betas are fairseq's default and BERT's.
+    # The values of BERT's released code (optimization.py). fairseq's default for adam_betas is BERT's value.
     adam_eps: float = field(default=1e-6, metadata={"help": "epsilon for Adam optimizer"})
     weight_decay: float = field(default=0.01, metadata={"help": "weight decay of matrices and embeddings"})
 
 
 def decay_groups(parameters: Iterable[Parameter]) -> list[dict[str, Any]]:
-    """Groups for torch.optim: what is decayed, then what is not.
+    """Returns two groups for torch.optim: parameters with weight decay, then those without.
 
-    BERT excludes LayerNorm and biases by name (Devlin et al. 2019, released code: exclude_from_weight_decay). Those are
-    the parameters of fewer than two dimensions.
+    BERT excludes LayerNorm and biases by name (Devlin et al. 2019, released code: exclude_from_weight_decay). These are
+    the parameters with fewer than two dimensions.
 
     Raises:
-        InputError: no parameter has two dimensions: they were flattened, and cannot be told apart.
+        InputError: no parameter has two dimensions, because fairseq has flattened them.
     """
-    every = list(parameters)
-    matrices = [parameter for parameter in every if parameter.dim() >= 2]
+    all_parameters = list(parameters)
+    matrices = [parameter for parameter in all_parameters if parameter.dim() >= 2]
     if not matrices:
         raise InputError(
-            "--optimizer adam_bert must see matrices, to tell them from biases and LayerNorm, but fairseq has made one "
-            "long parameter of all: add --fp16-no-flatten-grads to --fp16, or take --precision bf16 instead."
+            "--optimizer adam_bert needs separate matrices, biases and LayerNorm weights, but fairseq has flattened "
+            "all parameters into one. Add --fp16-no-flatten-grads to --fp16, or use --precision bf16 instead."
         )
-    others = [parameter for parameter in every if parameter.dim() < 2]
+    others = [parameter for parameter in all_parameters if parameter.dim() < 2]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
 class FusedAdam(torch.optim.AdamW):
-    """The arithmetic of fairseq's Adam by torch's fused kernel, which reads and writes everything once.
+    """Computes fairseq's Adam with torch's fused kernel, which reads and writes all memory only once.
 
-    fairseq adds epsilon to the root of the second moment before its bias is corrected, torch after: here it is divided
-    by √(1 - β2^t). Parameters of one group are taken to have been updated equally often.
+    fairseq adds epsilon to the root of the second moment before its bias correction, torch after. So epsilon is divided
+    by √(1 - β2^t) here. All parameters of a group must have the same number of updates.
     """
 
     def __init__(self, params: Iterable[dict[str, Any]], **options: Any) -> None:
         super().__init__(params, fused=True, **options)
 
     def step(self, closure: Any = None) -> Any:
-        given = [group["eps"] for group in self.param_groups]
-        for group, eps in zip(self.param_groups, given, strict=True):
+        epsilons = [group["eps"] for group in self.param_groups]
+        for group, eps in zip(self.param_groups, epsilons, strict=True):
             updates = 1 + max((int(self.state[p]["step"]) for p in group["params"][:1] if self.state[p]), default=0)
             group["eps"] = eps / math.sqrt(1 - group["betas"][1] ** updates)
         try:
             return super().step(closure)
         finally:
-            for group, eps in zip(self.param_groups, given, strict=True):
+            for group, eps in zip(self.param_groups, epsilons, strict=True):
                 group["eps"] = eps
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the state of fairseq's Adam too: it has the same moments, and its number of updates as an int."""
+        """Also loads the state of fairseq's Adam: it has the same moments, and the number of updates as an int."""
         groups = [{**group, "fused": True} for group in state_dict["param_groups"]]
         super().load_state_dict({**state_dict, "param_groups": groups})
 
 
 @register_optimizer("adam_bert", dataclass=BertAdamConfig)
 class BertAdam(FairseqAdam):  # type: ignore[misc]
-    """fairseq's Adam (decoupled weight decay, bias correction) over BERT's two groups of parameters.
+    """fairseq's Adam (decoupled weight decay, bias correction) with BERT's two groups of parameters.
 
-    BERT's released code corrects no bias, so its first updates are smaller than those of the same learning rate here.
+    BERT's released code has no bias correction, so its first updates are smaller for the same learning rate.
     """
 
     def __init__(self, cfg: BertAdamConfig, params: Iterable[Parameter]) -> None:
@@ -82,5 +82,5 @@ class BertAdam(FairseqAdam):  # type: ignore[misc]
 
     @property
     def supports_flat_params(self) -> bool:
-        """False: the groups are told apart by shape."""
+        """False: the groups are determined by the shapes of the parameters."""
         return False

@@ -1,8 +1,8 @@
-"""Mends of fairseq's trainer: the last update of an epoch, the random numbers of several processes, a missing loss.
+"""Patches of fairseq's trainer: the last update of an epoch, random numbers of several processes, a missing loss.
 
-Where the batches of an epoch do not divide evenly, some processes get an empty one at the end, for which fairseq trains
-on a stand-in and counts nothing. With --update-freq it then counts nothing of the whole group: of the batches before it
-the gradient is kept and the size is lost, so that the update is too large, and their losses are not logged.
+If the batches of an epoch do not divide evenly among the processes, some processes get an empty batch at the end.
+fairseq then trains on a dummy batch and ignores its result. With --update-freq it ignores the sizes and losses of all
+batches in the update, but keeps their gradients. So the update is too large, and losses are missing in the log.
 """
 
 import sys
@@ -15,70 +15,72 @@ import numpy as np
 from weam_fairseq.plugin.checkpoints import fail_unless_saved
 
 
-def without_stand_ins(train_step: Callable[..., Any]) -> Callable[..., Any]:
-    """`Trainer.train_step` that sees a stand-in only where the process has no batch at all for an update."""
+def without_dummy_batches(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps `Trainer.train_step`: uses a dummy batch only if the process has no other batch in the update."""
 
     @wraps(train_step)
-    def mended(self: Any, samples: list[Any], *args: Any, **kwargs: Any) -> Any:
+    def patched(self: Any, samples: list[Any], *args: Any, **kwargs: Any) -> Any:
         return train_step(self, [sample for sample in samples if sample] or samples[-1:], *args, **kwargs)
 
-    return mended
+    return patched
 
 
 def seed_by_rank(set_seed: Callable[..., None]) -> Callable[..., None]:
-    """`Trainer._set_seed`, but each process draws dropout of its own: fairseq gives the same seed to all of them.
+    """Wraps `Trainer._set_seed`: gives each process its own seed for dropout. fairseq uses the same seed for all.
 
-    Rank 0 keeps fairseq's seed, so that a run of one process is what it was.
+    Rank 0 keeps fairseq's seed, so a run with one process does not change.
     """
 
     @wraps(set_seed)
-    def mended(self: Any) -> None:
+    def patched(self: Any) -> None:
         set_seed(self)
         if self.data_parallel_rank > 0:
             from fairseq.utils import set_torch_seed
 
             key = [self.cfg.common.seed, self.get_num_updates(), self.data_parallel_rank]
-            # torch's generator on a CPU looks at 32 bits of a seed.
+            # torch's CPU generator uses only 32 bits of a seed.
             set_torch_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
-    return mended
+    return patched
 
 
 def with_fitted_head(build_optimizer: Callable[..., None]) -> Callable[..., None]:
-    """`Trainer._build_optimizer`, before which a new head is fitted: the weights are loaded, and the optimizer makes
-    copies of them where they are in half precision."""
+    """Wraps `Trainer._build_optimizer`: first fits a new head.
+
+    At this point the weights are loaded, and the optimizer has not yet copied half-precision weights.
+    """
 
     @wraps(build_optimizer)
-    def mended(self: Any) -> None:
+    def patched(self: Any) -> None:
         from weam_fairseq.plugin.new_head import fit_new_head
 
         fit_new_head(self)
         build_optimizer(self)
 
-    return mended
+    return patched
 
 
 def without_loss(get_valid_stats: Callable[..., Any]) -> Callable[..., Any]:
-    """`fairseq_cli.train.get_valid_stats` for a validation without a masked piece: it has no loss to compare."""
+    """Wraps `fairseq_cli.train.get_valid_stats`: does not compare losses if the validation has no masked piece."""
 
     @wraps(get_valid_stats)
-    def mended(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> Any:
+    def patched(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> Any:
         has_loss = stats.get(cfg.checkpoint.best_checkpoint_metric) is not None
         return get_valid_stats(cfg, trainer, stats, tracking_best and has_loss)
 
-    return mended
+    return patched
 
 
-def mend_trainer() -> None:
-    """Puts the mends into fairseq, once."""
+def patch_trainer() -> None:
+    """Installs the patches in fairseq, once."""
     from fairseq.trainer import Trainer
 
     if not hasattr(Trainer.train_step, "__weam__"):
-        Trainer.train_step = without_stand_ins(Trainer.train_step)
+        Trainer.train_step = without_dummy_batches(Trainer.train_step)
         Trainer.train_step.__weam__ = True
         Trainer._set_seed = seed_by_rank(Trainer._set_seed)
         Trainer._build_optimizer = with_fitted_head(Trainer._build_optimizer)
-    command: Any = sys.modules.get("fairseq_cli.train")  # importing it would set up logging
+    command: Any = sys.modules.get("fairseq_cli.train")  # not imported here, because that would configure logging
     if command is not None and not hasattr(command.get_valid_stats, "__weam__"):
         command.main = fail_unless_saved(command.main)
         command.get_valid_stats = without_loss(command.get_valid_stats)

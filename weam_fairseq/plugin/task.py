@@ -1,4 +1,4 @@
-"""The fairseq task: options of the method, the data-bin behind them, and what a checkpoint carries of it."""
+"""The fairseq task: the method's options, the data-bin, and the facts about them in a checkpoint."""
 
 import logging
 from dataclasses import field, fields, make_dataclass, replace
@@ -30,24 +30,24 @@ from weam_fairseq.plugin.resume import KEPT, Batching, ResumableEpoch
 
 logger = logging.getLogger(__name__)
 
-# What the manifest says of a tokenizer that two shards must have in common: pieces, their ids, how pairs are written.
+# Facts about the tokenizer in the manifest that all shards must share: pieces, their ids, templates of pairs.
 TOKENIZER_IDENTITY = ("pieces_sha256", "behaviour_sha256", "special_ids", "all_special_ids", "template")
 
 
 def fairseq_config(name: str, options: type, **from_fairseq: tuple[Any, str]) -> Any:
-    """The same options as a dataclass of fairseq.
+    """Turns our options into a dataclass for fairseq.
 
     Args:
-        name: of the new class.
-        from_fairseq: more fields, whose type and value fairseq fills in from its own options, as
+        name: name of the new class.
+        from_fairseq: type and source of further fields whose values come from fairseq's own options, for example
             `seed=(int, "common.seed")`.
     """
     hints = get_type_hints(options)
     declared: list[Any] = []
-    for each in fields(options):
-        choices = each.metadata["choices"]
-        kind = ChoiceEnum(list(choices)) if choices else hints[each.name]
-        declared.append((each.name, kind, field(default=each.default, metadata={"help": each.metadata["help"]})))
+    for option in fields(options):
+        choices = option.metadata["choices"]
+        kind = ChoiceEnum(list(choices)) if choices else hints[option.name]
+        declared.append((option.name, kind, field(default=option.default, metadata={"help": option.metadata["help"]})))
     declared += [(key, kind, field(default=II(path))) for key, (kind, path) in from_fairseq.items()]
     config: Any = make_dataclass(name, declared, bases=(FairseqDataclass,))
     config.__module__ = __name__
@@ -60,7 +60,7 @@ WeamTaskConfig = fairseq_config(
 
 
 def policy_of(cfg: Any, objective: str) -> Policy:
-    """Plain values from fairseq's configuration."""
+    """Builds a policy from fairseq's configuration."""
     return Policy(
         objective=objective,
         mask_prob=cfg.mask_prob,
@@ -76,7 +76,7 @@ def policy_of(cfg: Any, objective: str) -> Policy:
 
 
 class DataBin(NamedTuple):
-    """A folder, its manifest, and the dictionary that all of its languages share."""
+    """A data-bin: folder, manifest, and the dictionary that all of its languages share."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -85,11 +85,11 @@ class DataBin(NamedTuple):
 
 @register_task("weam", dataclass=WeamTaskConfig)
 class WeamTask(FairseqTask):
-    """Trains on the pairs of one data-bin, or of several that are shards of one text.
+    """Trains on the pairs of one data-bin, or of several data-bins that are shards of one corpus.
 
     Args:
         cfg: the options.
-        shards: at least one; the first stands for all of them wherever one is asked for.
+        shards: one or more data-bins. Facts about the data come from the first one.
     """
 
     def __init__(self, cfg: Any, shards: list[DataBin]) -> None:
@@ -99,8 +99,8 @@ class WeamTask(FairseqTask):
         symbols = self.dictionary.symbols[self.dictionary.nspecial :]
         self.vocabulary: Vocabulary = read_vocabulary(self.manifest, symbols)
         self.tokenizer_files = read_tokenizer_files(self.data_bin, self.manifest)
-        wanted = cfg.pairs.split(",") if cfg.pairs else None
-        self.pairs = choose_pairs(wanted, self.manifest, self.data_bin, "--pairs")
+        requested = cfg.pairs.split(",") if cfg.pairs else None
+        self.pairs = choose_pairs(requested, self.manifest, self.data_bin, "--pairs")
         self.policy = policy_of(cfg, str(cfg.objective))
         check_probabilities(self.manifest, self.data_bin, self.policy.links)
         self._checked_shards = False
@@ -113,17 +113,17 @@ class WeamTask(FairseqTask):
         check_number("sampling_temperature", cfg.sampling_temperature)
         folders = split_paths(cfg.data)
         if not all(folders):
-            raise InputError(f"Shards must be data-bin folders joined by colons, but one has no name: {cfg.data}")
+            raise InputError(f"Shards must be data-bin folders joined by colons, but one is empty: {cfg.data}")
         task = cls(cfg, [_open_data_bin(Path(folder)) for folder in folders])
         logger.info("method: %s", task.policy.plain())
         return task
 
     def has_sharded_data(self, split: str) -> bool:
-        """Whether fairseq must load the data set anew for each epoch."""
+        """Whether fairseq must load the data set again for each epoch."""
         return len(self.shards) > 1
 
     def load_dataset(self, split: str, combine: bool = False, epoch: int = 1, **kwargs: Any) -> None:
-        del combine  # fairseq's name for further files of a split, which a data-bin of ours does not have
+        del combine  # fairseq's option for several files per split, which our data-bins do not have
         training = split == "train"
         shard = (epoch - 1) % len(self.shards) if training else 0
         self.datasets[split] = self._open(split, shard)
@@ -141,7 +141,7 @@ class WeamTask(FairseqTask):
         )
 
     def open_for_fitting(self, policy: Policy, epoch: int) -> FairseqWordExchangeDataset:
-        """The training text of the first shard, masked as in a fixed epoch, in the layout of the training."""
+        """Opens the training data of the first shard, with the masks of a fixed epoch and the training's layout."""
         policy = replace(policy, one_segment=self.policy.one_segment, reset_positions=self.policy.reset_positions)
         splits = [open_split(self.data_bin, "train", pair) for pair in self.pairs]
         return FairseqWordExchangeDataset(splits, self.vocabulary, policy, self.cfg.seed, fixed_epoch=epoch)
@@ -163,19 +163,19 @@ class WeamTask(FairseqTask):
         grouped_shuffling: bool = False,
         **kwargs: Any,
     ) -> ResumableEpoch:
-        """The batches of one epoch, made anew for each; fairseq's arguments.
+        """Makes the batches of one epoch. The arguments are fairseq's.
 
-        fairseq keeps data workers alive for the next epoch, but loaders are made anew for each (see dataset.py), and
-        the old ones are then cleaned up by the garbage collector, which waits five seconds for each worker.
+        Data workers do not persist. Each epoch has a new loader (fairseq_dataset.py), and cleaning up the old one would
+        take five seconds for each persistent worker.
 
         Raises:
-            InputError: --max-tokens is smaller than the longest pair, or in validation a pair is longer than the model;
-                --grouped-shuffling.
+            InputError: --max-tokens is smaller than the longest pair, a validation pair is too long for the model,
+                or --grouped-shuffling is given.
         """
         if grouped_shuffling:
             raise InputError(
-                "--grouped-shuffling must not be given: with it fairseq leaves out the last batches of an epoch, where "
-                "they do not divide evenly among the processes."
+                "--grouped-shuffling must not be given, because it makes fairseq leave out the last batches of an "
+                "epoch if they do not divide evenly among the processes."
             )
         self._check_lengths(dataset, max_tokens, None if ignore_invalid_inputs else max_positions)
         dataset.set_epoch(epoch)
@@ -201,27 +201,27 @@ class WeamTask(FairseqTask):
         training = dataset.fixed_epoch is None
         texts = [(self.data_bin, dataset)]
         if training and len(self.shards) > 1 and not self._checked_shards:
-            # Before the first update, and not when an epoch comes to the shard.
+            # Check all shards before the first update, not at the start of their epochs.
             texts = [(shard.folder, self._open("train", number)) for number, shard in enumerate(self.shards)]
             self._checked_shards = True
         split = "training" if training else "validation"
         for folder, text in texts:
             places, pieces = text.longest()
             if max_tokens is not None and max_tokens < places:
-                name = "--max-tokens" if training else "--max-tokens-valid (--max-tokens, where it is not given)"
+                name = "--max-tokens" if training else "--max-tokens-valid (or --max-tokens, if not given)"
                 raise InputError(
-                    f"{name} must have room for every pair, but is {max_tokens}, and the longest {split} pair of "
-                    f"{folder} takes {places}: give at least {places}, or preprocess with a smaller --max-pieces."
+                    f"{name} must be large enough for every pair, but is {max_tokens}, and the longest {split} pair of "
+                    f"{folder} takes {places}. Give at least {places}, or preprocess with a smaller --max-pieces."
                 )
             if positions is not None and positions < pieces:
                 raise InputError(
                     f"A {split} pair must not be longer than the model's {positions} positions, but one of {folder} "
-                    f"has {pieces} pieces: preprocess with --max-pieces {positions}, or add "
+                    f"has {pieces} pieces. Preprocess with --max-pieces {positions}, or add "
                     "--skip-invalid-size-inputs-valid-test to leave such pairs out."
                 )
 
     def max_positions(self) -> None:
-        """None: the model's limit counts. Pairs were held to --max-pieces in preprocessing."""
+        """None: only the model has a limit. Preprocessing applied --max-pieces."""
         return None
 
     @property
@@ -233,7 +233,7 @@ class WeamTask(FairseqTask):
         return self.dictionary
 
     def state_dict(self) -> dict[str, Any]:
-        """What conversion needs besides the weights, carried by every checkpoint: tokenizer files, method."""
+        """Returns what conversion needs besides the weights: tokenizer files, method, pairs, aligner, seed."""
         return {
             "weam": {
                 "special_ids": dict(self.manifest["tokenizer"]["special_ids"]),
@@ -252,20 +252,20 @@ def _open_data_bin(folder: Path) -> DataBin:
 
 
 def _check_shard(first: DataBin, other: DataBin, pairs: list[str], all_pairs: bool) -> None:
-    """Raises InputError when two data-bins cannot be shards of one training.
+    """Raises InputError if two data-bins cannot be shards of one training.
 
     Args:
-        first: the shard that stands for all.
+        first: the first shard.
         other: the shard to check.
-        pairs: what is trained on, all of it in the first shard.
-        all_pairs: these are all pairs of the first shard, and must be all of the other.
+        pairs: the language pairs to train on. The first shard has all of them.
+        all_pairs: whether these are all pairs of the first shard. Then the other shard must not have more.
     """
     _check_tokenizers(first, other)
     missing = [pair for pair in pairs if pair not in other.manifest["pairs"]]
     if missing or (all_pairs and len(pairs) != len(other.manifest["pairs"])):
         raise InputError(
             f"All shards must hold the same pairs, but {first.folder} holds {', '.join(first.manifest['pairs'])}, and "
-            f"{other.folder} {', '.join(other.manifest['pairs'])}. Name pairs that all of them hold with --pairs."
+            f"{other.folder} holds {', '.join(other.manifest['pairs'])}. Select common pairs with --pairs."
         )
     aligner, other_aligner = first.manifest["aligner"], other.manifest["aligner"]
     has, other_has = (bool(a.get("probabilities", False)) for a in (aligner, other_aligner))
@@ -275,19 +275,23 @@ def _check_shard(first: DataBin, other: DataBin, pairs: list[str], all_pairs: bo
             f"{other.folder} has {'them' if other_has else 'none'}. Make both with the same --aligner."
         )
     if aligner != other_aligner:
-        logger.warning("%s and %s were aligned differently; checkpoints name the first", first.folder, other.folder)
+        logger.warning(
+            "%s and %s were aligned differently. Checkpoints record the aligner of the first one.",
+            first.folder,
+            other.folder,
+        )
 
 
 def _check_tokenizers(first: DataBin, other: DataBin) -> None:
     for name in TOKENIZER_IDENTITY:
         if first.manifest["tokenizer"].get(name) != other.manifest["tokenizer"].get(name):
             raise InputError(
-                f"All shards must share one tokenizer, but {name} in the manifest of {other.folder} is not that of "
+                f"All shards must have the same tokenizer, but {name} in the manifest of {other.folder} differs from "
                 f"{first.folder}. Make both with weam-preprocess --tokenizer and the same tokenizer."
             )
     if first.dictionary != other.dictionary:
         raise InputError(
-            f"All shards must number their pieces alike, but the dictionaries of {other.folder} differ from those of "
+            f"All shards must have the same dictionary, but the dictionaries of {other.folder} differ from those of "
             f"{first.folder}. Make both with the same version of weam-preprocess."
         )
 

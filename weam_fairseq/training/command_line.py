@@ -179,7 +179,7 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
             "optimizer has seen, the second starts anew from its weights."
         )
     first = restore or finetune
-    mended = checkpoints.mend_last(folder, "anew" if first is None else f"from {first}")
+    mended = checkpoints.repair_last(folder, "anew" if first is None else f"from {first}")
     if mended is not None:
         say(mended)
     last = folder / checkpoints.LAST

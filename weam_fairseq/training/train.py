@@ -210,9 +210,9 @@ def train_until_told(cfg: Any) -> None:
     from fairseq.checkpoint_utils import save_checkpoint
     from fairseq.distributed.utils import is_master
 
-    from weam_fairseq.plugin.patches import mend_trainer
+    from weam_fairseq.plugin.patches import patch_trainer
 
-    mend_trainer()  # the command too, which a process that fairseq has started imports after the plugin
+    patch_trainer()  # the command too, which a process that fairseq has started imports after the plugin
     preemption.watch()
     fairseq_train.validate_and_save = preemption.stop_when_told(fairseq_train.validate_and_save, save_checkpoint)
     display = None
