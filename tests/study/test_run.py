@@ -43,7 +43,7 @@ class Pretended:
             self._at_once += 1
             self.most = max(self.most, self._at_once)
         time.sleep(0.02)
-        folder = write_order(self.plan.place, step, {})
+        folder = write_order(self.plan.paths, step, {})
         order = folder.order()
         failed = self.fails(step)
         if failed:
@@ -61,7 +61,7 @@ class Pretended:
 
 def pretend(plan: Plan, worker: Pretended, jobs: int = 1) -> tuple[Result, list[str]]:
     said: list[str] = []
-    (plan.place.study).mkdir(parents=True, exist_ok=True)
+    (plan.paths.study).mkdir(parents=True, exist_ok=True)
     return run(plan, plan.needed(plan.cells), worker, jobs, said.append), said
 
 
@@ -111,7 +111,7 @@ def test_a_further_language_is_measured_beside_those_that_are_there(tmp_path: Pa
     worker = Pretended(extended)
     pretend(extended, worker)
     assert sorted(worker.began) == sorted(step for cell in extended.cells for step in cell.evaluated)
-    command = StepFolder(extended.place.study / worker.began[0]).order().command
+    command = StepFolder(extended.paths.study / worker.began[0]).order().command
     assert command[command.index("--languages") + 1] == "es,fr"
 
 
@@ -125,7 +125,7 @@ def test_a_stop_ends_what_runs_and_comes_through(tmp_path: Path) -> None:
         if len(said) == 3:
             raise Stopped
 
-    plan.place.study.mkdir()
+    plan.paths.study.mkdir()
     with pytest.raises(Stopped):
         run(plan, plan.needed(plan.cells), worker, 1, stop_at_the_third)
     assert worker.stopped
@@ -243,8 +243,8 @@ def test_what_slurm_does_not_take_fails_and_may_be_tried_again(tmp_path: Path) -
     plan = plan_of(tmp_path, small_config())
     first = next(iter(plan.steps.values()))
     for _ in range(2):
-        assert OnSlurm(plan.place, plan.config.machine).run(first) == 2
-    folder = StepFolder(plan.place.study / first.id)
+        assert OnSlurm(plan.paths, plan.config).run(first) == 2
+    folder = StepFolder(plan.paths.study / first.id)
     assert folder.last_lines(first.log)[-1] == "Slurm must take the job, but does not: Full"
 
 
@@ -254,7 +254,7 @@ def test_a_mistyped_option_of_sbatch_shows_at_once(tmp_path: Path) -> None:
     config["slurm"] = {"train": {"acount": "lab"}}
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match=r"must be an option of sbatch, but acount is none\. Did you mean account"):
-        OnSlurm(plan.place, plan.config.machine)
+        OnSlurm(plan.paths, plan.config)
 
 
 def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
@@ -262,21 +262,21 @@ def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
     config["slurm"] = {"evaluate": {"gpus-per-node": 2, "tasks-per-node": 2}}
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match=r"`slurm.evaluate` must ask for one process, but asks for 2"):
-        OnSlurm(plan.place, plan.config.machine)
+        OnSlurm(plan.paths, plan.config)
     config["slurm"] = {"default": {"time": "soon"}}
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match="--time must be minutes"):
-        OnSlurm(plan.place, plan.config.machine)
+        OnSlurm(plan.paths, plan.config)
 
 
 @pytest.mark.parametrize("kind", ["default", "base", "train"])
 def test_trainings_are_of_as_many_processes_as_the_config_says(tmp_path: Path, kind: str) -> None:
     config = small_config()
-    check_processes(plan_of(tmp_path / "one", config).config.machine, ())
+    check_processes(plan_of(tmp_path / "one", config).config, ())
     config["slurm"] = {kind: {"nodes": 2, "gpus-per-node": 4}}
     plan = plan_of(tmp_path / "many", config)
     with pytest.raises(InputError, match=r"must be of 8 processes, as `slurm\.\w+` in the config says, but .* be of 1"):
-        check_processes(plan.config.machine, list(plan.steps.values()))
+        check_processes(plan.config, list(plan.steps.values()))
 
 
 def until(holds: Callable[[], bool]) -> None:

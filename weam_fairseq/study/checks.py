@@ -10,9 +10,8 @@ from weam_fairseq.common.hub import resolve
 from weam_fairseq.evaluation.measurement import Setting
 from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import TASKS, data_files
-from weam_fairseq.study.machine_config import TRAININGS, processes
+from weam_fairseq.study.config import TRAININGS, Config, Evaluation
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.settings import Evaluation, Machine
 from weam_fairseq.study.step import Step, from_hub
 from weam_fairseq.study.step_folder import StepFolder
 
@@ -22,7 +21,7 @@ _ALL = {"all", "present"}
 
 def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
     """Raises InputError for what steps that are to be made will need and is not there."""
-    open_steps = [step for step in steps if not StepFolder(plan.place.study / step.id).is_done(step.languages)]
+    open_steps = [step for step in steps if not StepFolder(plan.paths.study / step.id).is_done(step.languages)]
     missing = [path for step in open_steps for path in step.inputs if not path.exists()]
     if missing:
         names = list(dict.fromkeys(str(path) for path in missing))
@@ -40,14 +39,14 @@ def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
             _check_languages(plan, evaluation)
 
 
-def check_processes(machine: Machine, steps: Sequence[Step]) -> None:
+def check_processes(config: Config, steps: Sequence[Step]) -> None:
     """Raises InputError where a training on this machine would be of another number of processes than the config's, and
     so have updates over more or fewer pieces. Here weam-train starts one for each GPU."""
     here = max(1, _gpus())
     for kind in (kind for kind in TRAININGS if any(step.kind == kind for step in steps)):
-        nodes, tasks = processes(machine, kind)
+        nodes, tasks = config.processes(kind)
         if nodes * tasks != here:
-            says = "says" if machine.slurm else "would say"
+            says = "says" if config.slurm else "would say"
             many = f"{nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}"
             raise InputError(
                 f"Trainings must be of {many}, as `slurm.{kind}` in the config {says},"
@@ -67,11 +66,11 @@ def _gpus() -> int:
 def _check_languages(plan: Plan, evaluation: Evaluation) -> None:
     if from_hub(evaluation.data) or _ALL & set(evaluation.languages):
         return
-    for task in (task for task in TASKS if task.name in evaluation.tasks):
+    for task in (task for task in TASKS if task.name in evaluation.task):
         try:
             data_files(task, _setting(plan, evaluation, task))
         except InputError as error:
-            raise InputError(f"{plan.config.path}: evaluation {evaluation.name}: {error}") from None
+            raise InputError(f"{plan.config.path}: evaluation {evaluation.label}: {error}") from None
 
 
 def _setting(plan: Plan, evaluation: Evaluation, task: Task) -> Setting:
@@ -80,7 +79,7 @@ def _setting(plan: Plan, evaluation: Evaluation, task: Task) -> Setting:
     split = options.get("split") or (task.splits[0] if task.splits else Setting.split)
     source = options.get("source-language") or Setting.source_language
     return Setting(
-        data=plan.place.data / evaluation.data,
+        data=plan.paths.data / evaluation.data,
         languages=evaluation.languages,
         source_language=str(source),
         split=str(split),

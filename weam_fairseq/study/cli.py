@@ -15,8 +15,7 @@ from weam_fairseq.common.command import run_command
 from weam_fairseq.common.lock import locked
 from weam_fairseq.study.checks import check_inputs, check_processes
 from weam_fairseq.study.config import read_config
-from weam_fairseq.study.identity import Files
-from weam_fairseq.study.place import find_place
+from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
 from weam_fairseq.study.run import Result, Stopped, run
 from weam_fairseq.study.shown import render_list, render_plan
@@ -54,9 +53,9 @@ def _run(options: argparse.Namespace) -> int:
 def _run_study(options: argparse.Namespace) -> int:
     config = read_config(options.config)
     study = options.study_dir or Path("runs") / options.config.stem
-    place = find_place(options.root, options.data, config.data.folder, study)
-    files = Files(place.study)
-    plan = make_plan(config, place, files)
+    paths = study_paths(options.root, options.data, config.data.folder, study)
+    files = Files(paths.study)
+    plan = make_plan(config, paths, files)
     patterns = [part for text in options.only for part in text.split(",") if part]
     cells = plan.only(patterns) if patterns else list(plan.cells)
     if options.list or options.dry_run:
@@ -65,11 +64,11 @@ def _run_study(options: argparse.Namespace) -> int:
     steps = plan.needed(cells)
     check_inputs(plan, steps)
     if options.cluster == "local":
-        check_processes(config.machine, steps)
+        check_processes(config, steps)
     jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
-    worker: Worker = OnSlurm(place, config.machine) if options.cluster == "slurm" else Here(place, jobs)
-    place.study.mkdir(parents=True, exist_ok=True)
-    with locked(place.study / "lock", keep=True):
+    worker: Worker = OnSlurm(paths, config) if options.cluster == "slurm" else Here(paths, jobs)
+    paths.study.mkdir(parents=True, exist_ok=True)
+    with locked(paths.study / "lock", keep=True):
         files.save()
         write_study(plan)
         with _stopped_by_signals():
@@ -85,7 +84,7 @@ def _tell(plan: Plan, cells: int, result: Result) -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"{cells} cells are done: weam-report {plan.place.study}")
+    print(f"{cells} cells are done: weam-report {plan.paths.study}")
     return 0
 
 

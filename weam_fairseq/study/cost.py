@@ -29,7 +29,7 @@ def cost_of(plan: Plan, cell: Cell) -> dict[str, Any]:
     measured = cell.trained or cell.base_trained
     gpu = (own if cell.trained else base).gpu_bytes
     return {
-        "parameters": parameters(plan.place.study / cell.exported),
+        "parameters": parameters(plan.paths.study / cell.exported),
         "updates": own.updates,
         "pieces": own.pieces,
         "seconds": own.seconds,
@@ -43,12 +43,12 @@ def cost_of(plan: Plan, cell: Cell) -> dict[str, Any]:
 def _effort(plan: Plan, step: str | None) -> Effort:
     if step is None:
         return NOTHING
-    log = plan.place.study / step / plan.steps[step].log
+    log = plan.paths.study / step / plan.steps[step].log
     return read_effort(log) if log.is_file() else NOTHING
 
 
 def _memory(plan: Plan, step: str | None) -> int | None:
-    done = None if step is None else StepFolder(plan.place.study / step).done()
+    done = None if step is None else StepFolder(plan.paths.study / step).done()
     return None if done is None else done.get("peak_memory_bytes")
 
 

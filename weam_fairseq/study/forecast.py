@@ -8,9 +8,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from weam_fairseq.encoder.sizes import ARCHITECTURES
-from weam_fairseq.study.options import as_number
+from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.settings import Estimate
 from weam_fairseq.study.step import Step, Training
 from weam_fairseq.study.step_folder import StepFolder
 from weam_fairseq.study.training_log import read_effort
@@ -60,14 +59,14 @@ def measure(plan: Plan, steps: Iterable[Step]) -> Measured:
     """What the finished ones of some steps took."""
     found = Measured()
     for step in steps:
-        if StepFolder(plan.place.study / step.id).is_done(step.languages):
+        if StepFolder(plan.paths.study / step.id).is_done(step.languages):
             add_measured(found, plan, step)
     return found
 
 
 def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
     """Adds a finished step, if it left how long it took."""
-    folder = StepFolder(plan.place.study / step.id)
+    folder = StepFolder(plan.paths.study / step.id)
     if step.training is None:
         seconds = (folder.done() or {}).get("seconds")
         if seconds is not None:
@@ -104,14 +103,22 @@ def operations(training: Training, estimate: Estimate) -> float | None:
         return None
     size = ARCHITECTURES[training.arch]
     own: Callable[[str], int] = lambda name: int(  # noqa: E731
-        as_number(training.options.get(name.replace("_", "-"))) or getattr(size, name)
+        _as_number(training.options.get(name.replace("_", "-"))) or getattr(size, name)
     )
     layers, width, inner = own("layers"), own("width"), own("feed_forward")
     encoder = layers * (2 * (4 * width**2 + 2 * width * inner) + 4 * estimate.length * width)
-    masked = as_number(training.options.get("mask-prob")) or MASK_PROB
+    masked = _as_number(training.options.get("mask-prob")) or MASK_PROB
     again = estimate.linked_share if training.objective in CROSS_LINGUAL else 0.0
     head = masked * (1 + again) * (2 * width**2 + 2 * width * training.vocabulary)
     return 3.0 * pieces * (encoder + head)
+
+
+def _as_number(value: object) -> float | None:
+    """The number that an option's value is; None: it is not a number."""
+    try:
+        return None if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        return None
 
 
 def gpu_hours(operations_: float, estimate: Estimate) -> float | None:

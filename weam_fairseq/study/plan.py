@@ -1,4 +1,4 @@
-"""Config -> cells, and the steps that make them: what is equal is one step, whoever asks for it."""
+"""Turns the config into cells and steps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import Any
 
 from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.study.config import BASE_OBJECTIVE
-from weam_fairseq.study.identity import Files, canonical
-from weam_fairseq.study.models import Base, ModelSteps
-from weam_fairseq.study.options import named
-from weam_fairseq.study.place import Place
-from weam_fairseq.study.settings import Block, Config
+from weam_fairseq.study.config import BASE_OBJECTIVE, Block, Config, Options, as_list
+from weam_fairseq.study.paths import Files, StudyPaths, canonical
 from weam_fairseq.study.step import Step
-from weam_fairseq.study.yaml_file import Options
+from weam_fairseq.study.steps import BaseModel, Steps
 
-# Objectives that read no links, and what then changes nothing: one such cell serves all aligners and all λ.
+# Objectives that read no links, and the options that then change nothing: one cell serves all aligners and all λ.
 WITHOUT_LINKS = ("mlm", "tlm")
 LINK_OPTIONS = ("cp-weight", "one-to-many", "piece-policy", "skip-identical", "cp-head")
 
@@ -68,7 +64,7 @@ class Plan:
     """`steps`: by id, each after those that it needs."""
 
     config: Config
-    place: Place
+    paths: StudyPaths
     steps: dict[str, Step]
     cells: tuple[Cell, ...]
 
@@ -97,13 +93,13 @@ class Plan:
         return [cell for cell in self.cells if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
 
 
-def make_plan(config: Config, place: Place, files: Files) -> Plan:
+def make_plan(config: Config, paths: StudyPaths, files: Files) -> Plan:
     """Expands the grid, block after block, in each seed after seed."""
-    steps = ModelSteps(config, place, files)
+    steps = Steps(config, paths, files)
     cells: dict[str, Cell] = {}
-    varied = sorted({name for block in config.blocks for name in block.options})
-    for block in config.blocks:
-        for arch, seed, pairs, objective, links, options in _combinations(block):
+    varied = sorted({name for block in config.grid for name in block.options})
+    for block in config.grid:
+        for arch, seed, pairs, objective, links, options in _combinations(config, block):
             base = steps.base(arch, seed)
             if config.evaluate_bases:
                 found = _base_cell(config, steps, base)
@@ -112,41 +108,36 @@ def make_plan(config: Config, place: Place, files: Files) -> Plan:
             cells.setdefault(found.folder, found)
     names = [cell.name for cell in cells.values()]
     assert len(set(names)) == len(names), "two cells that differ must be named differently"
-    return Plan(config, place, steps.steps, tuple(cells.values()))
+    return Plan(config, paths, steps.by_id, tuple(cells.values()))
 
 
-def _combinations(block: Block) -> Iterator[tuple[str, int, str, str, tuple[str, str], Options]]:
+def _combinations(config: Config, block: Block) -> Iterator[tuple[str, int, str, str, tuple[str, str], Options]]:
     """Seeds change slowest, so that the first results are of everything once."""
-    chosen = [dict(zip(block.options, values, strict=True)) for values in product(*block.options.values())]
-    axes = product(
-        block.seeds,
-        block.archs,
-        block.pairs,
-        block.objectives,
-        product(block.aligners, block.symmetrizations),
-        chosen,
-    )
+    values = product(*map(as_list, block.options.values()))
+    chosen = [dict(zip(block.options, each, strict=True)) for each in values]
+    links = product(block.aligner or [config.data.aligner], block.symmetrize or [config.data.symmetrize])
+    axes = product(block.seed, block.arch, block.pairs, block.objective, links, chosen)
     for seed, arch, pairs, objective, links, options in axes:
         yield arch, seed, pairs, objective, links, options
 
 
 def _cell(
     config: Config,
-    steps: ModelSteps,
-    base: Base,
+    steps: Steps,
+    base: BaseModel,
     block: Block,
     what: tuple[str, str, tuple[str, str], Options, int],
     varied: list[str],
 ) -> Cell:
     objective, pairs, links, options, seed = what
-    usual: Options = {**config.continued_options, **(config.models[base.arch].continued or {})}
-    default_links = (config.data.aligner, config.data.symmetrize)
+    usual = config.continued_options(base.arch)
+    default_links = config.data.links
     if objective in WITHOUT_LINKS:
         links = default_links
         usual, options = _without_links(usual), _without_links(options)
     merged = {**usual, **options}
     extras = [each for each, default in zip(links, default_links, strict=True) if each != default]
-    extras += [named(name, options[name]) for name in sorted(options) if _differs(options[name], usual.get(name))]
+    extras += [_named(name, options[name]) for name in sorted(options) if _differs(options[name], usual.get(name))]
     parts = [objective, pair_set_label(pairs), base.arch, *extras]
     name = ".".join([*(_plain(part) for part in parts), f"s{seed}"])
     model = " · ".join(parts)
@@ -171,7 +162,7 @@ def _cell(
     )
 
 
-def _base_cell(config: Config, steps: ModelSteps, base: Base) -> Cell:
+def _base_cell(config: Config, steps: Steps, base: BaseModel) -> Cell:
     """The model that the others go on from, as it is."""
     pairs = "published" if base.trained is None else pair_set_label(config.data.pool)
     parts = [BASE_OBJECTIVE, pairs, base.arch]
@@ -209,6 +200,13 @@ def _without_links(options: Options) -> Options:
 
 def _differs(value: Any, usual: Any) -> bool:
     return canonical({"is": value}) != canonical({"is": usual})
+
+
+def _named(name: str, value: object) -> str:
+    """An option in a cell's name: `cp-weight 0.5`, `skip-identical`."""
+    if value is None or value is False:
+        return f"no {name}"
+    return name if value is True else f"{name} {','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _plain(part: str) -> str:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from weam_fairseq.study.durations import duration
 from weam_fairseq.study.forecast import Measured, add_measured, measure
-from weam_fairseq.study.models import CHECKPOINTS, LAST
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.step import Step
 from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.steps import CHECKPOINTS, LAST
 from weam_fairseq.study.tables import Tables
 from weam_fairseq.study.workers import Worker
 
@@ -49,7 +49,7 @@ class _Run:
     ) -> None:
         self._plan, self._worker, self._jobs, self._say = plan, worker, jobs, say
         self._all = len(steps)
-        self._done = {step.id for step in steps if StepFolder(plan.place.study / step.id).is_done(step.languages)}
+        self._done = {step.id for step in steps if StepFolder(plan.paths.study / step.id).is_done(step.languages)}
         self._waiting = [step for step in steps if step.id not in self._done]
         self._running: dict[Future[int], tuple[Step, float]] = {}
         self._failed: list[Step] = []
@@ -84,7 +84,7 @@ class _Run:
         return next((step for step in self._waiting if self._done.issuperset(step.needs)), None)
 
     def _end(self, step: Step, status: int, seconds: float) -> None:
-        folder = StepFolder(self._plan.place.study / step.id)
+        folder = StepFolder(self._plan.paths.study / step.id)
         if status == 0 and folder.is_done(step.languages):
             self._done.add(step.id)
             add_measured(self._measured, self._plan, step)
@@ -121,10 +121,10 @@ def _tidy(plan: Plan, step: Step) -> None:
     """Removes what nothing reads any more: earlier checkpoints, and a cell's last one after its export, if the config
     says so."""
     if step.training is not None:
-        for file in (plan.place.study / step.id / CHECKPOINTS).glob("*.pt*"):
+        for file in (plan.paths.study / step.id / CHECKPOINTS).glob("*.pt*"):
             if file.name != LAST:
                 file.unlink()
     if step.kind == "export" and not plan.config.keep_checkpoints:
         for made in step.needs:
             if plan.steps[made].kind == "train":
-                shutil.rmtree(plan.place.study / made / CHECKPOINTS, ignore_errors=True)
+                shutil.rmtree(plan.paths.study / made / CHECKPOINTS, ignore_errors=True)

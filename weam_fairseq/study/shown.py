@@ -126,7 +126,7 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
 def _state(plan: Plan, cell: Cell) -> str:
     """done, running, stopped, failed, `2 of 4 steps`, or to do."""
     steps = plan.needed([cell])
-    folders = [StepFolder(plan.place.study / step.id) for step in steps]
+    folders = [StepFolder(plan.paths.study / step.id) for step in steps]
     done = [_is_done(plan, step) for step in steps]
     if all(done):
         return "done"
@@ -141,7 +141,7 @@ def _state(plan: Plan, cell: Cell) -> str:
 
 
 def _is_done(plan: Plan, step: Step) -> bool:
-    return StepFolder(plan.place.study / step.id).is_done(step.languages)
+    return StepFolder(plan.paths.study / step.id).is_done(step.languages)
 
 
 def _short(number: float) -> str:

@@ -1,4 +1,4 @@
-"""A step of a study: one command of this project, in a folder of its own, and what it needs to be done before."""
+"""A step of a study: one command of this project, in a folder of its own, and the steps that it needs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weam_fairseq.evaluation.hub import PREFIX
-from weam_fairseq.study.yaml_file import Options
+from weam_fairseq.study.config import Options
 
 LANGUAGES = "--languages"
 
 
-def from_hub(data: str) -> bool:
-    """Whether an evaluation's data is no folder."""
-    return data.startswith(PREFIX)
-
-
 @dataclass(frozen=True)
 class Training:
-    """What an estimate and a cost depend on. `options` are all of weam-train's that the config gives."""
+    """What an estimate and a cost depend on. `options`: all options of weam-train that the config gives."""
 
     arch: str
     objective: str
@@ -30,27 +25,29 @@ class Training:
 
 @dataclass(frozen=True)
 class Step:
-    """Attributes:
-    id: its folder in the study's.
-    kind: preprocess, import, base, train, export, evaluate.
-    about: what is shown of it.
-    words: the command.
-    needs: ids of steps.
-    log: what the command says, a file in the folder.
-    whole: a file or folder of the command's that appears when it is done, and not before; None: only the end says so.
-    inputs: files and folders outside of the study.
-    published: names on the Hugging Face Hub.
-    languages: of an evaluation, which is done for each of them.
-    arch: of the model, empty where there is none.
+    """One command.
+
+    Attributes:
+        id: the step's folder, relative to the study's.
+        kind: preprocess, import, base, train, export, evaluate.
+        about: a description for the terminal.
+        command: program and arguments, as a person would type them.
+        needs: ids of steps that must be done before.
+        log: the file of the step's folder that gets the command's output.
+        finished_when: the file or folder whose presence means that the command has finished; None: there is none.
+        inputs: files and folders outside the study.
+        published: names on the Hugging Face Hub.
+        languages: of an evaluation, which is done for each of them.
+        arch: of the model; empty: the step has no model.
     """
 
     id: str
     kind: str
     about: str
-    words: tuple[str, ...]
+    command: tuple[str, ...]
     needs: tuple[str, ...] = ()
     log: str = "log.txt"
-    whole: str | None = None
+    finished_when: str | None = None
     inputs: tuple[Path, ...] = ()
     published: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
@@ -59,5 +56,29 @@ class Step:
 
     def for_languages(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """The command of an evaluation for some of its languages."""
-        place = self.words.index(LANGUAGES) + 1
-        return (*self.words[:place], ",".join(languages), *self.words[place + 1 :])
+        place = self.command.index(LANGUAGES) + 1
+        return (*self.command[:place], ",".join(languages), *self.command[place + 1 :])
+
+
+def from_hub(data: str) -> bool:
+    """Whether an evaluation's data comes from the Hugging Face Hub."""
+    return data.startswith(PREFIX)
+
+
+def option_arguments(options: Options, *, repeat: bool = False) -> list[str]:
+    """Options as arguments. true sets a flag; false and null leave an option out.
+
+    Args:
+        repeat: a list gives the option once for each value; otherwise once, with commas.
+    """
+    found: list[str] = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        if value is True:
+            found.append(f"--{name}")
+        elif isinstance(value, list) and repeat:
+            found += [word for each in value for word in (f"--{name}", str(each))]
+        else:
+            found += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return found

@@ -25,7 +25,7 @@ def write_study(plan: Plan) -> None:
 
     The copies show what the hypotheses were, and when.
     """
-    config, folder = plan.config, plan.place.study
+    config, folder = plan.config, plan.paths.study
     digest = hashlib.sha256(config.text.encode()).hexdigest()
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     copy = folder / "configs" / f"{config.path.stem}.{digest[:12]}.yaml"
@@ -56,7 +56,7 @@ class Tables:
     def write(self) -> int:
         """Returns how many cells are finished."""
         finished = [cell for cell in self._plan.cells if self.is_finished(cell)]
-        study = self._plan.place.study
+        study = self._plan.paths.study
         _write_lines(study / "cells.jsonl", [self._record(cell) for cell in finished])
         scores = [asdict(score) for cell in finished for score in _scores(self._plan, cell)]
         _write_lines(study / "scores.jsonl", scores)
@@ -64,7 +64,7 @@ class Tables:
 
     def is_finished(self, cell: Cell) -> bool:
         """Trained, exported, and measured by one evaluation at least: those that the config adds later come later."""
-        steps, study = self._plan.steps, self._plan.place.study
+        steps, study = self._plan.steps, self._plan.paths.study
         made = [step for step in (cell.trained, cell.exported) if step is not None]
         if not all(StepFolder(study / step).done() for step in made):
             return False
@@ -78,7 +78,7 @@ class Tables:
 
 def _record(plan: Plan, cell: Cell) -> dict[str, Any]:
     own = cell.trained or cell.base_trained
-    done = None if own is None else StepFolder(plan.place.study / own).done()
+    done = None if own is None else StepFolder(plan.paths.study / own).done()
     return {
         "cell": cell.name,
         "model": cell.model,
@@ -103,7 +103,7 @@ def _scores(plan: Plan, cell: Cell) -> list[Score]:
     """As weam-evaluate wrote them, under the model's name of today, with paths as seen from the study's folder."""
     found = []
     for step in cell.evaluated:
-        file = plan.place.study / step / "scores.jsonl"
+        file = plan.paths.study / step / "scores.jsonl"
         if StepFolder(file.parent).done() is None or not file.is_file():
             continue
         for score in read_scores(file):

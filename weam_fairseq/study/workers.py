@@ -14,12 +14,10 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.launch.cli import minutes
 from weam_fairseq.launch.record import Launch, RunFolder
 from weam_fairseq.launch.submit import PATIENCE, check_slurm, start, state, wait
-from weam_fairseq.study.machine_config import KINDS, TRAININGS, asked_whole, processes
-from weam_fairseq.study.place import Place
-from weam_fairseq.study.settings import Machine
+from weam_fairseq.study.config import KINDS, TRAININGS, Config, asked_whole
+from weam_fairseq.study.paths import StudyPaths
 from weam_fairseq.study.step import Step, from_hub
 from weam_fairseq.study.step_folder import Order, StepFolder
-from weam_fairseq.study.yaml_file import Options
 
 # Seconds between two looks at a Slurm job; each look asks the controller.
 POLL = 15.0
@@ -41,16 +39,16 @@ class Worker(Protocol):
 class Here:
     """Processes of this machine. The cores are shared among `jobs`, unless OMP_NUM_THREADS says otherwise."""
 
-    def __init__(self, place: Place, jobs: int) -> None:
+    def __init__(self, paths: StudyPaths, jobs: int) -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-        self._place = place
+        self._paths = paths
         self._environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(threads)}
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def run(self, step: Step) -> int:
-        folder = write_order(self._place, step, self._environment)
+        folder = write_order(self._paths, step, self._environment)
         with self._lock:
             if self._stopped:
                 return 143
@@ -71,24 +69,24 @@ class Here:
 class OnSlurm:
     """Jobs of Slurm, by weam-launch's record: a job that is there already is waited for, and no second one started."""
 
-    def __init__(self, place: Place, machine: Machine) -> None:
-        self._place, self._machine = place, machine
+    def __init__(self, paths: StudyPaths, config: Config) -> None:
+        self._paths, self._config = paths, config
         self._stopped = threading.Event()
         # So that a mistake in the config shows before a job is sent.
-        asked = [self._launch(kind, kind, Path(), place.study) for kind in KINDS]
+        asked = [self._launch(kind, kind, Path(), paths.study) for kind in KINDS]
         for launch in asked:
             check_slurm(launch)
 
     def run(self, step: Step) -> int:
-        path = self._place.study / step.id
+        path = self._paths.study / step.id
         folder, run = StepFolder(path), RunFolder(path)
         if run.exists() and not run.read()[1]:
             (run.path / "launch.json").unlink()  # of a job that Slurm did not take
         for _ in range(2):  # a job that was there already may have been for fewer languages
             if not run.exists() or state(path).is_over:
-                launch = self._launch(step.kind, step.about, path, self._place.root)
+                launch = self._launch(step.kind, step.about, path, self._paths.root)
                 threads = {"OMP_NUM_THREADS": str(launch.cpus_per_task)}
-                write_order(self._place, step, threads)
+                write_order(self._paths, step, threads)
                 try:
                     start(path, launch)
                 except InputError as error:  # maybe for now only: the other steps go on
@@ -117,9 +115,9 @@ class OnSlurm:
         self._stopped.set()
 
     def _launch(self, kind: str, name: str, folder: Path, root: Path) -> Launch:
-        asked: Options = {**self._machine.slurm.get("default", {}), **self._machine.slurm.get(kind, {})}
+        asked = self._config.asked_of_slurm(kind)
         gpus = asked_whole(asked, "gpus-per-node", 0)
-        nodes, tasks = processes(self._machine, kind)
+        nodes, tasks = self._config.processes(kind)
         if kind not in TRAININGS and nodes * tasks > 1:
             raise InputError(f"`slurm.{kind}` must ask for one process, but asks for {nodes * tasks}.")
         return Launch(
@@ -143,20 +141,20 @@ def runner(folder: Path) -> list[str]:
     return [sys.executable, "-m", "weam_fairseq.study.runner", str(folder)]
 
 
-def write_order(place: Place, step: Step, environment: dict[str, str]) -> StepFolder:
+def write_order(paths: StudyPaths, step: Step, environment: dict[str, str]) -> StepFolder:
     """The order for what of a step is not done yet."""
-    folder = StepFolder(place.study / step.id)
+    folder = StepFolder(paths.study / step.id)
     languages = folder.missing(step.languages)
-    if not any(map(from_hub, step.words)):
+    if not any(map(from_hub, step.command)):
         # Everything lies in folders: no hub is asked for news of them.
         environment = {"HF_HUB_OFFLINE": "1", **environment}
-    command = step.for_languages(languages) if languages else step.words
+    command = step.for_languages(languages) if languages else step.command
     folder.write_order(
         Order(
             command=list(command),
-            directory=str(place.root),
+            directory=str(paths.root),
             log=step.log,
-            whole=step.whole,
+            whole=step.finished_when,
             languages=list(languages),
             environment=environment,
         )
