@@ -11,11 +11,12 @@ from pathlib import Path
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.hub import is_name, resolve
+from weam_fairseq.common.slurm import OPTION_HELP, sbatch_options
 
 from . import aligners, pipeline, table, tokenizer_folder
 from .aligner_models import check_trained, parse_models
 from .cleaning import Rules
-from .cluster import ClusterOptions, parse_parameters
+from .cluster import ClusterOptions
 from .corpus import parse_path
 from .inputs import parse_pair_files
 from .options import TOKENIZER_SAMPLE, Options
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=_positive, metavar="N", help=_WORKERS_HELP)
     cluster = parser.add_argument_group("chunks on other machines")
     cluster.add_argument("--cluster", choices=("local", "slurm"), default="local", help=_CLUSTER_HELP)
-    cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=_PARAMETER_HELP)
+    cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=OPTION_HELP)
     cluster.add_argument("--cluster-chunks", type=_positive, metavar="N", help=_CHUNKS_HELP)
     cluster.add_argument("--cluster-retries", type=_natural, metavar="N", help=_RETRIES_HELP)
     parser.add_argument("--resume", action="store_true", help="go on with what an interrupted run left behind")
@@ -155,7 +156,6 @@ _CLUSTER_HELP = (
     "local (default): processes of this machine; slurm: arrays of Slurm tasks, by submitit; the folder of --destdir "
     "must be one that all machines share"
 )
-_PARAMETER_HELP = "for submitit's update_parameters, such as partition=cpu, timeout_min=60, mem_gb=8; repeatable"
 _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
 _RETRIES_HELP = "how often a Slurm task that failed or was killed is tried again (default 2)"
 _MAX_PIECES_HELP = "pieces of a pair, special ones included; a longer pair is dropped and counted (default 128)"
@@ -279,7 +279,7 @@ def _encoder(arguments: argparse.Namespace) -> aligners.EncoderOptions | None:
 
 
 def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
-    parameters = parse_parameters(_named("--cluster-option", "partition=NAME", arguments.cluster_option))
+    parameters = sbatch_options(arguments.cluster_option)
     given = {
         "parameters": parameters or None,
         "chunks": arguments.cluster_chunks,

@@ -13,7 +13,6 @@ from weam_fairseq.study.cli import main
 from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.forecast import operations
 from weam_fairseq.study.step import Training
-from weam_fairseq.study.step_folder import StepFolder
 
 CONFIGS = Path(__file__).resolve().parents[2] / "scripts" / "configs"
 
@@ -86,11 +85,12 @@ def test_time_is_estimated_from_what_finished_cells_took(tmp_path: Path, capsys:
     plan = plan_of(tmp_path, config)
     trained = plan.cells[0].trained
     assert trained is not None
-    folder = StepFolder(plan.paths.study / trained)
-    folder.end(True, {"languages": [], "seconds": 9.0})
+    folder = plan.paths.study / trained
+    folder.mkdir(parents=True)
+    (folder / "done.json").write_text('{"seconds": 9.0}')
     record = {"num_updates": "40", "wpb": "100"}
     lines = f"2026-01-01 12:00:00 | INFO | …\n2026-01-01 13:00:00 | INFO | train_inner | {json.dumps(record)}\n"
-    (folder.path / "train.log").write_text(f"$ weam-train\n{lines}")
+    (folder / "train.log").write_text(f"$ weam-train\n{lines}")
     words = [str(write_config(tmp_path, config)), "--root", str(tmp_path), "--study-dir", str(plan.paths.study)]
     assert main([*words, "--dry-run"]) == 0
     told = capsys.readouterr().out

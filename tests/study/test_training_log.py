@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from weam_fairseq.study.training_log import Effort, effort
+from weam_fairseq.study.cost import Effort, effort
 
 START = datetime(2026, 1, 1, 12)
 

@@ -12,8 +12,7 @@ from weam_fairseq.evaluation.task import Task
 from weam_fairseq.evaluation.tasks import TASKS, data_files
 from weam_fairseq.study.config import TRAININGS, Config, Evaluation
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, from_hub
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import Step, StepFolder, from_hub
 
 # Names that stand for languages, which weam-evaluate looks up.
 _ALL = {"all", "present"}

@@ -17,10 +17,9 @@ from weam_fairseq.study.checks import check_inputs, check_processes
 from weam_fairseq.study.config import read_config
 from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
-from weam_fairseq.study.run import Result, Stopped, run
-from weam_fairseq.study.shown import render_list, render_plan
+from weam_fairseq.study.run import Jobs, Result, Stopped, run
+from weam_fairseq.study.status import render_list, render_plan
 from weam_fairseq.study.tables import write_study
-from weam_fairseq.study.workers import Here, OnSlurm, Worker
 
 PROG = "weam-study"
 JOBS_ON_SLURM = 8
@@ -66,7 +65,7 @@ def _run_study(options: argparse.Namespace) -> int:
     if options.cluster == "local":
         check_processes(config, steps)
     jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
-    worker: Worker = OnSlurm(paths, config) if options.cluster == "slurm" else Here(paths, jobs)
+    worker = Jobs(paths, config, options.cluster, jobs)
     paths.study.mkdir(parents=True, exist_ok=True)
     with locked(paths.study / "lock", keep=True):
         files.save()

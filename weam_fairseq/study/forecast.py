@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.study.config import Estimate
+from weam_fairseq.study.cost import read_effort
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, Training
-from weam_fairseq.study.step_folder import StepFolder
-from weam_fairseq.study.training_log import read_effort
+from weam_fairseq.study.step import Step, StepFolder, Training
 
 MASK_PROB = 0.3  # weam-train's default
 # Objectives that predict linked pieces a second time.
@@ -27,22 +26,22 @@ class Forecast(NamedTuple):
 
 
 class Measured:
-    """Means of what finished steps took, from the nearest to the most general likeness."""
+    """Means of what finished steps took, from the nearest to the most general similarity."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
 
     def add(self, step: Step, seconds: float) -> None:
         """Args: seconds: of an update for trainings, of the step for others."""
-        for likeness in _likenesses(step):
-            self._seconds[likeness].append(seconds)
+        for similarity in _similarities(step):
+            self._seconds[similarity].append(seconds)
 
     def of(self, step: Step) -> float | None:
-        found = next((self._seconds[each] for each in _likenesses(step) if each in self._seconds), None)
+        found = next((self._seconds[each] for each in _similarities(step) if each in self._seconds), None)
         return None if found is None else fmean(found)
 
 
-def _likenesses(step: Step) -> list[tuple[object, ...]]:
+def _similarities(step: Step) -> list[tuple[object, ...]]:
     if step.training is not None:
         training = step.training
         # An update of another architecture says nothing.
@@ -125,3 +124,14 @@ def gpu_hours(operations_: float, estimate: Estimate) -> float | None:
     if estimate.flops is None:
         return None
     return operations_ / (estimate.flops * estimate.utilisation) / 3600
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: `12 s`, `5 min 3 s`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    for large, small, unit in ((86400, 3600, ("d", "h")), (3600, 60, ("h", "min")), (60, 1, ("min", "s"))):
+        if whole >= large:
+            return f"{whole // large} {unit[0]} {whole % large // small} {unit[1]}"
+    raise AssertionError

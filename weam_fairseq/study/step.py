@@ -1,11 +1,17 @@
-"""A step of a study: one command of this project, in a folder of its own, and the steps that it needs."""
+"""A step of a study: one command of this project, in a folder of its own, which is a run folder of weam-launch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from weam_fairseq.common.arguments import value_of
+from weam_fairseq.common.documents import read_json
+from weam_fairseq.common.files import write_json
+from weam_fairseq.common.lock import is_locked
 from weam_fairseq.evaluation.hub import PREFIX
+from weam_fairseq.launch.job import RunFolder
 from weam_fairseq.study.config import Options
 
 LANGUAGES = "--languages"
@@ -82,3 +88,68 @@ def option_arguments(options: Options, *, repeat: bool = False) -> list[str]:
         else:
             found += [f"--{name}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return found
+
+
+class StepFolder:
+    """A step's folder, which is the run folder of its jobs.
+
+    STEP/launch/     the record of the last job (weam_fairseq/launch/job.py)
+    STEP/log.txt     the output of the command, each start after a line with the command (train.log for trainings)
+    STEP/done.json   the step is done: seconds, peak memory, machine, revision
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = RunFolder(path)
+
+    def done(self) -> dict[str, Any] | None:
+        file = self.path / "done.json"
+        return read_json(file, dict) if file.is_file() else None
+
+    def missing(self, languages: tuple[str, ...]) -> tuple[str, ...]:
+        """The languages of an evaluation that it has not been done for."""
+        done = self.done() or {}
+        return tuple(each for each in languages if each not in done.get("languages", []))
+
+    def is_done(self, languages: tuple[str, ...] = ()) -> bool:
+        return self.done() is not None and not self.missing(languages)
+
+    def is_running(self) -> bool:
+        """Whether a job of this machine, or of one that shares the folder's locks, works on the step."""
+        return is_locked(self.run.lock)
+
+    def failed(self) -> int | None:
+        """Exit code of the last job, if it has failed; None: it has not."""
+        end = self.run.last_end()
+        return None if self.done() is not None or end is None else end["status"] or None
+
+    def settle(self, step: Step) -> None:
+        """Records as done what the last job has finished. No job of the step may run."""
+        end, done = self.run.last_end(), self.done() or {}
+        if end is None or end["status"] != 0:
+            if done or step.finished_when is None or not (self.path / step.finished_when).exists():
+                return
+            end = {"status": 0}  # the job was killed between the end of the command and the record of it
+        command = self.run.read()[0].command if self.run.exists() else list(step.command)
+        languages = (value_of(command, LANGUAGES) or "").split(",") if step.languages else []
+        new = [language for language in languages if language not in done.get("languages", [])]
+        if done and not new:
+            return
+        seconds, memory = end.get("seconds"), end.get("peak_memory_bytes")
+        record = {
+            "command": command,
+            "status": 0,
+            "languages": [*done.get("languages", []), *new],
+            # An evaluation that was run again, for more languages, has taken the sum.
+            "seconds": None if seconds is None else round(seconds + (done.get("seconds") or 0.0), 2),
+            "peak_memory_bytes": None if memory is None else max(memory, done.get("peak_memory_bytes") or 0),
+            **{key: end.get(key) for key in ("machine", "threads", "revision", "ended")},
+        }
+        write_json(self.path / "done.json", record)
+
+    def last_lines(self, log: str, count: int = 5) -> list[str]:
+        file = self.path / log
+        if not file.is_file():
+            return []
+        text = file.read_text(encoding="utf-8", errors="replace")
+        return [line[:300] for line in text.splitlines() if line.strip()][-count:]

@@ -11,10 +11,10 @@ from typing import Any
 
 from weam_fairseq.common.files import write_json, write_text
 from weam_fairseq.evaluation.scores import Score, read_scores
-from weam_fairseq.launch.record import environment
+from weam_fairseq.launch.job import environment
 from weam_fairseq.study.cost import cost_of
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import StepFolder
 
 # Files that a score's detail names, relative to the scores.
 _FILES = ("predictions", "items")

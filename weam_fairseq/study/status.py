@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weam_fairseq.study.durations import duration
-from weam_fairseq.study.forecast import Forecast, forecast, gpu_hours, measure, pieces_of
+from weam_fairseq.study.forecast import Forecast, duration, forecast, gpu_hours, measure, pieces_of
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step import Step
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import Step, StepFolder
 from weam_fairseq.training.preemption import AGAIN, TERMINATED
 
 _KINDS = {
@@ -131,7 +129,7 @@ def _state(plan: Plan, cell: Cell) -> str:
     if all(done):
         return "done"
     begun = any(_is_done(plan, plan.steps[own]) for own in cell.steps)
-    ended = [(step, told["status"]) for step, folder in zip(steps, folders, strict=True) if (told := folder.failed())]
+    ended = [(step, status) for step, folder in zip(steps, folders, strict=True) if (status := folder.failed())]
     running = [step for step, folder in zip(steps, folders, strict=True) if folder.is_running()]
     parts = [f"{sum(done)} of {len(steps)} steps"] if begun else []
     parts += [f"running: {step.kind}" for step in running[:1]]
