@@ -99,7 +99,7 @@ def test_time_is_estimated_from_what_finished_cells_took(tmp_path: Path, capsys:
     assert rows["tlm.1-pair.weam_mini.s1"][-1] == "–"  # nothing is known of another size
     assert rows["tlm.1-pair.weam_tiny.s1"][-1] == "0.00"
     # 3 trainings of 40 updates that are to be made, and the base.
-    assert "(measured): 4 h 0 min of one job at a time" in told
+    assert "(measured): 4 h 0 min, one job at a time" in told
     assert main([*words, "--list"]) == 0
     listed = capsys.readouterr().out
     assert re.search(r"tlm.1-pair.weam_tiny.s1 +1 of 5 steps", listed)
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_said_before_anything_is_made(tmp_path: Path, capsy
     config = write_config(tmp_path, small_config())
     words = [str(config), "--root", str(tmp_path), "--study-dir", str(tmp_path / "study")]
     assert main(words) == 2
-    assert f"must be there, but {tmp_path}/en-de.tsv, {tmp_path}/tatoeba are not" in capsys.readouterr().err
+    assert f"must exist, but {tmp_path}/en-de.tsv, {tmp_path}/tatoeba are missing" in capsys.readouterr().err
     (tmp_path / "en-de.tsv").touch()
     (tmp_path / "tatoeba").mkdir()
     assert main(words) == 2

@@ -282,7 +282,9 @@ def test_some_cells_bring_what_they_need(tmp_path: Path) -> None:
     chosen = plan.only(["weam.*.s2"])
     assert [cell.name for cell in chosen] == ["weam.1-pair.weam_tiny.s2"]
     assert [step.kind for step in plan.needed(chosen)] == ["preprocess", "base", "train", "export", "evaluate"]
-    with pytest.raises(InputError, match=r"weam.1-pair.weam_tiny.s3 fits none. Did you mean weam.1-pair.weam_tiny.s"):
+    with pytest.raises(
+        InputError, match=r"weam.1-pair.weam_tiny.s3 matches none. Did you mean weam.1-pair.weam_tiny.s"
+    ):
         plan.only(["weam.1-pair.weam_tiny.s3"])
 
 

@@ -276,7 +276,9 @@ def test_trainings_are_of_as_many_processes_as_the_config_says(tmp_path: Path, k
     check_processes(plan_of(tmp_path / "one", config).config, ())
     config["slurm"] = {kind: {"nodes": 2, "gpus-per-node": 4}}
     plan = plan_of(tmp_path / "many", config)
-    with pytest.raises(InputError, match=r"must be of 8 processes, as `slurm\.\w+` in the config says, but .* be of 1"):
+    with pytest.raises(
+        InputError, match=r"must have 8 processes, as `slurm\.\w+` of the config asks for, but would have 1"
+    ):
         check_processes(plan.config, list(plan.steps.values()))
 
 

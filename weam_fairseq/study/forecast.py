@@ -1,4 +1,4 @@
-"""How long a step will take: as finished ones of its kind did, or, for trainings, by counting operations."""
+"""Estimates how long a step takes: from finished steps of its kind, or, for trainings, by counting operations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CROSS_LINGUAL = ("weam", "shuffled")
 
 
 class Forecast(NamedTuple):
-    """`seconds`: as measured; `operations`: of a training. None: not known."""
+    """`seconds`: as measured; `operations`: of a training. None: unknown."""
 
     seconds: float | None
     operations: float | None
 
 
 class Measured:
-    """Means of what finished steps took, from the nearest to the most general similarity."""
+    """Mean times of finished steps, from the most to the least similar ones."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
@@ -44,7 +44,7 @@ class Measured:
 def _similarities(step: Step) -> list[tuple[object, ...]]:
     if step.training is not None:
         training = step.training
-        # An update of another architecture says nothing.
+        # Updates of another architecture take another time.
         return [
             ("update", training.arch, training.is_base, training.objective),
             ("update", training.arch, training.is_base),
@@ -55,7 +55,7 @@ def _similarities(step: Step) -> list[tuple[object, ...]]:
 
 
 def measure(plan: Plan, steps: Iterable[Step]) -> Measured:
-    """What the finished ones of some steps took."""
+    """Times of those steps that are finished."""
     found = Measured()
     for step in steps:
         if StepFolder(plan.paths.study / step.id).is_done(step.languages):
@@ -64,7 +64,7 @@ def measure(plan: Plan, steps: Iterable[Step]) -> Measured:
 
 
 def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
-    """Adds a finished step, if it left how long it took."""
+    """Adds a finished step, if its time was recorded."""
     folder = StepFolder(plan.paths.study / step.id)
     if step.training is None:
         seconds = (folder.done() or {}).get("seconds")
@@ -77,7 +77,7 @@ def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
 
 
 def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
-    """Of a whole step, none of which is done yet."""
+    """Forecast for a complete step."""
     seconds = measured.of(step)
     if step.training is None:
         return Forecast(seconds, None)
@@ -85,14 +85,13 @@ def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
 
 
 def pieces_of(training: Training, estimate: Estimate) -> int | None:
-    """Pieces that the whole training reads, padding not counted, on all GPUs together."""
+    """Pieces that the training reads on all GPUs together, without padding."""
     each = estimate.base_pieces_per_update if training.is_base else estimate.pieces_per_update
     return None if each is None else training.updates * each
 
 
 def operations(training: Training, estimate: Estimate) -> float | None:
-    """Floating-point operations of a training, as docs/scaling.md counts them; None where pieces or vocabulary are not
-    known.
+    """Floating-point operations of a training, counted as in docs/scaling.md; None: pieces or vocabulary are unknown.
 
     3 · (layers · (2 · (4 D² + 2 D F) + 4 T D) + projected rows · (2 D² + 2 D V)) for each piece: forward, and twice
     that for the gradients.

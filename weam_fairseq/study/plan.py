@@ -25,15 +25,15 @@ class Cell:
     """One model of the grid.
 
     Attributes:
-        name: unique; what the cell is.
-        model: the same for all seeds.
-        options: of the method, those that vary in the study.
-        group: the block that named it first.
-        folder: in the study's; of a base, its own.
+        name: unique.
+        model: name of the model, the same for all seeds.
+        options: options of the method that vary in the study.
+        group: the first block that contains the cell.
+        folder: relative to the study's folder.
         base: folder of the base.
-        trained: id of its training; None for a base itself.
-        base_trained: id of the base's training; None for a published model.
-        exported, evaluated: ids of its further steps.
+        trained: id of the training; None: the cell is a base.
+        base_trained: id of the base's training; None: the base is a published model.
+        exported, evaluated: ids of the other steps.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Cell:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Its own, in order."""
+        """The cell's own steps, in order."""
         return (*([self.trained] if self.trained else []), self.exported, *self.evaluated)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`steps`: by id, each after those that it needs."""
+    """Cells and steps of a study. `steps`: by id, each after the steps that it needs."""
 
     config: Config
     paths: StudyPaths
@@ -69,7 +69,7 @@ class Plan:
     cells: tuple[Cell, ...]
 
     def needed(self, cells: Iterable[Cell]) -> list[Step]:
-        """All steps of some cells, and what they need, in the plan's order."""
+        """All steps of some cells, and the steps that these need, in the plan's order."""
         wanted: set[str] = set()
         open_ids = [step for cell in cells for step in cell.steps]
         while open_ids:
@@ -80,21 +80,21 @@ class Plan:
         return [step for step in self.steps.values() if step.id in wanted]
 
     def only(self, patterns: Iterable[str]) -> list[Cell]:
-        """Cells by name, or by a pattern as in a shell.
+        """Cells with a name, or that match a pattern as in a shell.
 
         Raises:
-            InputError: a name or pattern that is no cell's.
+            InputError: no cell has that name or matches that pattern.
         """
         patterns = list(patterns)
         for pattern in patterns:
             if not any(fnmatchcase(cell.name, pattern) for cell in self.cells):
                 hint = suggest(pattern, (cell.name for cell in self.cells)) or " See them with --list."
-                raise InputError(f"--only must name a cell or a pattern of some, but {pattern} fits none.{hint}")
+                raise InputError(f"--only must match a cell, but {pattern} matches none.{hint}")
         return [cell for cell in self.cells if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
 
 
 def make_plan(config: Config, paths: StudyPaths, files: Files) -> Plan:
-    """Expands the grid, block after block, in each seed after seed."""
+    """Expands the grid, one block after the other."""
     steps = Steps(config, paths, files)
     cells: dict[str, Cell] = {}
     varied = sorted({name for block in config.grid for name in block.options})
@@ -112,7 +112,7 @@ def make_plan(config: Config, paths: StudyPaths, files: Files) -> Plan:
 
 
 def _combinations(config: Config, block: Block) -> Iterator[tuple[str, int, str, str, tuple[str, str], Options]]:
-    """Seeds change slowest, so that the first results are of everything once."""
+    """Seeds change slowest, so that the first results cover every method once."""
     values = product(*map(as_list, block.options.values()))
     chosen = [dict(zip(block.options, each, strict=True)) for each in values]
     links = product(block.aligner or [config.data.aligner], block.symmetrize or [config.data.symmetrize])
@@ -163,7 +163,7 @@ def _cell(
 
 
 def _base_cell(config: Config, steps: Steps, base: BaseModel) -> Cell:
-    """The model that the others go on from, as it is."""
+    """The model that the other cells start from."""
     pairs = "published" if base.trained is None else pair_set_label(config.data.pool)
     parts = [BASE_OBJECTIVE, pairs, base.arch]
     model = " · ".join(parts)

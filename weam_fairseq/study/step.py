@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.arguments import value_of
 from weam_fairseq.common.documents import read_json
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_json
-from weam_fairseq.common.lock import is_locked
 from weam_fairseq.evaluation.hub import PREFIX
 from weam_fairseq.launch.job import RunFolder
+from weam_fairseq.launch.submit import state
 from weam_fairseq.study.config import Options
 
 LANGUAGES = "--languages"
@@ -115,8 +117,12 @@ class StepFolder:
         return self.done() is not None and not self.missing(languages)
 
     def is_running(self) -> bool:
-        """Whether a job of this machine, or of one that shares the folder's locks, works on the step."""
-        return is_locked(self.run.lock)
+        """Whether a job of the step runs or is queued, as far as this machine can see."""
+        if not self.run.exists() or not self.run.read()[1]:
+            return False
+        with suppress(InputError):  # no Slurm here
+            return not state(self.path).is_over
+        return False
 
     def failed(self) -> int | None:
         """Exit code of the last job, if it has failed; None: it has not."""
