@@ -19,6 +19,7 @@ CORE = [
     "sentencepiece>=0.2",
     "sil-thot>=3.5",
     "pyyaml>=6",
+    "pydantic>=2.8",
 ]
 
 # What fairseq imports for text, without the speech packages that it also asks for.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.slurm import OPTION_HELP, sbatch_options
 
 # Only what --help needs is imported here; the rest is imported when a run starts.
 from . import aligners, words
@@ -103,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=_natural, default=1, metavar="N", help=_SEED_HELP)
     cluster = parser.add_argument_group("chunks on other machines")
     cluster.add_argument("--cluster", choices=("local", "slurm"), default="local", help=_CLUSTER_HELP)
-    cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=_PARAMETER_HELP)
+    cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=OPTION_HELP)
     cluster.add_argument("--cluster-chunks", type=_positive, metavar="N", help=_CHUNKS_HELP)
     cluster.add_argument("--cluster-retries", type=_natural, metavar="N", help=_RETRIES_HELP)
     return parser
@@ -161,7 +162,6 @@ _CLUSTER_HELP = (
     "local (default): processes of this machine; slurm: arrays of Slurm tasks, by submitit; the folder of --destdir "
     "must be one that all machines share"
 )
-_PARAMETER_HELP = "for submitit's update_parameters, such as partition=cpu, timeout_min=60, mem_gb=8; repeatable"
 _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
 _RETRIES_HELP = "how often to try a Slurm task again that failed or was killed (default 2)"
 
@@ -287,9 +287,9 @@ def _options_of_aligner(arguments: argparse.Namespace) -> Any:
 
 
 def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
-    from .cluster import ClusterOptions, parse_parameters
+    from .cluster import ClusterOptions
 
-    parameters = parse_parameters(_named("--cluster-option", "partition=NAME", arguments.cluster_option))
+    parameters = sbatch_options(arguments.cluster_option)
     given = {
         "parameters": parameters or None,
         "chunks": arguments.cluster_chunks,

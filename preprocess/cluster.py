@@ -18,7 +18,6 @@ no longer shows it.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import logging
 import pickle
 import re
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.slurm import make_executor, queue, refusal
 
 from .errors import Unfinished
 from .work import written
@@ -42,14 +42,14 @@ log = logging.getLogger(__name__)
 _ARRAY = 1_000
 
 # Minutes and cores of a task, unless --cluster-option says otherwise: an aligner runs both directions at once.
-_DEFAULTS = {"name": "weam-preprocess", "timeout_min": 240, "cpus_per_task": 2}
+_DEFAULTS: dict[str, Any] = {"name": "weam-preprocess", "timeout_min": 240, "cpus_per_task": 2}
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
     """How tasks are submitted.
 
-    parameters: what submitit's `update_parameters` takes; a name of Slurm's alone may leave out its `slurm_`.
+    parameters: options of sbatch.
     chunks: items of a task. tasks: at once. retries: of a task that failed or was killed.
     kind: submitit's executor, `slurm`, or `local` for processes of this machine, all at once (for tests).
     poll: seconds between two looks. patience: seconds that a shared folder may take to show what a task wrote.
@@ -96,14 +96,15 @@ class _Task:
 
 
 class Cluster:
-    """A context manager, like `Workers`. On leaving, what still runs is cancelled."""
+    """A context manager, like `Workers`. On leaving, it cancels the tasks that still run."""
 
     elsewhere = True
 
     def __init__(self, options: ClusterOptions, folder: Path) -> None:
-        """Raises InputError when submitit or Slurm is not there, or submitit does not know a parameter."""
+        """Raises InputError if submitit or Slurm is missing, or sbatch has no such option."""
         self._options, self._folder = options, folder.absolute()
-        self._executor = _executor(options, self._folder / "logs")
+        parameters = {"slurm_array_parallelism": options.tasks, **_DEFAULTS}
+        self._executor = make_executor(self._folder / "logs", options.parameters, options.kind, **parameters)
         self._is_slurm = options.kind == "slurm"
         self._jobs: list[Any] = []
         self._maps = 0
@@ -164,10 +165,9 @@ class Cluster:
             with self._executor.batch():
                 jobs = [self._executor.submit(task) for task in waiting]
             ids = [job.job_id for job in jobs]  # submitit gives them once the array is submitted
-        except Exception as error:  # submitit's own for what sbatch said
-            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        except Exception as error:
             raise Unfinished(
-                f"Slurm did not take an array of {len(waiting):,} tasks: {last}. Go on with --resume."
+                f"Slurm refused an array of {len(waiting):,} tasks: {refusal(error)}. Resume with --resume."
             ) from None
         self._jobs += jobs
         with (self._folder / "jobs").open("a", encoding="utf-8") as stream:
@@ -214,12 +214,8 @@ class Cluster:
         """Those that are queued or run, as far as that is known."""
         if not jobs or not self._is_slurm:
             return [job for job in jobs if job.state == "RUNNING"]
-        command = ["squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format=%i"]
-        told = subprocess.run(command, capture_output=True, text=True)
-        if told.returncode != 0:  # the controller is away for a while: nothing is known
-            return list(jobs)
-        queued = set(told.stdout.split())
-        return [job for job in jobs if job.job_id in queued]
+        queued = queue(tasks=True)
+        return list(jobs) if queued is None else [job for job in jobs if job.job_id in queued]
 
 
 @dataclass
@@ -229,36 +225,6 @@ class _Attempts:
     job: Any
     count: int
     gone_since: float | None = None
-
-
-def parse_parameters(named: Mapping[str, str]) -> dict[str, str | int]:
-    """`--cluster-option` values: whole numbers as such."""
-    return {name: int(value) if re.fullmatch("[0-9]+", value) else value for name, value in named.items()}
-
-
-def _executor(options: ClusterOptions, logs: Path) -> Any:
-    try:
-        import submitit
-    except ImportError:
-        raise InputError("--cluster slurm needs the package submitit. Install it: pip install submitit") from None
-    if options.kind == "slurm":
-        for program in ("sbatch", "srun", "squeue"):
-            if shutil.which(program) is None:
-                raise InputError(
-                    f"--cluster slurm needs Slurm's {program} on the PATH. Run it where jobs can be submitted."
-                )
-    executor = submitit.AutoExecutor(logs, cluster=options.kind)
-    shared = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node"}
-    given = {
-        name if name in shared or name.startswith("slurm_") else f"slurm_{name}": value
-        for name, value in {"array_parallelism": options.tasks, **options.parameters}.items()
-    }
-    try:
-        executor.update_parameters(**{**_DEFAULTS, **given})
-    except (AssertionError, NameError, TypeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"--cluster-option must be a parameter of submitit: {first}") from None
-    return executor
 
 
 def _files(folder: Path, number: int) -> tuple[Path, Path]:

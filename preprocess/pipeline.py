@@ -90,9 +90,11 @@ def run(options: Options) -> Report:
         inputs = digests(options)
         seconds = {"digests": time.perf_counter() - start}
         work = Work(folder / FOLDER, manifest.fingerprint(options, recipes, inputs))
-        pool = stack.enter_context(
-            Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder / "cluster")
-        )
+        pool: Pool
+        if options.cluster is None:
+            pool = stack.enter_context(Workers(options.workers))
+        else:
+            pool = stack.enter_context(Cluster(options.cluster, folder / "cluster"))
         run = _Run(options, inputs, folder, work, pool, seconds)
         report, failed = _run_stages(run, recipes)
         for copies in ("cluster", "inputs"):

@@ -220,7 +220,7 @@ def _encoder(file: Path, changed: int) -> PieceEncoder:
 @lru_cache(1)
 def _excluded(file: Path, changed: int) -> frozenset[str]:
     """Read once in each worker; `changed` as in `_encoder`."""
-    return frozenset(read_json(file, list, most_bytes=_MOST_EXCLUDED_BYTES, hint=AGAIN))
+    return frozenset(read_json(file, list, max_bytes=_MOST_EXCLUDED_BYTES, hint=AGAIN))
 
 
 def write_excluded(excluded: Iterable[str], file: Path) -> None:

@@ -2,21 +2,21 @@
 
 import json
 import os
-import platform
+import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.slurm import minutes, sbatch_options
 from weam_fairseq.launch import cli
-from weam_fairseq.launch.job import local_command, works_to_the_end
-from weam_fairseq.launch.record import Launch, RunFolder, Submitted, environment
-from weam_fairseq.launch.submit import check_slurm, slurm_parameters, start, state, wait
+from weam_fairseq.launch.job import Launch, RunFolder, Submitted, add_line, environment, local_command, runs_to_the_end
+from weam_fairseq.launch.submit import executor, start, state, wait
 
 
 def launch(code: str, folder: Path) -> Launch:
@@ -24,7 +24,7 @@ def launch(code: str, folder: Path) -> Launch:
 
 
 def finished(run: Path) -> tuple[str, int | None]:
-    found = wait(run, poll=0.05, patience=0.5)
+    found = wait(run)
     return found.word, found.status
 
 
@@ -85,8 +85,17 @@ def test_a_job_that_is_killed_is_not_called_done(tmp_path: Path) -> None:
 
 def test_a_process_with_the_number_of_an_ended_job_is_not_the_job(tmp_path: Path) -> None:
     RunFolder(tmp_path).begin()
-    job = Submitted("local", str(os.getpid()), platform.node(), "of an earlier process")
-    RunFolder(tmp_path).write(launch("", tmp_path), [job])
+    RunFolder(tmp_path).write(launch("", tmp_path), [Submitted("local", str(os.getpid()))])
+    assert state(tmp_path).word == "gone"
+
+
+def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It also had the machine and the start time of a local job, and no environment and log."""
+    RunFolder(tmp_path).begin()
+    old = {"command": ["true"], "directory": "/", "cluster": "local", "parameters": {}, "name": "weam"}
+    job = {"kind": "local", "id": "7", "host": "here", "started": "then"}
+    (tmp_path / "launch" / "launch.json").write_text(json.dumps({"launch": old, "jobs": [job]}))
+    assert RunFolder(tmp_path).read() == (Launch(["true"], "/"), [Submitted("local", "7")])
     assert state(tmp_path).word == "gone"
 
 
@@ -139,8 +148,8 @@ def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--status"], "must be there, but is not: start a job first"),
-        (["--again"], "must be there, but is not: start a job first"),
+        (["--status"], "must exist, but does not. Start a job first"),
+        (["--again"], "must exist, but does not. Start a job first"),
         (["--status", "--", "true"], "leave out the command"),
         ([], "A command must follow --"),
         (["--", "no-such-program"], "no-such-program must be a program"),
@@ -148,7 +157,10 @@ def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--gpus-per-node", "2", "--", "weam-evaluate"], "weam-evaluate must run as one process"),
         (["--cluster", "slurm", "--time", "2", "--", "true"], "--time must be more than --grace, but is 120 seconds"),
         (["--time", "soon", "--", "true"], "--time must be minutes or D-HH:MM:SS, but is soon"),
-        (["--cluster-option", "account", "--", "true"], "--cluster-option must be NAME=VALUE, but is account"),
+        (
+            ["--cluster-option", "account", "--", "true"],
+            "--cluster-option must be NAME=VALUE, such as partition=gpu",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -202,14 +214,14 @@ def test_one_process_for_each_gpu_unless_said(tmp_path: Path) -> None:
     [("90", 90), ("1:30", 2), ("2:00:00", 120), ("1-0", 1440), ("1-2:3", 1563), ("1-2:3:4", 1564), ("0:0:1", 1)],
 )
 def test_times_in_slurms_notations(text: str, expected: int) -> None:
-    assert cli.minutes(text) == expected
+    assert minutes(text) == expected
 
 
-def test_options_of_sbatch_and_parameters_of_submitit() -> None:
-    given = {"account": "lab", "mem-per-cpu": "4G", "exclusive": "", "mem_gb": 4, "slurm_qos": "low"}
-    ours, of_sbatch = slurm_parameters(given)
-    assert ours == {"mem_gb": 4, "slurm_qos": "low"}
-    assert of_sbatch == {"account": "lab", "mem_per_cpu": "4G", "exclusive": True}
+def test_cluster_options_are_those_of_sbatch() -> None:
+    given = ["account=lab", "mem-per-cpu=4G", "exclusive=", "nice=3"]
+    assert sbatch_options(given) == {"account": "lab", "mem-per-cpu": "4G", "exclusive": "", "nice": 3}
+    with pytest.raises(InputError, match="gives nice twice"):
+        sbatch_options(["nice=3", "nice=4"])
 
 
 @pytest.fixture
@@ -217,19 +229,33 @@ def slurms_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "slurm"
     folder.mkdir()
     for name in ("sbatch", "srun", "squeue", "scontrol"):
-        (folder / name).write_text("#!/bin/sh\necho '  -A, --account=name   charge job'\necho Submitted batch job 7\n")
+        (folder / name).write_text(
+            "#!/bin/sh\necho '--account=name --time=n --exclusive --cpus-per-task=n'\necho Submitted batch job 7\n"
+        )
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 @pytest.mark.usefixtures("slurms_programs")
 def test_a_mistyped_option_of_sbatch_is_found_before_a_job_is_sent(tmp_path: Path) -> None:
-    check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"account": "lab"}))
-    with pytest.raises(InputError, match=r"must be an option of sbatch, but acount is none\. Did you mean account"):
-        check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"acount": "lab"}))
-    with pytest.raises(InputError, match=r"slurm_… must be a parameter of submitit"):
-        check_slurm(Launch(["true"], str(tmp_path), "slurm", parameters={"slurm_acount": "lab"}))
+    def check(**options: str) -> None:
+        executor(RunFolder(tmp_path), Launch(["true"], str(tmp_path), "slurm", parameters=dict(options)))
+
+    check(account="lab")
+    for wrong in ("acount", "slurm_account", "mem_gb"):
+        with pytest.raises(InputError, match=f"must be an option of sbatch, but {wrong} is not one"):
+            check(**{wrong: "lab"})
     assert list(tmp_path.iterdir()) == [tmp_path / "slurm"]
+
+
+@pytest.mark.usefixtures("slurms_programs")
+def test_options_of_sbatch_win_and_reach_the_script(tmp_path: Path) -> None:
+    options: dict[str, str | int] = {"account": "lab", "time": "1:00:00", "exclusive": "", "cpus-per-task": 3}
+    start(tmp_path / "run", Launch(["true"], str(tmp_path), "slurm", parameters=options))
+    lines = (tmp_path / "run" / "launch" / "submit.sh").read_text().splitlines()
+    wanted = ["--account=lab", "--time=60", "--exclusive", "--cpus-per-task=3", "--requeue"]
+    assert [line for line in wanted if f"#SBATCH {line}" not in lines] == []
+    assert sum("--time=" in line for line in lines) == 1
 
 
 @pytest.mark.usefixtures("slurms_programs")
@@ -252,7 +278,7 @@ def test_a_refused_launch_leaves_the_config_of_the_job_that_runs(
     running = launch("import time; time.sleep(99)", tmp_path)
     job = start(run, running)
     RunFolder(run).write(new(tmp_path / "other", *words), [job])
-    RunFolder(run).keep("small.yaml", "lr: 0.1\n")
+    (run / "launch" / "small.yaml").write_text("lr: 0.1\n")
     config.write_text("lr: 9.9\n")
     for refused in ([*words, "--seed", "2"], words):
         assert cli.main(["--run-dir", str(run), *refused]) == 2
@@ -273,13 +299,22 @@ def test_a_command_whose_job_was_killed_is_still_seen(tmp_path: Path) -> None:
     assert finished(run) == ("gone", None)
 
 
-def test_a_local_job_is_not_judged_from_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start(tmp_path, launch("import time; time.sleep(0.5)", tmp_path))
-    with monkeypatch.context() as patch:
-        patch.setattr("platform.node", lambda: "another")
-        with pytest.raises(InputError, match="can be seen there alone"):
-            state(tmp_path)
-    assert finished(tmp_path) == ("done", 0)
+def test_a_log_of_the_run_folder_gets_each_start_and_what_the_command_printed(tmp_path: Path) -> None:
+    job = Launch([sys.executable, "-c", "import os; print(os.environ['A'])"], str(tmp_path), log="log.txt")
+    for value in ("1", "2"):
+        start(tmp_path, replace(job, environment={"A": value}))
+        assert finished(tmp_path) == ("done", 0)
+    command = f"$ {shlex.join(job.command)}"
+    assert (tmp_path / "log.txt").read_text().splitlines() == [command, "1", command, "2"]
+
+
+def test_a_line_is_not_added_to_half_a_line(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    add_line(log, "$ one")
+    with log.open("a") as file:
+        file.write("ä line\nhalf of ä")
+    add_line(log, "$ two")
+    assert log.read_text().split("\n") == ["$ one", "ä line", "half of ä", "$ two", ""]
 
 
 def test_the_failure_of_any_rank_is_the_jobs(tmp_path: Path) -> None:
@@ -317,10 +352,4 @@ def test_only_a_training_is_told_that_its_time_runs_out(tmp_path: Path) -> None:
     until(ready)
     os.killpg(int(job.id), signal.SIGUSR2)
     assert finished(tmp_path / "run") == ("done", 0)
-    assert not works_to_the_end("/bin/weam-train")
-
-
-def test_the_command_has_help() -> None:
-    told = subprocess.run([sys.executable, "-m", "weam_fairseq.launch", "--help"], capture_output=True, text=True)
-    assert told.returncode == 0
-    assert "example:" in told.stdout
+    assert not runs_to_the_end("/bin/weam-train")

@@ -122,14 +122,17 @@ def test_what_a_failing_machine_leaves_is_kept_and_gone_on_with(
     [
         (["--cluster-option", "partition=cpu"], "The options --cluster-… need --cluster slurm."),
         (["--cluster-retries", "0"], "The options --cluster-… need --cluster slurm."),
-        (["--cluster", "slurm", "--cluster-option", "partition"], "--cluster-option must be like partition=NAME"),
         (
-            ["--cluster", "slurm", "--cluster-option", "partitoin=cpu"],
-            "must be a parameter of submitit: Unknown argument",
+            ["--cluster", "slurm", "--cluster-option", "partition"],
+            "--cluster-option must be NAME=VALUE, such as",
         ),
         (
-            ["--cluster", "slurm", "--cluster-option", "mem_gb=much"],
-            'must be a parameter of submitit: Parameter "mem_gb"',
+            ["--cluster", "slurm", "--cluster-option", "partitoin=cpu"],
+            "must be an option of sbatch, but partitoin is not one. Did you mean partition",
+        ),
+        (
+            ["--cluster", "slurm", "--cluster-option", "time=soon"],
+            "--time must be minutes or D-HH:MM:SS, but is soon",
         ),
         (["--cluster", "pbs"], "invalid choice: 'pbs'"),
     ],
@@ -142,8 +145,8 @@ def test_options_that_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for program in ("sbatch", "srun", "squeue"):
-        (tmp_path / program).write_text("#!/bin/sh\n")
+    for program in ("sbatch", "srun", "squeue", "scontrol"):
+        (tmp_path / program).write_text("#!/bin/sh\necho --partition=names --time=minutes\n")
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     asked = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
@@ -157,5 +160,5 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError, match="needs Slurm's sbatch on the PATH"):
         Cluster(ClusterOptions(), tmp_path)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(InputError, match=r"needs the package submitit\. Install it: pip install submitit"):
+    with pytest.raises(InputError, match=r"needs submitit, but it is not installed: pip install"):
         Cluster(HERE, tmp_path)

@@ -166,5 +166,5 @@ def test_what_slurm_refuses_is_said(local: Path, tmp_path: Path, slurm: two_node
     command = preprocess(local / "en-de.tsv", tmp_path / "bin", *ON_SLURM, "--cluster-option", "partition=nowhere")
     done = subprocess.run(command, env=slurm.environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "Slurm did not take an array of 3 tasks: " in done.stderr
+    assert "Slurm refused an array of 3 tasks: " in done.stderr
     assert "invalid partition" in done.stderr.lower()

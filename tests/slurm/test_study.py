@@ -22,7 +22,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVI
 STUDY = [
     sys.executable,
     "-c",
-    "import sys; from weam_fairseq.study import cli, workers; workers.POLL = 1.0; sys.exit(cli.main())",
+    "import sys; from weam_fairseq.study import cli, run; run.POLL_SLURM = 1.0; sys.exit(cli.main())",
 ]
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import yaml
 
 from weam_fairseq.study.config import read_config
-from weam_fairseq.study.identity import Files
-from weam_fairseq.study.place import find_place
+from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
 
 SYLLABLES = ["ba", "do", "ki", "lu", "me", "no", "pi", "ra", "su", "te"]
@@ -53,8 +52,8 @@ def write_config(folder: Path, config: dict[str, Any]) -> Path:
 def plan_of(folder: Path, config: dict[str, Any]) -> Plan:
     """The plan of a study in `folder/study` with its data in `folder`."""
     read = read_config(write_config(folder, config))
-    place = find_place(folder, None, read.data.folder, folder / "study")
-    return make_plan(read, place, Files(place.study))
+    paths = study_paths(folder, None, read.data.folder, folder / "study")
+    return make_plan(read, paths, Files(paths.study))
 
 
 def made_up_pairs(count: int, seed: int) -> list[tuple[str, str]]:

@@ -10,12 +10,11 @@ import pytest
 
 from tests.study.small_study import plan_of, small_config, write_config
 from weam_fairseq.study.cli import main
+from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.forecast import operations
-from weam_fairseq.study.settings import Estimate
 from weam_fairseq.study.step import Training
-from weam_fairseq.study.step_folder import StepFolder
 
-CONFIGS = Path(__file__).resolve().parents[3] / "scripts" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "scripts" / "configs"
 
 
 def test_the_study_at_paper_scale(
@@ -86,12 +85,13 @@ def test_time_is_estimated_from_what_finished_cells_took(tmp_path: Path, capsys:
     plan = plan_of(tmp_path, config)
     trained = plan.cells[0].trained
     assert trained is not None
-    folder = StepFolder(plan.place.study / trained)
-    folder.end(True, {"languages": [], "seconds": 9.0})
+    folder = plan.paths.study / trained
+    folder.mkdir(parents=True)
+    (folder / "done.json").write_text('{"seconds": 9.0}')
     record = {"num_updates": "40", "wpb": "100"}
     lines = f"2026-01-01 12:00:00 | INFO | …\n2026-01-01 13:00:00 | INFO | train_inner | {json.dumps(record)}\n"
-    (folder.path / "train.log").write_text(f"$ weam-train\n{lines}")
-    words = [str(write_config(tmp_path, config)), "--root", str(tmp_path), "--study-dir", str(plan.place.study)]
+    (folder / "train.log").write_text(f"$ weam-train\n{lines}")
+    words = [str(write_config(tmp_path, config)), "--root", str(tmp_path), "--study-dir", str(plan.paths.study)]
     assert main([*words, "--dry-run"]) == 0
     told = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in told.splitlines() if re.match(r"(tlm|weam)\.", line)}
@@ -99,7 +99,7 @@ def test_time_is_estimated_from_what_finished_cells_took(tmp_path: Path, capsys:
     assert rows["tlm.1-pair.weam_mini.s1"][-1] == "–"  # nothing is known of another size
     assert rows["tlm.1-pair.weam_tiny.s1"][-1] == "0.00"
     # 3 trainings of 40 updates that are to be made, and the base.
-    assert "(measured): 4 h 0 min of one job at a time" in told
+    assert "(measured): 4 h 0 min, one job at a time" in told
     assert main([*words, "--list"]) == 0
     listed = capsys.readouterr().out
     assert re.search(r"tlm.1-pair.weam_tiny.s1 +1 of 5 steps", listed)
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_said_before_anything_is_made(tmp_path: Path, capsy
     config = write_config(tmp_path, small_config())
     words = [str(config), "--root", str(tmp_path), "--study-dir", str(tmp_path / "study")]
     assert main(words) == 2
-    assert f"must be there, but {tmp_path}/en-de.tsv, {tmp_path}/tatoeba are not" in capsys.readouterr().err
+    assert f"must exist, but {tmp_path}/en-de.tsv, {tmp_path}/tatoeba are missing" in capsys.readouterr().err
     (tmp_path / "en-de.tsv").touch()
     (tmp_path / "tatoeba").mkdir()
     assert main(words) == 2

@@ -13,7 +13,7 @@ from hub_server import hub
 from tests.study.small_study import plan_of, small_config
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.checks import check_inputs
-from weam_fairseq.study.identity import Files, canonical, digest
+from weam_fairseq.study.paths import Files, canonical, digest
 from weam_fairseq.study.plan import Plan
 
 Edit = Callable[[dict[str, Any]], Any]
@@ -85,17 +85,17 @@ def test_what_reads_no_links_is_one_cell_for_all_aligners(tmp_path: Path) -> Non
     ]
     assert counts(plan)["preprocess"] == 2
     first, second = [step for step in plan.steps.values() if step.kind == "preprocess"]
-    assert "--train-tokenizer" in first.words
+    assert "--train-tokenizer" in first.command
     # One tokenizer for all: the second data-bin takes that of the first.
     assert second.needs == (first.id,)
-    assert second.words[second.words.index("--tokenizer") + 1].endswith(f"{first.id}/data-bin/tokenizer")
+    assert second.command[second.command.index("--tokenizer") + 1].endswith(f"{first.id}/data-bin/tokenizer")
     assert plan.cells[0].trained is not None
-    assert "--cp-weight" not in plan.steps[plan.cells[0].trained].words
+    assert "--cp-weight" not in plan.steps[plan.cells[0].trained].command
 
 
 def test_a_cell_trains_on_its_pairs_of_the_shared_data_bin(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, of_three_pairs())
-    words = [plan.steps[cell.trained].words for cell in plan.cells if cell.trained]
+    words = [plan.steps[cell.trained].command for cell in plan.cells if cell.trained]
     assert counts(plan)["preprocess"] == 1
     assert {each[1] for each in words} == {f"{next(iter(plan.steps))}/data-bin".join(["study/", ""])}
     assert [each[each.index("--pairs") + 1] for each in words[:4]] == ["en-de"] * 2 + ["en-de,en-es,en-zh"] * 2
@@ -243,7 +243,7 @@ def test_published_models_are_imported_and_share_data_bins_of_equal_tokenizers(t
     )
     trained = plan.cells[1].trained
     assert trained is not None
-    words = plan.steps[trained].words
+    words = plan.steps[trained].command
     assert words[words.index("--finetune-from-model") + 1].endswith("import/checkpoint.pt")
     assert "--arch" not in words
 
@@ -256,8 +256,8 @@ def test_a_published_model_is_a_folder_or_a_name_on_the_hub(tmp_path: Path) -> N
     config["grid"][0]["arch"] = list(config["models"])
     plan = plan_of(tmp_path, config)
     here, there = (step for step in plan.steps.values() if step.kind == "import")
-    assert (here.words[1], here.inputs, here.published) == ("here/mbert", (tmp_path / "here" / "mbert",), ())
-    assert (there.words[1], there.inputs, there.published) == ("owner/xlmr", (), ("owner/xlmr",))
+    assert (here.command[1], here.inputs, here.published) == ("here/mbert", (tmp_path / "here" / "mbert",), ())
+    assert (there.command[1], there.inputs, there.published) == ("owner/xlmr", (), ("owner/xlmr",))
     tokenizers = [step.published for step in plan.steps.values() if step.kind == "preprocess"]
     assert sorted(tokenizers) == [(), ("owner/xlmr",)]
 
@@ -273,7 +273,7 @@ def test_a_data_bin_that_is_there_is_used_as_it_is(tmp_path: Path) -> None:
     config["data"] = {"data_bin": "bin", "pairs": 1}
     plan = plan_of(tmp_path, config)
     assert counts(plan) == {"base": 1, "train": 4, "export": 4, "evaluate": 4}
-    assert next(iter(plan.steps.values())).words[1] == "bin"
+    assert next(iter(plan.steps.values())).command[1] == "bin"
     assert {cell.aligner for cell in plan.cells} == {"given"}
 
 
@@ -282,15 +282,17 @@ def test_some_cells_bring_what_they_need(tmp_path: Path) -> None:
     chosen = plan.only(["weam.*.s2"])
     assert [cell.name for cell in chosen] == ["weam.1-pair.weam_tiny.s2"]
     assert [step.kind for step in plan.needed(chosen)] == ["preprocess", "base", "train", "export", "evaluate"]
-    with pytest.raises(InputError, match=r"weam.1-pair.weam_tiny.s3 fits none. Did you mean weam.1-pair.weam_tiny.s"):
+    with pytest.raises(
+        InputError, match=r"weam.1-pair.weam_tiny.s3 matches none. Did you mean weam.1-pair.weam_tiny.s"
+    ):
         plan.only(["weam.1-pair.weam_tiny.s3"])
 
 
 def test_commands_name_files_as_typed_in_the_root(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, small_config())
-    words = next(iter(plan.steps.values())).words
+    words = next(iter(plan.steps.values())).command
     assert words[:3] == ("weam-preprocess", "--pair", "en-de=en-de.tsv")
-    assert not any(str(tmp_path) in word for step in plan.steps.values() for word in step.words)
+    assert not any(str(tmp_path) in word for step in plan.steps.values() for word in step.command)
 
 
 def test_files_of_evaluations_lie_in_the_data_folder(tmp_path: Path) -> None:
@@ -299,7 +301,7 @@ def test_files_of_evaluations_lie_in_the_data_folder(tmp_path: Path) -> None:
     options = {"train-file": ["a.jsonl", "b.jsonl"], "epochs": 2}
     config["evaluations"] = [{"task": ["xnli"], "data": "xnli", "languages": ["de", "es"], "options": options}]
     plan = plan_of(tmp_path, config)
-    words = plan.steps[plan.cells[0].evaluated[0]].words
+    words = plan.steps[plan.cells[0].evaluated[0]].command
     assert words[words.index("--data") + 1] == "data/xnli"
     assert words[-6:] == ("--train-file", "data/a.jsonl", "--train-file", "data/b.jsonl", "--epochs", "2")
     assert words[words.index("--languages") + 1] == "de,es"

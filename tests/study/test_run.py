@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.study.small_study import plan_of, small_config
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.study import runner
+from weam_fairseq.launch import submit
+from weam_fairseq.launch.job import Launch, Submitted
 from weam_fairseq.study.checks import check_processes
-from weam_fairseq.study.durations import duration
+from weam_fairseq.study.forecast import duration
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.run import Result, Stopped, run
-from weam_fairseq.study.step import Step
-from weam_fairseq.study.step_folder import Order, StepFolder
-from weam_fairseq.study.workers import OnSlurm, write_order
+from weam_fairseq.study.run import Jobs, Result, Stopped, run
+from weam_fairseq.study.step import Step, StepFolder
 
 
 class Pretended:
@@ -32,6 +31,7 @@ class Pretended:
     def __init__(self, plan: Plan, fails: Callable[[Step], bool] = lambda step: False) -> None:
         self.plan, self.fails = plan, fails
         self.began: list[str] = []
+        self.commands: list[tuple[str, ...]] = []
         self.most = 0
         self.stopped = False
         self._at_once = 0
@@ -42,15 +42,18 @@ class Pretended:
             self.began.append(step.id)
             self._at_once += 1
             self.most = max(self.most, self._at_once)
-        time.sleep(0.02)
-        folder = write_order(self.plan.place, step, {})
-        order = folder.order()
+        time.sleep(0.01)
+        folder = StepFolder(self.plan.paths.study / step.id)
         failed = self.fails(step)
         if failed:
+            folder.path.mkdir(parents=True, exist_ok=True)
             (folder.path / step.log).write_text("one\ntwo\nweam-train: error: no such thing\n")
         else:
-            before = (folder.done() or {}).get("languages", [])
-            folder.end(True, {"languages": [*before, *order.languages], "seconds": 2.0})
+            languages = folder.missing(step.languages)
+            self.commands.append(step.for_languages(languages) if languages else step.command)
+            folder.run.write(Launch(list(self.commands[-1]), ""), [Submitted("local", "7")])
+            folder.run.end("7", 0, seconds=2.0)
+            folder.settle(step)
         with self._lock:
             self._at_once -= 1
         return 2 if failed else 0
@@ -61,7 +64,7 @@ class Pretended:
 
 def pretend(plan: Plan, worker: Pretended, jobs: int = 1) -> tuple[Result, list[str]]:
     said: list[str] = []
-    (plan.place.study).mkdir(parents=True, exist_ok=True)
+    (plan.paths.study).mkdir(parents=True, exist_ok=True)
     return run(plan, plan.needed(plan.cells), worker, jobs, said.append), said
 
 
@@ -111,8 +114,10 @@ def test_a_further_language_is_measured_beside_those_that_are_there(tmp_path: Pa
     worker = Pretended(extended)
     pretend(extended, worker)
     assert sorted(worker.began) == sorted(step for cell in extended.cells for step in cell.evaluated)
-    command = StepFolder(extended.place.study / worker.began[0]).order().command
-    assert command[command.index("--languages") + 1] == "es,fr"
+    assert {command[command.index("--languages") + 1] for command in worker.commands} == {"es,fr"}
+    done = StepFolder(extended.paths.study / worker.began[0]).done()
+    assert done is not None
+    assert (done["languages"], done["seconds"]) == (["de", "es", "fr"], 4.0)
 
 
 def test_a_stop_ends_what_runs_and_comes_through(tmp_path: Path) -> None:
@@ -125,103 +130,99 @@ def test_a_stop_ends_what_runs_and_comes_through(tmp_path: Path) -> None:
         if len(said) == 3:
             raise Stopped
 
-    plan.place.study.mkdir()
+    plan.paths.study.mkdir()
     with pytest.raises(Stopped):
         run(plan, plan.needed(plan.cells), worker, 1, stop_at_the_third)
     assert worker.stopped
     assert len(worker.began) == 2
 
 
-def order_of(folder: Path, code: str, **more: object) -> StepFolder:
-    found = StepFolder(folder)
-    found.write_order(Order([sys.executable, "-c", code], str(folder.parent), "log.txt", **more))  # type: ignore[arg-type]
-    return found
+def jobs_of(plan: Plan) -> Jobs:
+    return Jobs(plan.paths, plan.config, "local", 1)
 
 
-def runner_of(folder: StepFolder) -> int:
-    """In a process of its own: it changes what signals do, as befits one that does nothing else."""
-    return subprocess.run([sys.executable, "-m", runner.__name__, str(folder.path)]).returncode
+def step_of(code: str, **more: object) -> Step:
+    return Step("exports/one", "export", "export one", (sys.executable, "-c", code), **more)  # type: ignore[arg-type]
 
 
-def test_the_runner_keeps_what_a_command_said_and_took(tmp_path: Path) -> None:
-    code = "import os; x = bytearray(64 << 20); print(os.environ['A'], os.getcwd())"
-    folder = order_of(tmp_path / "step", code, environment={"A": "b"})
-    assert runner_of(folder) == 0
+def test_a_job_keeps_the_output_and_the_cost_of_its_command(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, small_config())
+    code = "import os; x = bytearray(64 << 20); print(os.environ['HF_HUB_OFFLINE'], os.getcwd())"
+    step, folder = step_of(code), StepFolder(plan.paths.study / "exports" / "one")
+    assert jobs_of(plan).run(step) == 0
     done = folder.done()
     assert done is not None
     assert 64 << 20 < done["peak_memory_bytes"] < 1 << 30
     assert done["seconds"] > 0
     log = (folder.path / "log.txt").read_text().splitlines()
-    assert log[0].startswith("$ ")
-    assert log[1] == f"b {tmp_path}"
-    assert runner_of(folder) == 0
-    assert len((folder.path / "log.txt").read_text().splitlines()) == 2  # done once
-    typed = json.loads((folder.path / "step.json").read_text())["typed"]
-    assert typed.startswith(sys.executable)
+    assert log == [f"$ {shlex.join(step.command)}", f"1 {tmp_path}"]
+    assert jobs_of(plan).run(step) == 0
+    assert (folder.path / "log.txt").read_text().splitlines() == log  # done once
 
 
-def test_a_line_of_ours_does_not_end_up_in_half_a_line(tmp_path: Path) -> None:
-    folder = StepFolder(tmp_path)
-    folder.note("log.txt", "$ one")
-    with (tmp_path / "log.txt").open("a") as file:
-        file.write("ä whole line\nhalf of ä")
-    folder.note("log.txt", "$ two")
-    assert (tmp_path / "log.txt").read_text().split("\n") == ["$ one", "ä whole line", "half of ä", "$ two", ""]
-
-
-def test_the_runner_says_how_a_command_failed(tmp_path: Path) -> None:
-    folder = order_of(tmp_path / "step", "import os; os.kill(os.getpid(), 9)")
-    assert runner_of(folder) == 137
+def test_a_failure_is_recorded_and_may_be_tried_again(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, small_config())
+    folder = StepFolder(plan.paths.study / "exports" / "one")
+    code = "import os, pathlib; pathlib.Path('fixed').exists() or os.kill(os.getpid(), 9)"
+    assert jobs_of(plan).run(step_of(code)) == 137
     assert folder.done() is None
-    failed = folder.failed()
-    assert failed is not None
-    assert failed["status"] == 137
+    assert folder.failed() == 137
+    (tmp_path / "fixed").touch()
+    assert jobs_of(plan).run(step_of(code)) == 0
+    assert folder.failed() is None
 
 
-def test_what_appeared_whole_is_not_made_again(tmp_path: Path) -> None:
-    """Killed between the command's end and the record of it."""
-    folder = order_of(tmp_path / "step", "raise SystemExit(3)", whole="data-bin")
-    (folder.path / "data-bin").mkdir()
-    assert runner_of(folder) == 0
-    assert folder.is_done()
+def test_a_complete_output_is_not_made_again(tmp_path: Path) -> None:
+    """The job was killed between the end of its command and the record of it."""
+    plan = plan_of(tmp_path, small_config())
+    (plan.paths.study / "exports" / "one" / "hf").mkdir(parents=True)
+    assert jobs_of(plan).run(step_of("raise SystemExit(3)", finished_when="hf")) == 0
+    assert StepFolder(plan.paths.study / "exports" / "one").is_done()
 
 
-def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    code = f"import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); pathlib.Path({str(ready)!r}).touch(); time.sleep(99)"  # noqa: E501
-    folder = order_of(tmp_path / "step", code)
-    process = subprocess.Popen([sys.executable, "-m", runner.__name__, str(folder.path)])
-    until(ready.exists)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
-    assert folder.failed() is not None
+def test_a_stop_reaches_the_command(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, small_config())
+    code = """if True:
+        import pathlib, signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        pathlib.Path("ready").touch()
+        time.sleep(99)
+    """
+    worker = jobs_of(plan)
+    with ThreadPoolExecutor() as threads:
+        status = threads.submit(worker.run, step_of(code))
+        until((tmp_path / "ready").exists)
+        worker.stop()
+        assert status.result(timeout=60) == 143
+    assert StepFolder(plan.paths.study / "exports" / "one").failed() == 143
+    assert worker.run(step_of(code)) == 143  # starts nothing more
 
 
-def test_a_command_that_outlives_its_runner_is_waited_for(tmp_path: Path) -> None:
-    """Only weam-study and the runner are killed: nobody may train twice at once into one folder."""
-    ready, go = tmp_path / "ready", tmp_path / "go"
-    code = f"""if True:
+def test_a_command_that_outlives_weam_study_and_its_job_is_waited_for(tmp_path: Path) -> None:
+    """Two trainings never write into the same folder at once."""
+    plan = plan_of(tmp_path, small_config())
+    code = """if True:
         import pathlib, time
-        ready, go = pathlib.Path({str(ready)!r}), pathlib.Path({str(go)!r})
-        print("starts" if not ready.exists() else "again", flush=True)
-        ready.touch()
-        while not go.exists():
+        print("starts" if not pathlib.Path("ready").exists() else "again", flush=True)
+        pathlib.Path("ready").touch()
+        while not pathlib.Path("go").exists():
             time.sleep(0.02)
         print("ends", flush=True)
     """
-    folder = order_of(tmp_path / "step", code)
-    first = subprocess.Popen([sys.executable, "-m", runner.__name__, str(folder.path)])
-    until(ready.exists)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    assert folder.is_running()
-    second = subprocess.Popen([sys.executable, "-m", runner.__name__, str(folder.path)])
-    time.sleep(0.3)
-    assert second.poll() is None
-    go.touch()
-    assert second.wait(timeout=60) == 0
-    said = [line for line in (folder.path / "log.txt").read_text().splitlines() if not line.startswith(("$", " "))]
-    assert said == ["starts", "ends", "again", "ends"]
+    step, folder = step_of(code), StepFolder(plan.paths.study / "exports" / "one")
+    folder.path.mkdir(parents=True)
+    job = submit.start(folder.path, Launch(list(step.command), str(tmp_path), log="log.txt"))
+    until((tmp_path / "ready").exists)
+    os.kill(int(job.id), signal.SIGKILL)
+    with ThreadPoolExecutor() as threads:
+        status = threads.submit(jobs_of(plan).run, step)
+        time.sleep(0.3)
+        assert folder.is_running()
+        assert not status.done()
+        (tmp_path / "go").touch()
+        assert status.result(timeout=60) == 0
+    lines = [line for line in (folder.path / "log.txt").read_text().splitlines() if line in ("starts", "again", "ends")]
+    assert lines == ["starts", "ends", "again", "ends"]
     assert folder.is_done()
     assert not folder.is_running()
 
@@ -243,9 +244,9 @@ def test_what_slurm_does_not_take_fails_and_may_be_tried_again(tmp_path: Path) -
     plan = plan_of(tmp_path, small_config())
     first = next(iter(plan.steps.values()))
     for _ in range(2):
-        assert OnSlurm(plan.place, plan.config.machine).run(first) == 2
-    folder = StepFolder(plan.place.study / first.id)
-    assert folder.last_lines(first.log)[-1] == "Slurm must take the job, but does not: Full"
+        assert Jobs(plan.paths, plan.config, "slurm", 1).run(first) == 2
+    folder = StepFolder(plan.paths.study / first.id)
+    assert folder.last_lines(first.log)[-1] == "Slurm must accept the job, but does not: Full"
 
 
 @pytest.mark.usefixtures("slurms_programs")
@@ -253,8 +254,8 @@ def test_a_mistyped_option_of_sbatch_shows_at_once(tmp_path: Path) -> None:
     config = small_config()
     config["slurm"] = {"train": {"acount": "lab"}}
     plan = plan_of(tmp_path, config)
-    with pytest.raises(InputError, match=r"must be an option of sbatch, but acount is none\. Did you mean account"):
-        OnSlurm(plan.place, plan.config.machine)
+    with pytest.raises(InputError, match=r"must be an option of sbatch, but acount is not one. Did you mean account"):
+        Jobs(plan.paths, plan.config, "slurm", 1)
 
 
 def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
@@ -262,21 +263,23 @@ def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
     config["slurm"] = {"evaluate": {"gpus-per-node": 2, "tasks-per-node": 2}}
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match=r"`slurm.evaluate` must ask for one process, but asks for 2"):
-        OnSlurm(plan.place, plan.config.machine)
+        Jobs(plan.paths, plan.config, "slurm", 1)
     config["slurm"] = {"default": {"time": "soon"}}
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match="--time must be minutes"):
-        OnSlurm(plan.place, plan.config.machine)
+        Jobs(plan.paths, plan.config, "slurm", 1)
 
 
 @pytest.mark.parametrize("kind", ["default", "base", "train"])
 def test_trainings_are_of_as_many_processes_as_the_config_says(tmp_path: Path, kind: str) -> None:
     config = small_config()
-    check_processes(plan_of(tmp_path / "one", config).config.machine, ())
+    check_processes(plan_of(tmp_path / "one", config).config, ())
     config["slurm"] = {kind: {"nodes": 2, "gpus-per-node": 4}}
     plan = plan_of(tmp_path / "many", config)
-    with pytest.raises(InputError, match=r"must be of 8 processes, as `slurm\.\w+` in the config says, but .* be of 1"):
-        check_processes(plan.config.machine, list(plan.steps.values()))
+    with pytest.raises(
+        InputError, match=r"must have 8 processes, as `slurm\.\w+` of the config asks for, but would have 1"
+    ):
+        check_processes(plan.config, list(plan.steps.values()))
 
 
 def until(holds: Callable[[], bool]) -> None:

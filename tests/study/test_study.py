@@ -1,4 +1,4 @@
-"""A whole study with the real commands: killed in the middle, gone on with, and read by weam-report's readers."""
+"""A study with the real commands: killed in the middle, resumed, and read by weam-report's readers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.study.small_study import small_config, write_config, write_data
+from weam_fairseq.common.lock import locked
 from weam_fairseq.study.cli import main
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -25,10 +28,8 @@ class Ended:
     def __init__(self, folder: Path) -> None:
         self.folder, self.study = folder, folder / "study"
         write_data(folder)
-        config = small_config()
-        config["evaluate_bases"] = True
-        words = [str(write_config(folder, config)), "--root", str(folder), "--study-dir", str(self.study)]
-        self.words = [sys.executable, "-m", "weam_fairseq.study", *words, "--jobs", "2"]
+        words = [str(write_config(folder, one_seed())), "--root", str(folder), "--study-dir", str(self.study)]
+        self.words = [sys.executable, "-m", "weam_fairseq.study.cli", *words, "--jobs", "2"]
         first = subprocess.Popen(
             self.words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -41,7 +42,10 @@ class Ended:
             time.sleep(0.01)
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate()
-        self.killed = [path for path in killed if not (path / "done.json").is_file()]
+        for file in self.study.rglob("launch.json"):  # each job leads a process group of its own
+            with suppress(ProcessLookupError):
+                os.killpg(int(json.loads(file.read_text())["jobs"][-1]["id"]), signal.SIGKILL)
+        self.killed = [path for path in killed if not (path / "launch" / "ended.json").is_file()]
         self.before = self._done()
         self.second = subprocess.run(self.words, env=ENVIRONMENT, capture_output=True, text=True)
 
@@ -61,6 +65,14 @@ class Ended:
         return sum(line.startswith("$ ") for line in log.read_text(encoding="utf-8").splitlines())
 
 
+def one_seed() -> dict[str, Any]:
+    """Two objectives on one base, and the base itself."""
+    config = small_config()
+    config["evaluate_bases"] = True
+    config["grid"][0]["seed"] = 1
+    return config
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return Ended(tmp_path_factory.mktemp("small"))
@@ -71,8 +83,8 @@ def test_it_goes_on_and_makes_nothing_twice(ended: Ended) -> None:
     assert any("/base" in path for path in ended.before)
     after = ended._done()
     assert {path: after[path] for path in ended.before} == ended.before
-    steps = [path.parent for path in ended.study.rglob("step.json")]
-    assert len(steps) == 16  # data-bin, base, its export and evaluation, and 4 × train, export, evaluate
+    steps = [path.parent.parent for path in ended.study.rglob("launch.json")]
+    assert len(steps) == 10  # data-bin, base, its export and evaluation, and 2 × train, export, evaluate
     assert ended.killed
     for step in steps:
         # What was starting up when everything was killed has started twice as well.
@@ -89,8 +101,6 @@ def test_cells_have_their_cost(ended: Ended) -> None:
         "base.1-pair.weam_tiny.s1",
         "tlm.1-pair.weam_tiny.s1",
         "weam.1-pair.weam_tiny.s1",
-        "tlm.1-pair.weam_tiny.s2",
-        "weam.1-pair.weam_tiny.s2",
     ]
     parameters = {cell["cost"]["parameters"] for cell in cells}
     # 120 pieces at most × 16 tied, positions 512 × 16, two layers: by hand within a tenth.
@@ -127,7 +137,7 @@ def test_the_study_says_what_it_is(ended: Ended) -> None:
     told = json.loads((ended.study / "study.json").read_text(encoding="utf-8"))
     assert told["title"] == "Small"
     assert told["hypotheses"] == ["H1: it does."]
-    assert told["cells_planned"] == 5
+    assert told["cells_planned"] == 3
     assert told["config"]["grid"][0]["name"] == "main"
     (copy,) = (ended.study / "configs").iterdir()
     assert copy.name == f"small.{told['config_sha256'][:12]}.yaml"
@@ -139,39 +149,35 @@ def test_its_files_are_those_that_the_report_reads(ended: Ended) -> None:
 
     study = read_study(ended.study)
     assert [cell.name for cell in study.cells] == study.planned_names
-    assert len(study.scores.entries) == 5
+    assert len(study.scores.entries) == 3
     assert study.early == {}
 
 
 def test_any_step_can_be_typed(ended: Ended) -> None:
     """The commands are there as a person would give them in the root."""
-    for file in ended.study.rglob("step.json"):
-        told = json.loads(file.read_text(encoding="utf-8"))
-        assert told["typed"].startswith("weam-")
-        assert told["directory"] == str(ended.folder)
+    for file in ended.study.rglob("launch.json"):
+        launch = json.loads(file.read_text(encoding="utf-8"))["launch"]
+        assert launch["command"][0].startswith("weam-")
+        assert launch["directory"] == str(ended.folder)
 
 
 def test_a_further_seed_adds_a_cell_of_each_objective(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
-    config = small_config()
-    config["evaluate_bases"] = True
-    config["grid"][0]["seed"] = [1, 2, 3]
+    config = one_seed()
+    config["grid"][0]["seed"] = [1, 2]
     path = write_config(ended.folder / "more", config)
     words = [str(path), "--root", str(ended.folder), "--study-dir", str(ended.study)]
     assert main([*words, "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "7 cells, 22 jobs, 16 done: " in told
-    assert "6 trainings (4 done)" in told
+    assert "5 cells, 16 jobs, 10 done: " in told
+    assert "4 trainings (2 done)" in told
     assert "1 base training (1 done)" in told
     assert "(measured)" in told
     assert main([*words, "--list"]) == 0
     listed = capsys.readouterr().out
-    assert "5 of 7 cells are done." in listed
+    assert "3 of 5 cells are done." in listed
 
 
 def test_another_weam_study_in_the_same_folder_is_refused(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
-    import fcntl
-
-    with (ended.study / "lock").open("rb+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with locked(ended.study / "lock", keep=True):
         assert main(ended.words[3:]) == 2
     assert "is in use by" in capsys.readouterr().err

@@ -1,10 +1,9 @@
-"""weam-launch: a command as a job, on this machine or on Slurm, with what it was in its run folder."""
+"""weam-launch: runs a command as a job, on this machine or on Slurm, and records it in its run folder."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -14,7 +13,9 @@ from pathlib import Path
 from weam_fairseq.common.arguments import positive, take, value_of
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.launch.record import TRAIN, Launch, RunFolder
+from weam_fairseq.common.files import write_text
+from weam_fairseq.common.slurm import OPTION_HELP, minutes, sbatch_options
+from weam_fairseq.launch.job import TRAIN, Launch, RunFolder, runs_to_the_end
 from weam_fairseq.launch.submit import State, check_free, start, state, wait
 from weam_fairseq.training.config import read_config
 
@@ -24,12 +25,12 @@ EXAMPLE = """example:
   weam-launch --cluster slurm --nodes 2 --gpus-per-node 8 --cpus-per-task 8 --time 24:00:00 --partition gpu \\
               --run-dir runs/weam -- weam-train data-bin --config weam_small.yaml
   weam-launch --run-dir runs/weam --status
-  weam-launch --run-dir runs/weam --again     starts a job that has failed or was killed, as it was
+  weam-launch --run-dir runs/weam --again     starts a job again that failed or was killed
 
-A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is queued again and goes on. If one
-of its nodes fails, Slurm queues it again too, and it goes on from its last checkpoint: at most --save-interval-updates
-are lost. Other commands of ours are queued again when they are preempted, but end with their time: --again, with
---resume for weam-preprocess, goes on.
+A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is requeued and resumes. If one of
+its nodes fails, Slurm requeues it too, and it resumes from its last checkpoint.
+Other weam commands are requeued after preemption, but stop at the time limit. Start them again with --again
+(weam-preprocess also needs --resume).
 """
 
 
@@ -44,7 +45,7 @@ def _run(argv: Sequence[str]) -> int:
     options = _parser().parse_args(ours)
     if options.status or options.again:
         if command:
-            raise InputError("--status and --again are about the job that is there: leave out the command after --.")
+            raise InputError("--status and --again use the job of the run folder: leave out the command after --.")
         if options.status and not options.wait:
             print(_sentence(options.run_dir, state(options.run_dir)))
             return 0
@@ -62,9 +63,9 @@ def _run(argv: Sequence[str]) -> int:
 def _sentence(run_dir: Path, found: State) -> str:
     logs = RunFolder(run_dir).logs
     ends = {
-        "stopped": "was stopped by a signal and left its checkpoint: go on with --again",
-        "gone": f"was killed and has left no exit code: start it again with --again (logs in {logs})",
-        "failed": f"has failed with exit code {found.status}: see {logs}, mend the cause, start it again with --again",
+        "stopped": "was stopped by a signal and saved its checkpoint: resume it with --again",
+        "gone": f"was killed and left no exit code: start it again with --again (logs in {logs})",
+        "failed": f"has failed with exit code {found.status}: see {logs}, fix the cause, start it again with --again",
     }
     return f"{PROG}: job {found.job} {ends.get(found.word, f'is {found.word}')}."
 
@@ -73,14 +74,13 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
     """The job that the options describe; its config file is copied into the run folder.
 
     Raises:
-        InputError: no command, or a program that is not there; several processes for another command than weam-train;
-            another command in the same folder, or one that has not ended; less time than --grace.
+        InputError: no command, or an unknown program; several processes for another command than weam-train; another
+            command in the same folder, or one that has not ended; less time than --grace.
     """
     if not command:
-        raise InputError(f"A command must follow --, but there is none: {PROG} --run-dir RUN -- weam-train DATA_BIN …")
+        raise InputError(f"A command must follow --, but is missing: {PROG} --run-dir RUN -- weam-train DATA_BIN …")
     per_node = options.tasks_per_node or max(options.gpus_per_node, 1)
-    other = Path(command[0]).name.startswith("weam-") and Path(command[0]).name != TRAIN
-    if other and options.nodes * per_node > 1:
+    if runs_to_the_end(command[0]) and options.nodes * per_node > 1:
         raise InputError(
             f"{Path(command[0]).name} must run as one process, but --nodes, --gpus-per-node and --tasks-per-node ask "
             f"for {options.nodes * per_node}: leave them out or give --tasks-per-node 1."
@@ -104,7 +104,7 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
         cpus_per_task=options.cpus_per_task,
         minutes=time,
         grace=options.grace,
-        parameters={**parameters, **dict(map(_named, options.cluster_option))},
+        parameters={**parameters, **sbatch_options(options.cluster_option)},
         name=options.name or Path(options.run_dir).absolute().name,
     )
     run = RunFolder(options.run_dir)
@@ -114,14 +114,14 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
             "--run-dir."
         )
     check_free(options.run_dir)
-    if config is not None:  # last: a job that runs reads its copy again when Slurm has requeued it
+    if config is not None:  # last: a requeued job reads its copy again
         run.path.mkdir(parents=True, exist_ok=True)
-        run.keep(config.name, config.read_text(encoding="utf-8"))
+        write_text(run.path / config.name, config.read_text(encoding="utf-8"))
     return launch
 
 
 def _program(name: str) -> str:
-    """Beside this Python first, so that a job uses the same installation."""
+    """The program of this installation first, so that a job uses the same one."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
@@ -130,8 +130,7 @@ def _program(name: str) -> str:
 
 
 def _complete(command: list[str], run_dir: Path) -> tuple[list[str], Path | None]:
-    """The command's arguments; of weam-train, with the run folder's copy of --config, and with a --save-dir there. Also
-    the file that is to be copied."""
+    """The command's arguments, and the config to copy. weam-train reads the copy, and saves into the run folder."""
     arguments = command[1:]
     if Path(command[0]).name != TRAIN:
         return arguments, None
@@ -147,31 +146,6 @@ def _complete(command: list[str], run_dir: Path) -> tuple[list[str], Path | None
     return arguments, source
 
 
-def minutes(text: str) -> int:
-    """Slurm's notations of a time: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; rounded up."""
-    if not (found := re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)):
-        raise InputError(f"--time must be minutes or D-HH:MM:SS, but is {text}.")
-    days, *rest = found.groups()
-    numbers = [int(part) for part in rest if part is not None]
-    if days is not None:
-        hours, minute, second = [*numbers, 0, 0][:3]
-    elif len(numbers) == 3:
-        hours, minute, second = numbers
-    else:
-        hours, minute, second = 0, *[*numbers, 0][:2]
-    total = int(days or 0) * 1440 + hours * 60 + minute + (second > 0) + second // 61
-    if total < 1:
-        raise InputError(f"--time must be a minute or more, but is {text}.")
-    return total
-
-
-def _named(text: str) -> tuple[str, str | int]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError(f"--cluster-option must be NAME=VALUE, but is {text}.")
-    return name, int(value) if re.fullmatch("[0-9]+", value) else value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
@@ -184,9 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run-dir", metavar="RUN", type=Path, required=True, help="folder of the run")
     what = parser.add_argument_group("about the job")
     only = what.add_mutually_exclusive_group()
-    only.add_argument("--status", action="store_true", help="say how the run's last job is")
-    only.add_argument("--again", action="store_true", help="start the run's job again, as it was")
-    what.add_argument("--wait", action="store_true", help="return when the job has ended, with its exit code")
+    only.add_argument("--status", action="store_true", help="print the state of the run's last job")
+    only.add_argument("--again", action="store_true", help="start the run's job again")
+    what.add_argument("--wait", action="store_true", help="wait for the job and return its exit code")
     where = parser.add_argument_group("where it runs")
     where.add_argument(
         "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
@@ -196,21 +170,18 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--tasks-per-node", metavar="N", type=int, default=0, help="processes on each (default: one for each GPU)"
     )
-    where.add_argument("--cpus-per-task", metavar="N", type=positive, default=1, help="of a process (default: 1)")
-    where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS after which Slurm ends it (default: 60)")
+    where.add_argument("--cpus-per-task", metavar="N", type=positive, default=1, help="of each process (default: 1)")
+    where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS until Slurm ends the job (default: 60)")
     where.add_argument(
-        "--grace", metavar="SECONDS", type=positive, default=120, help="before that, time to save (default: 120)"
+        "--grace",
+        metavar="SECONDS",
+        type=positive,
+        default=120,
+        help="before that, time to save (default: 120)",
     )
     where.add_argument("--partition", help="Slurm's partition")
     where.add_argument("--name", help="of the job (default: the run folder's)")
-    where.add_argument(
-        "--cluster-option",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="any other option of sbatch, such as account=lab, mem-per-cpu=4G or exclusive=; one of submitit alone has "
-        "slurm_ before it; repeatable",
-    )
+    where.add_argument("--cluster-option", metavar="NAME=VALUE", action="append", default=[], help=OPTION_HELP)
     return parser
 
 

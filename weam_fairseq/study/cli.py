@@ -1,4 +1,4 @@
-"""weam-study: runs what is missing of a grid, says how it stands, or what it will cost."""
+"""weam-study: runs a grid of trainings, or prints its state or its estimated cost."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from weam_fairseq.common.command import run_command
 from weam_fairseq.common.lock import locked
 from weam_fairseq.study.checks import check_inputs, check_processes
 from weam_fairseq.study.config import read_config
-from weam_fairseq.study.identity import Files
-from weam_fairseq.study.place import find_place
+from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
-from weam_fairseq.study.run import Result, Stopped, run
-from weam_fairseq.study.shown import render_list, render_plan
+from weam_fairseq.study.run import Jobs, Result, Stopped, run
+from weam_fairseq.study.status import render_list, render_plan
 from weam_fairseq.study.tables import write_study
-from weam_fairseq.study.workers import Here, OnSlurm, Worker
 
 PROG = "weam-study"
 JOBS_ON_SLURM = 8
@@ -32,13 +30,14 @@ EXAMPLE = """example:
   weam-study scripts/configs/study_paper.yaml --dry-run
   weam-report runs/study
 
-Stop it whenever you like, even with kill -9: the same command goes on. What is done is not done again, also where the
-config has been extended by seeds, pairs, options or evaluations.
+Stop it at any time, even with kill -9: the same command resumes it. Steps that are done are not run again, also after
+you have added seeds, pairs, options or evaluations to the config. After kill -9 the jobs that run continue, and the
+same command waits for them.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0; 1 where a step failed; 2 after one sentence on stderr; 143 when it was stopped."""
+    """Returns the exit code: 0; 1 if a step failed; 2 after one sentence on stderr; 143 after a signal."""
     return run_command(PROG, lambda: _run(_parser().parse_args(argv)))
 
 
@@ -54,9 +53,9 @@ def _run(options: argparse.Namespace) -> int:
 def _run_study(options: argparse.Namespace) -> int:
     config = read_config(options.config)
     study = options.study_dir or Path("runs") / options.config.stem
-    place = find_place(options.root, options.data, config.data.folder, study)
-    files = Files(place.study)
-    plan = make_plan(config, place, files)
+    paths = study_paths(options.root, options.data, config.data.folder, study)
+    files = Files(paths.study)
+    plan = make_plan(config, paths, files)
     patterns = [part for text in options.only for part in text.split(",") if part]
     cells = plan.only(patterns) if patterns else list(plan.cells)
     if options.list or options.dry_run:
@@ -65,27 +64,27 @@ def _run_study(options: argparse.Namespace) -> int:
     steps = plan.needed(cells)
     check_inputs(plan, steps)
     if options.cluster == "local":
-        check_processes(config.machine, steps)
+        check_processes(config, steps)
     jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
-    worker: Worker = OnSlurm(place, config.machine) if options.cluster == "slurm" else Here(place, jobs)
-    place.study.mkdir(parents=True, exist_ok=True)
-    with locked(place.study / "lock", keep=True):
+    worker = Jobs(paths, config, options.cluster, jobs)
+    paths.study.mkdir(parents=True, exist_ok=True)
+    with locked(paths.study / "lock", keep=True):
         files.save()
         write_study(plan)
         with _stopped_by_signals():
             result = run(plan, steps, worker, jobs, _say)
-    return _tell(plan, len(cells), result)
+    return _report(plan, len(cells), result)
 
 
-def _tell(plan: Plan, cells: int, result: Result) -> int:
+def _report(plan: Plan, cells: int, result: Result) -> int:
     if result.failed:
-        waiting = f", and {len(result.left)} that need them were not begun" if result.left else ""
+        left = f", and {len(result.left)} steps that need them were not started" if result.left else ""
         print(
-            f"{PROG}: {len(result.failed)} steps have failed{waiting}; mend the cause and give the same command.",
+            f"{PROG}: {len(result.failed)} steps failed{left}. Fix the cause and run the same command again.",
             file=sys.stderr,
         )
         return 1
-    print(f"{cells} cells are done: weam-report {plan.place.study}")
+    print(f"{cells} cells are done: weam-report {plan.paths.study}")
     return 0
 
 
@@ -95,10 +94,10 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Ctrl-C and TERM end what runs in good order: trainings save a checkpoint."""
+    """Ctrl-C and SIGTERM stop the study in an orderly way: trainings save a checkpoint."""
 
     def stop(number: int, frame: FrameType | None = None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the second time at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
         raise Stopped
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -112,38 +111,40 @@ def _stopped_by_signals() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Runs a study: a grid over pairs × architecture × objective × aligner × options of the method × "
-        "seed.\nCells share data-bins and bases; every step is a command of this project, kept with its log in its "
-        "folder.",
+        description="Runs a grid of trainings described by one config file: pairs × architecture × objective × "
+        "aligner × options of the method × seed.\nEach training runs once. Cells share data-bins and base models. "
+        "Every step is a job of weam-launch in its own folder.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", metavar="CONFIG.yaml", type=Path, help="the study (see scripts/configs/study_*.yaml)")
+    parser.add_argument(
+        "config", metavar="CONFIG.yaml", type=Path, help="the study, such as scripts/configs/study_small.yaml"
+    )
     parser.add_argument("--study-dir", metavar="DIR", type=Path, help="folder of the study (default: runs/CONFIG)")
     parser.add_argument(
         "--root",
         metavar="DIR",
         type=Path,
         default=Path(),
-        help="what the config's relative paths start from (default: .)",
+        help="folder that the config's relative paths start from (default: .)",
     )
-    parser.add_argument("--data", metavar="DIR", type=Path, help="data folder, instead of the config's `data.folder`")
+    parser.add_argument("--data", metavar="DIR", type=Path, help="data folder, in place of the config's `data.folder`")
     parser.add_argument(
-        "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
+        "--cluster", choices=["local", "slurm"], default="local", help="where jobs run (default: local, this machine)"
     )
     parser.add_argument(
-        "--jobs", metavar="N", type=positive, help=f"steps at once (default: 1; with Slurm {JOBS_ON_SLURM})"
+        "--jobs", metavar="N", type=positive, help=f"jobs at once (default: 1; on Slurm {JOBS_ON_SLURM})"
     )
     parser.add_argument(
         "--only",
         metavar="CELL",
         action="append",
         default=[],
-        help="this cell, or those that fit a pattern such as 'weam.*.s1', with what they need; repeatable",
+        help="run this cell, or those that match a pattern such as 'weam.*.s1', with the steps they need; repeatable",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--dry-run", action="store_true", help="print cells, jobs and estimated cost; change nothing")
-    what.add_argument("--list", action="store_true", help="print the state of each cell; change nothing")
+    what.add_argument("--dry-run", action="store_true", help="print cells, jobs and estimated cost")
+    what.add_argument("--list", action="store_true", help="print the state of each cell")
     return parser
 
 

@@ -1,34 +1,460 @@
-"""CONFIG.yaml -> a checked Config; scripts/configs/study_small.yaml has every key with a word on it."""
+"""Reads and checks a study's config. scripts/configs/study_small.yaml shows every key with a comment."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from weam_fairseq.common.arguments import suggest
+from weam_fairseq.common.documents import compose_yaml, construct_yaml, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
-from weam_fairseq.study.machine_config import read_estimate, read_machine
-from weam_fairseq.study.settings import Block, Config, Data, Evaluation, Model, Tokenizer
-from weam_fairseq.study.yaml_file import Option, Options, Section, read_yaml
+
+Option = str | int | float | bool | list[Any] | None
+Options = dict[str, Option]
 
 OBJECTIVES = ("mlm", "tlm", "weam", "shuffled", "identity")
 BASE_OBJECTIVE = "base"
-TOKENIZERS = ("wordpiece", "unigram", "bpe")
-# What a cell is made of; weam-study itself gives these to weam-train.
-OURS = ("data", "arch", "objective", "pairs", "seed", "save-dir", "finetune-from-model", "restore-file", "log-format")
-OURS_OF_PREPROCESS = (
+TASKS_BY_NAME = {task.name: task for task in TASKS}
+KINDS = ("preprocess", "import", "base", "train", "export", "evaluate")
+TRAININGS = ("base", "train")
+# Options that weam-study itself sets.
+SET_FOR_TRAIN = (
+    *("data", "arch", "objective", "pairs", "seed"),
+    *("save-dir", "finetune-from-model", "restore-file", "log-format"),
+)
+SET_FOR_PREPROCESS = (
     *("pair", "exclude", "tokenizer", "train-tokenizer", "vocab-size", "aligner", "symmetrize"),
     *("destdir", "overwrite", "resume", "explain"),
 )
-OURS_OF_EVALUATION = ("model", "name", "data", "languages", "seeds", "seed", "out", "predictions")
-
-_KEYS = (
-    *("title", "question", "hypotheses", "decision_rule", "baseline", "data", "pair_sets", "models", "base"),
-    *("continued", "grid", "evaluate_bases", "evaluations", "keep_checkpoints", "estimate", "machine", "slurm"),
+SET_FOR_EVALUATE = ("model", "name", "data", "languages", "seeds", "seed", "out", "predictions")
+# All that `machine` accepts. Any other option may change a result, so it must be part of a step's identity.
+HARMLESS_FOR_PREPROCESS = ("workers", "cluster", "cluster-option", "cluster-chunks")
+HARMLESS_FOR_TRAIN = (
+    *("num-workers", "data-buffer-size", "log-interval", "save-interval-updates", "keep-interval-updates"),
+    *("validate-interval-updates", "save-interval", "validate-interval", "no-epoch-checkpoints"),
+    *("checkpoint-activations", "compile", "cpu", "ddp-backend", "tensorboard-logdir", "wandb-project"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+
+
+def _must(sentence: str, *keys: str | int, hint: str = "") -> PydanticCustomError:
+    """An error about the value at `keys` below the value that is validated: it must be as `sentence` describes."""
+    return PydanticCustomError("must", "{sentence}", {"sentence": sentence, "keys": keys, "hint": hint})
+
+
+def _texts(value: Any) -> Any:
+    parts = value if isinstance(value, list) else [value]
+    for part in parts:
+        if isinstance(part, bool) or not isinstance(part, str | int | float):
+            raise _must("a text or a list of texts", hint=_quotes(part))
+    if not parts:
+        raise _must("a list with at least one text")
+    return tuple(map(str, parts))
+
+
+def _seeds(value: Any) -> Any:
+    parts = value if isinstance(value, list) else [value]
+    if not parts or not all(type(part) is int and part >= 0 for part in parts):
+        raise _must("a whole number from 0 or a list of them")
+    return tuple(parts)
+
+
+def _options(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _must("a mapping")
+    for name, given in value.items():
+        parts = given if isinstance(given, list) else [given]
+        if not parts or not all(part is None or isinstance(part, str | int | float) for part in parts):
+            raise _must("a value or a list of values", name)
+    return {name.replace("_", "-"): given for name, given in value.items()}
+
+
+def _without(options: Collection[str]) -> Callable[[Options], Options]:
+    def check(value: Options) -> Options:
+        for name in value:
+            if name in options:
+                raise _must("left out, because weam-study sets it", name)
+        return value
+
+    return check
+
+
+def _harmless(options: Collection[str], elsewhere: str) -> Callable[[Options], Options]:
+    def check(value: Options) -> Options:
+        for name in value:
+            if name not in options:
+                raise _must(
+                    f"under {elsewhere}, because it may change results (`machine` accepts only {', '.join(options)})",
+                    name,
+                )
+        return value
+
+    return check
+
+
+def _known(names: Collection[str]) -> Callable[[Any], Any]:
+    """Checks one name, or each of several."""
+
+    def check(value: Any) -> Any:
+        for name in (value,) if isinstance(value, str) else value:
+            if name not in names:
+                raise _must(f"one of {', '.join(names)}", hint=f" {name} is unknown.{suggest(name, names)}")
+        return value
+
+    return check
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value  # YAML reads 989e12 as a text
+    except ValueError:
+        return value
+
+
+def _quotes(value: Any) -> str:
+    return " Put it in quotes." if value is not None and not isinstance(value, list | dict) else ""
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Number = Annotated[float, BeforeValidator(_number)]
+GivenOptions = Annotated[dict[str, Any], BeforeValidator(_options)]
+TrainOptions = Annotated[GivenOptions, AfterValidator(_without(SET_FOR_TRAIN))]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A mapping of the config. A key without a value counts as left out."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for key in value:
+            if key not in cls.model_fields:
+                raise PydanticCustomError("unknown", "", {"keys": (key,), "known": tuple(cls.model_fields)})
+        return {key: given for key, given in value.items() if given is not None}
+
+
+class Tokenizer(Section):
+    """A tokenizer that is trained on the study's text: its kind and its number of pieces."""
+
+    train: Annotated[str, AfterValidator(_known(("wordpiece", "unigram", "bpe")))]
+    vocab_size: int
+
+
+class Data(Section):
+    """Where sentence pairs come from.
+
+    Attributes:
+        folder: holds the bitext and the data of the evaluations.
+        bitext: files of a pair in `folder`, with {pair} in their names, or the files of each pair.
+        exclude: files of sentences that no training pair may contain.
+        tokenizer: of models that are trained from scratch: how to train it, or a Hugging Face folder.
+        pairs: the pair set that tokenizer and bases are trained on.
+        aligner, symmetrize: of cells that do not choose others.
+        preprocess: more options of weam-preprocess.
+        data_bin: an existing data-bin, in place of bitext, exclude, tokenizer and preprocess.
+    """
+
+    folder: str = "."
+    bitext: Texts | dict[str, Texts] = ()
+    exclude: Texts = ()
+    tokenizer: Tokenizer | str | None = None
+    pairs: Texts
+    aligner: str = "eflomal"
+    symmetrize: str = "intersect"
+    preprocess: Annotated[GivenOptions, AfterValidator(_without(SET_FOR_PREPROCESS))] = {}
+    data_bin: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if value.get("data_bin") is None:
+            if value.get("bitext") is None:
+                raise _must("a text or a list of texts", "bitext")
+            return value
+        for key in ("bitext", "exclude", "tokenizer", "preprocess"):
+            if value.get(key) is not None:
+                raise _must("left out, because `data_bin` names an existing data-bin", key)
+        # Whatever aligner made the links of the data-bin.
+        return {"aligner": "given", "symmetrize": "given", **value}
+
+    @property
+    def pool(self) -> str:
+        return self.pairs[0]
+
+    @property
+    def links(self) -> tuple[str, str]:
+        return self.aligner, self.symmetrize
+
+    def files(self, pair: str) -> tuple[str, ...]:
+        if isinstance(self.bitext, dict):
+            return self.bitext[pair]
+        return tuple(name.format(pair=pair) for name in self.bitext)
+
+
+class Model(Section):
+    """What is special about an architecture: trained from scratch, or a published model.
+
+    Attributes:
+        from_hf: Hugging Face folder, or name on the Hub, to start from; None: a base is trained.
+        tokenizer: folder or name of an equal tokenizer, so that models share a data-bin (default: that of `from_hf`).
+        vocabulary: rows of the embeddings, for estimates.
+        base, continued: options that replace the study's.
+    """
+
+    from_hf: str | None = None
+    tokenizer: str | None = None
+    vocabulary: int | None = None
+    base: TrainOptions = {}
+    continued: TrainOptions = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Model:
+        if self.from_hf is None and self.tokenizer is not None:
+            raise _must("left out, because only a published model (`from_hf`) has its own tokenizer", "tokenizer")
+        if self.from_hf is not None and self.base:
+            raise _must("left out, because a published model is not trained from scratch", "base")
+        return self
+
+
+class Base(Section):
+    """Training of the models that the cells start from. `seed`: of all bases; `cell`: each seed has its own base."""
+
+    seed: Any = 1
+    train: TrainOptions = {}
+
+    @model_validator(mode="after")
+    def _seed_is_known(self) -> Base:
+        if self.seed != "cell" and type(self.seed) is not int:
+            raise _must("a whole number, or `cell` for one base for each seed", "seed")
+        return self
+
+
+class Block(Section):
+    """A part of the grid: one cell for each combination."""
+
+    name: str
+    pairs: Texts
+    arch: Annotated[Texts, AfterValidator(_known(ARCHITECTURES))]
+    objective: Annotated[Texts, AfterValidator(_known(OBJECTIVES))]
+    aligner: Texts | None = None
+    symmetrize: Texts | None = None
+    options: TrainOptions = {}
+    seed: Annotated[tuple[int, ...], BeforeValidator(_seeds)]
+
+    @model_validator(mode="after")
+    def _trains(self) -> Block:
+        if "max-update" in self.options and not all(map(_is_updates, as_list(self.options["max-update"]))):
+            raise _must("a whole number above 0, or a list of them", "options", "max-update")
+        return self
+
+
+class Evaluation(Section):
+    """`data` is a folder in the data folder, or hub:NAME. The default name is that of its tasks."""
+
+    name: str = ""
+    task: Annotated[Texts, AfterValidator(_known(TASKS_BY_NAME))]
+    data: str
+    languages: Texts
+    options: Annotated[GivenOptions, AfterValidator(_without(SET_FOR_EVALUATE))] = {}
+
+    @model_validator(mode="after")
+    def _languages_of_its_tasks(self) -> Evaluation:
+        for name in self.task:
+            known = TASKS_BY_NAME[name].languages
+            for language in self.languages:
+                if known is not None and not {*known, "all", "present"}.issuperset(language.split("-")):
+                    raise _must(f"languages of {name}, and {language} is not one of them", "languages")
+        return self
+
+    @property
+    def label(self) -> str:
+        return self.name or "+".join(self.task)
+
+
+class Estimate(Section):
+    """Figures that computing time is estimated from.
+
+    Attributes:
+        flops: peak operations per second of one GPU; None: GPU hours are not estimated.
+        utilisation: the share of them that a training reaches.
+        pieces_per_update, base_pieces_per_update: on all GPUs together.
+        length: pieces of a row, for attention.
+        linked_share: of the masked pieces.
+    """
+
+    flops: Annotated[Number, Field(gt=0)] | None = None
+    utilisation: Annotated[Number, Field(gt=0, le=1)] = 0.4
+    pieces_per_update: Positive | None = None
+    base_pieces_per_update: Positive | None = None
+    length: Positive = 128
+    linked_share: Number = 0.7
+
+
+class Machine(Section):
+    """Options that change no result, for each kind of step. They are not part of a step's identity."""
+
+    preprocess: Annotated[GivenOptions, AfterValidator(_harmless(HARMLESS_FOR_PREPROCESS, "`data.preprocess`"))] = {}
+    train: Annotated[GivenOptions, AfterValidator(_harmless(HARMLESS_FOR_TRAIN, "`base.train` or `continued`"))] = {}
+    evaluate: GivenOptions = {}
+
+
+class _Keys(Section):
+    """The keys of a study."""
+
+    title: str
+    question: str = ""
+    hypotheses: Texts = ()
+    decision_rule: str = ""
+    baseline: Annotated[str, AfterValidator(_known(OBJECTIVES))] = "tlm"
+    data: Data
+    pair_sets: dict[str, Texts]
+    models: dict[str, Model | None] = {}
+    base: Base | None = None
+    continued: TrainOptions = {}
+    grid: Annotated[list[Block], Field(min_length=1)]
+    evaluate_bases: bool = False
+    evaluations: list[Evaluation] = []
+    keep_checkpoints: bool = True
+    estimate: Estimate = Estimate()
+    machine: Machine = Machine()
+    slurm: dict[str, GivenOptions] = {}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _Keys:
+        self._check_pairs()
+        for arch in self.models:
+            if arch not in ARCHITECTURES:
+                raise PydanticCustomError("unknown", "", {"keys": ("models", arch), "known": tuple(ARCHITECTURES)})
+        for kind in self.slurm:
+            if kind not in ("default", *KINDS):
+                raise PydanticCustomError("unknown", "", {"keys": ("slurm", kind), "known": ("default", *KINDS)})
+        self._check_models()
+        for number, block in enumerate(self.grid):
+            for key in ("aligner", "symmetrize"):
+                if self.data.data_bin is not None and getattr(block, key) is not None:
+                    raise _must("left out, because the links are those of `data.data_bin`", "grid", number, key)
+            if block.name in [other.name for other in self.grid[:number]]:
+                raise _must("a name that no other block has", "grid", number, "name")
+        for number, evaluation in enumerate(self.evaluations):
+            name = evaluation.label
+            if not _NAME.fullmatch(name) or name in [other.label for other in self.evaluations[:number]]:
+                raise _must(
+                    f"a name of letters, digits, _, + and - that no other evaluation has (it would be {name})",
+                    *("evaluations", number, "name"),
+                )
+        return self
+
+    def _check_pairs(self) -> None:
+        if not self.pair_sets:
+            raise _must("a mapping that names at least one set of pairs", "pair_sets")
+        for name, pairs in self.pair_sets.items():
+            if not _NAME.fullmatch(name):
+                raise _must("named with letters, digits, _, + and -", "pair_sets", name)
+            for pair in pairs:
+                if len(pair.split("-")) != 2 or len(set(pair.split("-"))) != 2:
+                    raise _must(f"a list of pairs such as en-de, and {pair} is not a pair", "pair_sets", name)
+                if isinstance(self.data.bitext, dict) and pair not in self.data.bitext:
+                    raise _must(f"a mapping with the files of each pair, but {pair} is missing", "data", "bitext")
+            if len(set(pairs)) != len(pairs):
+                raise _must("a list of pairs that names each pair once", "pair_sets", name)
+            if name.isdecimal() and int(name) != len(pairs):
+                raise _must(f"a list of {name} pairs (it has {len(pairs)})", "pair_sets", name)
+        bitext = self.data.bitext
+        if not isinstance(bitext, dict) and not all("{pair}" in name for name in bitext):
+            raise _must("file names with {pair} in them, or a mapping from pairs to files", "data", "bitext")
+        named = [(("data", "pairs"), self.data.pairs)]
+        for keys, names in [*named, *((("grid", n, "pairs"), block.pairs) for n, block in enumerate(self.grid))]:
+            for name in names:
+                if name not in self.pair_sets:
+                    must = f"in `pair_sets`, which has {', '.join(self.pair_sets)}; {name} is unknown"
+                    raise _must(must, *keys)
+
+    def _check_models(self) -> None:
+        models = {
+            arch: self.model(arch) for arch in (*self.models, *(arch for block in self.grid for arch in block.arch))
+        }
+        trains_bases = any(model.from_hf is None for model in models.values())
+        if trains_bases and self.base is None:
+            raise _must("a mapping with `seed` and `train`, because a base is trained from scratch", "base")
+        for arch, model in models.items():
+            if model.from_hf is None and not _is_updates(self.base_options(arch).get("max-update")):
+                raise _must(f"a mapping with `max-update`, a whole number above 0, for {arch}", "base", "train")
+            if not _is_updates(self.continued_options(arch).get("max-update")):
+                raise _must(f"a mapping with `max-update`, a whole number above 0, for {arch}", "continued")
+        if trains_bases and self.data.tokenizer is None and self.data.data_bin is None:
+            raise _must("a mapping, because a base is trained from scratch", "data", "tokenizer")
+
+    def model(self, arch: str) -> Model:
+        """`models` needs to name only the architectures that have something special."""
+        return self.models.get(arch) or Model()
+
+    def base_options(self, arch: str) -> Options:
+        """Options of weam-train for the base of an architecture."""
+        return {**(self.base.train if self.base else {}), **self.model(arch).base}
+
+    def continued_options(self, arch: str) -> Options:
+        """Options of weam-train for the cells of an architecture that choose no others."""
+        return {**self.continued, **self.model(arch).continued}
+
+    def asked_of_slurm(self, kind: str) -> Options:
+        """What Slurm is asked for; a kind's own keys replace those of `default`."""
+        return {**self.slurm.get("default", {}), **self.slurm.get(kind, {})}
+
+    def processes(self, kind: str) -> tuple[int, int]:
+        """Nodes, and processes on each of them. An update of a training covers the pieces of all of them.
+
+        Raises:
+            InputError: the config gives something else than whole numbers.
+        """
+        asked = self.asked_of_slurm(kind)
+        gpus = asked_whole(asked, "gpus-per-node", 0)
+        tasks = asked_whole(asked, "tasks-per-node", max(gpus, 1) if kind in TRAININGS else 1)
+        return asked_whole(asked, "nodes", 1), tasks
+
+
+class Config(_Keys):
+    """A study, the file that describes it, and that file's text and values."""
+
+    path: Path
+    text: str
+    plain: dict[str, Any]
+
+
+def as_list(value: Option) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def updates_of(options: Options) -> int:
+    """`max-update`, which has been checked."""
+    updates = options["max-update"]
+    assert isinstance(updates, int)
+    return updates
+
+
+def asked_whole(asked: Options, key: str, default: int) -> int:
+    value = asked.get(key, default)
+    if type(value) is not int or value < 0:
+        raise InputError(f"`{key}` of `slurm` must be a whole number, but is {value!r}.")
+    return value
+
+
+def _is_updates(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def read_config(path: Path) -> Config:
@@ -37,242 +463,75 @@ def read_config(path: Path) -> Config:
     Raises:
         InputError: what is wrong, with its file and line.
     """
-    top, text = read_yaml(path)
-    top.only(_KEYS)
-    pair_sets = _pair_sets(top.section("pair_sets"))
-    data = _data(top.section("data"), pair_sets)
-    models = _models(top)
-    base_seed, base_options = _base(top, models)
-    continued = _training(top, "continued")
-    blocks = tuple(_blocks(top, pair_sets, models, data))
-    for model in models.values():
-        for part, options in (("base", {**base_options, **(model.base or {})}), ("continued", _with(continued, model))):
-            if (part == "continued" or model.published is None) and not _updates(options):
-                top.wrong(part, f"a mapping with `max-update`, a whole number, for {model.arch}")
-    if data.tokenizer is None and data.data_bin is None and any(model.published is None for model in models.values()):
-        top.section("data").wrong("tokenizer", "a mapping, as a base is trained from nothing")
-    baseline = top.chosen("baseline", OBJECTIVES, "tlm")[0]
-    return Config(
-        path=path,
-        text=text,
-        plain=top.plain,
-        title=top.get("title", str),
-        question=top.get("question", str, ""),
-        hypotheses=top.texts("hypotheses", ()),
-        decision_rule=top.get("decision_rule", str, ""),
-        baseline=baseline,
-        data=data,
-        pair_sets=pair_sets,
-        models=models,
-        base_seed=base_seed,
-        base_options=base_options,
-        continued_options=continued,
-        blocks=blocks,
-        evaluate_bases=top.get("evaluate_bases", bool, False),
-        evaluations=tuple(_evaluations(top)),
-        keep_checkpoints=top.get("keep_checkpoints", bool, True),
-        estimate=read_estimate(top),
-        machine=read_machine(top),
-    )
-
-
-def updates_of(options: Options) -> int:
-    """`max-update`, which config.py has checked."""
-    found = _updates(options)
-    assert found is not None
-    return found
-
-
-def _updates(options: Options) -> int | None:
-    value = options.get("max-update")
-    return value if type(value) is int and value > 0 else None
-
-
-def _with(continued: Options, model: Model) -> Options:
-    return {**continued, **(model.continued or {})}
-
-
-def _pair_sets(section: Section) -> dict[str, tuple[str, ...]]:
-    """A name that is a number must be the number of pairs."""
-    found = {}
-    for name in section:
-        pairs = section.texts(name)
-        if not _NAME.fullmatch(name):
-            section.wrong(name, "named with letters, digits, _, + and -")
-        for pair in pairs:
-            if len(pair.split("-")) != 2 or len(set(pair.split("-"))) != 2:
-                section.wrong(name, f"a list of pairs such as en-de, and {pair} is none")
-        if len(set(pairs)) != len(pairs):
-            section.wrong(name, "a list of pairs that names each once")
-        if name.isdecimal() and int(name) != len(pairs):
-            section.wrong(name, f"a list of {name} pairs (here are {len(pairs)})")
-        found[name] = pairs
-    if not found:
-        raise InputError(f"{section.file}:{section.line}: `pair_sets` must name a set of pairs, but is empty.")
-    return found
-
-
-def _data(section: Section, pair_sets: dict[str, tuple[str, ...]]) -> Data:
-    section.only(
-        ("folder", "bitext", "exclude", "tokenizer", "pairs", "aligner", "symmetrize", "preprocess", "data_bin")
-    )
-    bitext: tuple[str, ...] = ()
-    files: dict[str, tuple[str, ...]] = {}
-    data_bin = section.get("data_bin", str) if "data_bin" in section else None
-    if data_bin is not None:
-        for key in ("bitext", "exclude", "tokenizer", "preprocess"):
-            if key in section:
-                section.wrong(key, "left out, as `data_bin` names a data-bin that is there")
-    elif isinstance(section.plain.get("bitext"), dict):
-        of_pairs = section.section("bitext")
-        files = {pair: of_pairs.texts(pair) for pair in of_pairs}
-        missing = [pair for pairs in pair_sets.values() for pair in pairs if pair not in files]
-        if missing:
-            section.wrong("bitext", f"a mapping with a file for each pair, {missing[0]} too")
+    if not path.is_file():
+        raise InputError(f"{path} must be the YAML file of a study, but does not exist.")
+    node, loader, text = compose_yaml(path)
+    if not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path} must be a mapping (title: …, grid: …), but is not.")
+    plain = _plain(path, node, loader)
+    try:
+        keys = _Keys.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
     else:
-        bitext = section.texts("bitext")
-        if not all("{pair}" in name for name in bitext):
-            section.wrong("bitext", "file names with {pair} in them, or a mapping from pairs to files")
-    if "pairs" not in section:
-        section.wrong("pairs", "the pair set that tokenizer and bases are trained on")
-    options = section.options("preprocess")
-    _not_ours(section, "preprocess", options, OURS_OF_PREPROCESS)
-    return Data(
-        folder=section.get("folder", str, "."),
-        bitext=bitext,
-        files=files,
-        exclude=section.texts("exclude", ()),
-        tokenizer=_tokenizer(section),
-        pool=section.chosen("pairs", pair_sets)[0],
-        # Of a data-bin that is there, whatever it was made with.
-        aligner=section.get("aligner", str, "eflomal" if data_bin is None else "given"),
-        symmetrize=section.get("symmetrize", str, "intersect" if data_bin is None else "given"),
-        options=options,
-        data_bin=data_bin,
-    )
+        return Config.model_construct(path=path, text=text, plain=plain, **dict(keys))
+    _refuse(path, node, plain, first)
 
 
-def _tokenizer(data: Section) -> Tokenizer | None:
-    if "tokenizer" not in data:
-        return None
-    if isinstance(data.plain["tokenizer"], str):
-        return Tokenizer(None, 0, data.plain["tokenizer"])
-    section = data.section("tokenizer")
-    section.only(("train", "vocab_size"))
-    return Tokenizer(section.chosen("train", TOKENIZERS)[0], section.get("vocab_size", int), None)
+def _plain(path: Path, node: yaml.Node, loader: Any) -> Any:
+    """The value of a node. Keys are texts, so `1:` and `"1":` are the same."""
+    if node.tag == "tag:yaml.org,2002:map" and isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)  # <<: *anchor
+        return {str(key.value): _plain(path, value, loader) for key, value in node.value}
+    if node.tag == "tag:yaml.org,2002:seq" and isinstance(node, yaml.SequenceNode):
+        return [_plain(path, part, loader) for part in node.value]
+    return construct_yaml(path, node, loader)
 
 
-def _models(top: Section) -> dict[str, Model]:
-    """All architectures of the grid; `models` need only name those that have something of their own."""
-    models: dict[str, Model] = {}
-    if "models" in top:
-        described = top.section("models")
-        described.only(ARCHITECTURES)
-        for arch in described:
-            models[arch] = _model(described.section(arch), arch) if described.plain[arch] else Model(arch)
-    for block in top.sections("grid"):
-        for arch in block.chosen("arch", ARCHITECTURES):
-            models.setdefault(arch, Model(arch))
-    return models
+_SENTENCES = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "list_type": "a list of mappings",
+    "too_short": "a list of mappings",
+    "missing": "given",
+}
 
 
-def _model(section: Section, arch: str) -> Model:
-    section.only(("from_hf", "tokenizer", "vocabulary", "base", "continued"))
-    published = section.get("from_hf", str) if "from_hf" in section else None
-    if published is None and "tokenizer" in section:
-        section.wrong("tokenizer", "left out, as only a published model (`from_hf`) brings one along")
-    base, continued = section.options("base"), section.options("continued")
-    if published is not None and base:
-        section.wrong("base", "left out, as a published model is not trained from nothing")
-    _not_ours(section, "base", base, OURS)
-    _not_ours(section, "continued", continued, OURS)
-    return Model(
-        arch=arch,
-        published=published,
-        tokenizer=section.get("tokenizer", str) if "tokenizer" in section else published,
-        vocabulary=section.get("vocabulary", int) if "vocabulary" in section else None,
-        base=base,
-        continued=continued,
-    )
+def _refuse(path: Path, node: yaml.Node, value: Any, error: Any) -> NoReturn:
+    """Raises InputError for an error of pydantic: what must hold, what was found, in which line, and what to do."""
+    kind, details, place = error["type"], error.get("ctx", {}), error["loc"]
+    line, name, outer, is_given = node.start_mark.line + 1, "", "", True
+    # Parts of pydantic's place that are no keys of the file name the type that was tried.
+    expected = [place[-1]] if kind == "missing" else []
+    for key in (*place, *details.get("keys", ())):
+        if (children := _children(node)).keys().isdisjoint({key, str(key).replace("-", "_")}):
+            if key not in (*expected, *details.get("keys", ())):
+                continue
+            is_given = False
+        outer, name = name, f"{name}[{key}]" if isinstance(key, int) else f"{name}.{key}".lstrip(".")
+        if not is_given:
+            break
+        key = key if key in children else key.replace("-", "_")
+        value, (line, node) = value[key], children[key]
+    if kind == "unknown":
+        known, section = details["known"], f"`{outer}`" if outer else "a study"
+        hint = suggest(details["keys"][-1], known) or f" It has {', '.join(known)}."
+        raise InputError(f"{path}:{line}: {section} has no key `{details['keys'][-1]}`.{hint}")
+    must = details.get("sentence") or _SENTENCES.get(kind) or error["msg"].removeprefix("Input should be ")
+    hint = details.get("hint", _quotes(value) if kind == "string_type" else "")
+    is_now = shown(value) if is_given else "missing"
+    raise InputError(f"{path}:{line}: `{name}` must be {must}, but is {is_now}.{hint}")
 
 
-def _base(top: Section, models: dict[str, Model]) -> tuple[int | None, Options]:
-    if "base" not in top:
-        if any(model.published is None for model in models.values()):
-            top.wrong("base", "a mapping with `seed` and `train`, as a base is trained from nothing")
-        return 1, {}
-    section = top.section("base")
-    section.only(("seed", "train"))
-    options = _training(section, "train")
-    if section.plain.get("seed", 1) == "cell":
-        return None, options
-    if type(section.plain.get("seed", 1)) is not int:
-        section.wrong("seed", "a whole number, or `cell` for a base of each seed")
-    return section.get("seed", int, 1), options
-
-
-def _training(section: Section, key: str) -> Options:
-    options = section.options(key)
-    _not_ours(section, key, options, OURS)
-    return options
-
-
-def _not_ours(section: Section, key: str, options: Options, ours: tuple[str, ...]) -> None:
-    for name in options:
-        if name in ours:
-            section.wrong(key, f"without `{name}`, which weam-study gives")
-
-
-def _blocks(top: Section, pair_sets: dict[str, tuple[str, ...]], models: dict[str, Model], data: Data) -> list[Block]:
-    found: list[Block] = []
-    for section in top.sections("grid"):
-        section.only(("name", "pairs", "arch", "objective", "aligner", "symmetrize", "options", "seed"))
-        for key in ("aligner", "symmetrize"):
-            if data.data_bin is not None and key in section:
-                section.wrong(key, "left out, as `data.data_bin` has its links")
-        options = section.options("options")
-        _not_ours(section, "options", options, OURS)
-        if "max-update" in options and not all(_updates({"max-update": each}) for each in _axis(options["max-update"])):
-            section.wrong("options", "a mapping whose `max-update` is a whole number")
-        found.append(
-            Block(
-                name=section.get("name", str),
-                pairs=section.chosen("pairs", pair_sets),
-                archs=section.chosen("arch", models),
-                objectives=section.chosen("objective", OBJECTIVES),
-                aligners=section.texts("aligner", [data.aligner]),
-                symmetrizations=section.texts("symmetrize", [data.symmetrize]),
-                options={name: _axis(value) for name, value in options.items()},
-                seeds=section.numbers("seed"),
-            )
-        )
-        if [block.name for block in found].count(found[-1].name) > 1:
-            section.wrong("name", "another one than that of the blocks before")
-    return found
-
-
-def _axis(value: Option) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _evaluations(top: Section) -> list[Evaluation]:
-    if "evaluations" not in top:
-        return []
-    found: list[Evaluation] = []
-    by_name = {task.name: task for task in TASKS}
-    for section in top.sections("evaluations"):
-        section.only(("name", "task", "data", "languages", "options"))
-        tasks = section.chosen("task", by_name)
-        languages = section.texts("languages")
-        for task in (by_name[name] for name in tasks):
-            known = None if task.languages is None else {*task.languages, "all", "present"}
-            for language in languages:
-                if known is not None and not known.issuperset(language.split("-")):
-                    section.wrong("languages", f"languages of {task.name}, and {language} is none")
-        options = section.options("options")
-        _not_ours(section, "options", options, OURS_OF_EVALUATION)
-        name = section.get("name", str, "+".join(tasks))
-        if not _NAME.fullmatch(name) or name in [each.name for each in found]:
-            section.wrong("name", f"a name of letters, digits, _, + and - that no other has (it would be {name})")
-        found.append(Evaluation(name, tasks, section.get("data", str), languages, options))
-    return found
+def _children(node: yaml.Node) -> dict[str | int, tuple[int, yaml.Node]]:
+    """Lines and nodes of what a mapping or a list contains."""
+    if isinstance(node, yaml.MappingNode):
+        return {str(key.value): (key.start_mark.line + 1, value) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return {number: (part.start_mark.line + 1, part) for number, part in enumerate(node.value)}
+    return {}

@@ -1,4 +1,9 @@
-"""What a cell cost, measured."""
+"""Measures what a training took, from its log, and what a cell cost.
+
+A log begins each start with a line `$ command`. Updates that a kill lost were made again. The last line of an update is
+the one whose weights were kept, so the effort is that of a training without interruptions. Times are those of the log's
+lines, because fairseq's own clock (`wall`) is 0 after a start within an epoch.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +18,22 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.common.training_log import Effort, read_effort
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import StepFolder
 
 NOTHING = Effort(0, 0, 0.0, None)
 
 
 def cost_of(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """`cost` of a line of cells.jsonl. The base's own training stands apart: many cells share it.
+    """`cost` of a line of cells.jsonl. The base's training is counted apart, because many cells share it.
 
-    Time is that of the training itself, by the clock on the wall; memory is the GPU's, else that of the largest
-    process.
+    Time is wall-clock time of the training; memory is the GPU's, or that of the largest process without a GPU.
     """
     own = _effort(plan, cell.trained)
     base = _effort(plan, cell.base_trained)
     measured = cell.trained or cell.base_trained
     gpu = (own if cell.trained else base).gpu_bytes
     return {
-        "parameters": parameters(plan.place.study / cell.exported),
+        "parameters": parameters(plan.paths.study / cell.exported),
         "updates": own.updates,
         "pieces": own.pieces,
         "seconds": own.seconds,
@@ -43,12 +47,12 @@ def cost_of(plan: Plan, cell: Cell) -> dict[str, Any]:
 def _effort(plan: Plan, step: str | None) -> Effort:
     if step is None:
         return NOTHING
-    log = plan.place.study / step / plan.steps[step].log
+    log = plan.paths.study / step / plan.steps[step].log
     return read_effort(log) if log.is_file() else NOTHING
 
 
 def _memory(plan: Plan, step: str | None) -> int | None:
-    done = None if step is None else StepFolder(plan.place.study / step).done()
+    done = None if step is None else StepFolder(plan.paths.study / step).done()
     return None if done is None else done.get("peak_memory_bytes")
 
 
@@ -72,12 +76,12 @@ def _count(file: Path) -> int:
         # safetensors: eight bytes that say how long the header is, the header in JSON, then the numbers.
         begin = 8 + int.from_bytes(weights.read(8), "little")
         if begin > file.stat().st_size:
-            raise InputError(f"{file} must be a whole safetensors file, but is cut off in its header. Export it again.")
+            raise InputError(f"{file} must be a complete safetensors file, but its header is cut off. Export it again.")
         header = parse_json(weights.read(begin - 8), file, dict)
         header.pop("__metadata__", None)
-        for told in header.values():
-            shape, (first, last) = tuple(told["shape"]), told["data_offsets"]
-            if not told["dtype"].startswith(("F", "BF")):
+        for tensor in header.values():
+            shape, (first, last) = tuple(tensor["shape"]), tensor["data_offsets"]
+            if not tensor["dtype"].startswith(("F", "BF")):
                 continue  # positions are no parameters
             if len(shape) == 2:
                 weights.seek(begin + first)

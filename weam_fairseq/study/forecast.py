@@ -1,4 +1,4 @@
-"""How long a step will take: as finished ones of its kind did, or, for trainings, by counting operations."""
+"""Estimates how long a step takes: from finished steps of its kind, or, for trainings, by counting operations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 from weam_fairseq.common.training_log import read_effort
 from weam_fairseq.encoder.sizes import ARCHITECTURES
-from weam_fairseq.study.options import as_number
+from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.settings import Estimate
-from weam_fairseq.study.step import Step, Training
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import Step, StepFolder, Training
 
 MASK_PROB = 0.3  # weam-train's default
 # Objectives that predict linked pieces a second time.
@@ -21,32 +19,32 @@ CROSS_LINGUAL = ("weam", "shuffled")
 
 
 class Forecast(NamedTuple):
-    """`seconds`: as measured; `operations`: of a training. None: not known."""
+    """`seconds`: as measured; `operations`: of a training. None: unknown."""
 
     seconds: float | None
     operations: float | None
 
 
 class Measured:
-    """Means of what finished steps took, from the nearest to the most general likeness."""
+    """Mean times of finished steps, from the most to the least similar ones."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
 
     def add(self, step: Step, seconds: float) -> None:
         """Args: seconds: of an update for trainings, of the step for others."""
-        for likeness in _likenesses(step):
-            self._seconds[likeness].append(seconds)
+        for similarity in _similarities(step):
+            self._seconds[similarity].append(seconds)
 
     def of(self, step: Step) -> float | None:
-        found = next((self._seconds[each] for each in _likenesses(step) if each in self._seconds), None)
+        found = next((self._seconds[each] for each in _similarities(step) if each in self._seconds), None)
         return None if found is None else fmean(found)
 
 
-def _likenesses(step: Step) -> list[tuple[object, ...]]:
+def _similarities(step: Step) -> list[tuple[object, ...]]:
     if step.training is not None:
         training = step.training
-        # An update of another architecture says nothing.
+        # Updates of another architecture take another time.
         return [
             ("update", training.arch, training.is_base, training.objective),
             ("update", training.arch, training.is_base),
@@ -57,17 +55,17 @@ def _likenesses(step: Step) -> list[tuple[object, ...]]:
 
 
 def measure(plan: Plan, steps: Iterable[Step]) -> Measured:
-    """What the finished ones of some steps took."""
+    """Times of those steps that are finished."""
     found = Measured()
     for step in steps:
-        if StepFolder(plan.place.study / step.id).is_done(step.languages):
+        if StepFolder(plan.paths.study / step.id).is_done(step.languages):
             add_measured(found, plan, step)
     return found
 
 
 def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
-    """Adds a finished step, if it left how long it took."""
-    folder = StepFolder(plan.place.study / step.id)
+    """Adds a finished step, if its time was recorded."""
+    folder = StepFolder(plan.paths.study / step.id)
     if step.training is None:
         seconds = (folder.done() or {}).get("seconds")
         if seconds is not None:
@@ -79,7 +77,7 @@ def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
 
 
 def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
-    """Of a whole step, none of which is done yet."""
+    """Forecast for a complete step."""
     seconds = measured.of(step)
     if step.training is None:
         return Forecast(seconds, None)
@@ -87,14 +85,13 @@ def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
 
 
 def pieces_of(training: Training, estimate: Estimate) -> int | None:
-    """Pieces that the whole training reads, padding not counted, on all GPUs together."""
+    """Pieces that the training reads on all GPUs together, without padding."""
     each = estimate.base_pieces_per_update if training.is_base else estimate.pieces_per_update
     return None if each is None else training.updates * each
 
 
 def operations(training: Training, estimate: Estimate) -> float | None:
-    """Floating-point operations of a training, as docs/scaling.md counts them; None where pieces or vocabulary are not
-    known.
+    """Floating-point operations of a training, counted as in docs/scaling.md; None: pieces or vocabulary are unknown.
 
     3 · (layers · (2 · (4 D² + 2 D F) + 4 T D) + projected rows · (2 D² + 2 D V)) for each piece: forward, and twice
     that for the gradients.
@@ -104,17 +101,36 @@ def operations(training: Training, estimate: Estimate) -> float | None:
         return None
     size = ARCHITECTURES[training.arch]
     own: Callable[[str], int] = lambda name: int(  # noqa: E731
-        as_number(training.options.get(name.replace("_", "-"))) or getattr(size, name)
+        _as_number(training.options.get(name.replace("_", "-"))) or getattr(size, name)
     )
     layers, width, inner = own("layers"), own("width"), own("feed_forward")
     encoder = layers * (2 * (4 * width**2 + 2 * width * inner) + 4 * estimate.length * width)
-    masked = as_number(training.options.get("mask-prob")) or MASK_PROB
+    masked = _as_number(training.options.get("mask-prob")) or MASK_PROB
     again = estimate.linked_share if training.objective in CROSS_LINGUAL else 0.0
     head = masked * (1 + again) * (2 * width**2 + 2 * width * training.vocabulary)
     return 3.0 * pieces * (encoder + head)
+
+
+def _as_number(value: object) -> float | None:
+    """The number that an option's value is; None: it is not a number."""
+    try:
+        return None if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        return None
 
 
 def gpu_hours(operations_: float, estimate: Estimate) -> float | None:
     if estimate.flops is None:
         return None
     return operations_ / (estimate.flops * estimate.utilisation) / 3600
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: `12 s`, `5 min 3 s`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    for large, small, unit in ((86400, 3600, ("d", "h")), (3600, 60, ("h", "min")), (60, 1, ("min", "s"))):
+        if whole >= large:
+            return f"{whole // large} {unit[0]} {whole % large // small} {unit[1]}"
+    raise AssertionError

@@ -1,4 +1,4 @@
-"""Config -> cells, and the steps that make them: what is equal is one step, whoever asks for it."""
+"""Turns the config into cells and steps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import Any
 
 from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.study.config import BASE_OBJECTIVE
-from weam_fairseq.study.identity import Files, canonical
-from weam_fairseq.study.models import Base, ModelSteps
-from weam_fairseq.study.options import named
-from weam_fairseq.study.place import Place
-from weam_fairseq.study.settings import Block, Config
+from weam_fairseq.study.config import BASE_OBJECTIVE, Block, Config, Options, as_list
+from weam_fairseq.study.paths import Files, StudyPaths, canonical
 from weam_fairseq.study.step import Step
-from weam_fairseq.study.yaml_file import Options
+from weam_fairseq.study.steps import BaseModel, Steps
 
-# Objectives that read no links, and what then changes nothing: one such cell serves all aligners and all λ.
+# Objectives that read no links, and the options that then change nothing: one cell serves all aligners and all λ.
 WITHOUT_LINKS = ("mlm", "tlm")
 LINK_OPTIONS = ("cp-weight", "one-to-many", "piece-policy", "skip-identical", "cp-head")
 
@@ -29,15 +25,15 @@ class Cell:
     """One model of the grid.
 
     Attributes:
-        name: unique; what the cell is.
-        model: the same for all seeds.
-        options: of the method, those that vary in the study.
-        group: the block that named it first.
-        folder: in the study's; of a base, its own.
+        name: unique.
+        model: name of the model, the same for all seeds.
+        options: options of the method that vary in the study.
+        group: the first block that contains the cell.
+        folder: relative to the study's folder.
         base: folder of the base.
-        trained: id of its training; None for a base itself.
-        base_trained: id of the base's training; None for a published model.
-        exported, evaluated: ids of its further steps.
+        trained: id of the training; None: the cell is a base.
+        base_trained: id of the base's training; None: the base is a published model.
+        exported, evaluated: ids of the other steps.
     """
 
     name: str
@@ -59,21 +55,21 @@ class Cell:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Its own, in order."""
+        """The cell's own steps, in order."""
         return (*([self.trained] if self.trained else []), self.exported, *self.evaluated)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`steps`: by id, each after those that it needs."""
+    """Cells and steps of a study. `steps`: by id, each after the steps that it needs."""
 
     config: Config
-    place: Place
+    paths: StudyPaths
     steps: dict[str, Step]
     cells: tuple[Cell, ...]
 
     def needed(self, cells: Iterable[Cell]) -> list[Step]:
-        """All steps of some cells, and what they need, in the plan's order."""
+        """All steps of some cells, and the steps that these need, in the plan's order."""
         wanted: set[str] = set()
         open_ids = [step for cell in cells for step in cell.steps]
         while open_ids:
@@ -84,26 +80,26 @@ class Plan:
         return [step for step in self.steps.values() if step.id in wanted]
 
     def only(self, patterns: Iterable[str]) -> list[Cell]:
-        """Cells by name, or by a pattern as in a shell.
+        """Cells with a name, or that match a pattern as in a shell.
 
         Raises:
-            InputError: a name or pattern that is no cell's.
+            InputError: no cell has that name or matches that pattern.
         """
         patterns = list(patterns)
         for pattern in patterns:
             if not any(fnmatchcase(cell.name, pattern) for cell in self.cells):
                 hint = suggest(pattern, (cell.name for cell in self.cells)) or " See them with --list."
-                raise InputError(f"--only must name a cell or a pattern of some, but {pattern} fits none.{hint}")
+                raise InputError(f"--only must match a cell, but {pattern} matches none.{hint}")
         return [cell for cell in self.cells if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
 
 
-def make_plan(config: Config, place: Place, files: Files) -> Plan:
-    """Expands the grid, block after block, in each seed after seed."""
-    steps = ModelSteps(config, place, files)
+def make_plan(config: Config, paths: StudyPaths, files: Files) -> Plan:
+    """Expands the grid, one block after the other."""
+    steps = Steps(config, paths, files)
     cells: dict[str, Cell] = {}
-    varied = sorted({name for block in config.blocks for name in block.options})
-    for block in config.blocks:
-        for arch, seed, pairs, objective, links, options in _combinations(block):
+    varied = sorted({name for block in config.grid for name in block.options})
+    for block in config.grid:
+        for arch, seed, pairs, objective, links, options in _combinations(config, block):
             base = steps.base(arch, seed)
             if config.evaluate_bases:
                 found = _base_cell(config, steps, base)
@@ -112,41 +108,36 @@ def make_plan(config: Config, place: Place, files: Files) -> Plan:
             cells.setdefault(found.folder, found)
     names = [cell.name for cell in cells.values()]
     assert len(set(names)) == len(names), "two cells that differ must be named differently"
-    return Plan(config, place, steps.steps, tuple(cells.values()))
+    return Plan(config, paths, steps.by_id, tuple(cells.values()))
 
 
-def _combinations(block: Block) -> Iterator[tuple[str, int, str, str, tuple[str, str], Options]]:
-    """Seeds change slowest, so that the first results are of everything once."""
-    chosen = [dict(zip(block.options, values, strict=True)) for values in product(*block.options.values())]
-    axes = product(
-        block.seeds,
-        block.archs,
-        block.pairs,
-        block.objectives,
-        product(block.aligners, block.symmetrizations),
-        chosen,
-    )
+def _combinations(config: Config, block: Block) -> Iterator[tuple[str, int, str, str, tuple[str, str], Options]]:
+    """Seeds change slowest, so that the first results cover every method once."""
+    values = product(*map(as_list, block.options.values()))
+    chosen = [dict(zip(block.options, each, strict=True)) for each in values]
+    links = product(block.aligner or [config.data.aligner], block.symmetrize or [config.data.symmetrize])
+    axes = product(block.seed, block.arch, block.pairs, block.objective, links, chosen)
     for seed, arch, pairs, objective, links, options in axes:
         yield arch, seed, pairs, objective, links, options
 
 
 def _cell(
     config: Config,
-    steps: ModelSteps,
-    base: Base,
+    steps: Steps,
+    base: BaseModel,
     block: Block,
     what: tuple[str, str, tuple[str, str], Options, int],
     varied: list[str],
 ) -> Cell:
     objective, pairs, links, options, seed = what
-    usual: Options = {**config.continued_options, **(config.models[base.arch].continued or {})}
-    default_links = (config.data.aligner, config.data.symmetrize)
+    usual = config.continued_options(base.arch)
+    default_links = config.data.links
     if objective in WITHOUT_LINKS:
         links = default_links
         usual, options = _without_links(usual), _without_links(options)
     merged = {**usual, **options}
     extras = [each for each, default in zip(links, default_links, strict=True) if each != default]
-    extras += [named(name, options[name]) for name in sorted(options) if _differs(options[name], usual.get(name))]
+    extras += [_named(name, options[name]) for name in sorted(options) if _differs(options[name], usual.get(name))]
     parts = [objective, pair_set_label(pairs), base.arch, *extras]
     name = ".".join([*(_plain(part) for part in parts), f"s{seed}"])
     model = " · ".join(parts)
@@ -171,8 +162,8 @@ def _cell(
     )
 
 
-def _base_cell(config: Config, steps: ModelSteps, base: Base) -> Cell:
-    """The model that the others go on from, as it is."""
+def _base_cell(config: Config, steps: Steps, base: BaseModel) -> Cell:
+    """The model that the other cells start from."""
     pairs = "published" if base.trained is None else pair_set_label(config.data.pool)
     parts = [BASE_OBJECTIVE, pairs, base.arch]
     model = " · ".join(parts)
@@ -209,6 +200,13 @@ def _without_links(options: Options) -> Options:
 
 def _differs(value: Any, usual: Any) -> bool:
     return canonical({"is": value}) != canonical({"is": usual})
+
+
+def _named(name: str, value: object) -> str:
+    """An option in a cell's name: `cp-weight 0.5`, `skip-identical`."""
+    if value is None or value is False:
+        return f"no {name}"
+    return name if value is True else f"{name} {','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _plain(part: str) -> str:

@@ -1,4 +1,4 @@
-"""The study's own files, which weam-report reads: study.json, cells.jsonl, scores.jsonl."""
+"""Writes the files of a study that weam-report reads: study.json, cells.jsonl, scores.jsonl."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 
 from weam_fairseq.common.files import write_json, write_text
 from weam_fairseq.evaluation.scores import Score, read_scores
-from weam_fairseq.launch.record import environment
+from weam_fairseq.launch.job import environment
 from weam_fairseq.study.cost import cost_of
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import StepFolder
 
-# Files that a score's detail names, relative to the scores.
+# Entries of a score's detail that name files, relative to the scores.
 _FILES = ("predictions", "items")
 
 
 def write_study(plan: Plan) -> None:
-    """study.json; a copy of the config, beside those of earlier runs; and what the machine is.
+    """Writes study.json, a copy of the config beside those of earlier runs, and environment.json.
 
-    The copies show what the hypotheses were, and when.
+    The copies show which hypotheses the study had, and when.
     """
-    config, folder = plan.config, plan.place.study
+    config, folder = plan.config, plan.paths.study
     digest = hashlib.sha256(config.text.encode()).hexdigest()
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     copy = folder / "configs" / f"{config.path.stem}.{digest[:12]}.yaml"
     if not copy.is_file():
         write_text(copy, config.text)
-    told = {
+    record = {
         "title": config.title,
         "question": config.question,
         "hypotheses": list(config.hypotheses),
@@ -42,29 +42,29 @@ def write_study(plan: Plan) -> None:
         "cells_planned": len(plan.cells),
         "planned": [cell.name for cell in plan.cells],
     }
-    write_text(folder / "study.json", json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_text(folder / "study.json", json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n")
     write_json(folder / "environment.json", environment())
 
 
 class Tables:
-    """cells.jsonl and scores.jsonl of what is done, in the plan's order; both written anew at every change."""
+    """cells.jsonl and scores.jsonl of the finished cells, in the plan's order. Both are rewritten at every change."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._records: dict[str, dict[str, Any]] = {}
 
     def write(self) -> int:
-        """Returns how many cells are finished."""
+        """Returns the number of finished cells."""
         finished = [cell for cell in self._plan.cells if self.is_finished(cell)]
-        study = self._plan.place.study
+        study = self._plan.paths.study
         _write_lines(study / "cells.jsonl", [self._record(cell) for cell in finished])
         scores = [asdict(score) for cell in finished for score in _scores(self._plan, cell)]
         _write_lines(study / "scores.jsonl", scores)
         return len(finished)
 
     def is_finished(self, cell: Cell) -> bool:
-        """Trained, exported, and measured by one evaluation at least: those that the config adds later come later."""
-        steps, study = self._plan.steps, self._plan.place.study
+        """Trained, exported, and measured by at least one evaluation; evaluations that are added later come later."""
+        steps, study = self._plan.steps, self._plan.paths.study
         made = [step for step in (cell.trained, cell.exported) if step is not None]
         if not all(StepFolder(study / step).done() for step in made):
             return False
@@ -78,7 +78,7 @@ class Tables:
 
 def _record(plan: Plan, cell: Cell) -> dict[str, Any]:
     own = cell.trained or cell.base_trained
-    done = None if own is None else StepFolder(plan.place.study / own).done()
+    done = None if own is None else StepFolder(plan.paths.study / own).done()
     return {
         "cell": cell.name,
         "model": cell.model,
@@ -100,10 +100,10 @@ def _record(plan: Plan, cell: Cell) -> dict[str, Any]:
 
 
 def _scores(plan: Plan, cell: Cell) -> list[Score]:
-    """As weam-evaluate wrote them, under the model's name of today, with paths as seen from the study's folder."""
+    """The scores of weam-evaluate, with the model's current name and paths relative to the study's folder."""
     found = []
     for step in cell.evaluated:
-        file = plan.place.study / step / "scores.jsonl"
+        file = plan.paths.study / step / "scores.jsonl"
         if StepFolder(file.parent).done() is None or not file.is_file():
             continue
         for score in read_scores(file):

@@ -1,14 +1,12 @@
-"""What --list and --dry-run print: each cell's state, the jobs, and what they will cost."""
+"""Text of --list and --dry-run: the state of each cell, the jobs, and their estimated cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weam_fairseq.study.durations import duration
-from weam_fairseq.study.forecast import Forecast, forecast, gpu_hours, measure, pieces_of
+from weam_fairseq.study.forecast import Forecast, duration, forecast, gpu_hours, measure, pieces_of
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step import Step
-from weam_fairseq.study.step_folder import StepFolder
+from weam_fairseq.study.step import Step, StepFolder
 from weam_fairseq.training.preemption import AGAIN, TERMINATED
 
 _KINDS = {
@@ -22,7 +20,7 @@ _KINDS = {
 
 
 def render_list(plan: Plan, cells: Sequence[Cell]) -> str:
-    """A line for each cell, and how many are finished."""
+    """One line for each cell, and the number of finished cells."""
     states = [_state(plan, cell) for cell in cells]
     done = sum(state == "done" for state in states)
     rows = [[cell.name, state] for cell, state in zip(cells, states, strict=True)]
@@ -30,7 +28,7 @@ def render_list(plan: Plan, cells: Sequence[Cell]) -> str:
 
 
 def render_plan(plan: Plan, cells: Sequence[Cell]) -> str:
-    """The cells, the jobs and the estimate of what is still to be made."""
+    """The cells, the jobs, and an estimate for the open ones."""
     steps = plan.needed(cells)
     measured = measure(plan, plan.steps.values())
     open_steps = [step for step in steps if not _is_done(plan, step)]
@@ -55,7 +53,7 @@ def _row(plan: Plan, cell: Cell, forecasts: dict[str, Forecast]) -> list[str]:
 
 
 def _hours(plan: Plan, found: Forecast) -> float | None:
-    """GPU hours where the config says what a GPU does, else hours as measured here."""
+    """GPU hours if the config has the speed of a GPU, otherwise hours as measured here."""
     if plan.config.estimate.flops is not None:
         return None if found.operations is None else gpu_hours(found.operations, plan.config.estimate)
     return None if found.seconds is None else found.seconds / 3600
@@ -83,15 +81,15 @@ def _estimates(plan: Plan, open_steps: Sequence[Step], forecasts: dict[str, Fore
     known = [seconds for seconds in timed if seconds is not None]
     if known:
         unknown = len(timed) - len(known)
-        left_out = f"; {unknown} jobs of kinds that have not run yet are not in it" if unknown else ""
+        left_out = f"; {unknown} jobs of kinds that have not run yet are not counted" if unknown else ""
         found.append(
-            f"As finished jobs of the same kind and architecture took on this study's machines (measured): "
-            f"{duration(sum(known))} of one job at a time{left_out}."
+            f"Estimate from finished jobs of the same kind and architecture (measured): {duration(sum(known))}, one "
+            f"job at a time{left_out}."
         )
     elif plan.config.estimate.flops is None and open_steps:
         found.append("No time is estimated: no job has ended yet, and the config has no `estimate.flops` for a GPU.")
     elif others:
-        found.append(f"Preprocessing, imports, exports and evaluations ({others} jobs) are not in the estimate.")
+        found.append(f"Preprocessing, imports, exports and evaluations ({others} jobs) are not part of the estimate.")
     return found
 
 
@@ -112,13 +110,13 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
         rows.append([arch, _KINDS[kind], str(len(steps)), f"{sum(counted):.2e}", f"{hours:,.1f}"])
     rows.append(["all", "", str(len(trainings)), f"{total[0]:.2e}", f"{total[1]:,.1f}"])
     sentence = (
-        f"Estimated GPU hours of the trainings that are still to be made: {total[1]:,.1f}, by counting operations "
+        f"Estimated GPU hours of the open trainings: {total[1]:,.1f}, by counting operations "
         f"(docs/scaling.md) at {estimate.utilisation:.0%} of {estimate.flops / 1e12:,.0f} TFLOP/s."
     )
     if unknown:
         sentence += (
-            f" {unknown} trainings are not in it: give `estimate.pieces_per_update`, `base_pieces_per_update`, and the "
-            "`vocabulary` of published models."
+            f" {unknown} trainings are not counted: give `estimate.pieces_per_update`, `base_pieces_per_update`, and "
+            "the `vocabulary` of published models."
         )
     return f"{_table(['arch', 'jobs', 'number', 'operations', 'GPU h'], rows)}\n\n{sentence}"
 
@@ -126,13 +124,13 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
 def _state(plan: Plan, cell: Cell) -> str:
     """done, running, stopped, failed, `2 of 4 steps`, or to do."""
     steps = plan.needed([cell])
-    folders = [StepFolder(plan.place.study / step.id) for step in steps]
+    folders = [StepFolder(plan.paths.study / step.id) for step in steps]
     done = [_is_done(plan, step) for step in steps]
     if all(done):
         return "done"
     begun = any(_is_done(plan, plan.steps[own]) for own in cell.steps)
-    ended = [(step, told["status"]) for step, folder in zip(steps, folders, strict=True) if (told := folder.failed())]
-    running = [step for step, folder in zip(steps, folders, strict=True) if folder.is_running()]
+    ended = [(step, status) for step, folder in zip(steps, folders, strict=True) if (status := folder.failed())]
+    running = [step for step, folder, ok in zip(steps, folders, done, strict=True) if not ok and folder.is_running()]
     parts = [f"{sum(done)} of {len(steps)} steps"] if begun else []
     parts += [f"running: {step.kind}" for step in running[:1]]
     bad = [("stopped" if status in (AGAIN, TERMINATED) else "failed", step) for step, status in ended]
@@ -141,7 +139,7 @@ def _state(plan: Plan, cell: Cell) -> str:
 
 
 def _is_done(plan: Plan, step: Step) -> bool:
-    return StepFolder(plan.place.study / step.id).is_done(step.languages)
+    return StepFolder(plan.paths.study / step.id).is_done(step.languages)
 
 
 def _short(number: float) -> str:
@@ -153,7 +151,7 @@ def _short(number: float) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first columns of texts to the left, numbers to the right."""
+    """Aligns texts to the left and numbers to the right."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     right = [
