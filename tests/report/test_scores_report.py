@@ -153,7 +153,7 @@ Edit = Callable[[dict[str, Any]], object]
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda line: line.pop("value"), "s.jsonl:2: the line is no score"),
+        (lambda line: line.pop("value"), "s.jsonl:2: the line is not a score"),
         (lambda line: line.update(value="51"), "s.jsonl:2: `value` is '51'"),
         (lambda line: line.update(value=float("nan")), "s.jsonl:2: `value` is nan"),
         (lambda line: line.update(seed=None), "s.jsonl:2: `seed` is None"),
