@@ -97,7 +97,7 @@ def measure_gains(
     everywhere = _everywhere(entries, overview)
     by_setting: dict[StudySetting, Averaged] = {}
     for setting in positions.settings:
-        names = {position.model for position in positions.within(setting)}
+        names = {position.model for position in positions.within(setting)} | {positions.baselines.get(setting)}
         here = [entry for entry in entries if entry.score.model in names]
         slices = {
             AVERAGE: [entry for entry in here if entry.where in everywhere],

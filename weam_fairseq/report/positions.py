@@ -14,12 +14,13 @@ from statistics import fmean
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.report.study_folder import StudyCell
 
 # The other models continue from it. It has read single sentences only, so it has no pairs.
 BASE = "base"
 # Objectives that read no links.
-WITHOUT_LINKS = {BASE, "mlm", "tlm"}
+WITHOUT_LINKS = {BASE, *(name for name, each in OBJECTIVES.items() if not each.has_second_loss)}
 # Options that change nothing if no links are read.
 LINK_OPTIONS = {"aligner", "symmetrize", "cp-weight", "one-to-many", "piece-policy", "cp-head", "skip-identical"}
 
@@ -111,7 +112,7 @@ def find_positions(cells: Sequence[StudyCell], baseline: str) -> Positions:
     """Positions every model.
 
     Args:
-        baseline: an objective.
+        baseline: an objective, or `base`: each model is compared with the one that it continued from.
     """
     models: dict[str, StudyCell] = {}
     for cell in cells:
@@ -132,7 +133,9 @@ def find_positions(cells: Sequence[StudyCell], baseline: str) -> Positions:
     baselines: dict[StudySetting, str] = {}
     for model, cell in models.items():
         if cell.objective == baseline:
-            baselines.setdefault(settings[model], model)
+            for setting in settings.values():
+                if setting == settings[model] or (baseline == BASE and setting.arch == cell.arch):
+                    baselines.setdefault(setting, model)
     order = _order(models, settings, baselines, cells)
     return Positions(
         {model: ModelPosition(model, methods[model], settings[model]) for model in order}, baselines, usual

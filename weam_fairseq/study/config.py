@@ -16,11 +16,11 @@ from weam_fairseq.common.documents import compose_yaml, construct_yaml, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
+from weam_fairseq.method.objectives import OBJECTIVES
 
 Option = str | int | float | bool | list[Any] | None
 Options = dict[str, Option]
 
-OBJECTIVES = ("mlm", "tlm", "weam", "shuffled", "identity")
 BASE_OBJECTIVE = "base"
 TASKS_BY_NAME = {task.name: task for task in TASKS}
 KINDS = ("preprocess", "import", "base", "train", "export", "evaluate")
@@ -249,7 +249,7 @@ class Block(Section):
 
     name: str
     pairs: Texts
-    arch: Annotated[Texts, AfterValidator(_known(ARCHITECTURES))]
+    arch: Texts
     objective: Annotated[Texts, AfterValidator(_known(OBJECTIVES))]
     aligner: Texts | None = None
     symmetrize: Texts | None = None
@@ -320,7 +320,7 @@ class _Keys(Section):
     question: str = ""
     hypotheses: Texts = ()
     decision_rule: str = ""
-    baseline: Annotated[str, AfterValidator(_known(OBJECTIVES))] = "tlm"
+    baseline: Annotated[str, AfterValidator(_known((*OBJECTIVES, BASE_OBJECTIVE)))] = "tlm"
     data: Data
     pair_sets: dict[str, Texts]
     models: dict[str, Model | None] = {}
@@ -337,9 +337,24 @@ class _Keys(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> _Keys:
         self._check_pairs()
+        published = [arch for arch, model in self.models.items() if model is not None and model.from_hf is not None]
+        known = (*ARCHITECTURES, *published)
         for arch in self.models:
-            if arch not in ARCHITECTURES:
+            if arch not in known:
                 raise PydanticCustomError("unknown", "", {"keys": ("models", arch), "known": tuple(ARCHITECTURES)})
+            if not _NAME.fullmatch(arch):
+                raise _must("named with letters, digits, _, + and -", "models", arch)
+        for number, block in enumerate(self.grid):
+            for arch in block.arch:
+                if arch not in known:
+                    hint = f" {arch} is unknown.{suggest(arch, known)}"
+                    raise _must(
+                        f"one of {', '.join(ARCHITECTURES)}, or a model of `models` with from_hf",
+                        *("grid", number, "arch"),
+                        hint=hint,
+                    )
+        if self.baseline == BASE_OBJECTIVE and not self.evaluate_bases:
+            raise _must("an objective, or `base` together with `evaluate_bases: true`", "baseline")
         for kind in self.slurm:
             if kind not in ("default", *KINDS):
                 raise PydanticCustomError("unknown", "", {"keys": ("slurm", kind), "known": ("default", *KINDS)})

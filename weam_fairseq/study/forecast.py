@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from weam_fairseq.common.training_log import read_effort
 from weam_fairseq.encoder.sizes import ARCHITECTURES
+from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.step import Step, StepFolder, Training
 
 MASK_PROB = 0.3  # weam-train's default
 # Objectives that predict linked pieces a second time.
-CROSS_LINGUAL = ("weam", "shuffled")
 
 
 class Forecast(NamedTuple):
@@ -91,13 +91,14 @@ def pieces_of(training: Training, estimate: Estimate) -> int | None:
 
 
 def operations(training: Training, estimate: Estimate) -> float | None:
-    """Floating-point operations of a training, counted as in docs/scaling.md; None: pieces or vocabulary are unknown.
+    """Floating-point operations of a training, counted as in docs/scaling.md; None: pieces, vocabulary or
+    the shape of a published model are unknown.
 
     3 · (layers · (2 · (4 D² + 2 D F) + 4 T D) + projected rows · (2 D² + 2 D V)) for each piece: forward, and twice
     that for the gradients.
     """
     pieces = pieces_of(training, estimate)
-    if pieces is None or training.vocabulary is None:
+    if pieces is None or training.vocabulary is None or training.arch not in ARCHITECTURES:
         return None
     size = ARCHITECTURES[training.arch]
     own: Callable[[str], int] = lambda name: int(  # noqa: E731
@@ -106,7 +107,7 @@ def operations(training: Training, estimate: Estimate) -> float | None:
     layers, width, inner = own("layers"), own("width"), own("feed_forward")
     encoder = layers * (2 * (4 * width**2 + 2 * width * inner) + 4 * estimate.length * width)
     masked = _as_number(training.options.get("mask-prob")) or MASK_PROB
-    again = estimate.linked_share if training.objective in CROSS_LINGUAL else 0.0
+    again = estimate.linked_share if OBJECTIVES[training.objective].exchange in ("true", "shuffled") else 0.0
     head = masked * (1 + again) * (2 * width**2 + 2 * width * training.vocabulary)
     return 3.0 * pieces * (encoder + head)
 

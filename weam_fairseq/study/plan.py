@@ -10,13 +10,13 @@ from typing import Any
 
 from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.study.config import BASE_OBJECTIVE, Block, Config, Options, as_list
 from weam_fairseq.study.paths import Files, StudyPaths, canonical
 from weam_fairseq.study.step import Step
 from weam_fairseq.study.steps import BaseModel, Steps
 
-# Objectives that read no links, and the options that then change nothing: one cell serves all aligners and all λ.
-WITHOUT_LINKS = ("mlm", "tlm")
+# Options that change nothing for an objective without a second loss: one cell serves all aligners and all λ.
 LINK_OPTIONS = ("cp-weight", "one-to-many", "piece-policy", "skip-identical", "cp-head")
 
 
@@ -132,7 +132,7 @@ def _cell(
     objective, pairs, links, options, seed = what
     usual = config.continued_options(base.arch)
     default_links = config.data.links
-    if objective in WITHOUT_LINKS:
+    if not OBJECTIVES[objective].has_second_loss:
         links = default_links
         usual, options = _without_links(usual), _without_links(options)
     merged = {**usual, **options}
