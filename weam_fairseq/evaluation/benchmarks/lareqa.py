@@ -22,18 +22,15 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Result, Scoring, Setting, XtremeR
-from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, layer_label, sentence_vectors
+from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, sentence_vectors
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
 from weam_fairseq.evaluation.prediction_files import (
     RANKINGS_JSON,
     read_rankings,
     score_ranking_files,
-    write_items,
-    write_rankings,
 )
 from weam_fairseq.evaluation.readers import read_document
-from weam_fairseq.evaluation.retrieval import percent, ranked
+from weam_fairseq.evaluation.retrieval import measure_rankings, percent
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
@@ -142,54 +139,32 @@ def measure_lareqa(folder: Folder, data: Mapping[str, Pool], setting: Setting) -
     pool = next(iter(data.values()))
     sentences = [candidate.sentence for candidate in pool.candidates]
     candidates = sentence_vectors(folder, sentences, layer, setting.batch_size, "lareqa candidates")
-    return [_measure_language(folder, pool, candidates, setting, language, layer) for language in data]
+    return [_measure_language(folder, pool, candidates, setting, language) for language in data]
 
 
 def _measure_language(
-    folder: Folder, pool: Pool, candidates: SentenceVectors, setting: Setting, language: str, layer: int
+    folder: Folder, pool: Pool, candidates: SentenceVectors, setting: Setting, language: str
 ) -> Measurement:
     questions = pool.questions[language]
-    texts = [question.text for question in questions]
-    queries = sentence_vectors(folder, texts, layer, setting.batch_size, f"lareqa {language}")
-    found = ranked(queries.values, candidates.values, CUT)
-    rankings = {
-        question.id: [pool.candidates[place].id for place in row]
-        for question, row in zip(questions, found, strict=True)
-    }
     right = {question.id: pool.right[question.key] for question in questions}
-    write_rankings(setting, "lareqa", language, rankings)
-    clusters = {question.id: question.key for question in questions}
-    items = write_items(
-        setting,
-        "lareqa",
-        language,
-        ({**item, "cluster": clusters[str(item["id"])]} for item in shares(right, rankings)),
-    )
-    own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
-    return Measurement(
-        language=language,
-        split=setting.split,
-        metric=f"map@{CUT}",
-        value=mean_average_precision(right, rankings),
-        n=len(questions),
-        detail={
-            "layer": layer,
-            "candidates": len(pool.candidates),
+
+    def more_detail(found: np.ndarray) -> dict[str, Any]:
+        own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
+        return {
             "right_candidates": [min(map(len, right.values())), max(map(len, right.values()))],
             # How much the model prefers the question's own language: without preference it would be 100 / 11.
             "own_language_in_ranking": percent(own),
-            "sentences_split": candidates.long + queries.long,
-            **items,
-        },
-        method={
-            "lang": language,
-            "split": setting.split,
-            "pool": "mean",
-            "layer": layer_label(layer, depth_of(folder)),
-            "candidates": "sentences",
-            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
-            "encoder": "as-given",
-        },
+        }
+
+    return measure_rankings(
+        *(folder, setting, "lareqa", language),
+        queries={question.id: question.text for question in questions},
+        candidates=candidates,
+        candidate_ids=[candidate.id for candidate in pool.candidates],
+        right=right,
+        clusters={question.id: question.key for question in questions},
+        more_detail=more_detail,
+        more_method={"candidates": "sentences"},
     )
 
 
