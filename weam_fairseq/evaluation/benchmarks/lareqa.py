@@ -35,7 +35,7 @@ from weam_fairseq.evaluation.retrieval import measure_rankings, percent
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
 
-class Question(NamedTuple):
+class PoolQuestion(NamedTuple):
     """`key` is the same in all languages, `id` is not."""
 
     id: str
@@ -43,7 +43,7 @@ class Question(NamedTuple):
     text: str
 
 
-class Candidate(NamedTuple):
+class PoolSentence(NamedTuple):
     id: str
     language: str
     sentence: str
@@ -52,8 +52,8 @@ class Candidate(NamedTuple):
 class Pool(NamedTuple):
     """Questions by language, all candidates, and the ids of the right ones by a question's key."""
 
-    questions: dict[str, list[Question]]
-    candidates: list[Candidate]
+    questions: dict[str, list[PoolQuestion]]
+    candidates: list[PoolSentence]
     right: dict[str, list[str]]
 
 
@@ -95,11 +95,11 @@ def _add(pool: Pool, path: Path, data: Mapping[str, Any]) -> None:
         context, breaks = paragraph["context"], paragraph["sentence_breaks"]
         sentences = [context[start:end] for start, end in breaks]
         pool.candidates.extend(
-            Candidate(f"{language}_{number}_{place}", language, sentence) for place, sentence in enumerate(sentences)
+            PoolSentence(f"{language}_{number}_{place}", language, sentence) for place, sentence in enumerate(sentences)
         )
         for qa in paragraph["qas"]:
             answer = _sentence_of_answer(qa, breaks, sentences, path)
-            pool.questions[language].append(Question(f"{qa['id']}_{language}", qa["id"], qa["question"]))
+            pool.questions[language].append(PoolQuestion(f"{qa['id']}_{language}", qa["id"], qa["question"]))
             # As the benchmark's code does: a sentence with the same text in the same paragraph is right too.
             pool.right.setdefault(qa["id"], []).extend(
                 f"{language}_{number}_{place}" for place, sentence in enumerate(sentences) if sentence == answer
