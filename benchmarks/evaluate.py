@@ -1,4 +1,4 @@
-"""Throughput of evaluation beside transformers' own pipelines: question answering, and encoding for retrieval.
+"""Throughput of evaluation compared with transformers' own pipelines: question answering, and encoding for retrieval.
 
     python benchmarks/evaluate.py qa --model runs/eval/fine-tuned/question-answering-0123456789ab \\
         --data xquad/xquad.de.json --peer ../transformers-4 --limit 300

@@ -47,9 +47,9 @@ def main() -> None:
         print(f"{name:<10}F1 {figures.f1:6.2f}   exact match {figures.exact_match:6.2f}   {took:6.1f} s")
     same = sum(ours[question] == theirs[question] for question in gold)
     print(f"the same answer to {same:,} questions ({100 * same / len(gold):.1f} %)")
-    whole = _in_one_window(options)
-    same_whole = sum(ours[question] == theirs[question] for question in whole)
-    print(f"to {same_whole:,} of the {len(whole):,} whose context is read in one window")
+    single = _in_one_window(options)
+    same_single = sum(ours[question] == theirs[question] for question in single)
+    print(f"to {same_single:,} of the {len(single):,} whose context is read in one window")
 
 
 def run_peer(options: argparse.Namespace, answers_file: Path) -> tuple[dict[str, str], float]:
@@ -65,8 +65,8 @@ def run_peer(options: argparse.Namespace, answers_file: Path) -> tuple[dict[str,
     if options.peer is not None:
         environment["PYTHONPATH"] = str(options.peer.resolve())
     subprocess.run(command, check=True, env=environment)
-    told = json.loads(answers_file.read_text(encoding="utf-8"))
-    return told["answers"], told["seconds"]
+    output = json.loads(answers_file.read_text(encoding="utf-8"))
+    return output["answers"], output["seconds"]
 
 
 def _peer(options: argparse.Namespace) -> None:

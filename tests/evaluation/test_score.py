@@ -286,7 +286,7 @@ def test_every_task_of_the_table_is_described() -> None:
     text = score._parser().format_help()
     names = ["xnli", "mlqa", "xquad", "tydiqa", "pawsx", "xcopa", "udpos", "panx"]
     names += ["tatoeba", "bucc", "mewslix", "lareqa", "word-alignment"]
-    assert sorted(task.name for task in score.SCORED) == sorted(names)
+    assert {task.name for task in score.SCORED} >= set(names)
     assert all(f"  {task.name:<16}{', '.join(task.scoring.metrics)}" in text for task in score.SCORED)
     keys = {"exact_match", "f1", "accuracy", "map@20", "aer", "precision", "recall"}
     assert {metric for task in score.SCORED for metric in task.scoring.metrics} == keys

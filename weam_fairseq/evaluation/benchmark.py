@@ -271,7 +271,7 @@ class Benchmark:
         return self.fine_tuned is not None and "decoding" in self.fine_tuned.head.method
 
 
-# What stands for the publisher of pairs that are the user's own.
+# The `published` text of tasks on the user's own pairs.
 OWN_PAIRS = "your own pairs (not a published set)"
 
 

@@ -103,8 +103,10 @@ def read_tagged(
 ) -> list[Tagged]:
     """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
 
-    A language that stands before every word (`de:Berlin`, in WikiANN's own files) is taken off. CoNLL-U is read by its
-    syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are none.
+    A language prefix of every word (`de:Berlin`, in WikiANN's own files) is removed.
+
+    Args:
+        row: reads other lines, (line, file and line number) to a word and a tag; None skips the line.
 
     Raises:
         InputError: a line is malformed, or a tag is not one of `tags`.
@@ -160,10 +162,10 @@ def check_same_words(gold: Sequence[Tagged], predictions: Sequence[Tagged], path
 
 
 def read_rankings(path: Path) -> dict[str, list[str]]:
-    """A JSON object `{query: [candidate, …]}`; or JSON lines with an id and a list each, whatever their names are; or a
-    line a query: candidates between white space, or a JSON list, the query being the line's number, from 0.
+    """Reads a JSON object `{query: [candidate, …]}`; or JSON lines with one id and one list each, under any names; or
+    one line per query, a JSON list or candidates separated by white space, where the query is the line's number from 0.
 
-    The same forms hold the right candidates of a gold file.
+    Gold files have the same forms, with the correct candidates.
     """
     lines = read_lines(path)
     if not next((line for line in lines if line.strip()), "").lstrip().startswith("{"):

@@ -1,4 +1,4 @@
-"""Nearest-neighbor retrieval by cosine or by shared pieces. Numpy only.
+"""Nearest-neighbor retrieval by cosine or by shared pieces, and the measurement of rankings.
 
 Shared pieces show how much of a figure may owe nothing to translation. Names, numbers and loan words are the same in
 both languages, so even a model with random weights finds many translations by them. Exact counts of shared pieces can
@@ -9,12 +9,24 @@ Shapes: `L` layers, `Q` queries, `C` candidates, `D` width.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from weam_fairseq.evaluation.encode import Group, Pieces
+from weam_fairseq.evaluation.benchmark import Measurement, Setting
+from weam_fairseq.evaluation.encode import (
+    Group,
+    Pieces,
+    SentenceVectors,
+    depth_of,
+    fixed_layer,
+    layer_label,
+    sentence_vectors,
+)
+from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
+from weam_fairseq.evaluation.prediction_files import write_items, write_rankings
 
 
 class Half(NamedTuple):
@@ -128,3 +140,58 @@ def is_translation(source_type: str, target_type: str) -> bool:
 
 def has_text(word: str) -> bool:
     return any(character.isalnum() for character in word)
+
+
+def measure_rankings(
+    folder: Folder,
+    setting: Setting,
+    name: str,
+    language: str,
+    queries: Mapping[str, str],
+    candidates: SentenceVectors,
+    candidate_ids: Sequence[str],
+    right: Mapping[str, Sequence[str]],
+    *,
+    clusters: Mapping[str, str] | None = None,
+    more_detail: Callable[[np.ndarray], dict[str, Any]] = lambda found: {},
+    more_method: Mapping[str, str] | None = None,
+) -> Measurement:
+    """mAP@20 of all candidates ranked for each query (texts by id), at the fixed layer. Writes rankings and items.
+
+    Args:
+        right: the correct candidates of each query.
+        clusters: for each query, what it shares with queries of other languages.
+        more_detail: the indices of the ranked candidates, `(Q, k)`, to further entries of `detail`.
+    """
+    depth = depth_of(folder)
+    layer = fixed_layer(depth)
+    vectors = sentence_vectors(folder, list(queries.values()), layer, setting.batch_size, f"{name} {language}")
+    found = ranked(vectors.values, candidates.values, CUT)
+    rankings = {query: [candidate_ids[place] for place in row] for query, row in zip(queries, found, strict=True)}
+    write_rankings(setting, name, language, rankings)
+    items = (
+        {**item, **({"cluster": clusters[str(item["id"])]} if clusters else {})} for item in shares(right, rankings)
+    )
+    return Measurement(
+        language=language,
+        split=setting.split,
+        metric=f"map@{CUT}",
+        value=mean_average_precision(right, rankings),
+        n=len(queries),
+        detail={
+            "layer": layer,
+            "candidates": len(candidate_ids),
+            **more_detail(found),
+            "sentences_split": candidates.long + vectors.long,
+            **write_items(setting, name, language, items),
+        },
+        method={
+            "lang": language,
+            "split": setting.split,
+            "pool": "mean",
+            "layer": layer_label(layer, depth),
+            **(more_method or {}),
+            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
+            "encoder": "as-given",
+        },
+    )

@@ -22,23 +22,20 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Result, Scoring, Setting, XtremeR
-from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, layer_label, sentence_vectors
+from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, sentence_vectors
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
 from weam_fairseq.evaluation.prediction_files import (
     RANKINGS_JSON,
     read_rankings,
     score_ranking_files,
-    write_items,
-    write_rankings,
 )
 from weam_fairseq.evaluation.readers import read_document
-from weam_fairseq.evaluation.retrieval import percent, ranked
+from weam_fairseq.evaluation.retrieval import measure_rankings, percent
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
 
-class Question(NamedTuple):
+class PoolQuestion(NamedTuple):
     """`key` is the same in all languages, `id` is not."""
 
     id: str
@@ -46,7 +43,7 @@ class Question(NamedTuple):
     text: str
 
 
-class Candidate(NamedTuple):
+class PoolSentence(NamedTuple):
     id: str
     language: str
     sentence: str
@@ -55,8 +52,8 @@ class Candidate(NamedTuple):
 class Pool(NamedTuple):
     """Questions by language, all candidates, and the ids of the right ones by a question's key."""
 
-    questions: dict[str, list[Question]]
-    candidates: list[Candidate]
+    questions: dict[str, list[PoolQuestion]]
+    candidates: list[PoolSentence]
     right: dict[str, list[str]]
 
 
@@ -98,11 +95,11 @@ def _add(pool: Pool, path: Path, data: Mapping[str, Any]) -> None:
         context, breaks = paragraph["context"], paragraph["sentence_breaks"]
         sentences = [context[start:end] for start, end in breaks]
         pool.candidates.extend(
-            Candidate(f"{language}_{number}_{place}", language, sentence) for place, sentence in enumerate(sentences)
+            PoolSentence(f"{language}_{number}_{place}", language, sentence) for place, sentence in enumerate(sentences)
         )
         for qa in paragraph["qas"]:
             answer = _sentence_of_answer(qa, breaks, sentences, path)
-            pool.questions[language].append(Question(f"{qa['id']}_{language}", qa["id"], qa["question"]))
+            pool.questions[language].append(PoolQuestion(f"{qa['id']}_{language}", qa["id"], qa["question"]))
             # As the benchmark's code does: a sentence with the same text in the same paragraph is right too.
             pool.right.setdefault(qa["id"], []).extend(
                 f"{language}_{number}_{place}" for place, sentence in enumerate(sentences) if sentence == answer
@@ -142,54 +139,32 @@ def measure_lareqa(folder: Folder, data: Mapping[str, Pool], setting: Setting) -
     pool = next(iter(data.values()))
     sentences = [candidate.sentence for candidate in pool.candidates]
     candidates = sentence_vectors(folder, sentences, layer, setting.batch_size, "lareqa candidates")
-    return [_measure_language(folder, pool, candidates, setting, language, layer) for language in data]
+    return [_measure_language(folder, pool, candidates, setting, language) for language in data]
 
 
 def _measure_language(
-    folder: Folder, pool: Pool, candidates: SentenceVectors, setting: Setting, language: str, layer: int
+    folder: Folder, pool: Pool, candidates: SentenceVectors, setting: Setting, language: str
 ) -> Measurement:
     questions = pool.questions[language]
-    texts = [question.text for question in questions]
-    queries = sentence_vectors(folder, texts, layer, setting.batch_size, f"lareqa {language}")
-    found = ranked(queries.values, candidates.values, CUT)
-    rankings = {
-        question.id: [pool.candidates[place].id for place in row]
-        for question, row in zip(questions, found, strict=True)
-    }
     right = {question.id: pool.right[question.key] for question in questions}
-    write_rankings(setting, "lareqa", language, rankings)
-    clusters = {question.id: question.key for question in questions}
-    items = write_items(
-        setting,
-        "lareqa",
-        language,
-        ({**item, "cluster": clusters[str(item["id"])]} for item in shares(right, rankings)),
-    )
-    own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
-    return Measurement(
-        language=language,
-        split=setting.split,
-        metric=f"map@{CUT}",
-        value=mean_average_precision(right, rankings),
-        n=len(questions),
-        detail={
-            "layer": layer,
-            "candidates": len(pool.candidates),
+
+    def more_detail(found: np.ndarray) -> dict[str, Any]:
+        own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
+        return {
             "right_candidates": [min(map(len, right.values())), max(map(len, right.values()))],
             # How much the model prefers the question's own language: without preference it would be 100 / 11.
             "own_language_in_ranking": percent(own),
-            "sentences_split": candidates.long + queries.long,
-            **items,
-        },
-        method={
-            "lang": language,
-            "split": setting.split,
-            "pool": "mean",
-            "layer": layer_label(layer, depth_of(folder)),
-            "candidates": "sentences",
-            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
-            "encoder": "as-given",
-        },
+        }
+
+    return measure_rankings(
+        *(folder, setting, "lareqa", language),
+        queries={question.id: question.text for question in questions},
+        candidates=candidates,
+        candidate_ids=[candidate.id for candidate in pool.candidates],
+        right=right,
+        clusters={question.id: question.key for question in questions},
+        more_detail=more_detail,
+        more_method={"candidates": "sentences"},
     )
 
 

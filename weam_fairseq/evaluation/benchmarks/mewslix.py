@@ -28,18 +28,15 @@ from weam_fairseq.evaluation.benchmark import (
     XtremeR,
     language_codes,
 )
-from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, layer_label, sentence_vectors
+from weam_fairseq.evaluation.encode import depth_of, fixed_layer, sentence_vectors
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
 from weam_fairseq.evaluation.prediction_files import (
     RANKINGS_JSON,
     read_rankings,
     score_ranking_files,
-    write_items,
-    write_rankings,
 )
 from weam_fairseq.evaluation.readers import read_lines
-from weam_fairseq.evaluation.retrieval import ranked
+from weam_fairseq.evaluation.retrieval import measure_rankings
 
 
 class Entity(NamedTuple):
@@ -178,50 +175,15 @@ def measure_mewslix(folder: Folder, data: Mapping[str, Mewslix], setting: Settin
     texts = [entity.description for entity in entities]
     candidates = sentence_vectors(folder, texts, layer, setting.batch_size, "mewslix entities")
     return [
-        _measure_language(folder, found, entities, candidates, setting, language, layer)
+        measure_rankings(
+            *(folder, setting, "mewslix", language),
+            queries={mention.id: mention.query for mention in found},
+            candidates=candidates,
+            candidate_ids=[entity.id for entity in entities],
+            right={mention.id: [mention.entity] for mention in found},
+        )
         for language, found in mentions.items()
     ]
-
-
-def _measure_language(
-    folder: Folder,
-    mentions: list[Mention],
-    entities: list[Entity],
-    candidates: SentenceVectors,
-    setting: Setting,
-    language: str,
-    layer: int,
-) -> Measurement:
-    texts = [mention.query for mention in mentions]
-    queries = sentence_vectors(folder, texts, layer, setting.batch_size, f"mewslix {language}")
-    rankings = {
-        mention.id: [entities[place].id for place in row]
-        for mention, row in zip(mentions, ranked(queries.values, candidates.values, CUT), strict=True)
-    }
-    right = {mention.id: [mention.entity] for mention in mentions}
-    write_rankings(setting, "mewslix", language, rankings)
-    items = write_items(setting, "mewslix", language, shares(right, rankings))
-    return Measurement(
-        language=language,
-        split=setting.split,
-        metric=f"map@{CUT}",
-        value=mean_average_precision(right, rankings),
-        n=len(mentions),
-        detail={
-            "layer": layer,
-            "candidates": len(entities),
-            "sentences_split": candidates.long + queries.long,
-            **items,
-        },
-        method={
-            "lang": language,
-            "split": setting.split,
-            "pool": "mean",
-            "layer": layer_label(layer, depth_of(folder)),
-            # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
-            "encoder": "as-given",
-        },
-    )
 
 
 def _score_files(request: Request) -> Result:

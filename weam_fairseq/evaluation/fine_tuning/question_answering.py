@@ -44,7 +44,7 @@ class Context(NamedTuple):
     tokenizer: Any
 
 
-class Window(NamedTuple):
+class ContextWindow(NamedTuple):
     """Pieces `[first, first + length)` of a context. The first one is at `position` of the input.
 
     `starts`: whether each piece may begin an answer here.
@@ -166,7 +166,7 @@ class QuestionAnswering(Head):
 
     def _official_texts(self, examples: Sequence[Question], rows: Rows, found: Sequence[Any]) -> list[str]:
         """Among equal candidates in several windows, the first one wins."""
-        best: dict[int, tuple[Candidate, Window]] = {}
+        best: dict[int, tuple[Candidate, ContextWindow]] = {}
         for origin, candidate, window in zip(rows.origins, found, rows.marks, strict=True):
             if candidate is not None and (origin not in best or candidate.score > best[origin][0].score):
                 best[origin] = (candidate, window)
@@ -239,7 +239,7 @@ def _pieces(tokenizer: Any, texts: Sequence[str]) -> dict[str, Context]:
     }
 
 
-def _windows(context: Context, question: list[int], template: Template, recipe: Recipe) -> Iterator[Window]:
+def _windows(context: Context, question: list[int], template: Template, recipe: Recipe) -> Iterator[ContextWindow]:
     capacity = recipe.max_length - template.special - len(question)
     position = len(template.before) + len(question) + len(template.between)
     step = min(recipe.doc_stride or capacity, capacity)
@@ -249,7 +249,7 @@ def _windows(context: Context, question: list[int], template: Template, recipe: 
     lengths = [min(capacity, len(context.ids) - first) for first in firsts]
     owner = _owners(len(context.ids), firsts, lengths)
     for number, (first, length) in enumerate(zip(firsts, lengths, strict=True)):
-        yield Window(context, first, length, position, owner[first : first + length] == number)
+        yield ContextWindow(context, first, length, position, owner[first : first + length] == number)
 
 
 def _owners(count: int, firsts: Sequence[int], lengths: Sequence[int]) -> np.ndarray:
@@ -281,14 +281,14 @@ def _answer_pieces(example: Question, context: Context) -> tuple[int, int] | Non
     return (pieces[0], pieces[-1]) if pieces else None
 
 
-def _target(answer: tuple[int, int], window: Window) -> tuple[int, int]:
+def _target(answer: tuple[int, int], window: ContextWindow) -> tuple[int, int]:
     first, last = answer
     if first < window.first or last >= window.first + window.length:
         return (0, 0)
     return (window.position + first - window.first, window.position + last - window.first)
 
 
-def _allowed(windows: Sequence[Window], length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _allowed(windows: Sequence[ContextWindow], length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """*Shape:* both `(B, T)`: where an answer may start, and where it may end."""
     import torch
 
@@ -300,7 +300,7 @@ def _allowed(windows: Sequence[Window], length: int) -> tuple[torch.Tensor, torc
     return torch.from_numpy(starts), torch.from_numpy(ends)
 
 
-def _span(window: Window, score: float, position: int, extra: int) -> Span:
+def _span(window: ContextWindow, score: float, position: int, extra: int) -> Span:
     if not window.starts.any():  # a context without pieces, or a window whose pieces all belong to others
         return Span(-np.inf, 0, 0)
     first = window.first + position - window.position
