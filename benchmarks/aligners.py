@@ -3,11 +3,11 @@
     python benchmarks/aligners.py --data ../shared/data --results runs/aligners.jsonl --table docs/aligners.md
 
 The gold sentences are aligned together with the bitext, in one training. Gold words stay as they are; those of the
-bitext come from our segmenters. A row of results is written as soon as it is there, and is not made again: with the
-same `--results`, an interrupted run goes on. Without `--data` only the table is written, from the results.
+bitext come from our segmenters. Each row of results is written immediately and is not made again: with the same
+`--results`, an interrupted run continues. Without `--data`, only the table is written, from the results.
 
-sil-thot's models are measured, and of fast_align and eflomal the programs as well where they are on the PATH
-(weam-preprocess itself runs the program eflomal with `--aligner-implementation program` only).
+Measures sil-thot's models, and the programs fast_align and eflomal if they are on the PATH (weam-preprocess itself runs
+the program eflomal only with `--aligner-implementation program`).
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _bitext_words(gold_set: GoldSet, data: Path) -> Iterator[WordPair]:
 
 
 def _measure(aligner: DirectionalAligner, gold_set: GoldSet, data: Path, words: Path) -> dict[str, Any]:
-    """One training serves all symmetrisations."""
+    """One training serves all symmetrizations."""
     gold, left_out = _gold_links(data / "gold_alignments" / f"{gold_set.file}.gold", words.with_name("gold"))
     sizes = [(len(source), len(target)) for source, target in _gold_words(gold_set, data)]
     before = os.times()

@@ -1,17 +1,17 @@
-"""How fast weam-preprocess is, beside the aligner alone and beside the chain that people glue together, in one run.
+"""Measures weam-preprocess, compared with the aligner alone and with the usual chain of separate tools.
 
     python benchmarks/preprocess.py --bitext en-de.tsv.xz --tokenizer vocab.txt \\
         --results runs/preprocess.jsonl --table docs/preprocessing.md
 
-Parts (`--parts`), each of them `--runs` times, its contestants one after the other:
-  whole    all of weam-preprocess, two workers, against its aligner alone on the same words
+Parts (`--parts`); each runs `--runs` times, and the programs of a part run one after the other:
+  whole    weam-preprocess with two workers, compared with its aligner alone on the same words
   chain    sacremoses, a Hugging Face tokenizer line by line, fairseq-preprocess: no cleaning, no links
-  memory   peak of all processes for `--pairs` and for ten times as many, links given
-  reading  pairs a second that one worker hands to the trainer, masked and with their exchange
+  memory   peak memory of all processes for `--pairs` and ten times as many, with given links
+  reading  pairs a second that one worker gives to the trainer, masked and with their exchange
 
-The bitext is repeated until there are `--pairs`; from the second time on, a word of each side is another word of the
-bitext. A row is written as soon as it is there, and is not measured again with the same `--results`.
-Without `--bitext` only the table is written, from the results.
+The bitext is repeated until there are `--pairs`. In each repetition, one word on each side is replaced by another word
+of the bitext. Each row is written immediately, and is not measured again with the same `--results`. Without `--bitext`,
+only the table is written, from the results.
 """
 
 from __future__ import annotations
@@ -280,9 +280,9 @@ def _held(pid: int) -> int:
 def _inside(words: Path, told: Path, command: Sequence[str]) -> int:
     """weam-preprocess in this process; the aligner's commands, their time and a copy of their words are kept."""
     from weam_preprocess import cli
-    from weam_preprocess.aligners import directions
+    from weam_preprocess.aligners import fast_align, thot
 
-    run_together = directions.run_together
+    run_together = fast_align.run_together
 
     def timed(name: str, commands: Sequence[Sequence[str]], folder: Path, passes: int) -> Any:
         original = commands[0][commands[0].index("-i") + 1]
@@ -293,7 +293,7 @@ def _inside(words: Path, told: Path, command: Sequence[str]) -> int:
         told.write_text(json.dumps({"seconds": round(time.perf_counter() - start, 2), "commands": again}))
         return done
 
-    directions.run_together = timed
+    fast_align.run_together = thot.run_together = timed
     return cli.main(command[1:])
 
 

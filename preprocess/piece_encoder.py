@@ -88,8 +88,8 @@ def _encode(rust: Any, sentences: Sequence[str]) -> PieceArrays:
 class _Corrections:
     """Corrects spans of the Rust tokenizer that do not cover the characters of the piece.
 
-    1. A piece of only white space (`▁`, byte-level `Ġ`) belongs to no word, so it gets an empty span. The tokenizer
-       gives the mark that it adds before a sentence the span of the sentence's first character.
+    1. A piece of only white space (`▁`, byte-level `Ġ`) belongs to no word, so its span is made empty. The tokenizer
+       gives the mark that it adds before a sentence the span of the first character.
     2. Unigram writes a run of unknown characters as bytes (`<0xE4>`), and gives each byte the span of the run. Here
        each byte gets the span of its character.
     """

@@ -1,4 +1,4 @@
-"""Makes DATA_BIN/tokenizer: a Hugging Face folder, copied from one, built around a bare file, or trained here."""
+"""Makes DATA_BIN/tokenizer: a Hugging Face folder that is copied, built from a single file, or trained here."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ SPECIAL_PIECES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"
 _SENTENCEPIECE_NAMES = sentencepiece_model.SPECIAL_PIECES
 
 _CONFIGURATION = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-# Of tokenizers that are neither BERT's nor SentencePiece's.
+# The names in tokenizers that are neither BERT's nor SentencePiece's.
 _OTHER_NAMES = ({"cls": "<|begin_of_text|>", "pad": "<|pad|>", "sep": "<|end_of_text|>", "mask": "<|mask|>"},)
-# Whose ids and pieces, made here from a SentencePiece model, are those that transformers makes of it with protobuf.
+# For these classes, the ids and pieces made here are those that transformers makes with protobuf.
 _SENTENCEPIECE_CLASSES = (
     *("XLMRobertaTokenizer", "CamembertTokenizer", "AlbertTokenizer", "BigBirdTokenizer"),
     *("DebertaV2Tokenizer", "T5Tokenizer", "MBartTokenizer"),
 )
-_MAX_LENGTH = 512  # positions of the BERT family, pieces
-_GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}  # transformers takes the tokenizer.json as it is
+_MAX_LENGTH = 512  # pieces; the number of positions of BERT models
+_GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}  # transformers uses the tokenizer.json unchanged
 
 
 def make(source: Path, folder: Path) -> None:
     """Fills `folder` from `--tokenizer`: a folder, a tokenizer.json, a vocab.txt or a SentencePiece .model.
 
-    A folder keeps its files and its ids. A .model file by itself has the ids of the sentencepiece library: for those
-    of XLM-R, which are others, give the folder that its sentencepiece.bpe.model is in. Raises InputError.
+    A folder keeps its files and its ids. A .model file alone has the ids of the sentencepiece library. XLM-R's ids
+    differ: for those, give the folder with its sentencepiece.bpe.model. Raises InputError.
     """
     if source.is_dir():
         _copy(source, folder)
     elif not source.exists():
         raise InputError(
-            f"The tokenizer {source} is not there. Looked for a Hugging Face tokenizer folder, a tokenizer.json, "
+            f"The tokenizer {source} does not exist. Looked for a Hugging Face tokenizer folder, a tokenizer.json, "
             "a vocab.txt or a SentencePiece .model of that name; or train one with --train-tokenizer wordpiece "
             "--vocab-size N."
         )
@@ -66,19 +66,20 @@ def make(source: Path, folder: Path) -> None:
 
 
 def _copy(source: Path, folder: Path) -> None:
-    # Saving through transformers would change bytes, so the files are copied.
+    # Files are copied, because saving them with transformers would change bytes.
     names = [name for name in TOKENIZER_FILES if (source / name).is_file()]
     models = [name for name in names if name.endswith(".model")]
     if not any(name not in _CONFIGURATION for name in names):
-        raise InputError(f"{source} holds no tokenizer. Looked for {', '.join(TOKENIZER_FILES)}.")
+        raise InputError(f"{source} contains no tokenizer. Looked for {', '.join(TOKENIZER_FILES)}.")
     config = _read_json(source / "tokenizer_config.json") if "tokenizer_config.json" in names else {}
     model_config = _read_json(source / "config.json") if (source / "config.json").is_file() else {}
     if "auto_map" in config:
         log.warning(
-            "%s asks for code of its own (auto_map), which is never run: transformers' own classes read it.", source
+            "%s needs code from its folder (auto_map), which is never run. A class of transformers is used instead.",
+            source,
         )
     if not (config.get("tokenizer_class") or model_config.get("tokenizer_class") or model_config.get("model_type")):
-        # Nothing says which class it is, so its main file is taken as if it had been given alone.
+        # The class is unknown, so the main file is used as if it had been given alone.
         if "tokenizer.json" in names:
             return _from_json(source / "tokenizer.json", folder, config)
         if names == ["vocab.txt"]:
@@ -86,7 +87,7 @@ def _copy(source: Path, folder: Path) -> None:
         if models and "sentencepiece.bpe.model" not in models:
             return make(source / models[0], folder)
     if "tokenizer_class" not in config and model_config:
-        names.append("config.json")  # then only the model's type tells AutoTokenizer which class it is
+        names.append("config.json")  # then AutoTokenizer knows the class only from the model's type
     folder.mkdir(parents=True)
     for name in names:
         shutil.copyfile(source / name, folder / name)
@@ -100,11 +101,11 @@ def _copy(source: Path, folder: Path) -> None:
 def _convert_sentencepiece(
     source: Path, folder: Path, models: list[str], config: dict[str, Any], model_config: dict[str, Any]
 ) -> None:
-    """Adds the tokenizer.json that AutoTokenizer makes of a SentencePiece model, so that it is made this once.
+    """Adds the tokenizer.json that AutoTokenizer makes from a SentencePiece model, so that it is made only once.
 
-    transformers reads the model with protobuf, which need not be there: sentencepiece_model.py reads it instead. The
-    ids are those of the folder's class. XLM-R's differ from the model's own, and a sentencepiece.bpe.model is taken
-    for XLM-R's where the folder does not say what it belongs to.
+    transformers reads the model with protobuf, which may be missing, so sentencepiece_model.py reads it here. The ids
+    are those of the folder's class. XLM-R's differ from the model's own. A sentencepiece.bpe.model is taken for XLM-R's
+    if the folder does not name its class.
     """
     from tokenizers import AddedToken, Tokenizer, normalizers
     from tokenizers.models import Unigram
@@ -123,8 +124,8 @@ def _convert_sentencepiece(
     model = sentencepiece_model.read(file.read_bytes(), file)
     if name.removesuffix("Fast") not in _SENTENCEPIECE_CLASSES or not sentencepiece_model.is_unigram(model):
         raise InputError(
-            f"{source} must hold a tokenizer.json, but has only {file.name}, which is read here for "
-            f"{', '.join(_SENTENCEPIECE_CLASSES)} with a Unigram model, and not for {name}. Make the file once: pip "
+            f"{source} must contain a tokenizer.json, but has only {file.name}, which can be read here only for "
+            f"{', '.join(_SENTENCEPIECE_CLASSES)} with a Unigram model, not for {name}. Make the file once: pip "
             "install protobuf, then AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python."
         )
     named = {key: _piece_of(value) for key, value in config.items() if key.endswith("_token") and value}
@@ -140,18 +141,18 @@ def _convert_sentencepiece(
     for text, special in sentencepiece_model.added_pieces(model):
         if text in texts:
             tokenizer.add_tokens([AddedToken(text, special=special, normalized=False)])
-    # The class of the folder builds the rest around the vocabulary, and what it has built is kept.
+    # The class of the folder builds the rest around the vocabulary; the result is saved.
     tokenizer.save(str(folder / "tokenizer.json"))
     open_auto_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _piece_of(value: Any) -> str:
-    """A special piece in tokenizer_config.json: text, or an object with the text as its content."""
+    """A special piece in tokenizer_config.json is a text, or an object with the text as its content."""
     return str(value["content"]) if isinstance(value, dict) else str(value)
 
 
 class Casing(NamedTuple):
-    """What a tokenizer does to text before it cuts it."""
+    """What a tokenizer does to text before splitting it."""
 
     lower_case: bool
     strip_accents: bool
@@ -168,10 +169,10 @@ CASED = Casing(lower_case=False, strip_accents=False)
 
 
 def casing_of(pieces: Iterable[str]) -> Casing:
-    """What a WordPiece vocabulary was made for: text with capital letters where a piece has one.
+    """The text that a WordPiece vocabulary was made for: cased if some piece has a capital letter.
 
-    Special pieces do not count. Without any capital letter the text was lower-cased; if no piece has an accent either,
-    it was stripped of them. A vocabulary without any letter that has a case is taken as one for text as it is.
+    Special pieces do not count. Without a capital letter the text was lower-cased; without an accent too, its accents
+    were removed. A vocabulary without any letter that has a case counts as cased.
     """
     plain = [piece for piece in pieces if not re.fullmatch(r"\[.+\]|<.+>", piece)]
     if any(piece != piece.lower() for piece in plain) or all(piece == piece.upper() for piece in plain):
@@ -180,8 +181,8 @@ def casing_of(pieces: Iterable[str]) -> Casing:
     return Casing(lower_case=True, strip_accents=not any(unicodedata.category(char) == "Mn" for char in set(text)))
 
 
-def _told_casing(content: Mapping[str, Any]) -> Casing | None:
-    """What the BertNormalizer of a tokenizer.json does; None where it has none."""
+def _stated_casing(content: Mapping[str, Any]) -> Casing | None:
+    """What the BertNormalizer of a tokenizer.json does; None if it has none."""
     normalizer = content.get("normalizer") or {}
     if normalizer.get("type") != "BertNormalizer":
         return None
@@ -192,13 +193,13 @@ def _told_casing(content: Mapping[str, Any]) -> Casing | None:
 def _state_casing(source: Path, folder: Path, config: Mapping[str, Any]) -> None:
     """Writes into tokenizer_config.json whether text is lower-cased, which BERT's class does by default.
 
-    tokenizer.json says it; of a vocab.txt it is guessed by its pieces.
+    The tokenizer.json states it; for a vocab.txt it is guessed from the pieces.
     """
-    opened = _told_casing(json.loads(open_auto_tokenizer(folder).backend_tokenizer.to_str()))
+    opened = _stated_casing(json.loads(open_auto_tokenizer(folder).backend_tokenizer.to_str()))
     if opened is None:
         return
     if (source / "tokenizer.json").is_file():
-        wanted = _told_casing(_read_json(source / "tokenizer.json"))
+        wanted = _stated_casing(_read_json(source / "tokenizer.json"))
     elif (source / "vocab.txt").is_file():
         wanted = _guessed_casing(strict_lines([source / "vocab.txt"]), source)
     else:
@@ -212,8 +213,8 @@ def _guessed_casing(pieces: Iterable[str], source: Path) -> Casing:
     casing = casing_of(piece.rstrip("\r") for piece in pieces)
     capital = "no piece has a capital letter" if casing.lower_case else "its pieces have capital letters"
     log.warning(
-        "%s does not say whether its text was lower-cased; %s, so the tokenizer %s. To choose otherwise, put "
-        '"do_lower_case" and "strip_accents" into a tokenizer_config.json beside the vocabulary.',
+        "%s does not state whether its text was lower-cased; %s, so the tokenizer %s. To change this, set "
+        '"do_lower_case" and "strip_accents" in a tokenizer_config.json next to the vocabulary.',
         source,
         capital,
         casing,
@@ -222,10 +223,10 @@ def _guessed_casing(pieces: Iterable[str], source: Path) -> Casing:
 
 
 def _warn_of_casing(auto: Any, source: Path) -> None:
-    """A vocabulary that does not fit what the tokenizer does to capital letters."""
+    """Warns of a vocabulary that does not fit the tokenizer's treatment of capital letters."""
     content = json.loads(auto.backend_tokenizer.to_str())
     if "ByteLevel" in json.dumps([content.get("normalizer"), content.get("pre_tokenizer")]):
-        return  # its pieces write bytes as letters
+        return  # byte-level pieces write bytes as letters
     pieces = [piece for piece in auto.get_vocab() if not re.fullmatch(r"\[.+\]|<.+>", piece)]
     capital = sum(piece != piece.lower() for piece in pieces)
     lower = sum(piece != piece.upper() for piece in pieces)
@@ -248,7 +249,7 @@ def _warn_of_casing(auto: Any, source: Path) -> None:
 
 
 def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = None) -> None:
-    """`config`: of a tokenizer_config.json that names no class."""
+    """`config`: the content of a tokenizer_config.json that names no class."""
     content = _read_json(source)
     names = _special_names(source, content, config or {})
     bert = names == SPECIAL_PIECES and content.get("model", {}).get("type") == "WordPiece"
@@ -259,9 +260,9 @@ def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = No
 
 
 def _special_names(source: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
-    """The special pieces of a tokenizer.json by what they are for, unk only where it has one.
+    """The special pieces of a tokenizer.json by their role; unk only if there is one.
 
-    As the configuration says, or else by their usual names: BERT's, then SentencePiece's, then others.
+    They are those of the configuration, or else those with usual names: BERT's, then SentencePiece's, then others.
     """
     added = {item["content"] for item in content.get("added_tokens", []) if isinstance(item, dict)}
     found = {name: _piece_of(config[f"{name}_token"]) for name in SPECIAL_PIECES if config.get(f"{name}_token")}
@@ -275,18 +276,18 @@ def _special_names(source: Path, content: Mapping[str, Any], config: Mapping[str
         raise InputError(
             f"{source} must name its special pieces, but its added_tokens hold none for {', '.join(missing)} under a "
             f"usual name ({', '.join(SPECIAL_PIECES.values())}; {', '.join(_SENTENCEPIECE_NAMES.values())}). Give the "
-            "whole Hugging Face folder, with the tokenizer_config.json that names them."
+            "complete Hugging Face folder, with the tokenizer_config.json that names them."
         )
     return found
 
 
 def _from_vocab(source: Path, folder: Path) -> None:
-    """A vocab.txt does not state its casing: its pieces decide."""
+    """A vocab.txt does not state its casing, so its pieces decide."""
     pieces = [line.rstrip("\r") for line in strict_lines([source])]
     vocab = {piece: index for index, piece in enumerate(pieces)}
     missing = [piece for piece in SPECIAL_PIECES.values() if piece not in vocab]
     if missing:
-        raise InputError(f"{source} must hold one WordPiece piece a line, {', '.join(missing)} among them.")
+        raise InputError(f"{source} must hold one WordPiece piece a line, including {', '.join(missing)}.")
     if len(vocab) < len(pieces):
         raise InputError(f"{source} holds a piece twice: {len(pieces):,} lines, {len(vocab):,} different pieces.")
     write_wordpiece(vocab, folder, _guessed_casing(pieces, source))
@@ -310,7 +311,7 @@ def write_wordpiece(vocab: Mapping[str, int], folder: Path, casing: Casing = CAS
 
 
 def bare_wordpiece(vocab: Mapping[str, int], casing: Casing = CASED) -> Any:
-    """BERT's normaliser and pre-tokeniser (each Chinese character alone); no special pieces."""
+    """BERT's normalizer and pre-tokenizer (each Chinese character by itself), without special pieces."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordPiece(dict(vocab), unk_token="[UNK]", max_input_chars_per_word=100))
@@ -333,7 +334,7 @@ def _bert_template(vocab: Mapping[str, int]) -> Any:
 
 
 def _bert_options(content: Mapping[str, Any]) -> dict[str, object]:
-    """What the BERT class puts into its normaliser when it loads: it must say what tokenizer.json says."""
+    """The options that the BERT class uses for its normalizer when it loads; they must agree with tokenizer.json."""
     normalizer = content.get("normalizer") or {}
     return {
         "tokenizer_class": "BertTokenizer",
@@ -369,10 +370,10 @@ def write_sentencepiece(model: sentencepiece_model.SentencePieceModel, folder: P
 def train_tokenizer(
     kind: str, sentences: Iterable[str], vocab_size: int, folder: Path, character_coverage: float = 0.9995
 ) -> None:
-    """Trains one of TRAINED with at most `vocab_size` pieces, special ones included; same input, same bytes.
+    """Trains one of TRAINED with at most `vocab_size` pieces, including special ones. Same input, same bytes.
 
-    wordpiece keeps every character of the text; bpe and unigram, which are SentencePiece's, the most frequent ones that
-    cover `character_coverage` of it (0 to 1). Raises InputError when the pieces are too few for the characters.
+    wordpiece keeps every character of the text. bpe and unigram, by SentencePiece, keep the most frequent characters
+    that cover `character_coverage` of it (0 to 1). Raises InputError if there are fewer pieces than characters.
     """
     if kind == "wordpiece":
         train_wordpiece(list(sentences) if isinstance(sentences, Iterator) else sentences, vocab_size, folder)
@@ -393,14 +394,14 @@ def _trained_sentencepiece(kind: str, sentences: Iterable[str], vocab_size: int,
             sentence_iterator=iter(sentences),
             model_writer=model,
             model_type=kind,
-            vocab_size=vocab_size - 1,  # <mask> is not SentencePiece's
-            hard_vocab_limit=False,  # fewer, where the text has no more
+            vocab_size=vocab_size - 1,  # without <mask>, which SentencePiece does not have
+            hard_vocab_limit=False,  # fewer pieces if the text has no more
             character_coverage=character_coverage,
             bos_id=0,
             pad_id=1,
             eos_id=2,
             unk_id=3,
-            # No sampling (tokenizer_text.py has done it), no sentence left out for its length (bytes), and sums in one
+            # No sampling (tokenizer_text.py does it), no limit for the length of sentences (bytes), and sums in one
             # order on every machine.
             input_sentence_size=0,
             shuffle_input_sentence=False,
@@ -410,16 +411,16 @@ def _trained_sentencepiece(kind: str, sentences: Iterable[str], vocab_size: int,
         )
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split()).rpartition("] ")[2]
-        raise InputError(f"--vocab-size {vocab_size:,} does not do for {kind} pieces of this text: {reason}") from error
+        raise InputError(f"--vocab-size {vocab_size:,} does not fit {kind} pieces of this text: {reason}") from error
     return model.getvalue()
 
 
 def train_wordpiece(sentences: Iterable[str], vocab_size: int, folder: Path) -> None:
     """Trains a WordPiece vocabulary of at most `vocab_size` pieces (all characters of the text are kept)."""
     special = list(SPECIAL_PIECES.values())
-    # The trainer numbers the continuing characters (##a) in the order of a hash map, and ties between merges go by
-    # number, so two trainings differ. A training without room for merges finds those characters; they then go in
-    # first, sorted, and the second training is the same every time.
+    # The trainer numbers the continuing characters (##a) in the order of a hash map, and numbers decide ties between
+    # merges, so two trainings differ. A first training without room for merges finds those characters. They come
+    # first in the second training, sorted, so it gives the same result every time.
     characters = _trained_vocab(sentences, special, 0)
     continuing = sorted(piece for piece in characters if piece.startswith("##") and len(piece) == 3)
     trained = _trained_vocab(sentences, special + continuing, vocab_size)

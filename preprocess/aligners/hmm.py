@@ -21,11 +21,11 @@ from .lines import WordPair
 
 Floats = NDArray[np.float64]
 
-_TINY = np.finfo(np.float64).tiny  # a pair that the model holds for impossible gets zeros, not a division by zero
+_TINY = np.finfo(np.float64).tiny  # an impossible pair gets zeros instead of a division by zero
 
 
-_NULL_WORD = 0  # thot's index of the word that target words without a source word come from
-_CELLS = 4_000_000  # of (target word, source word) handled at once: about 200 MB
+_NULL_WORD = 0  # thot's index of the null word
+_CELLS = 4_000_000  # (target word, source word) cells in memory: about 200 MB
 
 
 class Transitions(NamedTuple):
@@ -43,12 +43,12 @@ class Transitions(NamedTuple):
 
 
 def link_posteriors(transitions: Transitions, words: Floats, nulls: Floats) -> Floats:
-    """(B, J, I): how likely target word j comes from source word i, given both sentences; the rest to 1 is no word.
+    """(B, J, I): the probability that target word j comes from source word i, given both sentences.
 
     words (B, J, I) is p(target word j | source word i), nulls (B, J) is p(target word j | no word).
     """
     target_words = words.shape[1]
-    # Forward, each target word scaled to sum 1, of words and of null states.
+    # Forward: words and null states of each target word are scaled to sum 1.
     from_word, from_null = np.empty_like(words), np.empty_like(words)
     for j in range(target_words):
         if j == 0:
@@ -61,7 +61,7 @@ def link_posteriors(transitions: Transitions, words: Floats, nulls: Floats) -> F
         total = np.maximum((from_word[:, j] + from_null[:, j]).sum(1, keepdims=True), _TINY)
         from_word[:, j] /= total
         from_null[:, j] /= total
-    # Backward: what may follow word i may follow its null state, so one number (B, I) serves both.
+    # Backward: word i and its null state have the same successors, so one number (B, I) serves both.
     posteriors = np.empty_like(words)
     backward = np.ones_like(words[:, 0])
     for j in reversed(range(target_words)):
@@ -75,9 +75,9 @@ def link_posteriors(transitions: Transitions, words: Floats, nulls: Floats) -> F
 
 
 def hmm_posteriors(model: Any, pairs: Iterable[WordPair]) -> Iterator[Floats]:
-    """For each pair (J, I): how likely target word j comes from source word i, given both sentences.
+    """For each pair (J, I): the probability that target word j comes from source word i, given both sentences.
 
-    Zeros where a side is too long for the model, which gives such pairs no links.
+    Zeros if a side is too long for the model, which gives such pairs no links.
     """
     lexicon = _Lexicon(model)
 
@@ -101,7 +101,7 @@ def _fits(model: Any, pair: WordPair) -> bool:
 
 
 def _runs(pairs: Iterable[WordPair]) -> Iterator[list[WordPair]]:
-    """Neighbouring pairs that together have about `_CELLS` cells."""
+    """Consecutive pairs that together have about `_CELLS` cells."""
     run: list[WordPair] = []
     cells = 0
     for pair in pairs:
@@ -129,25 +129,25 @@ def _transitions(model: Any, source_words: int) -> Transitions:
 
 
 class _Lexicon:
-    """p(target word | source word), also from the null word. Words that the model never saw together, or at all, have
-    the one probability that the model gives to all such words.
+    """p(target word | source word), including the null word. Words that the model never saw, or never saw together, all
+    have the same probability.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._size = model.trg_vocab_size
-        self._unseen = model.translation_prob(_NULL_WORD, self._size)  # the first index that no target word has
+        self._unseen = model.translation_prob(_NULL_WORD, self._size)  # the first index after all target words
         keys: list[NDArray[np.int64]] = []
         values: list[Floats] = []
         for source_idx in range(model.src_vocab_size):
-            told = np.array(model.get_translations(source_idx)).reshape(-1, 2)  # target index, probability
-            told = told[told[:, 0].argsort()]
-            keys.append(source_idx * self._size + told[:, 0].astype(np.int64))
-            values.append(told[:, 1])
+            entries = np.array(model.get_translations(source_idx)).reshape(-1, 2)  # target index, probability
+            entries = entries[entries[:, 0].argsort()]
+            keys.append(source_idx * self._size + entries[:, 0].astype(np.int64))
+            values.append(entries[:, 1])
         self._keys, self._values = np.concatenate(keys), np.concatenate(values)
 
     def probabilities(self, pairs: Sequence[WordPair]) -> tuple[Floats, Floats]:
-        """Of B pairs of one size: (B, J, I) of target word j from source word i, and (B, J) from no word."""
+        """For B pairs of one size: (B, J, I) of target word j from source word i, and (B, J) from no word."""
         source = _indices(self._model.get_src_word_index, [source for source, _ in pairs])
         target = _indices(self._model.get_trg_word_index, [target for _, target in pairs])
         return self._look_up(source[:, None, :], target[:, :, None]), self._look_up(np.int64(_NULL_WORD), target)

@@ -1,4 +1,4 @@
-"""Words of a raw sentence, each with its character span, even if the segmenter changes the text.
+"""Words of a raw sentence, each with its character span, even if a segmenter changes the text.
 
 Spans are half-open `(start, end)` in characters of the raw sentence. They are in order, do not overlap, hold no
 white space, and together hold every character that is not white space: the words between two white spaces (a
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     # A segmenter's name, and the function that cuts a text; it gives None if it cannot.
     Opened = tuple[str, Callable[[str], Sequence[Cut] | None]]
 
-_SUDACHI_LIMIT = 12_000  # characters: Sudachi takes 49,149 bytes at once, and a character has up to 4
+_SUDACHI_LIMIT = 12_000  # characters: Sudachi accepts 49,149 bytes at a time, and a character has at most 4
 
 # The segmenters to try for a language, in this order; every other language gets Moses' rules.
 _BY_LANGUAGE = {
@@ -77,12 +77,12 @@ def _jieba(lang: str) -> Opened:
 
     import jieba
 
-    jieba.setLogLevel(logging.WARNING)  # it tells on standard error how long its dictionary took
+    jieba.setLogLevel(logging.WARNING)  # otherwise it prints how long it took to load its dictionary
     return f"jieba {_version('jieba')}", _cutter(jieba.Tokenizer().lcut)
 
 
 def _sudachi(lang: str) -> Opened:
-    """Mode A, the short units: on hand-aligned Japanese they agree with the annotators' words better than B and C."""
+    """Mode A (short units) agrees better with the words of hand-aligned Japanese than modes B and C."""
     import sudachidict_core  # noqa: F401 - the dictionary; sudachipy finds it by its name
     import sudachipy
 
@@ -102,18 +102,18 @@ def _fugashi(lang: str) -> Opened:
     import fugashi
     import unidic_lite
 
-    # Named, since fugashi would rather take the full unidic where that is installed.
+    # fugashi would prefer the full unidic if that is installed, so the dictionary is named.
     tagger = fugashi.Tagger(f'-r "{unidic_lite.DICDIR}/mecabrc" -d "{unidic_lite.DICDIR}"')
     name = f"fugashi {_version('fugashi')} (unidic-lite {_version('unidic-lite')})"
     return name, _cutter(lambda text: [node.surface for node in tagger(text)])
 
 
 def _pythainlp(lang: str) -> Opened:
-    # Else its import makes a folder in the user's home, for dictionaries that it could download.
+    # Otherwise its import makes a folder in the user's home for downloaded dictionaries.
     os.environ.setdefault("PYTHAINLP_READ_ONLY", "1")
     from pythainlp.tokenize import word_tokenize
 
-    # newmm-safe is newmm, but a long stretch with many readings does not take it for ever.
+    # newmm-safe is newmm, but does not run forever on long ambiguous text.
     tokenize = _cutter(lambda text: word_tokenize(text, engine="newmm-safe", keep_whitespace=True))
     return f"pythainlp {_version('pythainlp')} (newmm-safe)", tokenize
 
@@ -121,7 +121,7 @@ def _pythainlp(lang: str) -> Opened:
 def _icu(lang: str) -> Opened:
     from icu4py.breakers import WordBreaker
 
-    # A breaker gives every stretch of the text, white space included.
+    # A breaker returns all parts of the text, including white space.
     return f"icu4py {_version('icu4py')} ({lang})", _cutter(lambda text: WordBreaker(text, lang))
 
 
@@ -166,7 +166,7 @@ def segmenter(lang: str, kind: str | None = None) -> Segmenter:
     raise InputError(
         f"Words of {lang} need a package that is not installed: "
         f"{' or '.join(f'pip install {_OPENERS[name][1]}' for name in wanted)}. "
-        f"Without it, --words {lang}=whitespace cuts at white space and punctuation only."
+        f"Without it, --words {lang}=whitespace splits at white space and punctuation only."
     )
 
 

@@ -1,6 +1,6 @@
-"""Where words end within a chunk, which is a run of characters without white space. Pure: no segmenter.
+"""Finds where words end within a chunk, which is a run of characters without white space.
 
-A cut is the list of the offsets at which the words of a chunk end; its last number is the chunk's length.
+A cut lists the offsets at which the words of a chunk end; the last one is the length of the chunk.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from ..spans import Span, SpanArrays
 
 Cut = Sequence[int]
 
-_CHUNK = re.compile(r"\S+")  # as str.split() sees them
+_CHUNK = re.compile(r"\S+")  # the same as in str.split()
 
-# Zero-width non-joiner, zero-width joiner, word joiner: the words on both sides of one are a single word.
+# Zero-width non-joiner, zero-width joiner, word joiner: they join the words on both sides into one.
 _JOINERS = frozenset("\u200c\u200d\u2060")
 
 
 @cache
 def clinging() -> frozenset[str]:
     """Combining marks, control and format characters: they belong to the character before them."""
-    # Unicode has no such characters between the last of its scripts and the tags of plane 14.
+    # Unicode has no such characters between its last script and the tags of plane 14.
     every = (chr(code) for codes in (range(0x20000), range(0xE0000, 0xE0200)) for code in codes)
     return frozenset(char for char in every if unicodedata.category(char).startswith("M") or _is_format(char))
 
 
 @cache
 def formatting() -> frozenset[str]:
-    """Control and format characters other than white space: nothing that a reader sees."""
+    """Control and format characters except white space; a reader does not see them."""
     return frozenset(char for char in clinging() if _is_format(char))
 
 
@@ -47,9 +47,9 @@ def without(removed: Set[str], text: str) -> str:
 
 
 def cut_chunks(chunks: Sequence[str], tokens: Iterable[str]) -> list[Cut] | None:
-    """Cuts of the chunks where the tokens end; None when the tokens are not just the chunks' own characters.
+    """Cuts the chunks where the tokens end; None if the tokens are not exactly the characters of the chunks.
 
-    Tokens may hold white space (jieba returns it); one that reaches over a chunk's end is cut there.
+    Tokens may contain white space (jieba returns it). A token that crosses the end of a chunk is split there.
     """
     parts = " ".join(tokens).split()
     if "".join(parts) != "".join(chunks):
@@ -72,7 +72,7 @@ def cut_chunks(chunks: Sequence[str], tokens: Iterable[str]) -> list[Cut] | None
 def put_back(chunk: str, removed: Set[str], cut: Cut) -> Cut:
     """The cut of a chunk, from that of the chunk without its `removed` characters.
 
-    They go to the word before them, at the chunk's beginning to the first word; alone they are a word.
+    The removed characters join the word before them, or the first word; by themselves they are a word.
     """
     kept = [idx for idx, char in enumerate(chunk) if char not in removed]
     if not kept:
@@ -82,7 +82,7 @@ def put_back(chunk: str, removed: Set[str], cut: Cut) -> Cut:
 
 
 def separable(chunk: str, cut: Cut) -> Cut:
-    """The cut without the places where no word can end: before a combining mark, beside a joiner."""
+    """The cut without places where no word can end: before a combining mark, next to a joiner."""
     if len(cut) == 1 or clinging().isdisjoint(chunk):
         return cut
     inner = [end for end in cut[:-1] if chunk[end] not in clinging() and chunk[end - 1] not in _JOINERS]
@@ -92,7 +92,7 @@ def separable(chunk: str, cut: Cut) -> Cut:
 def cut_tokens(text: str, tokens: Iterable[str]) -> list[Cut] | None:
     """Cuts of the chunks of a text by a segmenter's tokens, which may lack control and format characters.
 
-    None when the tokens are not the text's own characters.
+    None if the tokens are not the characters of the text.
     """
     chunks, found = text.split(), list(tokens)
     cuts = cut_chunks(chunks, found)
@@ -133,7 +133,7 @@ def span_arrays(texts: Sequence[str], cuts: Iterable[Sequence[Cut]]) -> SpanArra
         counts.append(len(split))
     sizes = np.array(counts, dtype=np.int64)
     lengths = _integers(map(len, chunks), len(chunks))
-    # Where each chunk begins, if one space stands between two.
+    # Where each chunk begins if there is one space between chunks.
     before = np.append(0, np.cumsum(lengths + 1))
     stops = np.cumsum(sizes)
     begins = before[:-1] - np.repeat(before[stops - sizes], sizes)
@@ -142,8 +142,8 @@ def span_arrays(texts: Sequence[str], cuts: Iterable[Sequence[Cut]]) -> SpanArra
     words = _integers(map(len, flat), len(flat))
     last = np.cumsum(words)
     ends = _integers(chain.from_iterable(flat), int(words.sum())) + np.repeat(begins, words)
-    starts = np.append(0, ends)[:-1]  # where the word before ends …
-    starts[last - words] = begins  # … but for the first of a chunk
+    starts = np.append(0, ends)[:-1]  # where the previous word ends …
+    starts[last - words] = begins  # … except for the first word of a chunk
     return SpanArrays(starts, ends, np.diff(np.append(0, last)[np.append(0, stops)]))
 
 
@@ -152,7 +152,7 @@ def _integers(values: Iterable[int], count: int) -> NDArray[np.int64]:
 
 
 def locate(text: str, tokens: Iterable[str]) -> list[Span] | None:
-    """Spans of a segmenter's tokens in the raw text; None when they are not the text's own characters."""
+    """The spans of a segmenter's tokens in the raw text; None if they are not the characters of the text."""
     cuts = cut_tokens(text, tokens)
     return None if cuts is None else spans_of(text, cuts)
 
@@ -168,14 +168,14 @@ def runs(chunk: str) -> Cut:
 
 
 class Segmenter:
-    """`spans(text)` gives the word spans, `words(text)` their text; `name` says which rules made them.
+    """`spans(text)` gives the word spans, `words(text)` their text. `name` tells which rules made them.
 
-    `cut` gives the cuts of the chunks of a text, or None when it rewrote the text.
+    `cut` gives the cuts of the chunks of a text, or None if the segmenter rewrote the text.
     """
 
     def __init__(self, name: str, cut: Callable[[str], Sequence[Cut] | None]) -> None:
         self.name = name
-        self.by_white_space = 0  # sentences so far that the segmenter rewrote
+        self.by_white_space = 0  # how many sentences the segmenter has rewritten so far
         self._cut = cut
 
     def spans(self, text: str) -> list[Span]:
@@ -190,8 +190,8 @@ class Segmenter:
 
     def _cuts(self, text: str) -> Sequence[Cut]:
         cuts = self._cut(text)
-        # The segmenter rewrote the text (Moses turns a literal "DOTMULTI" into dots): words by white space are
-        # coarse, but never point at the wrong characters.
+        # The segmenter rewrote the text (Moses turns a literal "DOTMULTI" into dots). Words by white space are coarse,
+        # but never have the wrong characters.
         if cuts is None:
             self.by_white_space += 1
             return [(len(chunk),) for chunk in text.split()]

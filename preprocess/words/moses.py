@@ -1,8 +1,8 @@
-"""Words by the rules of the Moses tokenizer (sacremoses), worked out once for every kind of chunk.
+"""Words by the rules of the Moses tokenizer (sacremoses), computed once for every kind of chunk.
 
-The words are always those that sacremoses gives for the whole sentence, but for marks that it does not know: it would
-cut words at them, so it is not shown any. Its rules look over white space in few places,
-and at few properties of a character, so most chunks can be cut alone, and like others of the same shape.
+The words are always those that sacremoses gives for the complete sentence, except for marks that it does not know: it
+would split words at them, so they are removed before. Few of its rules look across white space, and they use few
+properties of a character. So most chunks can be cut separately, and like others of the same shape.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import cache, lru_cache
 
 from .chunks import Cut, clinging, cut_chunks, put_back, separable, without
 
-_REMEMBERED = 1 << 17  # chunks, and shapes of chunks; some 30 MB each when full
-# sacremoses writes dots as such words and back, so it takes one that stands in the text for dots.
+_REMEMBERED = 1 << 17  # chunks, and shapes of chunks; about 30 MB each when full
+# sacremoses writes dots as such words and back, so it takes one in the text for dots.
 _DOTS = "DOTMULTI"
-_LARGE = "A"  # what follows a full stop, where it is neither a small letter nor a digit
+_LARGE = "A"  # what follows a full stop, if it is neither a small letter nor a digit
 _NEED_NEIGHBOURS = frozenset("',")
-# All marks, control and format characters are among these: a quick look that settles most Latin text.
+# These include all marks, control and format characters: a quick test that is enough for most Latin text.
 _SUSPECTS = re.compile(r"[^ -~\xa0-\xac\xae-\u02ff]")
 
 
@@ -34,11 +34,11 @@ class MosesCutter:
         self._prefixes = frozenset(moses.NONBREAKING_PREFIXES + moses.NUMERIC_ONLY_PREFIXES)
         self._alphabetic = frozenset(moses.IsAlpha)
         self._alphanumeric = frozenset(moses.IsAlnum)
-        # The same answers as sacremoses' own methods give, which make a set of these letters at each call.
+        # The same results as sacremoses' own methods, which make a set of these letters at each call.
         moses.islower = self._lower.issuperset
         moses.isanyalpha = lambda text: not self._alphabetic.isdisjoint(text)
         # Moses takes marks that it does not know (the accents of decomposed text, the tones of Thai) for symbols
-        # and puts them apart. It never sees them here, nor control and format characters.
+        # and separates them. Here it never gets them, nor control and format characters.
         self._unseen = clinging() - self._alphanumeric
         self._shapes = self._shape_table()
         self._cut_literal = lru_cache(_REMEMBERED)(self._cut_between)
@@ -73,7 +73,7 @@ class MosesCutter:
         return found if len(found) == len(chunks) else self._cut_whole(chunks)
 
     def _kind(self, char: str) -> str:
-        """What Moses asks of the token after a full stop: whether it begins with a small letter or a digit."""
+        """What matters to Moses in the token after a full stop: whether it begins with a small letter or a digit."""
         if char in self._lower:
             return "a"
         return "0" if "0" <= char <= "9" else _LARGE
@@ -83,9 +83,9 @@ class MosesCutter:
         return None if cut is None else separable(chunk, cut)  # in a shape, marks are letters
 
     def _shape_is_all(self, chunk: str) -> bool:
-        """Whether Moses asks no more of the chunk's letters than which kind of character they are.
+        """Whether only the kinds of the chunk's characters matter to Moses.
 
-        It looks letters up where an apostrophe or a full stop stands beside them ("'s", "etc.").
+        It looks up letters next to an apostrophe or a full stop ("'s", "etc.").
         """
         if "'" in chunk:
             return False
@@ -95,7 +95,7 @@ class MosesCutter:
         return stop == len(chunk) - 1 and self._alphanumeric.issuperset(chunk[:-1]) and chunk[:-1] not in self._prefixes
 
     def _shape_table(self) -> dict[int, str]:
-        """Letters and digits of one kind (alphabetic or not, numeric or not) become one of them."""
+        """Maps letters and digits of one kind (alphabetic or not, numeric or not) to one of them."""
         numeric = frozenset(self._moses.IsN)
         in_prefixes = frozenset().union(*self._prefixes)
         kinds: dict[tuple[bool, bool], list[str]] = {}
@@ -103,14 +103,14 @@ class MosesCutter:
             kinds.setdefault((char in self._alphabetic, char in numeric), []).append(char)
         table = {}
         for chars in kinds.values():
-            # Nothing that a rule or a list names, so that no shape is a word which it names.
+            # Not a character in a rule or a list, so that no shape is a word of a list.
             named = in_prefixes.union(string.ascii_letters)
             representative = next(char for char in chars if char not in named)
             table.update(dict.fromkeys(map(ord, chars), representative))
         return table
 
     def _cut_between(self, chunk: str, following: str) -> Cut | None:
-        """The cut of a chunk in the middle of a sentence, before a chunk that is like `following`."""
+        """The cut of a chunk in the middle of a sentence, before a chunk like `following`."""
         cuts = self._cut_whole(["a", chunk, following])
         return None if cuts is None else tuple(cuts[1])
 
@@ -120,18 +120,18 @@ class MosesCutter:
 
 
 def _context_matters(text: str) -> bool:
-    """Whether a rule of Moses may look over white space at anything but what follows a full stop.
+    """Whether a rule of Moses may look across white space, other than at what follows a full stop.
 
-    The rules for commas and apostrophes ask for the characters before and after, so they do not apply at a sentence's
-    ends; and of two apostrophes with one space between, the first uses the space up.
+    The rules for commas and apostrophes need the characters before and after, so they do not apply at the ends of a
+    sentence. If there is one space between two apostrophes, the first one consumes the space.
     """
     return text[:1] in _NEED_NEIGHBOURS or text[-1:] in _NEED_NEIGHBOURS or "' '" in text or _DOTS in text
 
 
 def moses_cutter(lang: str) -> tuple[Callable[[str], Sequence[Cut] | None], bool]:
-    """What cuts a text of a language, and whether sacremoses has rules for it; if not, they are those of English.
+    """The function that cuts a text of a language, and whether sacremoses has rules for it; if not, it uses English.
 
-    The cutter is made when the first text is cut: who only asks for names need not wait a second.
+    The cutter is made with the first text, because that takes a second and some callers need only names.
     """
     from sacremoses.corpus import NonbreakingPrefixes
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cluster_jobs
 import pytest
-from small_runs import contents, corpus, options
+from conftest import Made
+from small_runs import contents, options
 from weam_preprocess import cli, cluster, pipeline
 from weam_preprocess.cluster import Cluster, ClusterOptions
 from weam_preprocess.errors import InputError, Unfinished
@@ -76,12 +78,9 @@ def test_an_item_whose_result_is_there_is_not_done_again(tmp_path: Path) -> None
     assert task.checkpoint().function == task
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
-    folder = tmp_path_factory.mktemp("plain")
-    tsv = corpus(folder)
-    pipeline.run(options(tsv, folder / "bin", aligner="fast_align"))
-    return tsv, contents(folder / "bin")
+@pytest.fixture
+def plain(made: Callable[[str], Made]) -> tuple[Path, dict[str, bytes]]:
+    return made("fast_align").tsv, made("fast_align").contents
 
 
 def test_a_data_bin_from_tasks_is_that_of_one_process(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:

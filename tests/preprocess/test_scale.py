@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from small_runs import contents, corpus, options
-from weam_preprocess import pipeline
+from small_runs import contents, options
+from weam_preprocess import cli, pipeline
 from weam_preprocess.corpus import parse_pair_files
 
 pytest.importorskip("fairseq")
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
-    folder = tmp_path_factory.mktemp("plain")
-    tsv = corpus(folder)
-    pipeline.run(options(tsv, folder / "bin"))
-    return tsv, contents(folder / "bin")
-
-
-@pytest.mark.parametrize(("chunk", "workers"), [(50, 1), (7, 1), (64, 2)])
+@pytest.mark.parametrize(("chunk", "workers"), [(7, 1), (64, 2)])
 def test_chunks_and_workers_change_nothing(
     plain: tuple[Path, dict[str, bytes]], chunk: int, workers: int, tmp_path: Path
 ) -> None:
@@ -58,18 +45,21 @@ def test_finished_parts_are_not_made_again(
     assert contents(tmp_path / "bin") == plain[1]
 
 
-def test_another_run_is_not_gone_on_with(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
-    (tmp_path / "bin.incomplete").mkdir()
+def test_another_run_is_not_gone_on_with(
+    plain: tuple[Path, dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
     words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--destdir", str(tmp_path / "bin")]
-    process = subprocess.Popen([sys.executable, "-m", "weam_preprocess.cli", *words, "--vocab-size", "200"])
-    while not (tmp_path / "bin.incomplete" / "work" / "run.json").exists() and process.poll() is None:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    other = [*words, "--vocab-size", "201", "--resume"]
-    result = subprocess.run([sys.executable, "-m", "weam_preprocess.cli", *other], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert "but these differ: options (vocab_size). Run without --resume to start again." in result.stderr
+    monkeypatch.setattr(pipeline, "merge", killed)
+    assert cli.main([*words, "--vocab-size", "200"]) == 130
+    assert cli.main([*words, "--vocab-size", "201", "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert "but these differ: options (vocab_size). Run without --resume to start again." in error
     assert (tmp_path / "bin.incomplete").exists()
 
 
