@@ -391,7 +391,10 @@ def test_dictionaries_that_differ_are_refused(tmp_path: Path) -> None:
     [
         ({}, "neither is given"),
         ({"batch_size": 0}, "batch_size must be 1 or more, but is 0"),
-        ({"max_tokens": 10}, r"max_tokens must have room for every pair, but is 10, and the longest pair takes 19"),
+        (
+            {"max_tokens": 10},
+            r"max_tokens must be large enough for every pair, but is 10, and the longest pair takes 19",
+        ),
     ],
     ids=str,
 )

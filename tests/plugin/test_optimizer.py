@@ -85,7 +85,7 @@ def test_a_restart_goes_on_with_both_groups() -> None:
 def test_flattened_parameters_are_refused() -> None:
     """As --fp16 hands them over: one long parameter."""
     flat = nn.Parameter(torch.zeros(30))
-    with pytest.raises(InputError, match="add --fp16-no-flatten-grads"):
+    with pytest.raises(InputError, match="Add --fp16-no-flatten-grads"):
         decay_groups([flat])
     assert not build(small_model()).supports_flat_params
 

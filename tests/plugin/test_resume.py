@@ -92,7 +92,7 @@ def test_pairs_that_are_drawn_several_times_are_used_as_often(small_data_bin: Pa
     first, state = use(small_data_bin, BY_16, 3, None, 5.0)
     rest, _ = use(small_data_bin, BY_16._replace(batch_size=7), None, state, 5.0)
     assert first + rest == whole
-    with pytest.raises(InputError, match="must keep its --seed, but it was 5 and is 6"):
+    with pytest.raises(InputError, match="must keep its --seed within an epoch, but it was 5 and is 6"):
         use(small_data_bin, BY_16._replace(seed=6), None, state, 5.0)
 
 

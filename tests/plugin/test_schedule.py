@@ -134,7 +134,10 @@ def test_numbers_out_of_range_are_refused(parsed: Parsed, options: str, sentence
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("--max-tokens 12", "--max-tokens must have room for every pair, but is 12, and the longest training pair of"),
+        (
+            "--max-tokens 12",
+            "--max-tokens must be large enough for every pair, but is 12, and the longest training pair of",
+        ),
         ("--batch-size 4 --grouped-shuffling", "--grouped-shuffling must not be given"),
     ],
 )

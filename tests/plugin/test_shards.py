@@ -108,8 +108,8 @@ def with_probabilities(folder: Path) -> Path:
             "must have the same tokenizer, but pieces_sha256 in the manifest of {other} differs from ",
         ),
         (numbered_otherwise, "must have the same dictionary, but the dictionaries of {other} differ from those of "),
-        (of_another_pair, "must hold the same pairs, but {first} holds en-de, and {other} en-fr"),
-        (of_more_pairs, "must hold the same pairs, but {first} holds en-de, and {other} en-de, en-fr"),
+        (of_another_pair, "must hold the same pairs, but {first} holds en-de, and {other} holds en-fr"),
+        (of_more_pairs, "must hold the same pairs, but {first} holds en-de, and {other} holds en-de, en-fr"),
         (with_probabilities, "link probabilities or none, but {first} has none, and {other} has them"),
     ],
 )

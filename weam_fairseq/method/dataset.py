@@ -169,7 +169,7 @@ class WordExchangeDataset(Dataset[Pair]):
                 window = places[start : start + min(limit, max_tokens // int(places[start]))]
                 grid = np.maximum.accumulate(window) * np.arange(1, len(window) + 1)
                 limit = int(np.searchsorted(grid, max_tokens, side="right"))
-                assert limit, "max_tokens must have room for every pair"
+                assert limit, "max_tokens must be large enough for every pair"
             start += limit
             ends.append(start)
         return np.split(ordered, ends[:-1])
