@@ -21,8 +21,8 @@ from weam_fairseq.common.files import whole_folder, write_text
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 PAIRS = [f"en-{language}" for language in demo_corpus.LANGUAGES]
-# --short: updates of the base and of the cells.
-SHORT = (60, 20)
+# --short: architecture, updates of the base and of the cells, held-out pairs, and pairs to learn their links from.
+SHORT_ARCH, SHORT_UPDATES, SHORT_HELD_OUT, SHORT_TEXT = "weam_tiny", (60, 20), 100, 1500
 # The report shows these pairs of the validation split with their links and predictions.
 EXAMPLES = ["3", "11"]
 
@@ -30,7 +30,7 @@ EXAMPLES = ["3", "11"]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="folder of the study")
-    parser.add_argument("--short", action="store_true", help="the same steps with few updates: a test, not a result")
+    parser.add_argument("--short", action="store_true", help="the same steps with toy sizes: a test, not a result")
     args = parser.parse_args()
     # The demo is one small training, on machines with several GPUs too, and it reads local folders only.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
@@ -46,7 +46,7 @@ def run(run_dir: Path, short: bool) -> int:
 
     demo_corpus.build(run_dir / "corpus")
     if not (run_dir / "heldout").is_dir():
-        link_held_out(run_dir / "corpus", run_dir / "heldout")
+        link_held_out(run_dir / "corpus", run_dir / "heldout", short)
     config = shortened(run_dir) if short else CONFIG
     status = study.main([str(config), "--data", str(run_dir), "--study-dir", str(run_dir), "--jobs", "2"])
     if status == 0 and not (run_dir / "examples.json").is_file():
@@ -57,15 +57,16 @@ def run(run_dir: Path, short: bool) -> int:
 
 
 def shortened(run_dir: Path) -> Path:
-    """The config with few updates, written into the run folder."""
+    """The config with toy sizes, written into the run folder."""
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    for options, updates in zip((config["base"]["train"], config["continued"]), SHORT, strict=True):
+    for options, updates in zip((config["base"]["train"], config["continued"]), SHORT_UPDATES, strict=True):
         options |= {"max-update": updates, "warmup-updates": updates // 10, "save-interval-updates": updates // 4}
+    config["grid"][0]["arch"] = SHORT_ARCH
     write_text(run_dir / CONFIG.name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return run_dir / CONFIG.name
 
 
-def link_held_out(corpus: Path, held_out: Path) -> None:
+def link_held_out(corpus: Path, held_out: Path, short: bool) -> None:
     """Writes words and links of the held-out pairs. Another aligner than that of the training links makes these links.
 
     It learns from training and held-out text together, because it needs more than 500 pairs.
@@ -73,18 +74,25 @@ def link_held_out(corpus: Path, held_out: Path) -> None:
     from weam_preprocess import aligners, words
 
     aligner = aligners.build("eflomal")
+    count, learnt_from = (SHORT_HELD_OUT, SHORT_TEXT) if short else (demo_corpus.HELD_OUT, None)
     with whole_folder(held_out) as folder:
         for pair in tqdm(PAIRS, desc=f"links by {aligner.name}"):
-            name = f"heldout.{pair}"
-            text = [(corpus / f"{part}.{pair}.tsv").read_text(encoding="utf-8") for part in ("heldout", "train")]
-            segmenters = [words.segmenter(language) for language in pair.split("-")]
-            lines = [line.split("\t") for line in "".join(text).split("\n")[:-1]]
-            segmented = [(segmenters[0].words(source), segmenters[1].words(target)) for source, target in lines]
-            links = aligner.align(segmented, "intersect").links[: demo_corpus.HELD_OUT]
-            sides = [f"{' '.join(s)} ||| {' '.join(t)}\n" for s, t in segmented[: demo_corpus.HELD_OUT]]
-            write_text(folder / f"{name}.tsv", text[0])
-            write_text(folder / f"{name}.src-tgt", "".join(sides))
-            write_text(folder / f"{name}.gold", "".join(" ".join(f"{i}-{j}" for i, j in of) + "\n" for of in links))
+            name, segmenters = f"heldout.{pair}", [words.segmenter(language) for language in pair.split("-")]
+            chosen = read_lines(corpus / f"{name}.tsv")[:count]
+            lines = [*chosen, *read_lines(corpus / f"train.{pair}.tsv")[:learnt_from]]
+            segmented = [
+                tuple(segmenter.words(side) for segmenter, side in zip(segmenters, line.split("\t"), strict=True))
+                for line in lines
+            ]
+            links = aligner.align(segmented, "intersect").links[:count]
+            sides = [" ||| ".join(map(" ".join, pair_words)) for pair_words in segmented[:count]]
+            gold = [" ".join(f"{i}-{j}" for i, j in of_pair) for of_pair in links]
+            for ending, content in (("tsv", chosen), ("src-tgt", sides), ("gold", gold)):
+                write_text(folder / f"{name}.{ending}", "".join(f"{line}\n" for line in content))
+
+
+def read_lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def weam_checkpoint(run_dir: Path) -> Path:

@@ -111,8 +111,8 @@ def _stopped_by_signals() -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Runs a grid of trainings described by one config file: pairs × architecture × objective × "
-        "aligner × options of the method × seed.\nEach training runs once. Cells share data-bins and base models. "
+        description="Runs a grid of trainings described by one config file: pairs × architecture × objective "
+        "× aligner × options of the method × seed.\nEach training runs once. Cells share data-bins and base models. "
         "Every step is a job of weam-launch in its own folder.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,12 +15,12 @@ from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.documents import compose_yaml, construct_yaml, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES
-from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
-from weam_fairseq.method.objectives import OBJECTIVES
+from weam_fairseq.evaluation.tasks import TASKS
 
 Option = str | int | float | bool | list[Any] | None
 Options = dict[str, Option]
 
+OBJECTIVES = ("mlm", "tlm", "weam", "shuffled", "identity")
 BASE_OBJECTIVE = "base"
 TASKS_BY_NAME = {task.name: task for task in TASKS}
 KINDS = ("preprocess", "import", "base", "train", "export", "evaluate")
@@ -77,30 +77,25 @@ def _options(value: Any) -> Any:
     return {name.replace("_", "-"): given for name, given in value.items()}
 
 
-def _without(options: Collection[str]) -> Callable[[Options], Options]:
+def _refuse_options(is_refused: Callable[[str], bool], sentence: str) -> AfterValidator:
     def check(value: Options) -> Options:
-        for name in value:
-            if name in options:
-                raise _must("left out, because weam-study sets it", name)
+        for name in filter(is_refused, value):
+            raise _must(sentence, name)
         return value
 
-    return check
+    return AfterValidator(check)
 
 
-def _harmless(options: Collection[str], elsewhere: str) -> Callable[[Options], Options]:
-    def check(value: Options) -> Options:
-        for name in value:
-            if name not in options:
-                raise _must(
-                    f"under {elsewhere}, because it may change results (`machine` accepts only {', '.join(options)})",
-                    name,
-                )
-        return value
-
-    return check
+def _without(options: Collection[str]) -> AfterValidator:
+    return _refuse_options(lambda name: name in options, "left out, because weam-study sets it")
 
 
-def _known(names: Collection[str]) -> Callable[[Any], Any]:
+def _harmless(options: Collection[str], elsewhere: str) -> AfterValidator:
+    must = f"under {elsewhere}, because it may change results (`machine` accepts only {', '.join(options)})"
+    return _refuse_options(lambda name: name not in options, must)
+
+
+def _known(names: Collection[str]) -> AfterValidator:
     """Checks one name, or each of several."""
 
     def check(value: Any) -> Any:
@@ -109,7 +104,22 @@ def _known(names: Collection[str]) -> Callable[[Any], Any]:
                 raise _must(f"one of {', '.join(names)}", hint=f" {name} is unknown.{suggest(name, names)}")
         return value
 
-    return check
+    return AfterValidator(check)
+
+
+def _unknown_key(key: str, names: Collection[str], *keys: str) -> PydanticCustomError:
+    return PydanticCustomError("unknown", "", {"keys": keys, "key": key, "names": tuple(names)})
+
+
+def _key(names: Collection[str]) -> AfterValidator:
+    """Checks a key of a mapping."""
+
+    def check(key: str) -> str:
+        if key not in names:
+            raise _unknown_key(key, names)
+        return key
+
+    return AfterValidator(check)
 
 
 def _number(value: Any) -> Any:
@@ -126,7 +136,7 @@ def _quotes(value: Any) -> str:
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Number = Annotated[float, BeforeValidator(_number)]
 GivenOptions = Annotated[dict[str, Any], BeforeValidator(_options)]
-TrainOptions = Annotated[GivenOptions, AfterValidator(_without(SET_FOR_TRAIN))]
+TrainOptions = Annotated[GivenOptions, _without(SET_FOR_TRAIN)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -142,14 +152,14 @@ class Section(BaseModel):
             return value
         for key in value:
             if key not in cls.model_fields:
-                raise PydanticCustomError("unknown", "", {"keys": (key,), "known": tuple(cls.model_fields)})
+                raise _unknown_key(key, cls.model_fields, key)
         return {key: given for key, given in value.items() if given is not None}
 
 
 class Tokenizer(Section):
     """A tokenizer that is trained on the study's text: its kind and its number of pieces."""
 
-    train: Annotated[str, AfterValidator(_known(("wordpiece", "unigram", "bpe")))]
+    train: Annotated[str, _known(("wordpiece", "unigram", "bpe"))]
     vocab_size: int
 
 
@@ -174,7 +184,7 @@ class Data(Section):
     pairs: Texts
     aligner: str = "eflomal"
     symmetrize: str = "intersect"
-    preprocess: Annotated[GivenOptions, AfterValidator(_without(SET_FOR_PREPROCESS))] = {}
+    preprocess: Annotated[GivenOptions, _without(SET_FOR_PREPROCESS)] = {}
     data_bin: str | None = None
 
     @model_validator(mode="before")
@@ -249,8 +259,8 @@ class Block(Section):
 
     name: str
     pairs: Texts
-    arch: Texts
-    objective: Annotated[Texts, AfterValidator(_known(OBJECTIVES))]
+    arch: Annotated[Texts, _known(ARCHITECTURES)]
+    objective: Annotated[Texts, _known(OBJECTIVES)]
     aligner: Texts | None = None
     symmetrize: Texts | None = None
     options: TrainOptions = {}
@@ -267,10 +277,10 @@ class Evaluation(Section):
     """`data` is a folder in the data folder, or hub:NAME. The default name is that of its tasks."""
 
     name: str = ""
-    task: Annotated[Texts, AfterValidator(_known(TASKS_BY_NAME))]
+    task: Annotated[Texts, _known(TASKS_BY_NAME)]
     data: str
     languages: Texts
-    options: Annotated[GivenOptions, AfterValidator(_without(SET_FOR_EVALUATE))] = {}
+    options: Annotated[GivenOptions, _without(SET_FOR_EVALUATE)] = {}
 
     @model_validator(mode="after")
     def _languages_of_its_tasks(self) -> Evaluation:
@@ -308,8 +318,8 @@ class Estimate(Section):
 class Machine(Section):
     """Options that change no result, for each kind of step. They are not part of a step's identity."""
 
-    preprocess: Annotated[GivenOptions, AfterValidator(_harmless(HARMLESS_FOR_PREPROCESS, "`data.preprocess`"))] = {}
-    train: Annotated[GivenOptions, AfterValidator(_harmless(HARMLESS_FOR_TRAIN, "`base.train` or `continued`"))] = {}
+    preprocess: Annotated[GivenOptions, _harmless(HARMLESS_FOR_PREPROCESS, "`data.preprocess`")] = {}
+    train: Annotated[GivenOptions, _harmless(HARMLESS_FOR_TRAIN, "`base.train` or `continued`")] = {}
     evaluate: GivenOptions = {}
 
 
@@ -320,10 +330,10 @@ class _Keys(Section):
     question: str = ""
     hypotheses: Texts = ()
     decision_rule: str = ""
-    baseline: Annotated[str, AfterValidator(_known((*OBJECTIVES, BASE_OBJECTIVE)))] = "tlm"
+    baseline: Annotated[str, _known(OBJECTIVES)] = "tlm"
     data: Data
     pair_sets: dict[str, Texts]
-    models: dict[str, Model | None] = {}
+    models: dict[Annotated[str, _key(ARCHITECTURES)], Model | None] = {}
     base: Base | None = None
     continued: TrainOptions = {}
     grid: Annotated[list[Block], Field(min_length=1)]
@@ -332,32 +342,11 @@ class _Keys(Section):
     keep_checkpoints: bool = True
     estimate: Estimate = Estimate()
     machine: Machine = Machine()
-    slurm: dict[str, GivenOptions] = {}
+    slurm: dict[Annotated[str, _key(("default", *KINDS))], GivenOptions] = {}
 
     @model_validator(mode="after")
     def _fits_together(self) -> _Keys:
         self._check_pairs()
-        published = [arch for arch, model in self.models.items() if model is not None and model.from_hf is not None]
-        known = (*ARCHITECTURES, *published)
-        for arch in self.models:
-            if arch not in known:
-                raise PydanticCustomError("unknown", "", {"keys": ("models", arch), "known": tuple(ARCHITECTURES)})
-            if not _NAME.fullmatch(arch):
-                raise _must("named with letters, digits, _, + and -", "models", arch)
-        for number, block in enumerate(self.grid):
-            for arch in block.arch:
-                if arch not in known:
-                    hint = f" {arch} is unknown.{suggest(arch, known)}"
-                    raise _must(
-                        f"one of {', '.join(ARCHITECTURES)}, or a model of `models` with from_hf",
-                        *("grid", number, "arch"),
-                        hint=hint,
-                    )
-        if self.baseline == BASE_OBJECTIVE and not self.evaluate_bases:
-            raise _must("an objective, or `base` together with `evaluate_bases: true`", "baseline")
-        for kind in self.slurm:
-            if kind not in ("default", *KINDS):
-                raise PydanticCustomError("unknown", "", {"keys": ("slurm", kind), "known": ("default", *KINDS)})
         self._check_models()
         for number, block in enumerate(self.grid):
             for key in ("aligner", "symmetrize"):
@@ -392,12 +381,11 @@ class _Keys(Section):
         bitext = self.data.bitext
         if not isinstance(bitext, dict) and not all("{pair}" in name for name in bitext):
             raise _must("file names with {pair} in them, or a mapping from pairs to files", "data", "bitext")
-        named = [(("data", "pairs"), self.data.pairs)]
-        for keys, names in [*named, *((("grid", n, "pairs"), block.pairs) for n, block in enumerate(self.grid))]:
-            for name in names:
-                if name not in self.pair_sets:
-                    must = f"in `pair_sets`, which has {', '.join(self.pair_sets)}; {name} is unknown"
-                    raise _must(must, *keys)
+        of_grid = [(("grid", number, "pairs"), block.pairs) for number, block in enumerate(self.grid)]
+        for keys, names in [(("data", "pairs"), self.data.pairs), *of_grid]:
+            for name in set(names) - set(self.pair_sets):
+                must = f"in `pair_sets`, which has {', '.join(self.pair_sets)}; {name} is unknown"
+                raise _must(must, *keys)
 
     def _check_models(self) -> None:
         models = {
@@ -534,9 +522,8 @@ def _refuse(path: Path, node: yaml.Node, value: Any, error: Any) -> NoReturn:
         key = key if key in children else key.replace("-", "_")
         value, (line, node) = value[key], children[key]
     if kind == "unknown":
-        known, section = details["known"], f"`{outer}`" if outer else "a study"
-        hint = suggest(details["keys"][-1], known) or f" It has {', '.join(known)}."
-        raise InputError(f"{path}:{line}: {section} has no key `{details['keys'][-1]}`.{hint}")
+        hint = suggest(details["key"], details["names"]) or f" It has {', '.join(details['names'])}."
+        raise InputError(f"{path}:{line}: {f'`{outer}`' if outer else 'a study'} has no key `{details['key']}`.{hint}")
     must = details.get("sentence") or _SENTENCES.get(kind) or error["msg"].removeprefix("Input should be ")
     hint = details.get("hint", _quotes(value) if kind == "string_type" else "")
     is_now = shown(value) if is_given else "missing"
