@@ -15,12 +15,12 @@ from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.documents import compose_yaml, construct_yaml, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES
-from weam_fairseq.evaluation.tasks import TASKS
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
+from weam_fairseq.method.objectives import OBJECTIVES
 
 Option = str | int | float | bool | list[Any] | None
 Options = dict[str, Option]
 
-OBJECTIVES = ("mlm", "tlm", "weam", "shuffled", "identity")
 BASE_OBJECTIVE = "base"
 TASKS_BY_NAME = {task.name: task for task in TASKS}
 KINDS = ("preprocess", "import", "base", "train", "export", "evaluate")
@@ -259,7 +259,7 @@ class Block(Section):
 
     name: str
     pairs: Texts
-    arch: Annotated[Texts, _known(ARCHITECTURES)]
+    arch: Texts
     objective: Annotated[Texts, _known(OBJECTIVES)]
     aligner: Texts | None = None
     symmetrize: Texts | None = None
@@ -330,10 +330,10 @@ class _Keys(Section):
     question: str = ""
     hypotheses: Texts = ()
     decision_rule: str = ""
-    baseline: Annotated[str, _known(OBJECTIVES)] = "tlm"
+    baseline: Annotated[str, _known((*OBJECTIVES, BASE_OBJECTIVE))] = "tlm"
     data: Data
     pair_sets: dict[str, Texts]
-    models: dict[Annotated[str, _key(ARCHITECTURES)], Model | None] = {}
+    models: dict[str, Model | None] = {}
     base: Base | None = None
     continued: TrainOptions = {}
     grid: Annotated[list[Block], Field(min_length=1)]
@@ -347,7 +347,10 @@ class _Keys(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> _Keys:
         self._check_pairs()
+        self._check_names()
         self._check_models()
+        if self.baseline == BASE_OBJECTIVE and not self.evaluate_bases:
+            raise _must("an objective, or `base` together with `evaluate_bases: true`", "baseline")
         for number, block in enumerate(self.grid):
             for key in ("aligner", "symmetrize"):
                 if self.data.data_bin is not None and getattr(block, key) is not None:
@@ -362,6 +365,21 @@ class _Keys(Section):
                     *("evaluations", number, "name"),
                 )
         return self
+
+    def _check_names(self) -> None:
+        """A model is a named architecture, or a published model under a name of the user's own."""
+        published = [arch for arch, model in self.models.items() if model is not None and model.from_hf is not None]
+        known = (*ARCHITECTURES, *published)
+        for arch in self.models:
+            if arch not in known:
+                raise _unknown_key(arch, ARCHITECTURES, "models")
+            if not _NAME.fullmatch(arch):
+                raise _must("named with letters, digits, _, + and -", "models", arch)
+        for number, block in enumerate(self.grid):
+            for arch in set(block.arch) - set(known):
+                must = f"one of {', '.join(ARCHITECTURES)}, or a model of `models` with from_hf"
+                hint = f" {arch} is unknown.{suggest(arch, known)}"
+                raise _must(must, "grid", number, "arch", hint=hint)
 
     def _check_pairs(self) -> None:
         if not self.pair_sets:
