@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the demo: prepares its corpus and the links of held-out pairs, then calls weam-study, weam-show and weam-report.
+"""Runs the demo: fetches a published encoder and text, links held-out pairs, then calls weam-study and weam-report.
 
 Give the same command again to resume an interrupted demo.
 
@@ -13,16 +13,19 @@ import sys
 from pathlib import Path
 
 import demo_corpus
-import yaml
+import published_encoder
 from tqdm import tqdm
 
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.files import whole_folder, write_text
 
-CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
+CONFIGS = Path(__file__).parent / "configs"
+ENCODER = "e5-small"  # the folder that demo.yaml names
 PAIRS = [f"en-{language}" for language in demo_corpus.LANGUAGES]
 # --short: architecture, updates of the base and of the cells, held-out pairs, and pairs to learn their links from.
 SHORT_ARCH, SHORT_UPDATES, SHORT_HELD_OUT, SHORT_TEXT = "weam_tiny", (60, 20), 100, 1500
+# Held-out pairs of each language pair, and training pairs that their aligner learns from.
+FULL, SHORT = (demo_corpus.HELD_OUT, 4000), (100, 1500)
 # The report shows these pairs of the validation split with their links and predictions.
 EXAMPLES = ["3", "11"]
 
@@ -46,9 +49,13 @@ def run(run_dir: Path, short: bool) -> int:
 
     demo_corpus.build(run_dir / "corpus")
     if not (run_dir / "heldout").is_dir():
-        link_held_out(run_dir / "corpus", run_dir / "heldout", short)
-    config = shortened(run_dir) if short else CONFIG
-    status = study.main([str(config), "--data", str(run_dir), "--study-dir", str(run_dir), "--jobs", "2"])
+        link_held_out(run_dir / "corpus", run_dir / "heldout", *(SHORT if short else FULL))
+    if not short and not (run_dir / ENCODER).is_dir():
+        published_encoder.main([str(run_dir / ENCODER)])
+    config = CONFIGS / ("demo_short.yaml" if short else "demo.yaml")
+    folders = ["--root", str(run_dir), "--data", str(run_dir), "--study-dir", str(run_dir)]
+    # Trainings of a published encoder keep both cores busy; those of a toy model do not.
+    status = study.main([str(config), *folders, "--jobs", "2" if short else "1"])
     if status == 0 and not (run_dir / "examples.json").is_file():
         data_bin = next(run_dir.glob("data/*/data-bin"))
         chosen = ["--pair", *PAIRS, "--index", *EXAMPLES, "--json", str(run_dir / "examples.json")]
@@ -56,25 +63,16 @@ def run(run_dir: Path, short: bool) -> int:
     return status or report.main([str(run_dir)])
 
 
-def shortened(run_dir: Path) -> Path:
-    """The config with toy sizes, written into the run folder."""
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    for options, updates in zip((config["base"]["train"], config["continued"]), SHORT_UPDATES, strict=True):
-        options |= {"max-update": updates, "warmup-updates": updates // 10, "save-interval-updates": updates // 4}
-    config["grid"][0]["arch"] = SHORT_ARCH
-    write_text(run_dir / CONFIG.name, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    return run_dir / CONFIG.name
-
-
-def link_held_out(corpus: Path, held_out: Path, short: bool) -> None:
+def link_held_out(corpus: Path, held_out: Path, count: int, learnt_from: int) -> None:
     """Writes words and links of the held-out pairs. Another aligner than that of the training links makes these links.
 
-    It learns from training and held-out text together, because it needs more than 500 pairs.
+    Args:
+        count: held-out pairs of each language pair.
+        learnt_from: pairs of training text that the aligner learns from besides, because it needs more pairs.
     """
     from weam_preprocess import aligners, words
 
     aligner = aligners.build("eflomal")
-    count, learnt_from = (SHORT_HELD_OUT, SHORT_TEXT) if short else (demo_corpus.HELD_OUT, None)
     with whole_folder(held_out) as folder:
         for pair in tqdm(PAIRS, desc=f"links by {aligner.name}"):
             name, segmenters = f"heldout.{pair}", [words.segmenter(language) for language in pair.split("-")]

