@@ -295,3 +295,13 @@ def until(holds: Callable[[], bool]) -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_step_is_not_done_if_any_rank_of_its_job_failed(tmp_path: Path) -> None:
+    step, folder = step_of(""), StepFolder(tmp_path)
+    folder.run.write(Launch(list(step.command), ""), [Submitted("slurm", "7")])
+    folder.run.end("7", 1, rank=1)
+    folder.run.end("7", 0, seconds=1.0)
+    folder.settle(step)
+    assert not folder.is_done()
+    assert folder.failed() == 1

@@ -59,7 +59,7 @@ class Jobs:
     def run(self, step: Step) -> int:
         path = self._paths.study / step.id
         folder = StepFolder(path)
-        self._wait(path)  # for a job that an earlier weam-study has left
+        self._wait(path)  # an earlier weam-study may have left a job
         folder.settle(step)
         if folder.is_done(step.languages):
             return 0
@@ -75,7 +75,9 @@ class Jobs:
         if found is None or not found.is_over:  # told to stop; the job on Slurm continues
             return 143
         folder.settle(step)
-        if found.status != 0 and self._cluster == "slurm":
+        if folder.is_done(step.languages):
+            return 0
+        if self._cluster == "slurm":
             reason = _REASONS.get(found.word, "has failed")
             add_line(path / step.log, f"Slurm job {found.job} {reason}: see {folder.run.logs}")
         return 137 if found.status is None else found.status
@@ -90,12 +92,12 @@ class Jobs:
         run = RunFolder(path)
         if not run.exists() or not (jobs := run.read()[1]):
             return None
-        is_local, told = jobs[-1].kind == "local", False
+        is_local, is_told = jobs[-1].kind == "local", False
         while not (found := submit.state(path)).is_over:
             if self._stopped.is_set() and not is_local:
                 return found
-            if self._stopped.is_set() and not told:
-                told = True
+            if self._stopped.is_set() and not is_told:
+                is_told = True
                 with suppress(ProcessLookupError):
                     os.killpg(int(found.job), signal.SIGTERM)  # a local job leads a process group of its own
             time.sleep(submit.POLL) if is_local else self._stopped.wait(POLL_SLURM)

@@ -127,19 +127,19 @@ class StepFolder:
     def failed(self) -> int | None:
         """Exit code of the last job, if it has failed; None: it has not."""
         end = self.run.last_end()
-        return None if self.done() is not None or end is None else end["status"] or None
+        return None if self.done() is not None or end is None else self.run.ended(end["job"]) or None
 
     def settle(self, step: Step) -> None:
         """Records as done what the last job has finished. No job of the step may run."""
         end, done = self.run.last_end(), self.done() or {}
-        if end is None or end["status"] != 0:
+        if end is None or self.run.ended(end["job"]) != 0:
             if done or step.finished_when is None or not (self.path / step.finished_when).exists():
                 return
-            end = {"status": 0}  # the job was killed between the end of the command and the record of it
+            end = {}  # the job was killed between the end of the command and the record of it
         command = self.run.read()[0].command if self.run.exists() else list(step.command)
-        languages = (value_of(command, LANGUAGES) or "").split(",") if step.languages else []
-        new = [language for language in languages if language not in done.get("languages", [])]
-        if done and not new:
+        languages = (value_of(command, LANGUAGES) or "").split(",")
+        new = [each for each in languages if each and each not in done.get("languages", [])]
+        if not new and (done or step.languages):
             return
         seconds, memory = end.get("seconds"), end.get("peak_memory_bytes")
         record = {
