@@ -1,4 +1,4 @@
-"""The Python door: the same batches, losses and gradients as fairseq's road, and everything without fairseq."""
+"""The Python interface: the same batches, losses and gradients as with fairseq, but without fairseq."""
 
 import copy
 import inspect
@@ -307,7 +307,7 @@ def test_accumulated_batches_weigh_as_their_masked_pieces(data_bin: Path) -> Non
     torch.testing.assert_close(gradient_of(model), wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_a_resumed_trainer_goes_on_within_an_epoch(data_bin: Path, tmp_path: Path) -> None:
+def test_a_resumed_trainer_continues_within_an_epoch(data_bin: Path, tmp_path: Path) -> None:
     """With the same batches, masks and dropout: to the bit."""
     pytest.importorskip("accelerate")
     from transformers import TrainingArguments
@@ -328,7 +328,7 @@ def test_a_resumed_trainer_goes_on_within_an_epoch(data_bin: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("cp_head", ["shared", "own"])
 def test_weights_survive_safetensors(tmp_path: Path, cp_head: str) -> None:
-    """It refuses two names for one tensor, and Trainer writes its checkpoints so."""
+    """safetensors, which Trainer uses for checkpoints, refuses two names for one tensor."""
     from safetensors.torch import load_file, save_file
 
     model, other = (WordExchange(small_bert(), cp_head=cp_head) for _ in range(2))
@@ -373,7 +373,7 @@ def test_what_is_saved_for_transformers_is_what_was_trained(data_bin: Path, tmp_
     ],
     ids=str,
 )
-def test_an_option_that_cannot_be_is_one_sentence(data_bin: Path, options: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_option_is_refused_in_one_sentence(data_bin: Path, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         load_data(data_bin, **options)
 
@@ -398,7 +398,7 @@ def test_dictionaries_that_differ_are_refused(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_limits_of_a_batch_that_cannot_be(data_bin: Path, limits: dict[str, int], sentence: str) -> None:
+def test_invalid_limits_of_a_batch_are_refused(data_bin: Path, limits: dict[str, int], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         LengthBatches(load_data(data_bin), **limits)
 
@@ -437,7 +437,7 @@ def test_another_tokenizer_is_refused(data_bin: Path, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_options_of_the_model_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
+def test_invalid_options_of_the_model_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         WordExchange(small_bert(), **options)
 

@@ -1,4 +1,4 @@
-"""Every console command reports what is wrong outside it in one sentence, with the path and without a traceback."""
+"""Console commands report user and system errors in one sentence, with the path and without a traceback."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def test_one_sentence_and_an_exit_code(
     assert err.count("\n") == 1
 
 
-def test_an_error_of_ours_keeps_its_traceback() -> None:
+def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(KeyError):
         run_command("weam-x", fails(KeyError("bug")))  # type: ignore[arg-type]
 

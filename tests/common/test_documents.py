@@ -1,4 +1,4 @@
-"""Documents from elsewhere: whatever they hold, they are read as data or refused in one sentence."""
+"""Untrusted documents are read as data or refused in one sentence."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         ('{"a": "\\ud800"}', "f.json must hold complete characters, but holds half a surrogate pair"),
     ],
 )
-def test_what_is_no_json_gets_one_sentence(text: str, sentence: str) -> None:
+def test_invalid_json_is_refused_in_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(InputError) as error:
         parse_json(text, "f.json")
     assert str(error.value).startswith(sentence)
@@ -57,7 +57,7 @@ def test_what_is_no_json_gets_one_sentence(text: str, sentence: str) -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_json_that_json_writes_is_read_as_json_reads_it(value: Any) -> None:
+def test_the_output_of_json_dumps_is_read_like_json_loads(value: Any) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
         assert parse_json(text, "f.json") == json.loads(text)
 
@@ -71,13 +71,13 @@ def test_any_text_is_read_or_refused(text: str | bytes) -> None:
     assert value == json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
 
 
-def test_a_logged_nan_is_read_where_the_caller_says_so() -> None:
+def test_nan_is_read_if_the_caller_allows_it() -> None:
     value = parse_json('{"loss": NaN, "top": Infinity}', "log", nan=True)
     assert str(value["loss"]) == "nan"
     assert value["top"] == float("inf")
 
 
-def test_the_kind_of_a_document_and_of_its_values() -> None:
+def test_types_of_documents_and_values_are_checked() -> None:
     assert parse_json("[]", "f.json", list) == []
     with pytest.raises(InputError, match=r"^f.json must be an object, but is a list. Make it again.$"):
         parse_json("[]", "f.json", dict, hint=" Make it again.")
@@ -91,7 +91,7 @@ def test_the_kind_of_a_document_and_of_its_values() -> None:
             value_at(document, path, str, "f.json")
 
 
-def test_files_are_bounded_and_utf_8(tmp_path: Path) -> None:
+def test_files_must_be_small_and_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "f.json"
     file.write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert read_json(file) == {"a": 1}  # with a byte-order mark
@@ -125,7 +125,7 @@ def test_files_are_bounded_and_utf_8(tmp_path: Path) -> None:
         ("a: \x00", "the file must be YAML, but is not: "),
     ],
 )
-def test_what_is_no_plain_yaml_gets_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+def test_invalid_yaml_is_refused_in_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as error:
@@ -148,14 +148,14 @@ def test_plain_yaml_is_read(tmp_path: Path) -> None:
     "name",
     ["", ".", "..", "../x", "a/b", "/x", "a\\b", "x\0", "a\nb", ".bashrc", "\ud800", "x" * 256, "ä" * 128, 3, None],
 )
-def test_names_that_are_no_file_of_a_folder_are_refused(name: object) -> None:
+def test_names_that_are_not_plain_are_refused(name: object) -> None:
     with pytest.raises(InputError, match="must name files") as error:
         check_name(name, "ck.pt")
     str(error.value).encode()  # can be printed
     assert len(str(error.value)) < 250
 
 
-def test_plain_names_are_taken() -> None:
+def test_plain_names_are_accepted() -> None:
     for name in ("vocab.txt", "тест.model", "x" * 255, "a b", "-x"):
         assert check_name(name, "ck.pt") == name
     assert documents.shown("x" * 100) == repr("x" * 100)[:60] + "…"

@@ -1,4 +1,4 @@
-"""Files and folders appear complete or not at all; a destination is checked before the work; one writer at a time."""
+"""Files and folders are written atomically, destinations are checked first, and locks allow one writer at a time."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_replaced_at_the_end_only(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     write_text(file, "old\n")
     with whole_file(file) as partial:
@@ -48,7 +48,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: Ba
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+def test_the_error_of_a_full_disk_names_the_destination(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     with pytest.raises(OSError, match="full") as raised, whole_file(file):
         raise OSError(errno.ENOSPC, "full")
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     assert names(old) == ["old"]
 
 
-def test_what_cannot_be_a_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_destinations_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "a" / "b"
     here.mkdir(parents=True)
     monkeypatch.chdir(here)
@@ -136,7 +136,7 @@ def test_what_cannot_be_a_destination(tmp_path: Path, monkeypatch: pytest.Monkey
     assert check_file_destination(tmp_path / "file", overwrite=True) == tmp_path / "file"
 
 
-def test_a_second_writer_is_told_who_the_first_one_is(tmp_path: Path) -> None:
+def test_the_error_of_a_second_writer_names_the_first(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "out"):
         with (
             pytest.raises(InputError, match=rf"out is in use by .*process {os.getpid()} on"),
@@ -148,7 +148,7 @@ def test_a_second_writer_is_told_who_the_first_one_is(tmp_path: Path) -> None:
     assert not lock.is_locked(lock.lock_file(tmp_path / "out"))
 
 
-def test_a_process_with_the_number_of_an_ended_one_is_another_process() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     mine = lock.this_process()
     assert mine.is_running() is True
     assert lock.Process(mine.pid, mine.started + "0", mine.host).is_running() is False

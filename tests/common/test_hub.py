@@ -1,4 +1,4 @@
-"""Names on the Hugging Face Hub become folders; without the Hub one sentence says how to get the folder."""
+"""Names on the Hugging Face Hub resolve to folders. Without the Hub the error says how to get the folder."""
 
 from pathlib import Path
 
@@ -37,14 +37,14 @@ def test_a_name_becomes_a_folder_with_its_commit(name: str, tmp_path: Path) -> N
     assert (found.folder / "config.json").read_text() == "config.json"
 
 
-def test_pickles_are_downloaded_where_there_is_nothing_else(tmp_path: Path) -> None:
+def test_pickles_are_downloaded_only_without_safetensors(tmp_path: Path) -> None:
     parts = {"pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"}
     there = write(tmp_path / "there", SMALL | NOT_WANTED | parts | {"training_args.bin"})
     with hub({"a/b": there}, tmp_path / "cache"):
         assert files(resolve("a/b").folder) == SMALL | parts
 
 
-def test_what_was_downloaded_is_found_again_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_are_found_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = write(tmp_path / "there", SMALL | {"model.safetensors"})
     with hub({"a/b": there}, tmp_path / "cache") as served:
         online = resolve("a/b")
@@ -74,7 +74,7 @@ def test_a_failed_download_says_how_to_get_the_folder(
     assert f"run hf download {name} --local-dir {name[2:]}. Copy that folder here and give its path" in str(error.value)
 
 
-def test_a_folder_is_itself(tmp_path: Path) -> None:
+def test_a_folder_resolves_to_itself(tmp_path: Path) -> None:
     assert label(tmp_path) == tmp_path.name
     assert resolve(tmp_path) == (str(tmp_path), tmp_path, None)
     with pytest.raises(InputError, match="--revision must go with a name on the Hugging Face Hub"):
@@ -85,7 +85,7 @@ def test_a_folder_is_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/a/b", "./a", "../a", "a/b/c", "a b", "", "~/a", "-x", "a/.b"])
-def test_a_path_is_never_asked_of_the_hub(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_never_looked_up_on_the_hub(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert not is_name(name)
     if name:

@@ -1,4 +1,4 @@
-"""Every command refuses each kind of destination that cannot be written, with exit code 2 and one sentence."""
+"""Every command refuses destinations that cannot be written, with exit code 2 and one sentence."""
 
 import json
 import resource
@@ -23,7 +23,7 @@ SCORE = {
 
 
 def commands(folder: Path) -> dict[str, tuple[Callable[[list[str]], int], list[str], str]]:
-    """Program -> its main, its words without the destination, and the option that names it ("": the last word)."""
+    """Program -> main, arguments without the destination, and the option of the destination ("": the last one)."""
     (folder / "pairs.tsv").write_text("".join(f"a b {i}\tb a {i}\n" for i in range(30)))
     (folder / "scores.jsonl").write_text(json.dumps(SCORE) + "\n")
     (folder / "links").write_text("0-1 1-0\n" * 30)
@@ -83,7 +83,7 @@ def test_one_sentence_for_each(
 
 @pytest.mark.parametrize("name", ["weam-preprocess", "weam-report", "weam-launch"])
 def test_a_file_that_cannot_grow(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As on a full disk: a limit of the size of files needs no rights of the administrator."""
+    """Simulates a full disk by a limit on file sizes, which needs no root rights."""
     main, words, option = commands(tmp_path)[name]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))

@@ -1,4 +1,4 @@
-"""What a text file may be: by its content, whatever its name is."""
+"""Which files are text: their content decides, not their name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tar(kind: str = "w:", layout: int = tarfile.PAX_FORMAT) -> bytes:
 
 
 def old_tar() -> bytes:
-    """As before POSIX: a header without the signature `ustar`, so with another checksum."""
+    """The format before POSIX: a header without the signature `ustar`, so with another checksum."""
     data = bytearray(tar(layout=tarfile.USTAR_FORMAT))
     data[257:265] = bytes(8)
     data[148:156] = b" " * 8
@@ -101,7 +101,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("ending", ["tsv", "txt.gz"])
-def test_what_is_no_text_is_refused_by_its_name(tmp_path: Path, name: str, ending: str) -> None:
+def test_other_formats_are_refused_by_name(tmp_path: Path, name: str, ending: str) -> None:
     data, sentence = FORMATS[name]
     path = write(tmp_path / f"x.{ending}", data)
     with pytest.raises(InputError) as error:
@@ -129,7 +129,7 @@ def test_a_database_is_refused(tmp_path: Path) -> None:
         *("07070", "]]", '"a", "b"', "𐍈", "\u200f", "\ufeff"),
     ],
 )
-def test_text_that_looks_a_little_like_a_format_is_text(text: str) -> None:
+def test_text_that_resembles_another_format_is_text(text: str) -> None:
     assert find_format(text.encode()) is None
     assert find_format(b"The first line.\n" + text.encode()) is None
 
@@ -143,7 +143,7 @@ def test_lines(tmp_path: Path, pack: object) -> None:
     assert list(open_text(write(tmp_path / "empty", pack(b"")))) == []  # type: ignore[operator]
 
 
-def test_a_line_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_line_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x line 2: byte 4 \(0xe4\) is not valid UTF-8\. Convert"):
         list(open_text(write(tmp_path / "x", "ok\nzun\xe4chst\n".encode("latin-1"))))
     with pytest.raises(InputError, match=r"x line 2 has over 9 bytes"):

@@ -1,4 +1,4 @@
-"""Which ids a tokenizer's special pieces and fairseq's first four symbols have."""
+"""The ids of a tokenizer's special pieces and of fairseq's first four symbols."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def test_first_ids_are_the_special_pieces() -> None:
     assert first_ids({"cls": 2, "pad": 0, "sep": 3, "unk": 1, "mask": 4}, range(9)) == [2, 0, 3, 1]
 
 
-def test_an_ordinary_piece_stands_in_for_what_is_missing_or_shared() -> None:
+def test_an_ordinary_piece_replaces_a_missing_or_shared_one() -> None:
     assert first_ids({"cls": 0, "pad": 2, "sep": 1, "mask": 3}, range(9)) == [0, 2, 1, 4]
     assert first_ids({"cls": 8, "pad": 0, "sep": 8, "mask": 1}, range(9)) == [8, 0, 2, 3]
 

@@ -62,23 +62,23 @@ def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family
     inputs, real = check_batch(model, masked_lm.takes)
     rows = real.flatten().nonzero().flatten()[::3]
     full = masked_lm.full_logits(inputs)
-    wanted = gradients(model, full.flatten(0, 1)[rows])
-    assert max(float(value.abs().max()) for value in wanted.values()) > 0.01
+    expected = gradients(model, full.flatten(0, 1)[rows])
+    assert max(float(value.abs().max()) for value in expected.values()) > 0.01
 
     parts = use_faster_parts(model)
     assert torch.equal(masked_lm.full_logits(inputs), full), parts.describe()
     found = gradients(model, through_the_head(masked_lm, inputs, rows))
-    assert sorted(found) == sorted(wanted)
-    for name, value in wanted.items():
+    assert sorted(found) == sorted(expected)
+    for name, value in expected.items():
         assert (found[name] - value).abs().max() <= 1e-6 * value.abs().max().clamp_min(1), name
 
     trained = gradients(model.train(), through_the_head(masked_lm, inputs, rows))
-    assert sorted(trained) == sorted(wanted)
+    assert sorted(trained) == sorted(expected)
     assert all(bool(value.isfinite().all()) for value in trained.values())
 
 
 @pytest.mark.parametrize("family", EQUAL)
-def test_a_new_model_has_no_value_that_the_memory_happened_to_hold(family: str) -> None:
+def test_a_new_model_has_no_uninitialized_memory(family: str) -> None:
     torch.use_deterministic_algorithms(True)  # fills new memory with NaN
     try:
         model = build(tiny_config(family))
@@ -95,7 +95,7 @@ def test_the_page_names_the_families_that_train() -> None:
 
 
 @pytest.mark.parametrize("family", sorted({*DOES} - {*EQUAL}))
-def test_a_family_that_cannot_is_refused_in_one_sentence(family: str) -> None:
+def test_an_unsupported_family_is_refused_in_one_sentence(family: str) -> None:
     with pytest.raises(UnsupportedModel, match=f"^X {DOES[family]}") as refused:
         masked_lm_class(tiny_config(family), "X")
     assert "\n" not in str(refused.value)

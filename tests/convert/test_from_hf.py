@@ -1,4 +1,4 @@
-"""Import: what a folder may hold, what is carried, what is refused."""
+"""Import: allowed folders, carried files and refused folders."""
 
 import json
 import pickle
@@ -73,7 +73,7 @@ def test_every_tensor_comes_back_and_every_weight_of_the_masked_lm_trains(form: 
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_trained_weights_have_the_type_that_they_came_in_unless_another_is_asked_for(kind: str, tmp_path: Path) -> None:
+def test_trained_weights_keep_their_type_unless_another_is_requested(kind: str, tmp_path: Path) -> None:
     from_hf.convert(folders.xlmr(tmp_path / "there", dtype=getattr(torch, kind)), tmp_path / "published.pt")
     state = checkpoints.load(tmp_path / "published.pt")
     state["model"]["masked_lm.lm_head.dense.bias"] += 1e-6
@@ -121,7 +121,7 @@ def test_a_fine_tuned_encoder_keeps_its_classifier(tmp_path: Path) -> None:
 
 
 def test_modules_of_sentence_transformers_are_carried(tmp_path: Path) -> None:
-    """A pickle becomes safetensors, which sentence-transformers takes first: no pickle is handed on."""
+    """A pickle becomes safetensors, which sentence-transformers prefers, so no pickle is passed on."""
     there = folders.minilm(tmp_path / "there")
     modules = [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}, {"path": "../secret"}]
     (there / "modules.json").write_text(json.dumps(modules))
@@ -318,7 +318,7 @@ def test_bad_folders_get_one_sentence(
     assert not (tmp_path / "published.pt").exists()
 
 
-def test_the_command_says_what_was_carried_left_out_and_what_comes_next(
+def test_the_command_reports_carried_and_skipped_parts_and_the_next_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = folders.minilm(tmp_path / "there")
@@ -336,7 +336,7 @@ def test_the_command_says_what_was_carried_left_out_and_what_comes_next(
     assert "must be a Hugging Face folder on this machine or a name on the Hub" in capsys.readouterr().err
 
 
-def test_tokenizers_that_differ_in_casing_alone_are_told_apart(tmp_path: Path) -> None:
+def test_tokenizers_that_differ_only_in_casing_are_distinguished(tmp_path: Path) -> None:
     cased, uncased = tmp_path / "cased", tmp_path / "uncased"
     for folder in (cased, uncased):
         folder.mkdir()
@@ -346,7 +346,7 @@ def test_tokenizers_that_differ_in_casing_alone_are_told_apart(tmp_path: Path) -
     assert one.behaviour_sha256 != other.behaviour_sha256
 
 
-def test_what_is_carried_packs_into_bytes_and_back() -> None:
+def test_pack_and_unpack_are_inverse() -> None:
     found = Published(
         {"folder": "x", "weights": {"a": "b"}, "missing": []},
         [Slot("a.b", "float16", [Place("head.bias", 0), Place("head.c", 3)]), Slot("pooler", "float32", [])],

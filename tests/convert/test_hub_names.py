@@ -1,4 +1,4 @@
-"""A name on the Hugging Face Hub stands wherever a command takes a published folder."""
+"""Commands accept a name on the Hugging Face Hub instead of a published folder."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""weam-from-hf and weam-to-hf, one after the other: every tensor and file comes out as it went in."""
+"""weam-from-hf followed by weam-to-hf keeps every tensor and file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +68,7 @@ def bare(folder: Path, family: str) -> None:
 @pytest.mark.parametrize(
     ("family", "write"), [*((each, saved) for each in ALL), *((each, published) for each in FAMILIES)]
 )
-def test_every_tensor_and_file_comes_back_as_it_went_in(
+def test_import_and_export_keep_every_tensor_and_file(
     family: str, write: Callable[[Path, str], None], tmp_path: Path
 ) -> None:
     there, back = tmp_path / "there", tmp_path / "back"
@@ -111,7 +111,7 @@ def test_a_folder_that_transformers_loads_wrong_is_refused(tmp_path: Path) -> No
         from_hf.convert(tmp_path / "there", tmp_path / "x.pt")
 
 
-def test_a_new_head_has_no_value_that_the_memory_happened_to_hold(tmp_path: Path) -> None:
+def test_a_new_head_has_no_uninitialized_memory(tmp_path: Path) -> None:
     bare(tmp_path / "there", "data2vec-text")
     add_files(tmp_path / "there")
     torch.use_deterministic_algorithms(True)  # fills new memory with NaN

@@ -1,4 +1,4 @@
-"""Export: the folder is complete, transformers computes what the checkpoint does, and nothing wrong can pass."""
+"""Export: the folder is complete, transformers computes the same logits, and errors are detected."""
 
 import json
 from argparse import Namespace
@@ -93,7 +93,7 @@ def test_the_type_of_the_weights_can_be_chosen(kind: str, checkpoint: Path, tmp_
     assert AutoModelForMaskedLM.from_pretrained(tmp_path / "hf").dtype == getattr(torch, kind)
 
 
-def test_a_head_of_l_cp_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_head_of_l_cp_is_left_out_and_reported(tmp_path: Path) -> None:
     done = to_hf.convert(write_checkpoint(tmp_path, SIZE, own_head=True), tmp_path / "hf")
     assert done.notes == ["left out: the head of L_cp (7 tensors)"]
 
@@ -233,7 +233,7 @@ def _config(state: dict[str, Any], **values: Any) -> None:
         (lambda s: setattr(s["cfg"]["model"], "encoder_config", "{"), "must be JSON"),
     ],
 )
-def test_a_checkpoint_from_elsewhere_is_checked(
+def test_an_untrusted_checkpoint_is_checked(
     change: Callable[[dict[str, Any]], object], sentence: str, checkpoint: Path, tmp_path: Path
 ) -> None:
     state = checkpoints.load(checkpoint)
@@ -253,7 +253,7 @@ def test_a_checkpoint_from_elsewhere_is_checked(
         lambda found: found.about.update(missing=["nothing"]),
     ],
 )
-def test_a_published_part_from_elsewhere_is_checked(
+def test_an_untrusted_published_part_is_checked(
     spoil: Callable[[Published], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_hf.convert(folders.mbert(tmp_path / "there"), tmp_path / "x.pt")
@@ -290,7 +290,7 @@ def test_the_model_card_says_what_the_model_came_from_and_how_it_was_trained(tmp
         assert words in text, words
 
 
-def test_nothing_of_a_checkpoint_writes_into_the_model_card(checkpoint: Path, tmp_path: Path) -> None:
+def test_values_of_a_checkpoint_cannot_break_the_model_card(checkpoint: Path, tmp_path: Path) -> None:
     state = checkpoints.load(checkpoint)
     state["task_state"]["weam"] |= {
         "pairs": ["en-no"],

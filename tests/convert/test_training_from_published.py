@@ -66,7 +66,7 @@ def test_a_published_encoder_is_trained_and_given_back(make: Callable[[Path], Pa
 
 
 def test_a_data_bin_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
-    """The same pieces, but one of the two lower-cases: only their behaviour tells them apart."""
+    """The same pieces, but one tokenizer lower-cases: only their output differs."""
     there = folders.mbert(tmp_path / "there")
     assert run("weam-from-hf", there, tmp_path / "published.pt").returncode == 0
     folders.write_wordpiece(there, lower=True)

@@ -44,8 +44,8 @@ def test_all_119547_rows_come_back(mbert: Path, tmp_path: Path) -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_both_commands_number_the_pieces_alike(mbert: Path, tmp_path: Path) -> None:
-    """The data-bin and the checkpoint are made by different rooms from one folder; a training accepts them."""
+def test_both_commands_use_the_same_ids(mbert: Path, tmp_path: Path) -> None:
+    """Different packages make the data-bin and the checkpoint from one folder, and a training accepts both."""
     text = tmp_path / "en-zh.tsv"
     text.write_text("".join(f"It is raining {i} days.\t下雨{i}天。\n" for i in range(40)), encoding="utf-8")
     from_hf.convert(mbert, tmp_path / "mbert.pt")

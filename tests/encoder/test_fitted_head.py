@@ -1,4 +1,4 @@
-"""The fitted head predicts masked pieces better than their frequencies do, in every family whose head has its form."""
+"""The fitted head predicts masked pieces better than their frequencies, in every family with this form of head."""
 
 import math
 from typing import Any
@@ -138,8 +138,8 @@ def test_a_head_without_bias_stays_as_it_is() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_states_that_tell_nothing_leave_the_bias_alone() -> None:
-    """The masked piece has nothing to do with the sentence."""
+def test_only_the_bias_is_fitted_to_uninformative_states() -> None:
+    """The masked piece does not depend on the sentence."""
     model = model_of("bert", initializer_range=0.02)
     batches, frequencies = batches_of()
     generator = torch.Generator().manual_seed(3)

@@ -161,7 +161,7 @@ def test_a_data_bin_on_the_command_line_wins(tmp_path: Path) -> None:
         ("lr: []\n", "must give --lr a value"),
     ],
 )
-def test_a_config_that_is_none_gets_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_config_is_refused_in_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     config = tmp_path / "weam.yaml"
     config.write_text(text)
     with pytest.raises(InputError, match=sentence):
@@ -214,7 +214,7 @@ CODE = "__import__('pathlib').Path('ran').touch() or (0.9, 0.98)"
         (f"lr: {'-' * 5_000}1", "one has too many brackets or signs"),
     ],
 )
-def test_a_config_is_data(options: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_runs_no_code(options: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "__init__.py").write_text("from pathlib import Path\nPath('ran').touch()")
     config = tmp_path / "weam.yaml"

@@ -76,8 +76,8 @@ def test_the_first_loss_alone_without_an_exchange(small_data_bin: Path, objectiv
     net_input = batch["net_input"]
     states = states_of(model.masked_lm, net_input).flatten(0, 1)
     logits = logits_of(model.masked_lm, states[net_input["masked_rows"]])
-    wanted = F.cross_entropy(logits, batch["target"], reduction="sum")
-    torch.testing.assert_close(loss, wanted)
+    expected = F.cross_entropy(logits, batch["target"], reduction="sum")
+    torch.testing.assert_close(loss, expected)
     assert not log["has_cp"]
 
 
@@ -140,7 +140,7 @@ def test_a_validation_without_a_masked_piece_has_no_loss() -> None:
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
-def test_a_weight_that_is_none_is_refused(small_data_bin: Path, weight: float) -> None:
+def test_an_invalid_weight_is_refused(small_data_bin: Path, weight: float) -> None:
     task = SimpleNamespace(pairs=PAIRS, policy=dataset(small_data_bin, Policy()).policy)
     with pytest.raises(InputError, match=r"--cp-weight must be 0 or more, but is"):
         WeamCriterion(task, weight, "fp32")
@@ -164,7 +164,7 @@ def test_a_checkpoint_without_a_second_head_starts_it_as_a_copy(small_data_bin: 
     assert torch.equal(again.masked_lm.cls.predictions.bias, shared.masked_lm.cls.predictions.bias)
 
 
-def test_a_second_head_is_tied_to_the_embeddings_and_else_its_own(small_data_bin: Path) -> None:
+def test_a_second_head_shares_only_tied_embeddings(small_data_bin: Path) -> None:
     model = small_model(dataset(small_data_bin, Policy()), cp_head=True)
     first, second = model.masked_lm.cls.predictions, model.own_head.cls.predictions
     assert second.decoder.weight is first.decoder.weight is model.masked_lm.bert.embeddings.word_embeddings.weight
@@ -172,7 +172,7 @@ def test_a_second_head_is_tied_to_the_embeddings_and_else_its_own(small_data_bin
     assert not any(name.startswith("own_head.bert") for name in model.state_dict())
 
 
-def test_what_weam_from_hf_found_passes_through_training_untouched(small_data_bin: Path) -> None:
+def test_published_parts_do_not_change_in_training(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy())
     start = small_model(data)
     folder = Published({}, [], {"config.json": start.masked_lm.config.to_json_string().encode()}, {})
@@ -204,8 +204,8 @@ def test_weights_of_another_shape_or_tokenizer_are_refused(
         model.load_state_dict(model.state_dict() | change)
 
 
-def test_weights_of_other_arithmetic_are_refused(small_data_bin: Path) -> None:
-    """As of another activation: the tensors have the same shapes."""
+def test_weights_of_another_config_are_refused(small_data_bin: Path) -> None:
+    """For example with another activation: the tensors have the same shapes."""
     model = small_model(dataset(small_data_bin, Policy()))
     config = {**model.masked_lm.config.to_dict(), "hidden_act": "relu"}
     folder = Published({}, [], {"config.json": json.dumps(config).encode()}, {})

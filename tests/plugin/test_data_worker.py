@@ -1,4 +1,4 @@
-"""No data worker outlives its trainer, whatever it has sent that nobody reads."""
+"""No data worker outlives its trainer, even with unread messages."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Batches of a data-bin written by hand: what the model sees, what it predicts, and which rows are exchanged."""
+"""Batches of a hand-made data-bin: inputs, targets and exchanged rows."""
 
 import hashlib
 import json
@@ -85,7 +85,7 @@ def test_weighted_rows_take_their_partners_by_probability(make_data_bin: Callabl
     ]
 
 
-def test_probabilities_are_read_only_when_they_are_wanted(make_data_bin: Callable[..., Path]) -> None:
+def test_probabilities_are_read_only_if_requested(make_data_bin: Callable[..., Path]) -> None:
     examples = random_examples(3, 1)
     probabilities = {"en-de": {"train": random_probabilities(examples, 2)}}
     data_bin = make_data_bin({"en-de": {"train": examples}}, probabilities=probabilities)
@@ -104,7 +104,7 @@ def test_probabilities_are_read_only_when_they_are_wanted(make_data_bin: Callabl
         ([[1, 2], [10_001]], r"must lie in .* one of en-de pair 1 is 10,001\."),
     ],
 )
-def test_probabilities_that_fit_no_links_are_an_error(
+def test_probabilities_that_do_not_match_the_links_are_an_error(
     make_data_bin: Callable[..., Path], written: list[list[int]], sentence: str
 ) -> None:
     examples: list[Example] = [([5, 6], [20, 21], links, [0, 1], [0, 1]) for links in ([(0, 0), (1, 1)], [(0, 1)])]
@@ -238,7 +238,7 @@ def test_a_link_outside_its_sentence_is_an_error(make_data_bin: Callable[..., Pa
         ("train.align.en-de", [[0, 1 << 30]], "a link of en-de pair 0 points outside"),
     ],
 )
-def test_numbers_that_no_pair_has_are_an_error(
+def test_numbers_out_of_range_are_an_error(
     part: str, items: list[list[int]], sentence: str, make_data_bin: Callable[..., Path]
 ) -> None:
     example: Example = ([5, 6], [20], [(1, 0)], [0, 1], [0])
@@ -248,7 +248,7 @@ def test_numbers_that_no_pair_has_are_an_error(
         dataset(data_bin, Policy(), ["en-de"])[0]
 
 
-def test_what_is_no_data_bin_is_an_error(tmp_path: Path) -> None:
+def test_an_invalid_data_bin_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_manifest(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"must hold manifest\.json"):
@@ -275,8 +275,8 @@ def test_batches_are_those_of_fairseq(
 ) -> None:
     data = dataset(small_data_bin, Policy())
     indices, data._places = np.arange(len(places)), np.array([*places, *[1] * (len(data) - len(places))])
-    wanted = batch_by_size(indices, None, data.places(indices), max_tokens, batch_size)
-    assert [batch.tolist() for batch in data.batches(indices, max_tokens, batch_size)] == [b.tolist() for b in wanted]
+    expected = batch_by_size(indices, None, data.places(indices), max_tokens, batch_size)
+    assert [batch.tolist() for batch in data.batches(indices, max_tokens, batch_size)] == [b.tolist() for b in expected]
 
 
 def _put(manifest: dict[str, Any], path: str, value: object) -> None:
@@ -314,7 +314,7 @@ def _put(manifest: dict[str, Any], path: str, value: object) -> None:
         ("dictionary", [], "must have a text as `dictionary.sha256`, but has none"),
     ],
 )
-def test_a_manifest_from_elsewhere_is_checked(
+def test_an_untrusted_manifest_is_checked(
     path: str, value: object, sentence: str, make_data_bin: Callable[..., Path]
 ) -> None:
     data_bin = make_data_bin({"en-de": {"train": random_examples(3, 1)}})

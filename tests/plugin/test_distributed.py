@@ -53,12 +53,12 @@ def as_dict(words: list[str]) -> dict[str, str]:
     return dict(zip(words[:-1:2], words[1:-1:2], strict=True))
 
 
-def test_no_launcher_is_no_place() -> None:
+def test_without_a_launcher_there_is_no_rank() -> None:
     assert find_place({}, no_slurm) is None
     assert find_place({"WORLD_SIZE": "1"}, no_slurm) is None
 
 
-def test_torchrun_says_the_place() -> None:
+def test_torchrun_sets_the_rank() -> None:
     assert find_place(TORCHRUN_SAYS, no_slurm) == Place(3, 4, 1, "env://", "torchrun")
 
 
@@ -68,7 +68,7 @@ def test_torchrun_inside_a_slurm_job_wins() -> None:
     assert place.launcher == "torchrun"
 
 
-def test_slurm_says_the_place() -> None:
+def test_slurm_sets_the_rank() -> None:
     place = find_place(SRUN_SAYS, address)
     assert place is not None
     assert place._replace(init_method="") == Place(2, 4, 0, "", "Slurm")
@@ -77,7 +77,7 @@ def test_slurm_says_the_place() -> None:
     assert FIRST_PORT <= int(port) < FIRST_PORT + PORTS
 
 
-def test_slurm_jobs_and_steps_meet_at_ports_of_their_own() -> None:
+def test_slurm_jobs_and_steps_use_different_ports() -> None:
     other = [{"SLURM_JOB_ID": "4322"}, {"SLURM_STEP_ID": "1"}, {}, {"SLURM_PROCID": "0"}]
     places = [find_place(SRUN_SAYS | change, address) for change in other]
     methods = [place.init_method for place in places if place is not None]
@@ -163,7 +163,7 @@ def test_more_processes_than_gpus_and_other_ddp_backends_without_gpus_are_refuse
 
 
 class Told:
-    """A rank 1 that hears this of rank 0."""
+    """Rank 1 receives this from rank 0."""
 
     place = Place(1, 2, 1, "env://", "torchrun")
 
@@ -184,7 +184,7 @@ def test_a_checkpoint_that_one_machine_does_not_see_is_refused(tmp_path: Path) -
 
 
 def test_the_sentence_is_found_in_what_a_process_leaves_behind() -> None:
-    """torch.multiprocessing, with which fairseq starts one process for each GPU, hands on text."""
+    """torch.multiprocessing, which fairseq uses to start one process per GPU, passes only text on."""
     text = "\n-- Process 1 terminated with the following error:\nTraceback (most recent call last):\n  ...\n"
     found = _user_error(RuntimeError(f"{text}weam_fairseq.common.errors.InputError: It must be so, but is not."))
     assert str(found) == "It must be so, but is not."
@@ -335,7 +335,7 @@ def runs(partly_linked: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 def test_batches_of_one_process_alone_have_no_link(
     partly_linked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the next tests need to mean something."""
+    """Without this the next tests would prove nothing."""
     rows = linked_rows(CASES["weam adam"].words(partly_linked, tmp_path), monkeypatch)
     assert len(rows) == UPDATES_OF_AN_EPOCH
     assert any((first == 0) != (second == 0) for first, second in rows[:-1]), rows
@@ -363,7 +363,7 @@ def test_two_processes_log_the_same_losses_of_each_pair_as_one(runs: Callable[[s
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_only_rank_0_speaks(runs: Callable[[str], Both], name: str) -> None:
+def test_only_rank_0_prints(runs: Callable[[str], Both], name: str) -> None:
     text = runs(name).two.stdout + runs(name).two.stderr
     assert text.count("| INFO | fairseq_cli.train | task: WeamTask") == 1
     assert "destroy_process_group" not in text
@@ -380,7 +380,7 @@ def test_the_schedule_is_as_long_as_the_run_in_two_processes(runs: Callable[[str
         assert float(log[updates]["lr"]) == 0
 
 
-def test_two_processes_go_on_where_they_stopped(
+def test_two_processes_resume_where_they_stopped(
     runs: Callable[[str], Both], partly_linked: Path, tmp_path: Path
 ) -> None:
     straight = runs("weam adam")
@@ -396,7 +396,7 @@ def test_two_processes_go_on_where_they_stopped(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_finished_run_is_left_as_it_is_in_two_processes(runs: Callable[[str], Both], partly_linked: Path) -> None:
+def test_a_finished_run_does_not_change_in_two_processes(runs: Callable[[str], Both], partly_linked: Path) -> None:
     found = runs("tlm sgd")
     words = found.case.words(partly_linked, found.folder / "two", "--max-update", str(UPDATES_OF_AN_EPOCH))
     (sentence,) = said(by_srun(words, found.folder))
@@ -408,13 +408,13 @@ def errors_of(result: subprocess.CompletedProcess) -> list[str]:
     return [line for line in result.stderr.splitlines() if line.startswith("weam-train: error: ")]
 
 
-def test_a_bad_option_is_said_once_and_the_run_fails(partly_linked: Path, tmp_path: Path) -> None:
+def test_a_bad_option_is_reported_once_and_the_run_fails(partly_linked: Path, tmp_path: Path) -> None:
     result = warm_process.ranks(["weam-train", *CASES["weam sgd"].words(partly_linked, tmp_path, "--mask-porb", "0.2")])
     (error,) = errors_of(result)
     assert error.endswith("Did you mean --mask-prob?")
 
 
-def test_an_error_of_one_rank_is_said_once_and_the_run_fails(
+def test_an_error_of_one_rank_is_reported_once_and_the_run_fails(
     make_data_bin: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A link outside its sentences, in one batch of two."""

@@ -49,7 +49,7 @@ def representation_at_each_position(found: Edges) -> list[int]:
         (False, [1, 2, 3, 9, 8, 11, 7, 5, 4, 10, 6, 12, 13]),  # as written: linked positions 6 and 11 swap too
     ],
 )
-def test_what_stands_where_after_the_exchange(skip_identical: bool, expected: list[int]) -> None:
+def test_positions_after_the_exchange(skip_identical: bool, expected: list[int]) -> None:
     assert representation_at_each_position(edges(skip_identical)) == expected
 
 

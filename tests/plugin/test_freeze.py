@@ -59,10 +59,10 @@ def test_frozen_embeddings_keep_a_tied_projection_too() -> None:
 def test_the_head_is_trained_first_and_then_what_is_not_frozen(freeze: str) -> None:
     model = model_of(freeze=freeze, head_first=3)
     alone = gradients(model_of(freeze="encoder"))
-    wanted = gradients(model_of(freeze=freeze))
+    expected = gradients(model_of(freeze=freeze))
     for update in range(5):
         model.set_num_updates(update)
-        assert gradients(model) == (alone if update < 3 else wanted)
+        assert gradients(model) == (alone if update < 3 else expected)
 
 
 def test_a_second_head_is_trained_with_a_frozen_encoder() -> None:

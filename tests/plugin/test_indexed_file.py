@@ -42,7 +42,7 @@ def test_items_in_any_order_and_any_number(
 
 
 @pytest.mark.parametrize("suffix", ["idx", "bin"])
-def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str) -> None:
     prefix = write(tmp_path / "part", [[1, 2, 3], [4]], 10)
     file = Path(f"{prefix}.{suffix}")
     file.write_bytes(file.read_bytes()[:-1])
@@ -70,7 +70,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         ([0, 0], [0, 0], 3, r"part\.bin must hold the 0 bytes that part\.idx claims, but has 6"),
     ],
 )
-def test_an_index_that_claims_what_its_file_has_not_is_refused(
+def test_an_index_that_does_not_match_its_file_is_refused(
     tmp_path: Path, sizes: list[int], begins: list[int], elements: int, sentence: str
 ) -> None:
     (tmp_path / "part.bin").write_bytes(bytes(2 * elements))

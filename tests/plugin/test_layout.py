@@ -1,4 +1,4 @@
-"""Where pieces stand, drawn by hand: [CLS]=0 <s>, [SEP]=2 </s>, pad=1, sources 10.., targets 20.."""
+"""Positions of pieces in hand-made cases: [CLS]=0 <s>, [SEP]=2 </s>, pad=1, sources 10.., targets 20.."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def rows_hold_their_pieces(layout: Layout) -> bool:
     return (flat[layout.source_rows] == SOURCE.flat).all() and (flat[layout.target_rows] == TARGET.flat).all()
 
 
-def test_a_pair_is_written_as_the_template_says() -> None:
+def test_a_pair_follows_the_template() -> None:
     layout = lay_out_pairs(SOURCE, TARGET, BERT, pad=1)
     assert layout.tokens.tolist() == [[0, 10, 11, 2, 20, 2, 1], [0, 12, 2, 21, 22, 23, 2]]
     assert layout.segments.tolist() == [[0, 0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1, 1]]
@@ -33,7 +33,7 @@ def test_a_template_with_two_pieces_between() -> None:
     assert rows_hold_their_pieces(layout)
 
 
-def test_the_target_can_stand_first() -> None:
+def test_the_target_can_come_first() -> None:
     layout = lay_out_pairs(SOURCE, TARGET, BERT, pad=1, swapped=np.array([False, True]))
     assert layout.tokens.tolist() == [[0, 10, 11, 2, 20, 2, 1], [0, 21, 22, 23, 2, 12, 2]]
     assert layout.segments.tolist() == [[0, 0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1, 1]]
@@ -47,7 +47,7 @@ def test_positions_can_restart_and_segments_be_one() -> None:
     assert not layout.segments.any()
 
 
-def test_each_side_can_be_a_sequence_of_its_own() -> None:
+def test_each_sentence_can_be_its_own_sequence() -> None:
     layout = lay_out_singles(SOURCE, TARGET, SINGLE, pad=1)
     assert layout.tokens.tolist() == [[0, 10, 11, 2, 1], [0, 12, 2, 1, 1], [0, 20, 2, 1, 1], [0, 21, 22, 23, 2]]
     assert rows_hold_their_pieces(layout)

@@ -1,4 +1,4 @@
-"""Which links count, drawn by hand.
+"""Which links count, in hand-made cases.
 
 source words  0      1             pieces  0 | 1 2        "play" "##ing", word 1 has two pieces
 target words  0    1     2         pieces  0 | 1 2 3 | 4  word 1 has three pieces
@@ -99,8 +99,8 @@ def test_a_row_takes_its_partners_in_proportion_to_their_probabilities(
     found = weights(LinkPolicy("weighted", piece_policy), PROBABILITIES)
     assert found.pop(5) == [1]
     assert found.keys() == expected.keys()
-    for row, wanted in expected.items():
-        assert found[row] == pytest.approx(wanted), row
+    for row, received in expected.items():
+        assert found[row] == pytest.approx(received), row
 
 
 def test_a_link_named_twice_counts_once_with_the_weight_named_first() -> None:
@@ -133,7 +133,7 @@ def test_the_first_word_is_the_first_in_the_text_and_not_that_of_a_piece_number(
 
 
 @given(st.lists(st.integers(2, 6), min_size=1, max_size=4), st.integers(0, 2**31))
-def test_wrong_names_are_a_circle_within_each_sentence(sizes: list[int], seed: int) -> None:
+def test_replacements_are_a_cycle_within_each_sentence(sizes: list[int], seed: int) -> None:
     targets = Ragged(np.arange(sum(sizes)), np.array(sizes))
     renamed = next_in_cycle(targets, np.random.default_rng(seed).random(sum(sizes)))
     assert sorted(renamed) == list(range(sum(sizes))), "each piece once: as many linked rows as before"
@@ -141,7 +141,7 @@ def test_wrong_names_are_a_circle_within_each_sentence(sizes: list[int], seed: i
     assert (targets.owner()[renamed] == targets.owner()).all(), "links stay within their pair"
 
 
-def test_the_circle_goes_by_the_random_numbers_and_not_by_the_text() -> None:
+def test_the_cycle_depends_on_the_random_numbers_not_on_the_text() -> None:
     targets = Ragged(np.arange(6), np.array([4, 2]))
     #                       order of the pieces: 1 0 3 2, then 5 4
     numbers = np.array([0.3, 0.1, 0.9, 0.5, 0.8, 0.2])

@@ -1,4 +1,4 @@
-"""Masks: hand-drawn cases, BERT's shares, and the same draw for the same (seed, epoch, index)."""
+"""Masks: hand-made cases, BERT's shares, and the same draw for the same (seed, epoch, index)."""
 
 import numpy as np
 

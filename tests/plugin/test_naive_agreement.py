@@ -33,7 +33,7 @@ V, D = 17, 8
 
 
 def dense_exchange(links: np.ndarray, source_rows: np.ndarray, target_rows: np.ndarray, rows: int) -> Tensor:
-    """E, written as the method says it: row i is the weighted mean of its partners' one-hot rows, else the identity's.
+    """E as the method defines it: row i is the weighted mean of its partners' one-hot rows, else the identity's.
 
     Of a link named twice the first one counts.
     """
@@ -79,7 +79,7 @@ def test_losses_and_gradients_equal_the_dense_ones(
     exchanged = dense_exchange(links, source_rows, target_rows, rows) @ states
     naive = F.cross_entropy(logits_of(model, states)[at].float(), targets)
     naive = naive + weight * F.cross_entropy(logits_of(model, exchanged)[at].float(), targets)
-    wanted = torch.autograd.grad(naive, [states, *parameters])
+    expected = torch.autograd.grad(naive, [states, *parameters])
 
     words = np.arange(len(source_rows)), np.arange(len(target_rows))
     edges = edges_between(*choose_links(links, *words, policy), source_rows, target_rows)
@@ -90,7 +90,7 @@ def test_losses_and_gradients_equal_the_dense_ones(
     found = torch.autograd.grad(fast, [states, *parameters])
 
     torch.testing.assert_close(fast, naive, atol=1e-6, rtol=1e-6)
-    for ours, theirs in zip(found, wanted, strict=True):
+    for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
@@ -213,8 +213,12 @@ def partners(
         for link in taken:
             place_in_word = link[far] - far_words.index(far_words[link[far]])
             share = (piece - near_words.index(own_word)) / near_words.count(own_word)
-            wanted = {"all": place_in_word, "first": 0, "monotone": int(share * far_words.count(far_words[link[far]]))}
-            if place_in_word == wanted[options["piece_policy"]]:
+            expected = {
+                "all": place_in_word,
+                "first": 0,
+                "monotone": int(share * far_words.count(far_words[link[far]])),
+            }
+            if place_in_word == expected[options["piece_policy"]]:
                 received[far, link[far]] = float(links[link] if options["one_to_many"] == "weighted" else 1)
         if received:
             found[near, piece] = {place: weight / sum(received.values()) for place, weight in received.items()}
@@ -295,23 +299,23 @@ def task_of(data_bin: Path, options: dict[str, Any], **more: Any) -> WeamTask:
     return WeamTask.setup_task(WeamTaskConfig(data=str(data_bin), seed=SEED, mask_prob=0.5, **options, **more))
 
 
-def without_padding(grid: Tensor, wanted: list[list[int]]) -> list[list[int]]:
-    return [row[: len(like)] for row, like in zip(grid.tolist(), wanted, strict=True)]
+def without_padding(grid: Tensor, expected: list[list[int]]) -> list[list[int]]:
+    return [row[: len(like)] for row, like in zip(grid.tolist(), expected, strict=True)]
 
 
-def check_batch(batch: dict[str, Any], wanted: dict[str, Any], options: dict[str, Any]) -> None:
+def check_batch(batch: dict[str, Any], expected: dict[str, Any], options: dict[str, Any]) -> None:
     net_input = batch["net_input"]
-    assert net_input["tokens"].tolist() == wanted["tokens"]
+    assert net_input["tokens"].tolist() == expected["tokens"]
     width = net_input["tokens"].size(1)
-    attended = [[1] * len(row) + [0] * (width - len(row)) for row in wanted["segments"]]
+    attended = [[1] * len(row) + [0] * (width - len(row)) for row in expected["segments"]]
     assert net_input["attention_mask"].tolist() == attended
     assert ("positions" in net_input) == options["reset_positions"]
     for name in ("segments", "positions") if options["reset_positions"] else ("segments",):
-        assert without_padding(net_input[name], wanted[name]) == wanted[name], name
-    assert net_input["masked_rows"].tolist() == wanted["masked_rows"]
+        assert without_padding(net_input[name], expected[name]) == expected[name], name
+    assert net_input["masked_rows"].tolist() == expected["masked_rows"]
     for name in ("target", "row_pair", "pair_pieces"):
-        assert batch[name].tolist() == wanted[name], name
-    assert batch["ntokens"] == wanted["ntokens"]
+        assert batch[name].tolist() == expected[name], name
+    assert batch["ntokens"] == expected["ntokens"]
     assert ("exchange" in net_input) == (options["objective"] not in ("mlm", "tlm"))
     found: dict[int, dict[int, float]] = {}
     if "exchange" in net_input:
@@ -319,7 +323,7 @@ def check_batch(batch: dict[str, Any], wanted: dict[str, Any], options: dict[str
         to = net_input["masked_rows"][exchange.linked][exchange.segment]
         for row, origin, weight in zip(*(column.tolist() for column in (to, *exchange[2:])), strict=True):
             found.setdefault(row, {})[origin] = pytest.approx(weight)
-    assert wanted["received"] == found
+    assert expected["received"] == found
 
 
 def options_with(changed: dict[str, Any]) -> dict[str, Any]:
@@ -341,19 +345,19 @@ def model_of(task: WeamTask, **changed: Any) -> WeamModel:
 
 
 def check_loss_and_log(
-    criterion: WeamCriterion, model: WeamModel, batch: dict[str, Any], wanted: dict[str, Any], cp_weight: float | None
+    criterion: WeamCriterion, model: WeamModel, batch: dict[str, Any], expected: dict[str, Any], cp_weight: float | None
 ) -> None:
     """cp_weight: λ; None: there is no second loss."""
     states = states_of(model.masked_lm, batch["net_input"]).flatten(0, 1)
     exchanged = states.clone()
-    for row, received in wanted["received"].items():
+    for row, received in expected["received"].items():
         exchanged[row] = sum(weight * states[origin] for origin, weight in received.items())
-    rows, target, pair = (torch.tensor(wanted[name]) for name in ("masked_rows", "target", "row_pair"))
+    rows, target, pair = (torch.tensor(expected[name]) for name in ("masked_rows", "target", "row_pair"))
     own = None if model.own_head is None else model.own_head.cls
     logits = {"mp": logits_of(model.masked_lm, states), "cp": logits_of(model.masked_lm, exchanged, own)}
     nll = {task: F.cross_entropy(found[rows], target, reduction="none") for task, found in logits.items()}
     hit = {task: found[rows].argmax(1) == target for task, found in logits.items()}
-    linked = torch.tensor([row in wanted["received"] for row in wanted["masked_rows"]])
+    linked = torch.tensor([row in expected["received"] for row in expected["masked_rows"]])
 
     loss, size, log = criterion(model, batch)
     assert size == len(target)
@@ -365,7 +369,7 @@ def check_loss_and_log(
     for number, name in enumerate(SIZES):
         of_pair = pair == number
         assert shown[f"{name}:masked_share"] == pytest.approx(
-            int(of_pair.sum()) / wanted["pair_pieces"][number], abs=1e-5
+            int(of_pair.sum()) / expected["pair_pieces"][number], abs=1e-5
         )
         for task in ("mp", "cp"):
             if task == "cp" and not log["has_cp"]:
@@ -385,11 +389,11 @@ def check_options(linked_bin: Path, options: dict[str, Any]) -> None:
     data = task.dataset("train")
     data.set_epoch(EPOCH)
     indices = [*range(0, N, 2), 1, 1 + N, N - 2 + 3 * N]  # the last two are repetitions (sampling.py)
-    batch, wanted = data.collater([data[i] for i in indices]), naive_batch(indices, options)
+    batch, expected = data.collater([data[i] for i in indices]), naive_batch(indices, options)
     assert batch["id"].tolist() == indices
-    check_batch(batch, wanted, options)
+    check_batch(batch, expected, options)
     second = options["objective"] not in ("mlm", "tlm")
-    check_loss_and_log(WeamCriterion(task, 0.7, "fp32"), model_of(task), batch, wanted, 0.7 if second else None)
+    check_loss_and_log(WeamCriterion(task, 0.7, "fp32"), model_of(task), batch, expected, 0.7 if second else None)
 
 
 @pytest.mark.parametrize("changed", [*ONE_CHANGED, *TOGETHER], ids=str)
@@ -399,7 +403,7 @@ def test_batch_loss_and_log_are_those_of_the_method(linked_bin: Path, changed: d
 
 @settings(max_examples=30)
 @given(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in OPTIONS.items()}))
-def test_they_are_whatever_options_go_together(linked_bin: Path, options: dict[str, Any]) -> None:
+def test_they_are_for_random_combinations_of_options(linked_bin: Path, options: dict[str, Any]) -> None:
     check_options(linked_bin, options)
 
 
@@ -413,10 +417,10 @@ def test_validation_measures_true_links_on_every_pair_once(linked_bin: Path, obj
     indices = data.ordered_indices().tolist()
     assert sorted(indices) == list(range(N))
     options = options_with({})
-    batch, wanted = data.collater([data[i] for i in indices]), naive_batch(indices, options, epoch=0)
-    check_batch(batch, wanted, options)
+    batch, expected = data.collater([data[i] for i in indices]), naive_batch(indices, options, epoch=0)
+    check_batch(batch, expected, options)
     criterion = WeamCriterion(task, 0.7, "fp32")
-    check_loss_and_log(criterion, model_of(task), batch, wanted, 0.0 if objective in ("mlm", "tlm") else 0.7)
+    check_loss_and_log(criterion, model_of(task), batch, expected, 0.0 if objective in ("mlm", "tlm") else 0.7)
 
 
 @pytest.mark.parametrize(("objective", "cp_head", "heads"), [("weam", "own", 2), ("tlm", "own", 1), ("mlm", "own", 1)])
@@ -435,9 +439,7 @@ def test_a_model_must_have_the_segments_of_the_tokenizer(linked_bin: Path) -> No
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_the_model_multiplies_in_the_precision_that_is_asked_for(
-    linked_bin: Path, precision: str, dtype: torch.dtype
-) -> None:
+def test_the_model_multiplies_in_the_requested_precision(linked_bin: Path, precision: str, dtype: torch.dtype) -> None:
     task = task_of(linked_bin, {})
     task.load_dataset("train")
     model, found = model_of(task), []

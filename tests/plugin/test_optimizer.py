@@ -52,8 +52,8 @@ def test_without_gradients_only_matrices_shrink() -> None:
     optimizer.step()
     for name, parameter in model.named_parameters():
         # lr 0.1, weight decay 0.5: 5 % less
-        wanted = 0.95 * before[name] if parameter.dim() == 2 else before[name]
-        torch.testing.assert_close(parameter.detach(), wanted, rtol=1e-6, atol=0)
+        expected = 0.95 * before[name] if parameter.dim() == 2 else before[name]
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-6, atol=0)
 
 
 def test_the_learning_rate_is_set_for_both_groups() -> None:
@@ -62,7 +62,7 @@ def test_the_learning_rate_is_set_for_both_groups() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
 
-def test_a_restart_goes_on_with_both_groups() -> None:
+def test_a_restart_keeps_both_groups() -> None:
     def step(optimizer: BertAdam, model: nn.Module, seed: int) -> None:
         torch.manual_seed(seed)
         for parameter in model.parameters():
@@ -83,7 +83,7 @@ def test_a_restart_goes_on_with_both_groups() -> None:
 
 
 def test_flattened_parameters_are_refused() -> None:
-    """As --fp16 hands them over: one long parameter."""
+    """The parameters as --fp16 passes them: one long parameter."""
     flat = nn.Parameter(torch.zeros(30))
     with pytest.raises(InputError, match="Add --fp16-no-flatten-grads"):
         decay_groups([flat])
@@ -91,7 +91,7 @@ def test_flattened_parameters_are_refused() -> None:
 
 
 def test_the_fused_kernel_makes_the_updates_of_fairseqs_adam() -> None:
-    """A large epsilon, so that the two places where it could be added would tell."""
+    """A large epsilon, so that it matters where it is added."""
     from fairseq.optim.adam import Adam
 
     ours, theirs = small_model(), small_model()
@@ -108,8 +108,8 @@ def test_the_fused_kernel_makes_the_updates_of_fairseqs_adam() -> None:
     assert fused.param_groups[0]["eps"] == 0.1
 
 
-def test_the_state_of_fairseqs_adam_is_taken_over() -> None:
-    """Checkpoints of before the fused kernel."""
+def test_the_state_of_fairseqs_adam_can_be_loaded() -> None:
+    """Checkpoints from before the fused kernel."""
     from fairseq.optim.adam import Adam
 
     def step(optimizer: object, model: nn.Module, seed: int) -> None:

@@ -18,7 +18,7 @@ PAIRS = ["en-de", "de-zh", "de-en"]
 
 @pytest.fixture
 def data_bin(make_data_bin: Callable[..., Path]) -> Path:
-    """de stands in all three pairs, and de-en holds other sentences than en-de."""
+    """de is in all three pairs, and de-en has other sentences than en-de."""
     return make_data_bin(
         {p: {"train": random_examples(12, seed), "valid": random_examples(4, seed)} for seed, p in enumerate(PAIRS)}
     )

@@ -1,4 +1,4 @@
-"""weam-train is told to go: it leaves a checkpoint in time, and goes on as if nothing had been."""
+"""A signal stops weam-train: it saves a checkpoint in time, and resumes as if it had not stopped."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ from run_training import TORCHRUN, arguments, curve, train, weights
 from weam_fairseq.plugin import checkpoints
 from weam_fairseq.training.preemption import AGAIN, TERMINATED, Watch, stop_when_told
 
-TOLD = str(Path(__file__).with_name("told_to_stop.py"))
+TRAIN_WITH_SIGNAL = str(Path(__file__).with_name("train_with_signal.py"))
 UPDATES = 16  # one epoch has 12
 
 
@@ -35,10 +35,10 @@ def undisturbed(small_data_bin: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 # Within an epoch, and at its end.
 @pytest.mark.parametrize(("name", "update", "status"), [("SIGUSR2", 7, AGAIN), ("SIGTERM", 12, TERMINATED)])
-def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(
+def test_a_signal_leaves_a_checkpoint_and_the_run_resumes(
     small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict], name: str, update: int, status: int
 ) -> None:
-    stopped = run(small_data_bin, tmp_path, TOLD, name, str(update), "0")
+    stopped = run(small_data_bin, tmp_path, TRAIN_WITH_SIGNAL, name, str(update), "0")
     assert stopped.returncode == status, stopped.stderr
     assert f"told to stop ({name}): checkpoint_last.pt holds {update} updates" in stopped.stdout
     assert list(curve(stopped.stdout)) == list(range(1, update + 1))
@@ -52,18 +52,18 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(
     assert all(torch.equal(ours[key], trained[key]) for key in trained)
 
 
-def test_at_the_last_update_the_run_ends_as_always(
+def test_at_the_last_update_the_run_ends_normally(
     small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict]
 ) -> None:
-    done = run(small_data_bin, tmp_path, TOLD, "SIGUSR1", str(UPDATES), "0")
+    done = run(small_data_bin, tmp_path, TRAIN_WITH_SIGNAL, "SIGUSR1", str(UPDATES), "0")
     assert done.returncode == 0, done.stderr
     assert curve(done.stdout) == undisturbed[0]
     assert " | valid | " in done.stdout
 
 
 def test_several_processes_stop_after_the_same_update(small_data_bin: Path, tmp_path: Path) -> None:
-    """One of them is told; a checkpoint of which the others know nothing would be worth nothing."""
-    program = (*TORCHRUN[:-1], TOLD, "SIGUSR2", "only3", "1")
+    """Only one process gets the signal, but all must stop after the same update."""
+    program = (*TORCHRUN[:-1], TRAIN_WITH_SIGNAL, "SIGUSR2", "only3", "1")
     stopped = run(small_data_bin, tmp_path / "a", *program)
     assert "told to stop" in stopped.stdout, stopped.stderr
     assert f"exitcode  : {AGAIN}" in stopped.stderr
@@ -82,7 +82,7 @@ class Trainer:
 
 
 def test_a_run_that_may_not_save_is_not_stopped() -> None:
-    """It would start from nothing again and again."""
+    """Otherwise it would start from scratch again and again."""
     from argparse import Namespace
 
     heard = Watch()
@@ -103,8 +103,8 @@ def test_a_run_that_may_not_save_is_not_stopped() -> None:
     assert len(saved) == 1
 
 
-def test_who_asks_for_another_start_gets_it() -> None:
-    """At a job's end Slurm says USR2, and TERM if that took too long."""
+def test_an_explicit_start_is_used() -> None:
+    """Near a job's end Slurm sends USR2, and later TERM."""
     heard = Watch()
     heard.training = heard.stopped = True
     heard.hear(signal.SIGTERM)

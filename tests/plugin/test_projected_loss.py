@@ -121,12 +121,12 @@ def test_a_target_that_is_nearly_certain_keeps_its_gradient(dtype: torch.dtype) 
             torch.zeros(1, 1, dtype=dtype), torch.zeros(2, 1, dtype=dtype), operand, torch.tensor([0]), torch.ones(1)
         )
         found.loss.backward()
-        wanted = torch.expm1(-found.predictions.nll.double())
+        expected = torch.expm1(-found.predictions.nll.double())
         rounding = torch.finfo(dtype).eps
-        torch.testing.assert_close(operand.grad[:1].double(), wanted, rtol=2 * rounding, atol=0)
+        torch.testing.assert_close(operand.grad[:1].double(), expected, rtol=2 * rounding, atol=0)
 
 
-def test_the_head_multiplies_in_the_precision_that_it_is_told() -> None:
+def test_the_head_multiplies_in_the_requested_precision() -> None:
     """Also where autocast is on around it."""
     found = []
     for enabled in (False, True):

@@ -1,4 +1,4 @@
-"""What a run starts from: checkpoints that were cut short, --restore-file, converted checkpoints, shapes."""
+"""How a run starts: damaged checkpoints, --restore-file, converted checkpoints, shapes."""
 
 import argparse
 import json
@@ -63,7 +63,7 @@ def test_checkpoints_run_no_code(evil: tuple[Path, Path]) -> None:
     assert not evil[1].exists()
 
 
-def test_a_checkpoint_that_ends_anywhere_before_its_end_is_cut_short(tmp_path: Path) -> None:
+def test_a_checkpoint_truncated_anywhere_is_damaged(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "a.pt", 3)
     whole = path.read_bytes()
     assert checkpoints.glance(path).updates == 3
@@ -74,21 +74,21 @@ def test_a_checkpoint_that_ends_anywhere_before_its_end_is_cut_short(tmp_path: P
                 read(path)
 
 
-def test_zeros_that_a_file_system_leaves_after_a_crash_are_a_checkpoint_cut_short(tmp_path: Path) -> None:
+def test_a_file_of_zeros_is_a_damaged_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(bytes(5000))
     with pytest.raises(checkpoints.DamagedCheckpoint):
         checkpoints.glance(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("content", [b"hello world\n" * 20, b"\x80\x02}q\x00."])
-def test_what_never_was_a_checkpoint_is_not_cut_short(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_not_damaged_checkpoints(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(InputError, match="must be a") as error:
         checkpoints.glance(tmp_path / "a.pt")
     assert not isinstance(error.value, checkpoints.DamagedCheckpoint)
 
 
-def test_a_copy_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, destination = tmp_path / "new", tmp_path / "last"
     source.write_text("new")
     destination.write_text("old")
@@ -109,7 +109,7 @@ def test_a_copy_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
 # Mending -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_whole_checkpoint_takes_the_place_of_one_cut_short(tmp_path: Path) -> None:
+def test_the_newest_intact_checkpoint_replaces_a_damaged_one(tmp_path: Path) -> None:
     for updates in (5, 20, 10):
         write_checkpoint(tmp_path / f"checkpoint_1_{updates}.pt", updates)
     cut(write_checkpoint(tmp_path / "checkpoint_1_25.pt", 25))
@@ -125,14 +125,14 @@ def test_the_newest_whole_checkpoint_takes_the_place_of_one_cut_short(tmp_path: 
     assert checkpoints.repair_last(tmp_path, "anew") is None
 
 
-def test_a_whole_checkpoint_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_intact_checkpoint_does_not_change(tmp_path: Path) -> None:
     assert checkpoints.repair_last(tmp_path, "anew") is None
     write_checkpoint(tmp_path / "checkpoint_last.pt", 25)
     assert checkpoints.repair_last(tmp_path, "anew") is None
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_last.pt"]
 
 
-def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path, evil: tuple[Path, Path]) -> None:
+def test_without_an_intact_checkpoint_the_run_starts_again(tmp_path: Path, evil: tuple[Path, Path]) -> None:
     run = tmp_path / "run"
     cut(write_checkpoint(run / "checkpoint_last.pt", 25))
     # What fairseq writes in a crash says nothing of the place in the data.
@@ -147,7 +147,9 @@ def test_without_a_whole_checkpoint_the_run_starts_again(tmp_path: Path, evil: t
     assert not evil[1].exists()
 
 
-def test_a_kill_while_mending_leaves_a_checkpoint_last_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_during_the_repair_leaves_a_checkpoint_to_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     newest = write_checkpoint(tmp_path / "checkpoint_1_5.pt", 5)
     last = cut(write_checkpoint(tmp_path / "checkpoint_last.pt", 10))
     replace = checkpoints.os.replace
@@ -168,7 +170,7 @@ def test_a_kill_while_mending_leaves_a_checkpoint_last_to_mend(tmp_path: Path, m
     assert last.read_bytes() == newest.read_bytes()
 
 
-def test_a_checkpoint_last_that_asks_for_more_stops_the_run(tmp_path: Path, evil: tuple[Path, Path]) -> None:
+def test_a_checkpoint_last_with_more_than_tensors_stops_the_run(tmp_path: Path, evil: tuple[Path, Path]) -> None:
     run = tmp_path / "run"
     write_checkpoint(run / "checkpoint_1_5.pt", 5)
     shutil.copy(evil[0], run / "checkpoint_last.pt")
@@ -179,7 +181,7 @@ def test_a_checkpoint_last_that_asks_for_more_stops_the_run(tmp_path: Path, evil
 
 
 @pytest.mark.parametrize("size", [1000, 4096, 8192, 32768, 65536, 131072, -1])
-def test_a_checkpoint_that_was_cut_anywhere_is_replaced(tmp_path: Path, size: int) -> None:
+def test_a_checkpoint_truncated_anywhere_is_replaced(tmp_path: Path, size: int) -> None:
     """The system's own error for some of these lengths is EINVAL."""
     whole = write_checkpoint(tmp_path / "checkpoint_1_7.pt", 7).read_bytes()
     last = tmp_path / "checkpoint_last.pt"
@@ -209,10 +211,10 @@ def test_a_damaged_tensor_is_noticed_and_named(tmp_path: Path) -> None:
         OSError(12, "Cannot allocate memory"),
     ],
 )
-def test_too_little_memory_is_not_taken_for_damage(
+def test_too_little_memory_is_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """The run must stop, and not start anew beside an intact checkpoint."""
+    """The run must stop instead of starting from scratch next to an intact checkpoint."""
     last = write_checkpoint(tmp_path / "checkpoint_last.pt", 7)
     before = last.read_bytes()
 
@@ -291,7 +293,7 @@ def test_a_disk_that_is_full_for_a_moment_leaves_an_intact_checkpoint(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
-def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path: Path, full_disk: Any) -> None:
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, full_disk: Any) -> None:
     before = write_checkpoint(tmp_path / "a.pt", 3).read_bytes()
     full_disk(99)
     with pytest.raises(checkpoints.NotSaved, match=r"a\.pt could not be saved: No space left on device\."):
@@ -491,7 +493,7 @@ def without_arch(words: list[str]) -> list[str]:
     return words[:place] + words[place + 2 :]
 
 
-def test_a_run_whose_last_checkpoint_was_cut_short_goes_on(
+def test_a_run_with_a_damaged_last_checkpoint_resumes(
     small_data_bin: Path, interrupted: Path, trained: Trained
 ) -> None:
     cut(interrupted / "checkpoint_1_10.pt")
@@ -506,7 +508,7 @@ def test_a_run_whose_last_checkpoint_was_cut_short_goes_on(
 
 
 def as_converted(trained: Trained, out: Path) -> Path:
-    """The least that a converted checkpoint must hold: no optimizer has seen it."""
+    """The minimum that a converted checkpoint must contain, without an optimizer state."""
     state = checkpoints.load(trained.folder / "checkpoint_last.pt")
     history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
     torch.save(

@@ -104,7 +104,7 @@ def test_another_seed_changes_the_order_of_what_is_left(small_data_bin: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory'")
-def test_the_same_batches_go_on_as_fairseq_does(small_data_bin: Path) -> None:
+def test_the_same_batches_resume_as_in_fairseq(small_data_bin: Path) -> None:
     _, state = use(small_data_bin, BY_16, 4, None)
     resumed = epoch_of(small_data_bin, BY_16)
     resumed.load_state_dict(state)
@@ -127,7 +127,7 @@ def test_the_log_says_what_changed_and_how_much_is_left(small_data_bin: Path, ca
     ("name", "other"),
     [("objective", "tlm"), ("pairs", ["en-de"]), ("sampling_temperature", 2.0), ("cp_head", "own")],
 )
-def test_what_a_run_must_keep_is_refused_by_name(small_data_bin: Path, name: str, other: Any) -> None:
+def test_changes_of_fixed_options_are_refused_by_name(small_data_bin: Path, name: str, other: Any) -> None:
     for updates in (3, None):  # within an epoch and at its end
         _, state = use(small_data_bin, BY_16, updates, None)
         state["weam"]["kept"] = {**KEPT, name: other}
@@ -136,7 +136,7 @@ def test_what_a_run_must_keep_is_refused_by_name(small_data_bin: Path, name: str
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory'")
-def test_another_text_is_refused_within_an_epoch(small_data_bin: Path, make_data_bin: Callable[..., Path]) -> None:
+def test_other_data_are_refused_within_an_epoch(small_data_bin: Path, make_data_bin: Callable[..., Path]) -> None:
     other = make_data_bin({pair: {"train": random_examples(60, seed + 30)} for seed, pair in enumerate(PAIRS)})
     _, state = use(small_data_bin, BY_16, 3, None)
     with pytest.raises(InputError, match=r"must keep its data, .*epoch 2 .*--reset-dataloader"):
@@ -183,7 +183,7 @@ def test_another_method_or_optimizer_is_refused_before_anything_is_loaded(
         follow_checkpoint(saved(args, 3, {"epoch": 1}, **before), args)
 
 
-def test_other_options_are_said(
+def test_other_options_are_reported(
     parsed: Callable[..., Namespace],  # noqa: F811
     small_data_bin: Path,
     capsys: pytest.CaptureFixture[str],

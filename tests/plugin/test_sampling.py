@@ -105,7 +105,7 @@ def test_random_numbers_differ_for_the_largest_virtual_indices() -> None:
     assert np.array([largest]).dtype == np.int64
 
 
-def test_an_epoch_is_drawn_anew_from_seed_and_epoch(unequal: Path) -> None:
+def test_an_epoch_is_drawn_from_seed_and_epoch(unequal: Path) -> None:
     data = train_set(unequal, sampling_temperature=2.0)
     counts = dict(zip(SIZES, data.drawn.tolist(), strict=True))
     assert counts == {"en-de": 50, "de-zh": 18}  # 7.746 : 2.828 of 68
@@ -224,10 +224,10 @@ def test_validation_is_the_same_whatever_is_trained(unequal: Path, objective: st
     task = task_of(unequal, objective=objective, sampling_temperature=4.0)
     for either in (plain, task):
         either.load_dataset("valid")
-    wanted = batches_of(plain, 1, split="valid")
-    assert sorted(v for batch in wanted for v in batch["id"].tolist()) == list(range(12))
+    expected = batches_of(plain, 1, split="valid")
+    assert sorted(v for batch in expected for v in batch["id"].tolist()) == list(range(12))
     for epoch in (1, 7):
-        for ours, theirs in zip(batches_of(task, epoch, split="valid"), wanted, strict=True):
+        for ours, theirs in zip(batches_of(task, epoch, split="valid"), expected, strict=True):
             assert seen(ours, "weam") == seen(theirs, "weam")
             for part, there in zip(ours["net_input"]["exchange"], theirs["net_input"]["exchange"], strict=True):
                 assert torch.equal(part, there), "the true links"
@@ -264,7 +264,7 @@ def test_a_temperature_must_be_over_zero(unequal: Path, temperature: str) -> Non
         task_of(unequal, sampling_temperature=float(temperature))
 
 
-def test_a_training_goes_on_within_an_epoch_as_if_it_had_not_stopped(unequal: Path, tmp_path: Path) -> None:
+def test_a_training_resumes_within_an_epoch_as_if_it_had_not_stopped(unequal: Path, tmp_path: Path) -> None:
     """With every new option on. Five batches of 16 are an epoch: the first run stops in the middle of the second."""
     more = ["--sampling-temperature", "3", "--one-to-many", "weighted", "--shuffle-order"]
     whole = train(arguments(unequal, tmp_path / "whole", 13, *more))

@@ -1,4 +1,4 @@
-"""Linear over epochs: the number of updates that is worked out is the number that fairseq makes."""
+"""The computed number of updates is the number that fairseq makes."""
 
 import sys
 from argparse import Namespace

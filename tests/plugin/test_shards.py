@@ -1,4 +1,4 @@
-"""A data-bin in several folders: DATA_BIN1:DATA_BIN2, one of them each epoch."""
+"""Shards: a data-bin in several folders, DATA_BIN1:DATA_BIN2, one per epoch."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ def test_each_epoch_trains_on_the_next_shard_and_validates_on_the_first(shards: 
     assert not task_of(shards[0]).has_sharded_data("train")
 
 
-def test_a_training_over_shards_goes_on_within_one(shards: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_training_over_shards_resumes_within_one(shards: tuple[Path, Path], tmp_path: Path) -> None:
     """Three epochs are 4 + 3 + 4 updates; the first run stops at the sixth, within the second shard."""
     both = Path(":".join(map(str, shards)))
     whole = train(arguments(both, tmp_path / "whole", 11))
@@ -130,7 +130,7 @@ def test_pairs_that_all_shards_hold_can_be_named(tmp_path: Path) -> None:
         task_of(other, first, pairs="en-fr")
 
 
-def test_shards_aligned_differently_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_shards_aligned_differently_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first, other = (write_data_bin(tmp_path / name, pairs("en-de")) for name in ("first", "other"))
     change(other, "aligner", "symmetrize", "union")
     with caplog.at_level(logging.WARNING):
@@ -145,7 +145,7 @@ def test_a_shard_that_is_not_there_gets_one_sentence(shards: tuple[Path, Path], 
         WeamTask.setup_task(WeamTaskConfig(data=f"{shards[0]}:", seed=1))
 
 
-def test_weights_need_an_aligner_that_gives_probabilities(shards: tuple[Path, Path]) -> None:
+def test_weights_need_an_aligner_with_probabilities(shards: tuple[Path, Path]) -> None:
     with pytest.raises(
         InputError, match=r"aligned by by hand without probabilities\. Make the data-bin with --aligner hmm"
     ):

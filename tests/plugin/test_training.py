@@ -27,7 +27,7 @@ WITHOUT_DROPOUT = ("--dropout", "0", "--attention-dropout", "0")
 
 
 def write_golden(file: Path, found: dict[int, str], more: tuple[str, ...]) -> None:
-    """A change that is meant to alter the curve writes it anew (CONTRIBUTING.md)."""
+    """A change that is meant to alter the curve regenerates the file (CONTRIBUTING.md)."""
     words = " ".join(arguments(Path("SMALL_DATA_BIN"), Path("SAVE_DIR"), 20, *more))
     header = {
         "what": "loss (L_mp + L_cp, nats) of the first 20 updates on the data-bin small_data_bin of conftest.py",
@@ -44,9 +44,9 @@ def check_golden(name: str, log: str, more: tuple[str, ...] = ()) -> None:
         write_golden(file, found, more)
     golden = json.loads(file.read_text())
     assert list(found) == list(range(1, 21))
-    for update, wanted in golden["loss"].items():
+    for update, expected in golden["loss"].items():
         # Another processor adds in another order: the last of six logged digits at first, then errors grow.
-        assert float(found[int(update)]) == pytest.approx(wanted, rel=2e-6 if update == "1" else 1e-4), update
+        assert float(found[int(update)]) == pytest.approx(expected, rel=2e-6 if update == "1" else 1e-4), update
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,14 @@ def test_the_loss_curve_is_the_golden_one(uninterrupted: tuple[Path, str]) -> No
 
 
 def test_without_dropout_it_is_the_other_golden_one(small_data_bin: Path, tmp_path: Path) -> None:
-    """Other random numbers than those of dropout do not touch it."""
+    """It does not depend on the random numbers of dropout."""
     result = train(arguments(small_data_bin, tmp_path, 20, *WITHOUT_DROPOUT))
     assert result.returncode == 0, result.stderr
     check_golden("golden_loss_curve_without_dropout.json", result.stdout, WITHOUT_DROPOUT)
 
 
 @pytest.mark.parametrize(("family", "more"), [("bert", "--cp-head own"), ("xlm-roberta", ""), ("distilbert", "")])
-def test_from_published_weights_it_is_that_of_the_encoder_of_before(
+def test_from_published_weights_it_is_that_of_the_former_encoder(
     make_data_bin: Callable[..., Path], tmp_path: Path, family: str, more: str
 ) -> None:
     """The file was made with the plugin's own encoder, before transformers' took its place."""
@@ -89,8 +89,8 @@ def test_from_published_weights_it_is_that_of_the_encoder_of_before(
     golden = json.loads((GOLDEN / "golden_curves_from_published.json").read_text())[f"{family} {more}".strip()]
     found = curve(result.stdout)
     assert list(found) == list(range(1, 21))
-    for update, wanted in golden.items():
-        assert float(found[int(update)]) == pytest.approx(wanted, rel=1e-5), update
+    for update, expected in golden.items():
+        assert float(found[int(update)]) == pytest.approx(expected, rel=1e-5), update
 
 
 def test_a_new_head_is_fitted_at_the_start_and_never_again(make_data_bin: Callable[..., Path], tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_folder_that_is_no_data_bin_gets_one_sentence(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_vocabulary_is_refused(
     make_data_bin: Callable[..., Path], tmp_path: Path, uninterrupted: tuple[Path, str], digest: str
 ) -> None:
-    """Of the same size and numbered alike, but with other pieces: only the digest tells them apart."""
+    """The same size and ids, but other pieces: only the digest differs."""
     data_bin = make_data_bin({"en-de": {"train": random_examples(16, 1), "valid": random_examples(2, 2)}})
     manifest = json.loads((data_bin / "manifest.json").read_text())
     manifest["tokenizer"]["pieces_sha256"] = digest

@@ -21,7 +21,7 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
     return {name: value}
 
 
-def test_nothing_changes_on_the_way_and_no_file_is_sent(small_data_bin: Path) -> None:
+def test_a_batch_arrives_unchanged_without_shared_files(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy(), kind=FairseqWordExchangeDataset)
     batch = data.collater([data[i] for i in (0, 5, 61)])
     assert isinstance(batch, PickledBatch)

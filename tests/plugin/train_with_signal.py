@@ -1,6 +1,6 @@
-"""weam-train that gets a signal during an update of its own choice: a test needs no clock.
+"""Runs weam-train and sends it a signal during a given update, so that tests need no timing.
 
-    python told_to_stop.py SIGNAL UPDATE RANK (all of weam-train's arguments)
+    python train_with_signal.py SIGNAL UPDATE RANK (all of weam-train's arguments)
 
 The signal goes to the process group, data workers included, as Slurm sends it; with "only" before the update, to this
 process alone.
