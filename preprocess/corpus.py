@@ -44,15 +44,6 @@ class PairFiles(NamedTuple):
     parts: tuple[tuple[Path, ...], ...]
 
 
-class PairSpec(NamedTuple):
-    """One `--pair`: a name like `en-de`, its two languages, and one TSV file or two files of lines."""
-
-    name: str
-    source_lang: str
-    target_lang: str
-    files: tuple[Path, ...]
-
-
 class InputFile(NamedTuple):
     """A file as described in the manifest. `sha256` is that of the bytes on disk, so of the compressed ones.
 
@@ -78,14 +69,14 @@ def parse_pair_files(texts: Iterable[str]) -> list[PairFiles]:
     """
     pairs: dict[str, PairFiles] = {}
     for text in texts:
-        spec = parse_pair(text)
-        before = pairs.get(spec.name, PairFiles(spec.name, spec.source_lang, spec.target_lang, ()))
-        parts = (*before.parts, spec.files)
+        pair = parse_pair(text)
+        before = pairs[pair.name].parts if pair.name in pairs else ()
+        parts = (*before, *pair.parts)
         # A file that is named twice is a mistake: its pairs would all be duplicates, or translate themselves.
         for file, count in Counter(file for part in parts for file in part).items():
             if count > 1:
-                raise InputError(f"--pair {spec.name} names {file} twice. Name each file once.")
-        pairs[spec.name] = before._replace(parts=parts)
+                raise InputError(f"--pair {pair.name} names {file} twice. Name each file once.")
+        pairs[pair.name] = pair._replace(parts=parts)
     _check_case(pairs.values())
     return list(pairs.values())
 
@@ -102,7 +93,7 @@ def _check_case(pairs: Iterable[PairFiles]) -> None:
                 )
 
 
-def parse_pair(text: str) -> PairSpec:
+def parse_pair(text: str) -> PairFiles:
     """Reads `en-de=FILE.tsv`, `en-de=FILE.en,FILE.de`, or `en-de=FILE.zip` with two such files in it, as OPUS has them.
 
     Raises InputError.
@@ -124,7 +115,7 @@ def parse_pair(text: str) -> PairSpec:
     if len(parts) > 2 or not all(parts):
         raise InputError(f"--pair {text!r}: must name one TSV file or two files with a comma between them.")
     paths = tuple(map(parse_path, parts))
-    return PairSpec(name, source_lang, target_lang, _in_zip(paths, (source_lang, target_lang)))
+    return PairFiles(name, source_lang, target_lang, (_in_zip(paths, (source_lang, target_lang)),))
 
 
 def parse_path(text: str) -> Path:
@@ -180,3 +171,9 @@ def to_keys(found: Iterable[bytes]) -> Keys:
     import numpy as np
 
     return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)
+
+
+def sha256(file: Path) -> str:
+    """Of the bytes on disk, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

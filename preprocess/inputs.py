@@ -19,6 +19,7 @@ from weam_fairseq.common import text_files
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import is_regular
 
+from .corpus import sha256
 from .options import Options
 
 log = logging.getLogger(__name__)
@@ -57,15 +58,10 @@ def input_name(pair: str, number: int) -> str:
 def _digest_of_tokenizer(path: Path) -> str | None:
     """The SHA-256 of a file, or of all files in a folder except model weights. None if there is no such path."""
     if not path.is_dir():
-        return _sha256(path) if path.is_file() else None
+        return sha256(path) if path.is_file() else None
     files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix not in _WEIGHTS]
-    listed = b"".join(os.fsencode(file.name) + f"\n{_sha256(file)}\n".encode() for file in files)
+    listed = b"".join(os.fsencode(file.name) + f"\n{sha256(file)}\n".encode() for file in files)
     return hashlib.sha256(listed).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

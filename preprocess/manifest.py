@@ -5,7 +5,6 @@ The fingerprint of a run is here too. --resume compares it, because it must cont
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from weam_fairseq.common import hub
 
 from . import align, aligners
 from .cleaning import LANGUAGE_PACKAGE
-from .corpus import PairFiles
+from .corpus import PairFiles, sha256
 from .databin import MANIFEST
 from .inputs import Digests
 from .options import SAMPLED, Options, languages_of
@@ -188,7 +187,3 @@ def _version(*distributions: str) -> str:
         except PackageNotFoundError:
             continue
     return "unknown"
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import id_range, named_special_ids
 
 from .piece_encoder import PieceArrays, PieceEncoder
-from .spans import Span, unpack
 
 # What normalizers and pre-tokenizers treat differently: case, accents, compatibility forms, scripts, white space.
 # Never change these: checkpoints carry a digest that is made from them.
@@ -38,13 +35,6 @@ PROBES = (
     "x² ½ ﬁne",
     "😀👍🏽 a\u200bb",
 )
-
-
-class Pieces(NamedTuple):
-    """One sentence: tokenizer ids, and half-open character spans in the raw sentence."""
-
-    ids: list[int]
-    spans: list[Span]
 
 
 class Template(NamedTuple):
@@ -128,14 +118,6 @@ class PieceTokenizer:
         """A text of at least one piece: without unk, a letter may have none."""
         pieces = chain("a1。", self._rust.get_vocab(with_added_tokens=False))
         return next((text for text in pieces if self._rust.encode(text, add_special_tokens=False).ids), "a")
-
-    def encode(self, sentences: Sequence[str]) -> Iterator[Pieces]:
-        """The pieces of each sentence, as lists."""
-        found = self.encode_arrays(sentences)
-        stops = np.cumsum(found.spans.sizes).tolist()
-        ids = found.ids.tolist()
-        for stop, spans in zip(stops, unpack(found.spans), strict=True):
-            yield Pieces(ids[stop - len(spans) : stop], spans)
 
     def names(self, ids: Sequence[int]) -> list[str]:
         """The pieces' own text."""

@@ -27,7 +27,7 @@ from .aligners import models
 from .binarize import Binarization, merge
 from .cleaning import read_excluded, scorers
 from .cluster import Cluster
-from .corpus import InputFile, PairFiles
+from .corpus import InputFile, PairFiles, sha256
 from .given_words import GivenWords
 from .inputs import Digests, copied, digests, input_name
 from .kept_pairs import mark_kept
@@ -90,11 +90,8 @@ def run(options: Options) -> Report:
         inputs = digests(options)
         seconds = {"digests": time.perf_counter() - start}
         work = Work(folder / FOLDER, manifest.fingerprint(options, recipes, inputs))
-        pool: Pool
-        if options.cluster is None:
-            pool = stack.enter_context(Workers(options.workers))
-        else:
-            pool = stack.enter_context(Cluster(options.cluster, folder / "cluster"))
+        pool = Workers(options.workers) if options.cluster is None else Cluster(options.cluster, folder / "cluster")
+        stack.enter_context(pool)
         run = _Run(options, inputs, folder, work, pool, seconds)
         report, failed = _run_stages(run, recipes)
         for copies in ("cluster", "inputs"):
@@ -131,7 +128,7 @@ def _run_stages(run: _Run, recipes: dict[str, aligners.Recipe]) -> tuple[Report,
     content = {
         "pairs": {report.pair.name: manifest.describe_pair(report, options) for report in reports},
         "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
-        "dictionary": {"size": space.size, "sha256": manifest.sha256(dictionaries[0])},
+        "dictionary": {"size": space.size, "sha256": sha256(dictionaries[0])},
         "aligner": manifest.describe_aligner(options, reports, probabilities),
         "options": manifest.describe_options(options, run.inputs),
         "versions": manifest.versions(options),

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "work"
 FINGERPRINT = "run.json"
-PARTIAL = ".partial"  # the end of the name of a file that is not complete yet
+PARTIAL = ".unfinished"  # the end of the name of a file that is not complete yet
 
 # This file marks a folder that weam-preprocess made and may empty.
 MARKER = ".weam-preprocess"

@@ -56,19 +56,16 @@ class DirectedLinks(NamedTuple):
     posteriors: dict[Link, float]
 
 
-def as_it_is(line: str) -> str:
-    return line
-
-
 class Outputs(NamedTuple):
     """What an aligner has written: for each direction a file with one line for each pair.
 
-    links_of: finds the links in a line; a function of a module, since worker processes read the files too.
+    links_of: finds the links in a line; a function of a module, since worker processes read the files too. By default,
+        a line is nothing but links.
     """
 
     name: str
     files: Sequence[Path]
-    links_of: Callable[[str], str] = as_it_is
+    links_of: Callable[[str], str] = str
 
 
 class Lines(NamedTuple):

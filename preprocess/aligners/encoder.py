@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import id_range
 
+from ..corpus import sha256
 from .base import Aligned, Aligner, AlignerKind, Alignments, Link, Recipe, option
 from .directions import SMALLEST_POSTERIOR
 from .directions import symmetrize as join
@@ -309,8 +310,7 @@ def _hash(folder: Path) -> str:
     """The first 16 hexadecimal digits of the SHA-256 over the hashes of the folder's files, sorted by name."""
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        with file.open("rb") as stream:
-            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{file.name} {sha256(file)}\n".encode())
     return digest.hexdigest()[:16]
 
 

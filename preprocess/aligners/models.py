@@ -13,7 +13,6 @@ MODELS/en-de/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -27,6 +26,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_folder
 from weam_fairseq.common.hub import is_name, resolve
 
+from ..corpus import sha256
 from . import kind_of, trained_names
 from .base import AlignerKind, Recipe
 from .lines import count_lines
@@ -77,10 +77,10 @@ def train(aligner: Any, words: Path, model: Path, pair: str | None = None) -> No
             "name": aligner.name,
             "version": aligner.version,
             "pair": pair,
-            "trained_on": {"pairs": count_lines(words), "sha256": _sha256(words)},
+            "trained_on": {"pairs": count_lines(words), "sha256": sha256(words)},
             "details": details,
             "files": {
-                file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(folder.iterdir())
             },
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -104,7 +104,7 @@ def read_card(model: Path, pair: str | None = None) -> Card:
     if trained_pair is not None:
         value_at(content, "pair", str, file, _AGAIN)
     details = value_at(content, "details", dict, file, _AGAIN)
-    card = Card(model, name, version, trained_pair, details, _sha256(file))
+    card = Card(model, name, version, trained_pair, details, sha256(file))
     files = value_at(content, "files", dict, file, _AGAIN)
     sizes = {check_name(name, file): value_at(files[name], "bytes", int, file, _AGAIN) for name in files}
     for name, size in sizes.items():
@@ -254,8 +254,3 @@ def save(model: Path, folder: Path) -> None:
     check_free(folder)
     with whole_folder(folder) as partial:
         shutil.copytree(model, partial, dirs_exist_ok=True)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -61,7 +61,7 @@ def test_pipes_are_read_once(de_tsv: Path, tmp_path: Path, caplog: pytest.LogCap
     ):
         assert cli.main(_with_all(tmp_path / "pipes", tmp_path / "other")) == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
-    assert "text can be read only once, so it is copied first" in caplog.text
+    assert "text can be read only once, so it is copied to" in caplog.text
     manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("one", "other")]
     assert manifests[0]["options"] == manifests[1]["options"]
     assert manifests[0]["pairs"] == manifests[1]["pairs"]
@@ -192,9 +192,9 @@ def test_commas_and_a_tilde_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for name in ("a,1.en", "a,1.de"):
         Path(name).write_text("a\n")
-    assert parse_pair("en-de=a,1.en,a,1.de").files == (Path("a,1.en"), Path("a,1.de"))
-    assert parse_pair("en-de=~/a,1.en,~/a,1.de").files == (tmp_path / "a,1.en", tmp_path / "a,1.de")
-    assert parse_pair("en-de=~/none.tsv").files == (tmp_path / "none.tsv",)
+    assert parse_pair("en-de=a,1.en,a,1.de").parts == ((Path("a,1.en"), Path("a,1.de")),)
+    assert parse_pair("en-de=~/a,1.en,~/a,1.de").parts == ((tmp_path / "a,1.en", tmp_path / "a,1.de"),)
+    assert parse_pair("en-de=~/none.tsv").parts == ((tmp_path / "none.tsv",),)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_codes_of_languages(name: str) -> None:
         (["en=x"], r"two language codes joined by a hyphen, like en-de, but is 'en'\.$"),
         (["en_-=x"], "two language codes joined by a hyphen"),
         (["en-EN=x"], r"the two languages must differ, but both are 'EN'"),
-        (["en-de=x", "EN-fr=y"], r"a language must have one code, but one is en here and EN there"),
+        (["en-de=x", "EN-fr=y"], r"a language must have one code, but one is both en and EN"),
         (["en-de=x,"], "must name one TSV file or two files"),
     ],
 )

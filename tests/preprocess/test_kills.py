@@ -229,14 +229,14 @@ def test_a_link_to_a_folder_is_followed(plain: tuple[Path, dict[str, bytes]], tm
 
 def test_half_a_tokenizer_does_not_stay(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
     """As a kill leaves it, of another process or machine, or of one with the same number."""
-    for name in ("tokenizer.other.1.beside", f"tokenizer.{socket.gethostname()}.{os.getpid()}.beside"):
+    for name in ("tokenizer.other.1.unfinished", f"tokenizer.{socket.gethostname()}.{os.getpid()}.unfinished"):
         half = tmp_path / "bin.incomplete" / name
         half.mkdir(parents=True)
         (half.parent / work.MARKER).touch()
         (half / "tokenizer.json").write_text("{")
     pipeline.run(options(plain[0], tmp_path / "bin", resume=True))
     assert contents(tmp_path / "bin") == plain[1]
-    assert list((tmp_path / "bin").glob("*.beside")) == []
+    assert list((tmp_path / "bin").glob("*.unfinished")) == []
 
 
 @pytest.mark.parametrize("removed", [2, 1000])

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from real_text import LANGUAGES, WHY_SKIPPED, sentences
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from small_runs import all_pieces, pieces_of
 from weam_preprocess import sentencepiece_model, tokenizer_folder
 from weam_preprocess.errors import InputError
 from weam_preprocess.pieces import PROBES, PieceTokenizer
@@ -80,7 +81,7 @@ def test_ids_are_the_librarys(made: dict[str, tuple[SentencePieceProcessor, Path
     library, folder = made[name]
     auto, ours = AutoTokenizer.from_pretrained(str(folder)), PieceTokenizer(folder)
     texts = [*TEXT, *PROBES, "", "   ", "  a  b ", "☃☃ ☃", "\u2581a", "cafe\u0301", "①", "\x00 x\u2028y"]
-    for text, pieces in zip(texts, ours.encode(texts), strict=True):
+    for text, pieces in zip(texts, all_pieces(ours, texts), strict=True):
         assert pieces.ids == auto(text, add_special_tokens=False)["input_ids"] == library.encode(text)
         assert all(0 <= start <= end <= len(text) for start, end in pieces.spans)
     for idx in range(library.get_piece_size()):
@@ -98,7 +99,7 @@ def test_ids_are_the_librarys(made: dict[str, tuple[SentencePieceProcessor, Path
 def test_ids_of_any_text(made: dict[str, tuple[SentencePieceProcessor, Path]], text: str) -> None:
     for name in ("unigram", "bpe", "white space"):
         library, folder = made[name]
-        (pieces,) = opened(folder).encode([text])
+        pieces = pieces_of(opened(folder), text)
         assert pieces.ids == library.encode(text), name
 
 
@@ -127,7 +128,7 @@ def test_pieces_between_user_defined_ones(tmp_path: Path) -> None:
     tokenizer_folder.make(tmp_path / "m.model", tmp_path / "folder")
     library = SentencePieceProcessor(model_proto=data)
     text = "Das Haus <sep> ist klein.<sep>Ja"
-    (pieces,) = PieceTokenizer(tmp_path / "folder").encode([text])
+    pieces = pieces_of(PieceTokenizer(tmp_path / "folder"), text)
     assert pieces.ids == library.encode(text)
 
 
@@ -175,11 +176,13 @@ def test_a_folder_with_xlmrs_slow_form_only(
     assert (tmp_path / "copy" / "sentencepiece.bpe.model").read_bytes() == model
     tokenizer, library = PieceTokenizer(tmp_path / "copy"), SentencePieceProcessor(model_proto=model)
     assert tokenizer.special_ids == {"cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": library.get_piece_size() + 1}
-    for text, pieces in zip(TEXT, tokenizer.encode(TEXT), strict=True):
+    for text, pieces in zip(TEXT, all_pieces(tokenizer, TEXT), strict=True):
         assert pieces.ids == [idx + 1 if idx else 3 for idx in library.encode(text)]
     # What is loaded later is the tokenizer.json.
     (tmp_path / "copy" / "sentencepiece.bpe.model").unlink()
-    assert list(PieceTokenizer(tmp_path / "copy").encode(TEXT)) == list(tokenizer.encode(TEXT))
+    assert [pieces_of(PieceTokenizer(tmp_path / "copy"), text) for text in TEXT] == [
+        pieces_of(tokenizer, text) for text in TEXT
+    ]
 
 
 def test_camemberts_slow_form(slow_xlmr: Path, tmp_path: Path) -> None:
@@ -191,7 +194,7 @@ def test_camemberts_slow_form(slow_xlmr: Path, tmp_path: Path) -> None:
     tokenizer_folder.make(tmp_path / "there", tmp_path / "copy")
     tokenizer, library = PieceTokenizer(tmp_path / "copy"), SentencePieceProcessor(model_proto=model)
     assert tokenizer.special_ids == {"cls": 5, "pad": 1, "sep": 6, "unk": 3, "mask": library.get_piece_size() + 4}
-    for text, pieces in zip(TEXT, tokenizer.encode(TEXT), strict=True):
+    for text, pieces in zip(TEXT, all_pieces(tokenizer, TEXT), strict=True):
         assert pieces.ids == [idx + 4 if idx else 3 for idx in library.encode(text)]
 
 
@@ -202,7 +205,7 @@ def test_a_folder_with_a_model_alone_is_as_the_file(
     (tmp_path / "there").mkdir()
     shutil.copyfile(made["unigram"][1].with_name("unigram.model"), tmp_path / "there" / name)
     tokenizer_folder.make(tmp_path / "there", tmp_path / "copy")
-    assert list(PieceTokenizer(tmp_path / "copy").encode(TEXT)) == list(PieceTokenizer(made["unigram"][1]).encode(TEXT))
+    assert all_pieces(PieceTokenizer(tmp_path / "copy"), TEXT) == all_pieces(PieceTokenizer(made["unigram"][1]), TEXT)
 
 
 def test_a_class_whose_numbering_is_not_known_here(slow_xlmr: Path, tmp_path: Path) -> None:
@@ -222,7 +225,7 @@ def test_training_twice_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
     tokenizer = PieceTokenizer(tmp_path / "a")
     assert 200 < len(tokenizer.ids) <= 600
     unknown = tokenizer.special_ids["unk"]
-    assert all(unknown not in pieces.ids for pieces in tokenizer.encode(TEXT[:6]))
+    assert all(unknown not in pieces.ids for pieces in all_pieces(tokenizer, TEXT[:6]))
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
@@ -232,14 +235,12 @@ def test_trained_pieces_are_numbered_as_fairseq_numbers_them(kind: str, tmp_path
     last = len(tokenizer.ids) - 1  # fewer than were asked for: the text has no more
     assert last < 5_000
     assert tokenizer.special_ids == {"cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": last}
-    assert all(3 not in pieces.ids for pieces in tokenizer.encode(TEXT))
+    assert all(3 not in pieces.ids for pieces in all_pieces(tokenizer, TEXT))
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_too_few_pieces_for_the_characters(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=rf"--vocab-size 50 does not do for {kind} pieces of this text: Vocabulary size"
-    ):
+    with pytest.raises(InputError, match=rf"--vocab-size 50 does not fit {kind} pieces of this text: Vocabulary size"):
         tokenizer_folder.train_tokenizer(kind, TEXT, 50, tmp_path / "folder")
 
 

@@ -133,7 +133,11 @@ def test_codes_with_scripts_and_of_three_letters() -> None:
     [
         ("zh", ["rjieba", "jieba"], "zh .*pip install rjieba or pip install jieba"),
         ("ja", ["sudachipy", "fugashi"], "ja .*pip install sudachipy sudachidict_core or pip install fugashi unidic-l"),
-        ("th_Thai", ["pythainlp"], "pip install pythainlp.* --words th_Thai=whitespace cuts at white space and punct"),
+        (
+            "th_Thai",
+            ["pythainlp"],
+            "pip install pythainlp.* --words th_Thai=whitespace splits at white space",
+        ),
         ("lo", ["icu4py"], "pip install icu4py"),
     ],
 )

@@ -29,7 +29,9 @@ _ADVICE = {
 
 
 def run_command(prog: str, run: Callable[[], int | None], advice: str = "") -> int:
-    """Runs a command. Reports user errors and operating-system errors in one sentence on stderr.
+    """Runs a command, or prints its version for the only argument --version.
+
+    Reports user errors and operating-system errors in one sentence on stderr.
 
     Args:
         prog: the command's name.
@@ -41,6 +43,11 @@ def run_command(prog: str, run: Callable[[], int | None], advice: str = "") -> i
         of the output closed the pipe. Errors in our own code are raised with their traceback.
     """
     _prepare_streams()
+    if sys.argv[1:] == ["--version"]:
+        from weam_fairseq import __version__
+
+        print(f"{prog} {__version__}")
+        return 0
     try:
         try:
             code = run() or 0
