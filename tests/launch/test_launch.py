@@ -156,7 +156,7 @@ def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--nodes", "2", "--", "true"], "--nodes must be 1 with --cluster local, but is 2"),
         (["--gpus-per-node", "2", "--", "weam-evaluate"], "weam-evaluate must run as one process"),
         (["--cluster", "slurm", "--time", "2", "--", "true"], "--time must be more than --grace, but is 120 seconds"),
-        (["--time", "soon", "--", "true"], "--time must be minutes or D-HH:MM:SS, but is soon"),
+        (["--time", "soon", "--", "true"], "A time for Slurm must be minutes or D-HH:MM:SS, but is soon"),
         (
             ["--cluster-option", "account", "--", "true"],
             "--cluster-option must be NAME=VALUE, such as partition=gpu",

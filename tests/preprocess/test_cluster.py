@@ -131,7 +131,7 @@ def test_what_a_failing_machine_leaves_is_kept_and_gone_on_with(
         ),
         (
             ["--cluster", "slurm", "--cluster-option", "time=soon"],
-            "--time must be minutes or D-HH:MM:SS, but is soon",
+            "A time for Slurm must be minutes or D-HH:MM:SS, but is soon",
         ),
         (["--cluster", "pbs"], "invalid choice: 'pbs'"),
     ],

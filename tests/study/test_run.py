@@ -266,7 +266,7 @@ def test_what_slurm_cannot_be_asked_for_shows_at_once(tmp_path: Path) -> None:
         Jobs(plan.paths, plan.config, "slurm", 1)
     config["slurm"] = {"default": {"time": "soon"}}
     plan = plan_of(tmp_path, config)
-    with pytest.raises(InputError, match="--time must be minutes"):
+    with pytest.raises(InputError, match="must be minutes or D-HH:MM:SS, but is soon"):
         Jobs(plan.paths, plan.config, "slurm", 1)
 
 

@@ -35,7 +35,7 @@ def sbatch_options(texts: Iterable[str]) -> dict[str, str | int]:
 def minutes(text: str) -> int:
     """Slurm's notations of a time: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; rounded up."""
     if not (found := re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)):
-        raise InputError(f"--time must be minutes or D-HH:MM:SS, but is {text}.")
+        raise InputError(f"A time for Slurm must be minutes or D-HH:MM:SS, but is {text}.")
     days, *rest = found.groups()
     numbers = [int(part) for part in rest if part is not None]
     if days is not None:
@@ -46,7 +46,7 @@ def minutes(text: str) -> int:
         hours, minute, second = 0, *[*numbers, 0][:2]
     total = int(days or 0) * 1440 + hours * 60 + minute + (second > 0) + second // 61
     if total < 1:
-        raise InputError(f"--time must be at least a minute, but is {text}.")
+        raise InputError(f"A time for Slurm must be at least a minute, but is {text}.")
     return total
 
 
