@@ -307,7 +307,7 @@ def test_a_tokenizer_needs_no_unknown_piece(more: dict[str, str], tmp_path: Path
         ({}, True, "without the special pieces pad, mask;"),
         (NAMED, False, "without the special pieces cls, sep;"),
         ({**NAMED, **ENDS}, False, "must add special pieces to a pair of sentences"),
-        ({**NAMED, **ENDS, "pad_token": "</s>"}, True, "whose pad has an id that no other special piece has"),
+        ({**NAMED, **ENDS, "pad_token": "</s>"}, True, "whose pad has its own id"),
     ],
 )
 def test_what_a_tokenizer_lacks_is_named(config: dict[str, str], template: bool, sentence: str, tmp_path: Path) -> None:
