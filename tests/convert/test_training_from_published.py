@@ -1,5 +1,6 @@
 """A published folder through weam-from-hf, weam-preprocess, weam-train and weam-to-hf, each as a user runs it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from weam_fairseq.plugin import checkpoints
 TRAINING = ("--optimizer", "adam_bert", "--lr", "1e-2", "--max-update", 2, "--batch-size", 8, "--disable-validation")
 
 
-def data_bin(tokenizer: Path, folder: Path) -> Path:
+def data_bin(tokenizer: Path, folder: Path, *more: object) -> Path:
     """Twenty pairs over the letters that the small vocabularies know; the "German" is the English backwards."""
     text = folder / "en-de.tsv"
     words = [[("abcdefgh"[(i * j + k) % 8]) for k in range(4)] for i in range(5) for j in range(4)]
     lines = {" ".join(w) + f"\t{' '.join(reversed(w))}\n" for w in words}
     text.write_text("".join(sorted(lines)), encoding="utf-8")
-    made = run("weam-preprocess", "--pair", f"en-de={text}", "--tokenizer", tokenizer, "--destdir", folder / "bin")
+    made = run(
+        "weam-preprocess", "--pair", f"en-de={text}", "--tokenizer", tokenizer, "--destdir", folder / "bin", *more
+    )
     assert made.returncode == 0, made.stderr
     return folder / "bin"
 
@@ -46,7 +49,7 @@ def test_a_published_encoder_is_trained_and_given_back(make: Callable[[Path], Pa
 
     before, after = read_weights(there).tensors, read_weights(tmp_path / "back").tensors
     if make is folders.minilm:  # beside the fitted head the base model's names have their prefix
-        assert "fitted head" in trained.stderr + trained.stdout
+        assert "fitted head" in (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
         before = {f"bert.{name}": value for name, value in before.items()}
         after = {name: value for name, value in after.items() if name.startswith("bert.")}
     assert sorted(before) == sorted(after)
@@ -75,3 +78,36 @@ def test_a_data_bin_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
     assert refused.returncode == 2
     last = refused.stderr.strip().splitlines()[-1]
     assert "must have the same tokenizer, but they split the same text differently" in last
+
+
+def test_one_command_trains_on_from_a_folder_and_shows_what_it_does(tmp_path: Path) -> None:
+    """All options but the length have defaults; the first validation comes before update 1; the next command works."""
+    published, folder = folders.minilm(tmp_path / "published"), tmp_path / "run"
+    binarized = data_bin(published, tmp_path, "--valid-size", 2)
+    words = (binarized, "--from", published, "--save-dir", folder, "--best-checkpoint-metric", "retrieval")
+    trained = run("weam-train", *words, "--max-update", 3)
+    assert trained.returncode == 0, trained.stderr
+    shown = dict(re.findall(r"^ *(\w+)  (.*)$", trained.stdout, flags=re.MULTILINE))
+    assert shown["model"].startswith("bert, ")
+    assert shown["objective"] == "weam: both losses over the true links; 30% masked"
+    assert shown["updates"] == "3 with 32 pairs each, 0 of them warm-up; learning rate 5e-05"
+    assert shown["pairs"] == "en-de 4; 2 held out"
+    validations = re.findall(r"^ *(\d+)  validation: mp_loss [\d.]+, cp_loss [\d.]+, retrieval ", trained.stdout, re.M)
+    assert [validations[0], validations[-1]] == ["0", "3"]
+    assert shown["next"] == f"weam-to-hf {folder / 'checkpoint_best.pt'} {folder / 'hf'}"
+    log = Path(shown["log"]).read_text(encoding="utf-8")
+    assert "fitted head" in log
+    assert "fitted head" not in trained.stdout
+    assert run(*shown["next"].split()).returncode == 0
+
+    resumed = run("weam-train", *words, "--max-update", 4)
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"resumed  after 3 updates", resumed.stdout)
+    assert "importing" not in resumed.stdout
+
+
+def test_a_start_that_is_neither_is_refused(tmp_path: Path) -> None:
+    refused = run("weam-train", tmp_path / "bin", "--from", tmp_path / "nothing", "--save-dir", tmp_path / "run")
+    assert refused.returncode == 2
+    assert "must be a Hugging Face folder on this machine or a name on the Hub" in refused.stderr
+    assert not (tmp_path / "run" / "imported.pt").exists()
