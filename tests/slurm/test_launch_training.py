@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin"))
 from hand_made_data_bin import random_examples, write_data_bin  # noqa: E402
 from run_training import arguments  # noqa: E402
 
-LAUNCH = [sys.executable, "-m", "weam_fairseq.launch"]
+LAUNCH = [sys.executable, "-m", "weam_fairseq.launch.cli"]
 GATED = [sys.executable, str(Path(__file__).with_name("gated_training.py"))]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 UPDATES, INTERVAL = 17, 5
@@ -190,7 +190,7 @@ def test_a_training_over_two_nodes_outlives_either_of_them(
 def test_what_slurm_refuses_is_said(tmp_path: Path, slurm: two_nodes.Slurm) -> None:
     told = launch(tmp_path, slurm.environment, "--cluster", "slurm", "--partition", "nowhere", "--", "true")
     assert told.returncode == 2
-    assert "Slurm must take the job, but does not: " in told.stderr
+    assert "Slurm must accept the job, but does not: " in told.stderr
     assert "invalid partition" in told.stderr.lower()
     assert os.path.isfile(tmp_path / "launch" / "launch.json")
 

@@ -73,7 +73,7 @@ def _run(argv: list[str] | None) -> None:
         "XLM-R, mDeBERTa, ModernBERT, ...) into a checkpoint for weam-train. Checks that single rows give the same "
         "logits as whole sentences in transformers. Runs no code from the model.",
         epilog="example: weam-from-hf bert-base-multilingual-cased mbert.pt; weam-train data-bin "
-        "--finetune-from-model mbert.pt --config scripts/configs/paper_mbert.yaml",
+        "--finetune-from-model mbert.pt --save-dir run",
     )
     parser.add_argument(
         "model", help="Hugging Face folder with config.json, weights and tokenizer, or a name on the Hugging Face Hub"
