@@ -94,4 +94,4 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
 @pytest.fixture(scope="session")
 def plain(made: Callable[[str], Made]) -> tuple[Path, dict[str, bytes]]:
     """The corpus, and the files of its data-bin with the aligner of `small_runs.options`."""
-    return made("hmm").tsv, made("hmm").contents
+    return made("fast_align").tsv, made("fast_align").contents

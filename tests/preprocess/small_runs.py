@@ -20,7 +20,12 @@ def corpus(folder: Path, count: int = 300) -> Path:
 
 
 def options(tsv: Path, destdir: Path, **more: object) -> pipeline.Options:
-    common: dict[str, object] = {"train_tokenizer": "wordpiece", "vocab_size": 200, "valid_size": 20, "aligner": "hmm"}
+    common: dict[str, object] = {
+        "train_tokenizer": "wordpiece",
+        "vocab_size": 200,
+        "valid_size": 20,
+        "aligner": "fast_align",
+    }
     return pipeline.Options(tuple(parse_pair_files([f"en-de={tsv}"])), destdir, **(common | more))  # type: ignore[arg-type]
 
 

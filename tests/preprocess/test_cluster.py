@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cluster_jobs
 import pytest
-from conftest import Made
 from small_runs import contents, options
 from weam_preprocess import cli, cluster, pipeline
 from weam_preprocess.cluster import Cluster, ClusterOptions
@@ -76,11 +74,6 @@ def test_an_item_whose_result_is_there_is_not_done_again(tmp_path: Path) -> None
     assert (tmp_path / "log").read_text().split() == ["1", "2"]
     # Asked to stop, it is queued again as it is.
     assert task.checkpoint().function == task
-
-
-@pytest.fixture
-def plain(made: Callable[[str], Made]) -> tuple[Path, dict[str, bytes]]:
-    return made("fast_align").tsv, made("fast_align").contents
 
 
 def test_a_data_bin_from_tasks_is_that_of_one_process(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_only_a_mistake_of_the_user_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
-    words += ["--valid-size", "20", "--aligner", "hmm", "--destdir", str(tmp_path / "bin")]
+    words += ["--valid-size", "20", "--aligner", "fast_align", "--destdir", str(tmp_path / "bin")]
 
     def fails(*_: object) -> None:
         raise bug

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Made
 from small_runs import contents, options
 from weam_preprocess import cli, pipeline
 from weam_preprocess.corpus import parse_pair_files
@@ -14,12 +16,13 @@ pytest.importorskip("fairseq")
 
 @pytest.mark.parametrize(("chunk", "workers"), [(7, 1), (64, 2)])
 def test_chunks_and_workers_change_nothing(
-    plain: tuple[Path, dict[str, bytes]], chunk: int, workers: int, tmp_path: Path
+    made: Callable[[str], Made], chunk: int, workers: int, tmp_path: Path
 ) -> None:
-    report = pipeline.run(options(plain[0], tmp_path / "bin", chunk=chunk, workers=workers))
+    run = made("hmm")  # whose links have probabilities
+    report = pipeline.run(options(run.tsv, tmp_path / "bin", aligner="hmm", chunk=chunk, workers=workers))
     found = contents(tmp_path / "bin")
-    assert sorted(found) == sorted(plain[1])
-    assert [name for name in found if found[name] != plain[1][name]] == []
+    assert sorted(found) == sorted(run.contents)
+    assert [name for name in found if found[name] != run.contents[name]] == []
     account = report.pairs[0].account
     assert account.read == 302
     assert account.kept == report.pairs[0].train + report.pairs[0].valid
@@ -79,7 +82,7 @@ def test_several_files_of_a_pair_are_one_text(plain: tuple[Path, dict[str, bytes
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
-        (1, ["en-de line 1\n", "pieces  0:The", "word links   1-1 house–Haus"]),
+        (1, ["en-de line 1\n", "pieces  0:The", "1-1 house–Haus"]),
         (281, ["en-de line 281 was dropped: duplicate pair"]),
         (301, ["en-de line 301 was dropped: empty side"]),
         (302, ["en-de line 302 was dropped: special piece in the text"]),
