@@ -41,6 +41,18 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
+    keywords="multilingual masked language model, word alignment, cross-lingual transfer, fairseq, Hugging Face",
+    project_urls={"Paper": "https://arxiv.org/abs/2106.01732"},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.13",
     # The folder is `preprocess/`; its import name must not claim the word `preprocess` for everybody.
     package_dir={"weam_fairseq": "weam_fairseq", "weam_preprocess": "preprocess"},
@@ -50,7 +62,7 @@ setup(
         "weam_preprocess.aligners",
         "weam_preprocess.words",
     ],
-    package_data={"weam_fairseq": ["py.typed", "report/templates/*"]},
+    package_data={"weam_fairseq": ["py.typed", "report/templates/*", "training/presets/*.yaml"]},
     install_requires=CORE,
     extras_require={
         "fairseq": FAIRSEQ_TEXT,
