@@ -98,7 +98,7 @@ def test_tokenizer_that_is_not_there(de_tsv: Path, tmp_path: Path, capsys: pytes
     refused(
         capsys,
         tmp_path / "bin",
-        r"The tokenizer mbert\.json is not there\. Looked for a Hugging Face tokenizer folder, a tokenizer\.json",
+        r"The tokenizer mbert\.json does not exist\. Looked for a Hugging Face tokenizer folder, a tokenizer\.json",
         *("--pair", f"en-de={de_tsv}", "--tokenizer", "mbert.json"),
     )
     refused(
@@ -112,7 +112,7 @@ def test_tokenizer_that_is_not_there(de_tsv: Path, tmp_path: Path, capsys: pytes
 def test_folder_without_tokenizer(de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     arguments = ("--pair", f"en-de={de_tsv}", "--tokenizer", tmp_path / "empty")
-    refused(capsys, tmp_path / "bin", r"empty holds no tokenizer\. Looked for tokenizer\.json", *arguments)
+    refused(capsys, tmp_path / "bin", r"empty contains no tokenizer\. Looked for tokenizer\.json", *arguments)
 
 
 LINKS_CASES = [
