@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.scores import Score
+from weam_fairseq.evaluation.scores import Entry, Score
 from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, TaskAverage, overall_by_model
 from weam_fairseq.report.comparison import Comparison
 from weam_fairseq.report.groups import TRANSLATED, group_scores
-from weam_fairseq.report.score_files import Entry, ScoreSet
+from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.tables import (
     BOTH_INTERVALS,
     MISSING,
