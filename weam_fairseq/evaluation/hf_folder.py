@@ -176,9 +176,22 @@ def _check_files(path: Path) -> None:
         )
 
 
+def find_device(name: str) -> str:
+    """`auto` is CUDA, else Apple's MPS, else the CPU."""
+    import torch
+
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _check_device(device: str) -> None:
     import torch
 
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps was asked for, but torch sees no Apple GPU. Use --device cpu.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("--device cuda was asked for, but torch sees no CUDA device. Use --device cpu.")
 
