@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +44,10 @@ class Folder:
         """Inputs that the tokenizer returns and the model accepts (DistilBERT, for example, takes no token types)."""
         accepted = inspect.signature(self.model.base_model.forward).parameters
         return [name for name in self.tokenizer.model_input_names if name in accepted]
+
+    def limited(self, max_pieces: int) -> Folder:
+        """With at most `max_pieces` in an input."""
+        return replace(self, max_pieces=min(self.max_pieces, max_pieces))
 
     def autocast(self) -> AbstractContextManager[Any]:
         import torch
