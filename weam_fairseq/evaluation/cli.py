@@ -43,6 +43,7 @@ from weam_fairseq.evaluation.held_out import FEWEST_PAIRS, HeldOut, check_tokeni
 from weam_fairseq.evaluation.hf_folder import Folder, check_folder, find_device, hash_files, load_folder, open_folder
 from weam_fairseq.evaluation.models import NamedModel, local_folder, name_models
 from weam_fairseq.evaluation.pooling import read_pooling
+from weam_fairseq.evaluation.retrieval import dev_and_test
 from weam_fairseq.evaluation.scores import Entry, Score, installed_versions, make_score, read_scores, write_scores
 from weam_fairseq.evaluation.terminal import format_table, print_replaced, print_warnings
 
@@ -142,11 +143,17 @@ def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], s
         base = Path() if options.out is None else options.out.parent
         entries += [Entry(score, f"the scores of {model.name}", base) for score in scores]
     names = [model.name for model in models]
+    print(_measured(held_out) + "\n")
     print(format_comparison(compare_with_first(entries, names), names))
     if options.out is None:
         print("\nGive --out FILE to keep the scores, for a report with weam-report.")
     else:
         print(f"\nThe report: {report_command(options.out, names[0])}")
+
+
+def _measured(held_out: Sequence[HeldOut]) -> str:
+    counts = ", ".join(f"{len(dev_and_test(len(each))[1].lines):,} pairs of {each.pair}" for each in held_out)
+    return f"Measured on {counts}. As many others chose each model's layer."
 
 
 def _note(text: str) -> None:

@@ -314,7 +314,7 @@ def _row(
 
 def format_comparison(rows: Sequence[Compared], models: Sequence[str]) -> str:
     """The table, and what it means."""
-    head = ("measure", "pairs", "model", "score", "layer", f"minus {models[0]}", "95 % interval", "")
+    head = ("measure", "pair", "model", "score", "layer", f"minus {models[0]}", "95 % interval", "")
     body = []
     previous: tuple[str, str] | None = None
     for row in rows:
