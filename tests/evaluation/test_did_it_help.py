@@ -21,6 +21,7 @@ from weam_fairseq.evaluation.models import name_models
 from weam_fairseq.evaluation.scores import Score, read_scores
 from weam_fairseq.report.comparison import compare
 from weam_fairseq.report.score_files import read_score_files
+from weam_fairseq.report.score_tables import layer_table
 
 from .conftest import PAIRS, write_lines
 
@@ -126,8 +127,14 @@ def test_a_data_bin_gives_both_directions_and_the_links(
 def test_the_intervals_are_those_of_the_report(models: list[Path], data_bin: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.jsonl"
     _run(out, models, "--data", str(data_bin))
-    report = compare(read_score_files([out]), baseline="knows")
-    rows = compare_with_first(read_score_files([out]).entries, ["knows", "random"])
+    scores = read_score_files([out])
+    report = compare(scores, baseline="knows")
+    layers = [layer_table(table, scores) for table in report.tables]
+    assert all(each is not None and len(each.head) == 4 for each in layers)  # the embeddings and two layers
+    for each in layers:
+        assert each is not None
+        assert all(sum(cell.text.endswith("*") for cell in row.cells) == 1 for row in each.rows)
+    rows = compare_with_first(scores.entries, ["knows", "random"])
     ours = {(row.task, row.language.replace("mean", "average")): row for row in rows if row.model == "random"}
     theirs = {
         (table.group.task, language): difference
@@ -283,7 +290,7 @@ def test_a_lower_error_rate_is_better() -> None:
         (["--bitext", "{bitext}", "--languages", "de"], "must name language pairs like en-de"),
         (["--bitext", "{bitext}", "--split", "dev", "--epochs", "3"], "--split, --epochs have no effect"),
         (["--bitext", "{bitext}", "--gold-from", "1"], "--gold-from has no effect"),
-        (["--bitext", "{bitext}", "--name", "a", "--name", "b"], "there are 1 models and 2 names"),
+        (["--bitext", "{bitext}", "--name", "a", "--model", "{bin}"], "there are 2 models and 1 names"),
         (["--bitext", "{bitext}", "--model", "{folder}"], "--model must name each model once"),
         (["sentence-retrieval", "--data", "x", "--languages", "de", "--bitext", "{bitext}"], "--bitext has no effect"),
     ],

@@ -134,7 +134,8 @@ def _directions(
     """One measurement a direction. Both directions of a pair are drawn together: the pair is the cluster."""
     _, test = dev_and_test(len(held_out))
     languages = held_out.source.language, held_out.target.language
-    for (query, candidate), hit in zip((languages, languages[::-1]), (found.forward, found.backward), strict=True):
+    figures = (found.forward, found.dev_forward), (found.backward, found.dev_backward)
+    for (query, candidate), (hit, dev) in zip((languages, languages[::-1]), figures, strict=True):
         items = (
             {"id": int(line), "cluster": f"{held_out.pair}:{line}", "accuracy@1": 100.0 * float(right)}
             for line, right in zip(test.lines, hit, strict=True)
@@ -148,7 +149,7 @@ def _directions(
             len(test.lines),
             {
                 "layer": found.choice.layer,
-                **({"dev_by_layer": found.choice.dev} if by_layer else {}),
+                **({"dev_by_layer": dev} if by_layer else {}),
                 **detail,
                 "candidates": len(test.lines),
                 **files,

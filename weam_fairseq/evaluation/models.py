@@ -35,6 +35,8 @@ def name_models(paths: Sequence[Path], names: Sequence[str] | None) -> list[Name
         raise InputError(f"--model must name each model once, but names {repeated} twice. Leave one out.")
     if not names:
         return [NamedModel(*each) for each in zip(_distinct(paths), paths, strict=True)]
+    if len(paths) == 1:
+        return [NamedModel(names[-1], paths[0])]  # of a repeated option, the last one counts
     if len(names) != len(paths):
         raise InputError(
             f"--name must be given once for each --model, but there are {len(paths)} models and {len(names)} names. "

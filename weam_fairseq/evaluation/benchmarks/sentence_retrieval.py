@@ -45,9 +45,14 @@ class SentenceStates(NamedTuple):
 
 
 class Found(NamedTuple):
-    """*Shape:* `forward` and `backward` are `(test,)`: whether each source, and each target, finds its translation."""
+    """*Shape:* `forward` and `backward` are `(test,)`: whether each source, and each target, finds its translation.
+
+    `dev_forward` and `dev_backward` are the figures of every layer on the dev half; `choice` is by their mean.
+    """
 
     choice: LayerChoice
+    dev_forward: list[float]
+    dev_backward: list[float]
     forward: np.ndarray
     backward: np.ndarray
 
@@ -69,8 +74,8 @@ def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, langu
     target = _sentence_states(folder, targets, setting, language)
 
     _, test = dev_and_test(len(pairs))
-    choice, *found = find_translations(source.values, target.values, sources, targets)
-    forward, backward = map(percent, found)
+    found = find_translations(source.values, target.values, sources, targets)
+    choice, forward, backward = found.choice, percent(found.forward), percent(found.backward)
     return Measurement(
         language=setting.pair(language),
         split=f"{setting.split}/{test.name}",
@@ -121,12 +126,14 @@ def find_translations(
     """
     dev, test = dev_and_test(len(source_keys))
     both = [
-        _both_directions(above, below, source_keys, target_keys, dev)
+        [percent(hit) for hit in _both_directions(above, below, source_keys, target_keys, dev)]
         for above, below in zip(source, target, strict=True)
     ]
-    choice = choose_layer([float(np.mean([percent(hit) for hit in directions])) for directions in both])
+    choice = choose_layer([float(np.mean(directions)) for directions in both])
     layer = choice.layer
-    return Found(choice, *_both_directions(source[layer], target[layer], source_keys, target_keys, test))
+    dev_forward, dev_backward = (list(figures) for figures in zip(*both, strict=True))
+    forward, backward = _both_directions(source[layer], target[layer], source_keys, target_keys, test)
+    return Found(choice, dev_forward, dev_backward, forward, backward)
 
 
 def _both_directions(
