@@ -168,10 +168,14 @@ def check_folder(path: Path, device: str) -> None:
 def _check_files(path: Path) -> None:
     if not path.is_dir():
         raise InputError(
-            f"the model folder {path} does not exist. Give --model a Hugging Face folder, or a name on the Hub."
+            f"the model folder {path} does not exist. Give --model a Hugging Face folder, a name on the Hub, or a "
+            "checkpoint (.pt) of weam-train."
         )
     if not (path / "config.json").is_file():
-        raise InputError(f"{path} has no config.json, so it is not a Hugging Face folder. Export one with weam-to-hf.")
+        raise InputError(
+            f"{path} has no config.json, so it is not a Hugging Face folder. Give a checkpoint (.pt) of weam-train, or "
+            "a folder that weam-to-hf wrote."
+        )
     if not weight_files(path):
         raise InputError(f"{path} has no model.safetensors or pytorch_model.bin, in one file or in shards.")
     if not any((path / name).is_file() for name in VOCABULARY_FILES):
