@@ -342,8 +342,8 @@ def format_comparison(rows: Sequence[Compared], models: Sequence[str]) -> str:
 
 MEANING = (
     "If an interval contains 0, these pairs do not show which model is better: other pairs of the same kind could turn "
-    "the difference around.\nIf it excludes 0, the difference is more than the choice of pairs explains. The intervals "
-    "say nothing about another training run."
+    "the difference around.\nIf it excludes 0, the difference is more than the choice of pairs explains; of many "
+    "figures, one in twenty does so by chance.\nThe intervals say nothing about another training run."
 )
 
 
