@@ -22,6 +22,12 @@ PAIRS = [
 SENTENCES = [side for pair in PAIRS for side in pair]
 
 
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device auto` is the CPU, so that figures are the same on a machine with a GPU."""
+    monkeypatch.setattr("weam_fairseq.evaluation.cli.find_device", lambda name: "cpu" if name == "auto" else name)
+
+
 @pytest.fixture(scope="session")
 def pairs() -> list[tuple[str, str]]:
     return PAIRS

@@ -11,8 +11,8 @@ import pytest
 
 from weam_fairseq.evaluation import score
 from weam_fairseq.evaluation.cli import main
+from weam_fairseq.evaluation.items import read_item_counts
 from weam_fairseq.evaluation.scores import Score, read_scores
-from weam_fairseq.report.items import read_item_counts
 from weam_fairseq.report.score_files import read_score_files
 
 from .conftest import PAIRS, write_lines

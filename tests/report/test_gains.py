@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.studies import PAIR_SETS, Line, cell, change_lines, grid, write_study
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.report.bootstrap import Difference, Interval
+from weam_fairseq.evaluation.bootstrap import Difference, Interval
 from weam_fairseq.report.comparison import compare
 from weam_fairseq.report.gains import SEEN, TURNED, UNSEEN, TaskGains, measure_gains, measure_growth
 from weam_fairseq.report.positions import find_positions

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from typing import Any
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, check_parent
-from weam_fairseq.common.hub import is_name, resolve
 from weam_fairseq.common.process_setup import wait_without_spinning
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from weam_fairseq.evaluation.command_line import DEFAULT_BATCH, make_parser, training_options
+from weam_fairseq.evaluation.command_line import (
+    DEFAULT_BATCH,
+    OWN_PAIRS_OPTIONS,
+    given_options,
+    make_parser,
+    training_options,
+)
 from weam_fairseq.evaluation.data_files import (
     PREFIX,
     check_language,
@@ -30,10 +36,15 @@ from weam_fairseq.evaluation.data_files import (
     languages_with_data,
     read_data,
 )
+from weam_fairseq.evaluation.did_it_help import compare_with_first, format_comparison, measure, report_command
 from weam_fairseq.evaluation.fine_tuning.measure import Run
 from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, FineTuning
-from weam_fairseq.evaluation.hf_folder import check_folder, hash_files, load_folder, open_folder
-from weam_fairseq.evaluation.scores import Score, installed_versions, make_score, read_scores, write_scores
+from weam_fairseq.evaluation.held_out import FEWEST_PAIRS, HeldOut, check_tokenizer, read_bitext, read_data_bin
+from weam_fairseq.evaluation.hf_folder import Folder, check_folder, find_device, hash_files, load_folder, open_folder
+from weam_fairseq.evaluation.models import NamedModel, local_folder, name_models
+from weam_fairseq.evaluation.pooling import read_pooling
+from weam_fairseq.evaluation.retrieval import dev_and_test
+from weam_fairseq.evaluation.scores import Entry, Score, installed_versions, make_score, read_scores, write_scores
 from weam_fairseq.evaluation.terminal import format_table, print_replaced, print_warnings
 
 _DEFAULT_SPLIT = "heldout"
@@ -47,23 +58,142 @@ _RECIPE_OPTIONS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tasks. Returns the exit code: 0, or 2 after one sentence on stderr."""
-    return run_command("weam-evaluate", lambda: _run(make_parser().parse_args(argv)), _AGAIN)
+    return run_command("weam-evaluate", lambda: _run(_parsed(argv)), _AGAIN)
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    if options.task:
+        missing = [f"--{name}" for name in ("data", "languages") if getattr(options, name) is None]
+        if missing:
+            parser.error(f"the following arguments are required: {', '.join(missing)}")
+        _refuse_unused(given_options(options, OWN_PAIRS_OPTIONS), f"{', '.join(options.task)} is named")
+    return options
+
+
+def _refuse_unused(given: Sequence[str], why: str) -> None:
+    if given:
+        raise InputError(
+            f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect, because {why}. Leave this out."
+        )
 
 
 def _run(options: argparse.Namespace) -> None:
     wait_without_spinning()
+    options.device = find_device(options.device)
+    models = name_models(options.model, options.name)
+    with ExitStack() as stack:
+        if options.task:
+            _run_tasks([_one_model(options, model) for model in models], stack)
+        else:
+            _run_comparison(options, models, stack)
+
+
+def _one_model(options: argparse.Namespace, model: NamedModel) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(options), "model": model.path, "name": model.name})
+
+
+def _run_tasks(models: Sequence[argparse.Namespace], stack: ExitStack) -> None:
     scores: list[Score] = []
     try:
-        for job in _checked_jobs(options):
-            for new in job.run(options):
-                if options.out is not None:
-                    old = write_scores(options.out, new)  # immediately: the next fine-tuning may take hours
-                    print_replaced(options.out, old, new)
-                scores += new
+        for options, jobs in [(options, _checked_jobs(options, stack)) for options in models]:
+            for job in jobs:
+                for new in job.run(options):
+                    if options.out is not None:
+                        old = write_scores(options.out, new)  # immediately: the next fine-tuning may take hours
+                        print_replaced(options.out, old, new)
+                    scores += new
     finally:  # also after an error or Ctrl-C
         if scores:
             print_warnings(scores)
             print(format_table(scores))
+
+
+# Options of named tasks, which mean nothing without one.
+_TASK_OPTIONS = ("source_language", "split", "seeds")
+
+
+def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], stack: ExitStack) -> None:
+    """Measures every model on the user's own held-out pairs, and compares them with the first."""
+    _refuse_unused([*given_options(options, _TASK_OPTIONS), *training_options(options)], "no task is named")
+    _check_places([], options)
+    held_out = _read_held_out(options)
+    folders = {}
+    for model in models:
+        folders[model.name] = local_folder(model.path, stack)
+        check_folder(folders[model.name], options.device)
+        if options.data is not None:
+            check_tokenizer(model.name, folders[model.name], options.data)
+        pooling = read_pooling(folders[model.name])
+        if pooling is not None and pooling.mode is None:
+            _note(f"{model.name}: no figures for its own pooling, because {pooling.why}.")
+    for each in held_out:
+        if each.of:
+            _note(f"{each.pair}: {len(each):,} of {each.of:,} pairs are measured (--max-pairs).")
+    if options.predictions is None and options.out is None:
+        # The intervals need the items of each score, in files of their own.
+        options.predictions = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weam-evaluate-")))
+    entries = []
+    for model in models:
+        own = _one_model(options, NamedModel(model.name, folders[model.name]))
+        scores = _compared_scores(own, held_out)
+        if options.out is not None:
+            print_replaced(options.out, write_scores(options.out, scores), scores)
+        base = Path() if options.out is None else options.out.parent
+        entries += [Entry(score, f"the scores of {model.name}", base) for score in scores]
+    names = [model.name for model in models]
+    print(_measured(held_out) + "\n")
+    print(format_comparison(compare_with_first(entries, names), names))
+    if options.out is None:
+        print("\nGive --out FILE to keep the scores, for a report with weam-report.")
+    else:
+        print(f"\nThe report: {report_command(options.out, names[0])}")
+
+
+def _measured(held_out: Sequence[HeldOut]) -> str:
+    counts = ", ".join(f"{len(dev_and_test(len(each))[1].lines):,} pairs of {each.pair}" for each in held_out)
+    return f"Measured on {counts}. As many others chose each model's layer."
+
+
+def _note(text: str) -> None:
+    print(f"weam-evaluate: note: {text}", file=sys.stderr)
+
+
+def _read_held_out(options: argparse.Namespace) -> list[HeldOut]:
+    if (options.data is None) == (options.bitext is None):
+        raise InputError(
+            "Without a task, give either --data DATA_BIN (its validation pairs are measured) or --bitext FILE.tsv. "
+            "weam-evaluate --help lists the tasks."
+        )
+    if options.max_pairs < FEWEST_PAIRS:
+        raise InputError(f"--max-pairs must be at least {FEWEST_PAIRS}, but is {options.max_pairs}.")
+    if options.data is not None:
+        if options.gold is not None:
+            raise InputError("--gold holds the word links of --bitext FILE.tsv, so --data cannot use it. Leave it out.")
+        _refuse_unused(given_options(options, ["gold_from"]), "no --gold is given")
+        languages = None if options.languages in (None, "all", "present") else _named(options.languages)
+        return read_data_bin(options.data, languages, options.max_pairs)
+    if options.gold is None:
+        _refuse_unused(given_options(options, ["gold_from"]), "no --gold is given")
+    return [read_bitext(options.bitext, options.languages, options.gold, options.gold_from, options.max_pairs)]
+
+
+def _compared_scores(options: argparse.Namespace, held_out: Sequence[HeldOut]) -> list[Score]:
+    folder = load_folder(options.model, options.device, False, options.precision or PRECISIONS[0])
+    predictions = options.predictions or options.out.parent / "predictions"
+    scores = []
+    for each in held_out:
+        setting = Setting(
+            data=options.data or options.bitext,
+            languages=(),
+            split=each.split,
+            batch_size=DEFAULT_BATCH if options.batch_size is None else options.batch_size,
+            predictions=predictions / _as_folder(options.name),
+        )
+        for task, measurement, found_in in measure(folder, each, setting):
+            scores += _scores(task, folder, [measurement], setting, options, {measurement.language: found_in})
+    return scores
 
 
 class _Problems:
@@ -104,7 +234,7 @@ class _Job:
             yield _evaluate(self.task, data, hashes, replace(self.setting, seed=seed), options)
 
 
-def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
+def _checked_jobs(options: argparse.Namespace, stack: ExitStack) -> list[_Job]:
     """Checks all options and reads all files of all tasks before the first task runs.
 
     Raises:
@@ -121,7 +251,7 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
         with problems.noted():
             check(tasks, options)
     with problems.noted():
-        _find_model(options)
+        options.model = local_folder(options.model, stack)
         check_folder(options.model, options.device)
         if any(task.fine_tuned is not None for task in tasks):
             folder = open_folder(options.model, options.device)
@@ -136,13 +266,6 @@ def _checked_jobs(options: argparse.Namespace) -> list[_Job]:
                 Run(job.task, folder, job.setting).check(data)
     problems.raise_any()
     return jobs
-
-
-def _find_model(options: argparse.Namespace) -> None:
-    """Downloads a model of the Hugging Face Hub. Its name there is the name in the scores."""
-    if is_name(options.model):
-        options.name = options.name or str(options.model)
-        options.model = resolve(options.model).folder
 
 
 def _check_used(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None:
@@ -214,13 +337,24 @@ def _evaluate(
     else:
         folder = open_folder(options.model, options.device)
         measurements = Run(task, folder, setting).measure(data)
+    return _scores(task.name, folder, measurements, setting, options, hashes)
+
+
+def _scores(
+    task: str,
+    folder: Folder,
+    measurements: Sequence[Measurement],
+    setting: Setting,
+    options: argparse.Namespace,
+    hashes: Mapping[str, str],
+) -> list[Score]:
     if folder.precision != PRECISIONS[0]:  # precision of encoding; a recipe contains its own
         measurements = [replace(each, method={**each.method, "precision": folder.precision}) for each in measurements]
     return [
         make_score(
             _with_relative_paths(measurement, options.out),
-            task=task.name,
-            model=_model_name(options),
+            task=task,
+            model=options.name,
             checkpoint=folder.checkpoint,
             data=hashes[measurement.language],
             seed=setting.seed,
@@ -255,17 +389,13 @@ def _predictions(task: Benchmark, options: argparse.Namespace) -> Path | None:
     every = options.predictions
     if every is None and options.out is not None and task.fine_tuned is None:
         every = options.out.parent / "predictions"
-    return None if every is None else every / _as_folder(_model_name(options))
+    return None if every is None else every / _as_folder(options.name)
 
 
 def _as_folder(name: str) -> str:
     """A distinct folder name for each model name."""
     name = name.replace("%", "%25").replace("/", "%2F")
     return f"%2E{name[1:]}" if name.startswith(".") else name
-
-
-def _model_name(options: argparse.Namespace) -> str:
-    return options.name or options.model.resolve().name
 
 
 def _fine_tuning(options: argparse.Namespace) -> FineTuning:

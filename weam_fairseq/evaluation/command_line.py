@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Alternatives, Benchmark, Training
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.data_files import alternatives
 from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, SELECTIONS, TRAIN_ON
+from weam_fairseq.evaluation.held_out import MOST_PAIRS
 
 EXAMPLE = """example:
+  weam-evaluate --model intfloat/multilingual-e5-small --model runs/weam/checkpoint_last.pt --data data-bin \\
+      --out runs/weam/scores.jsonl
   weam-evaluate sentence-retrieval --model runs/demo/hf/weam --name weam --data runs/demo/heldout \\
       --languages de,es,zh --out runs/demo/scores.jsonl
   weam-evaluate xnli --model runs/demo/hf/weam --data xtreme/download --languages all --seeds 1,2,3 \\
@@ -20,34 +24,43 @@ EXAMPLE = """example:
 """
 
 DEFAULT_BATCH = 64
-_MODEL_HELP = "folder with a masked language model, or its name on the Hugging Face Hub"
+_MODEL_HELP = (
+    "folder with a masked language model, its name on the Hugging Face Hub, or a checkpoint of weam-train; repeatable: "
+    "the first model is the one that the others are compared with"
+)
+_OWN_GROUP = "did it help? Without TASK, models are compared on your own held-out pairs"
 _TRAINING_GROUP = "options of tasks that fine-tune (the task list below shows the defaults)"
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weam-evaluate",
-        description="Scores a masked language model in a Hugging Face folder. Each score is 0–100 and has a signature.",
+        usage="%(prog)s TASK … --model MODEL … --data DIR --languages de,es,zh [option …]\n"
+        "       %(prog)s --model MODEL --model MODEL … (--data DATA_BIN | --bitext FILE.tsv) [option …]",
+        description="Scores masked language models. Each score is 0–100 and has a signature. Without TASK, compares\n"
+        "models on your own held-out pairs: did training help?",
         epilog="\n\n".join([*_described(), EXAMPLE]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", metavar="TASK", nargs="+", help=", ".join(benchmark.name for benchmark in BENCHMARKS))
-    parser.add_argument("--model", metavar="HF_DIR_OR_NAME", type=Path, required=True, help=_MODEL_HELP)
-    parser.add_argument("--name", help="the model's name in the scores (default: the folder's name)")
+    parser.add_argument("task", metavar="TASK", nargs="*", help=", ".join(benchmark.name for benchmark in BENCHMARKS))
+    parser.add_argument("--model", metavar="MODEL", type=Path, action="append", required=True, help=_MODEL_HELP)
+    parser.add_argument(
+        "--name", action="append", help="a model's name in the scores; once for each --model (default: its folder's)"
+    )
     on_hub = ", ".join(benchmark.name for benchmark in BENCHMARKS if benchmark.hub is not None)
     parser.add_argument(
         "--data",
         metavar="DIR",
         type=Path,
-        required=True,
         help="folder with the evaluation files, or with one sub-folder a task; or hub:NAME, a data set on the Hugging "
-        f"Face Hub (hub: alone uses the task's usual name), for {on_hub} (needs the package datasets)",
+        f"Face Hub (hub: alone uses the task's usual name), for {on_hub} (needs the package datasets). Without TASK: "
+        "a data-bin of weam-preprocess, whose validation pairs are measured",
     )
     parser.add_argument(
         "--languages",
         metavar="de,es,zh",
-        required=True,
-        help="target languages; `all`: every language of the task; `present`: every language that has data",
+        help="target languages; `all`: every language of the task; `present`: every language that has data. Without "
+        "TASK: pairs of the data-bin, or the pair of --bitext, such as en-de (default: all pairs)",
     )
     parser.add_argument("--source-language", default="en", help="the source language of all pairs (default: en)")
     parser.add_argument(
@@ -67,7 +80,12 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"examples per update (default: the task's), and per batch of encoding (default: {DEFAULT_BATCH})",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="JSON lines file to which the scores are added")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="device to run on (default: cpu)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cuda", "mps", "cpu"),
+        help="device to run on (default: auto, which is cuda, else mps (Apple), else cpu)",
+    )
     parser.add_argument(
         *("--predictions",),
         metavar="DIR",
@@ -85,8 +103,40 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="precision of training and encoding; bf16 uses autocast (default: fp32)"
     )
+    _add_own_pairs(parser.add_argument_group(_OWN_GROUP))
     _add_fine_tuning(parser.add_argument_group(_TRAINING_GROUP))
     return parser
+
+
+def given_options(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Those of the options that were given another value than the default."""
+    actions = {action.dest: action for action in make_parser()._actions}
+    return [actions[name].option_strings[0] for name in names if getattr(options, name) != actions[name].default]
+
+
+OWN_PAIRS_OPTIONS = ("bitext", "gold", "max_pairs")
+
+
+def _add_own_pairs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--bitext",
+        metavar="FILE",
+        type=Path,
+        help="held-out pairs, `source<TAB>target` lines, in place of --data; any model can read them",
+    )
+    group.add_argument(
+        "--gold",
+        metavar="FILE",
+        type=Path,
+        help="hand-made word links of --bitext, one line a pair: i-j (sure) or ipj (possible), words between spaces",
+    )
+    group.add_argument(
+        "--max-pairs",
+        metavar="N",
+        type=int,
+        default=MOST_PAIRS,
+        help="measure at most N pairs of each language pair, taken at even distances (default: %(default)s)",
+    )
 
 
 def training_options(options: argparse.Namespace) -> list[str]:

@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +44,10 @@ class Folder:
         """Inputs that the tokenizer returns and the model accepts (DistilBERT, for example, takes no token types)."""
         accepted = inspect.signature(self.model.base_model.forward).parameters
         return [name for name in self.tokenizer.model_input_names if name in accepted]
+
+    def limited(self, max_pieces: int) -> Folder:
+        """With at most `max_pieces` in an input."""
+        return replace(self, max_pieces=min(self.max_pieces, max_pieces))
 
     def autocast(self) -> AbstractContextManager[Any]:
         import torch
@@ -164,10 +168,14 @@ def check_folder(path: Path, device: str) -> None:
 def _check_files(path: Path) -> None:
     if not path.is_dir():
         raise InputError(
-            f"the model folder {path} does not exist. Give --model a Hugging Face folder, or a name on the Hub."
+            f"the model folder {path} does not exist. Give --model a Hugging Face folder, a name on the Hub, or a "
+            "checkpoint (.pt) of weam-train."
         )
     if not (path / "config.json").is_file():
-        raise InputError(f"{path} has no config.json, so it is not a Hugging Face folder. Export one with weam-to-hf.")
+        raise InputError(
+            f"{path} has no config.json, so it is not a Hugging Face folder. Give a checkpoint (.pt) of weam-train, or "
+            "a folder that weam-to-hf wrote."
+        )
     if not weight_files(path):
         raise InputError(f"{path} has no model.safetensors or pytorch_model.bin, in one file or in shards.")
     if not any((path / name).is_file() for name in VOCABULARY_FILES):
@@ -176,9 +184,22 @@ def _check_files(path: Path) -> None:
         )
 
 
+def find_device(name: str) -> str:
+    """`auto` is CUDA, else Apple's MPS, else the CPU."""
+    import torch
+
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _check_device(device: str) -> None:
     import torch
 
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps was asked for, but torch sees no Apple GPU. Use --device cpu.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("--device cuda was asked for, but torch sees no CUDA device. Use --device cpu.")
 

@@ -54,6 +54,21 @@ class Score:
         return parts[0].removeprefix("train:") if parts else ""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A score; `where` is its file and line, and paths in its detail are relative to `folder`."""
+
+    score: Score
+    where: str
+    folder: Path
+
+    @property
+    def items(self) -> Path | None:
+        """The file of the items' shares, if the score names one."""
+        name = self.score.detail.get("items")
+        return self.folder / name if isinstance(name, str) else None
+
+
 def make_score(
     measurement: Measurement,
     *,

@@ -10,11 +10,12 @@ from statistics import fmean
 from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.report.bootstrap import RESAMPLES, Difference, item_interval, percentile_interval, seed_interval
+from weam_fairseq.evaluation.bootstrap import RESAMPLES, Difference, item_interval, percentile_interval, seed_interval
+from weam_fairseq.evaluation.items import LanguageEntries, Resamples, resample_items
+from weam_fairseq.evaluation.scores import Entry
 from weam_fairseq.report.groups import Group, check_comparable, group_scores, name_groups
-from weam_fairseq.report.items import LanguageEntries, Resamples, resample_items
 from weam_fairseq.report.notes import checkpoints_of, notes_on
-from weam_fairseq.report.score_files import Entry, ScoreSet
+from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.task_table import AVERAGE, MeanScore, TaskTable
 
 USUAL_BASELINE = "tlm"

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import NamedTuple
 
-from weam_fairseq.report.bootstrap import Difference, Interval, item_interval, seed_interval
+from weam_fairseq.evaluation.bootstrap import Difference, Interval, item_interval, seed_interval
+from weam_fairseq.evaluation.items import resample_items
+from weam_fairseq.evaluation.scores import Entry
 from weam_fairseq.report.comparison import Comparison, compare
 from weam_fairseq.report.groups import Group, group_scores
-from weam_fairseq.report.items import resample_items
 from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting, joined
-from weam_fairseq.report.score_files import Entry, ScoreSet
+from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.study_folder import Study
 from weam_fairseq.report.task_table import AVERAGE, MeanScore, TaskTable
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.report.score_files import Entry
+from weam_fairseq.evaluation.scores import Entry
 
 TRANSLATED = "translations"
 _SOURCE = "en"

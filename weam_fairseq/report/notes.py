@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from weam_fairseq.evaluation.items import Resamples
 from weam_fairseq.report.groups import SAID
-from weam_fairseq.report.items import Resamples
 from weam_fairseq.report.positions import Positions
 from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.study_folder import Study

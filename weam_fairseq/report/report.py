@@ -11,7 +11,7 @@ from pathlib import Path
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
-from weam_fairseq.report.bootstrap import RESAMPLES
+from weam_fairseq.evaluation.bootstrap import RESAMPLES
 from weam_fairseq.report.comparison import compare
 from weam_fairseq.report.content import gather, plot_sources
 from weam_fairseq.report.pages import score_report, study_report

@@ -8,24 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.scores import Score, read_scores
+from weam_fairseq.evaluation.scores import Entry, read_scores
 
 SCORES = "scores.jsonl"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A score; `where` is its file and line, and paths in its detail are relative to `folder`."""
-
-    score: Score
-    where: str
-    folder: Path
-
-    @property
-    def items(self) -> Path | None:
-        """The file of the items' shares, if the score names one."""
-        name = self.score.detail.get("items")
-        return self.folder / name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)

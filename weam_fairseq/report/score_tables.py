@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.scores import Score
+from weam_fairseq.evaluation.scores import Entry, Score
 from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, TaskAverage, overall_by_model
 from weam_fairseq.report.comparison import Comparison
 from weam_fairseq.report.groups import TRANSLATED, group_scores
-from weam_fairseq.report.score_files import Entry, ScoreSet
+from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.tables import (
     BOTH_INTERVALS,
     MISSING,
@@ -70,6 +70,25 @@ def interval_table(table: TaskTable) -> Table:
             cells = [TableCell(signed(each.value, 2)), *(TableCell(text, marks.get(head, "")) for head, text in texts)]
             rows.append(TableRow(f"{model} − {table.baseline}, {_name(table, language)}", cells))
     return Table(["", "difference", *BOTH_INTERVALS], rows)
+
+
+def layer_table(table: TaskTable, scores: ScoreSet) -> Table | None:
+    """The figure of every layer on the pairs that chose the layer, the chosen one starred; None if none was chosen."""
+    group = table.group
+    rows: dict[tuple[str, str], list[str]] = {}
+    for entry in scores.entries:
+        score, figures = entry.score, entry.score.detail.get("dev_by_layer")
+        if (score.task, score.metric, score.split) == (group.task, group.metric, group.split) and figures:
+            layer = score.detail.get("layer")
+            cells = [f"{figure:.1f}{'*' * (number == layer)}" for number, figure in enumerate(figures)]
+            if score.language in table.languages:
+                rows.setdefault((score.language, score.model), cells)
+    if not rows:
+        return None
+    layers = max(map(len, rows.values()))
+    named = sorted(rows.items(), key=lambda row: (table.languages.index(row[0][0]), table.models.index(row[0][1])))
+    body = [[f"{language}, {model}", *cells, *[""] * (layers - len(cells))] for (language, model), cells in named]
+    return plain_table(["layer", *map(str, range(layers))], body)
 
 
 def summary_table(comparison: Comparison) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from weam_fairseq.report.bootstrap import Difference
+from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
 from weam_fairseq.report.positions import ModelPosition, Positions, joined
 from weam_fairseq.report.study_folder import Cost, Study, mean_cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from weam_fairseq.report.bootstrap import OUTSIDE, Difference, Interval
+from weam_fairseq.evaluation.bootstrap import OUTSIDE, Difference, Interval
 from weam_fairseq.report.comparison import MeanScore
 
 MISSING = "–"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import stdev
 
-from weam_fairseq.report.bootstrap import Difference
+from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.groups import Group
 
 AVERAGE = "average"

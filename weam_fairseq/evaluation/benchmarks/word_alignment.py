@@ -25,7 +25,15 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Result, Scoring, Setting
-from weam_fairseq.evaluation.encode import depth_of, fixed_layer, group_states, layer_label, tokenize, word_groups
+from weam_fairseq.evaluation.encode import (
+    Pieces,
+    depth_of,
+    fixed_layer,
+    group_states,
+    layer_label,
+    tokenize,
+    word_groups,
+)
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.prediction_files import write_items, write_lines
 from weam_fairseq.evaluation.readers import (
@@ -44,6 +52,10 @@ CHUNK = 64
 
 # How links were extracted, and from which layer, to the links of each pair.
 Links = dict[tuple[str, int], list[frozenset[WordLink]]]
+
+
+# The words that each piece of a sentence belongs to, by the piece's position. Other positions have no words.
+WordsOfPositions = dict[int, list[int]]
 
 
 class GoldPair(NamedTuple):
@@ -162,18 +174,33 @@ def _links(extract: Extraction, source: SentencePieces, target: SentencePieces, 
 def _pieces(folder: Folder, sentences: Sequence[list[str]], batch_size: int) -> tuple[list[SentencePieces], int]:
     """The states of every piece that belongs to a word, sentence by sentence."""
     pieces = tokenize(folder, [" ".join(words) for words in sentences])
-    words_of_piece = [_words_of_piece(groups) for groups in word_groups(pieces, sentences)]
+    return piece_states(folder, pieces, words_of_positions(pieces, sentences), batch_size), pieces.long
+
+
+def words_of_positions(pieces: Pieces, sentences: Sequence[Sequence[str]]) -> list[WordsOfPositions]:
+    """For texts that are `sentences` joined with single spaces."""
+    return [_words_of_piece(groups) for groups in word_groups(pieces, sentences)]
+
+
+def piece_states(
+    folder: Folder, pieces: Pieces, words_of_piece: Sequence[WordsOfPositions], batch_size: int
+) -> list[SentencePieces]:
     groups = [[[position] for position in sorted(owners)] for owners in words_of_piece]
     states = group_states(folder, pieces, groups, batch_size, None).values
     first = np.cumsum([0] + [len(row) for row in groups])
     return [
         SentencePieces(states[:, first[k] : first[k + 1]], [owners[position] for position in sorted(owners)])
         for k, owners in enumerate(words_of_piece)
-    ], pieces.long
+    ]
 
 
-def _words_of_piece(groups: Sequence[Sequence[int]]) -> dict[int, list[int]]:
-    owners: dict[int, list[int]] = {}
+def links_by_layer(source: SentencePieces, target: SentencePieces) -> list[frozenset[WordLink]]:
+    """Mutual argmax at every layer."""
+    return [_links(mutual_argmax, source, target, layer) for layer in range(len(source.states))]
+
+
+def _words_of_piece(groups: Sequence[Sequence[int]]) -> WordsOfPositions:
+    owners: WordsOfPositions = {}
     for word, positions in enumerate(groups):
         for position in positions:
             owners.setdefault(position, []).append(word)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from weam_fairseq.report.bootstrap import Difference
+from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Results, TaskGains
 from weam_fairseq.report.plots.style import (
     INK,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weam_fairseq.report import bootstrap
-from weam_fairseq.report.bootstrap import Part, item_interval, percentile_interval, resampled_sums, seed_interval
+from weam_fairseq.evaluation import bootstrap
+from weam_fairseq.evaluation.bootstrap import Part, item_interval, percentile_interval, resampled_sums, seed_interval
 
 
 def _resampled(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

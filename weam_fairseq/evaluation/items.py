@@ -18,8 +18,8 @@ import numpy as np
 
 from weam_fairseq.common.documents import parse_json, read_text
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.report.bootstrap import Part, resampled_sums
-from weam_fairseq.report.score_files import Entry
+from weam_fairseq.evaluation.bootstrap import Part, resampled_sums
+from weam_fairseq.evaluation.scores import Entry
 
 # Tasks that number each language's own items, so that the same number in two languages is no shared item. In all other
 # tasks the same id is the same item in another language.
