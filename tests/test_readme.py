@@ -18,19 +18,26 @@ def help_of(command: str) -> str:
 
 def test_every_option_of_training_that_readme_names_exists() -> None:
     known = help_of("weam-train")
-    section = README.split("## Options of the method")[1].split("The aligner and how")[0]
+    section = README.split("## Options of the method")[1].split("## More")[0]
     options = set(re.findall(r"`(--[a-z-]+)`", section))
     assert len(options) > 10
     assert [option for option in sorted(options) if option not in known] == []
 
 
-@pytest.mark.parametrize("command", ["weam-preprocess", "weam-train"])
+@pytest.mark.parametrize("command", ["weam-preprocess", "weam-train", "weam-evaluate"])
 def test_every_option_of_the_example_commands_exists(command: str) -> None:
     known = help_of(command)
-    example = README.split(f".venv/bin/{command} ")[1].split("```")[0].split(".venv/bin/")[0]
-    options = set(re.findall(r"(--[a-z-]+)", example))
+    block = next(block for block in README.split("```")[1::2] if "weam-train data-bin" in block)
+    lines = [line for line in block.splitlines() if line.startswith(command)]
+    options = {option for line in lines for option in re.findall(r"(--[a-z-]+)", line)}
     assert options
     assert [option for option in sorted(options) if option not in known] == []
+
+
+def test_readme_is_short_and_fits_a_screen() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 130
+    assert [line for line in lines if len(line) > 120] == []
 
 
 def test_every_file_that_readme_names_exists() -> None:

@@ -278,7 +278,11 @@ def _cut_vocabulary(folder: Path) -> None:
             lambda f: _config(f, hidden_act="mine"),
             "must fit its config.json, but do not: KeyError 'mine'",
         ),
-        (folders.mbert, lambda f: _config(f, num_hidden_layers=3), "lacks 16 others, bert.encoder.layer.2"),
+        (
+            folders.mbert,
+            lambda f: _config(f, num_hidden_layers=3),
+            "lacks 16 of them. The first is bert.encoder.layer.2",
+        ),
         (
             folders.mbert,
             lambda f: _config(f, intermediate_size=48),
@@ -288,8 +292,16 @@ def _cut_vocabulary(folder: Path) -> None:
         (folders.mbert, lambda f: _config(f, vocab_size=10**12), "must have a vocab_size of 0 to"),
         (folders.mbert, lambda f: _config(f, num_hidden_layers=10**9), "must have a num_hidden_layers of 0 to 1,000"),
         (folders.mbert, lambda f: _config(f, hidden_size="x"), "must hold valid values for bert, but does not"),
-        (folders.mbert, lambda f: _without(f, "word_embeddings"), "lacks 1 others, bert.embeddings.word_embeddings"),
-        (folders.xlmr, lambda f: _without(f, "word_embeddings"), "lacks 1 others, roberta.embeddings.word_embeddings"),
+        (
+            folders.mbert,
+            lambda f: _without(f, "word_embeddings"),
+            "lacks 1 of them. The first is bert.embeddings.word_embeddings",
+        ),
+        (
+            folders.xlmr,
+            lambda f: _without(f, "word_embeddings"),
+            "lacks 1 of them. The first is roberta.embeddings.word_embeddings",
+        ),
         (folders.mbert, lambda f: (f / "vocab.txt").unlink(), "must hold a tokenizer, but has none of"),
         (folders.mbert, _cut_vocabulary, "has 117 pieces, but its model has only 100 rows"),
         (

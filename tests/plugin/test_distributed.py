@@ -245,6 +245,7 @@ class Case(NamedTuple):
         # Dropout is drawn by each process for itself.
         words = f"{data_bin} --arch weam_tiny --dropout 0 --attention-dropout 0 --objective {self.objective} --seed 7"
         words += f" {self.optimizer} {self.length} --batch-size 8 --save-dir {save_dir}"
+        words += "" if "--lr-scheduler" in self.length else " --lr-scheduler fixed"
         words += " --no-epoch-checkpoints --disable-validation --log-format json --log-interval 1"
         words += " --precision fp32"
         return [*words.split(), *more]

@@ -47,7 +47,7 @@ def test_lines_that_cannot_be_taken_apart() -> None:
 
 STRICT = [
     (b"\xff\tb", r"x\.tsv line 9: byte 1 is not valid UTF-8 \(0xff\)\. Convert the file to UTF-8 or remove the line"),
-    (b"a", r"x\.tsv line 9: must hold exactly one tab, between the two sentences, but holds 0\. Remove or mend"),
+    (b"a", r"x\.tsv line 9: must hold exactly one tab, between the two sentences, but holds 0\. Remove or correct"),
     (b"a\tb\tc", r"x\.tsv line 9: must hold exactly one tab, between the two sentences, but holds 2\."),
     (b"a" * 1001, r"x\.tsv line 9: must have at most 1,000 bytes, but has more\."),
 ]
