@@ -48,7 +48,7 @@ def test_the_small_study_has_the_core(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_operations_are_those_of_docs_scaling() -> None:
-    """docs/scaling.md: 0.81 GFLOP a piece for mBERT base, 2.6 for XLM-R large, 0.51 projected rows a piece."""
+    """docs/gpu.md: 0.81 GFLOP a piece for mBERT base, 2.6 for XLM-R large, 0.51 projected rows a piece."""
     estimate = Estimate(pieces_per_update=1)
     mbert = Training("weam_mbert_base", "weam", 1, 119_547, {"mask-prob": 0.3}, is_base=False)
     large = Training("weam_xlmr_large", "weam", 1, 250_002, {}, is_base=False)

@@ -91,7 +91,7 @@ def pieces_of(training: Training, estimate: Estimate) -> int | None:
 
 
 def operations(training: Training, estimate: Estimate) -> float | None:
-    """Floating-point operations of a training, counted as in docs/scaling.md; None: pieces, vocabulary or
+    """Floating-point operations of a training, counted as in docs/gpu.md; None: pieces, vocabulary or
     the shape of a published model are unknown.
 
     3 · (layers · (2 · (4 D² + 2 D F) + 4 T D) + projected rows · (2 D² + 2 D V)) for each piece: forward, and twice

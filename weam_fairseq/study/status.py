@@ -111,7 +111,7 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
     rows.append(["all", "", str(len(trainings)), f"{total[0]:.2e}", f"{total[1]:,.1f}"])
     sentence = (
         f"Estimated GPU hours of the open trainings: {total[1]:,.1f}, by counting operations "
-        f"(docs/scaling.md) at {estimate.utilisation:.0%} of {estimate.flops / 1e12:,.0f} TFLOP/s."
+        f"(docs/gpu.md) at {estimate.utilisation:.0%} of {estimate.flops / 1e12:,.0f} TFLOP/s."
     )
     if unknown:
         sentence += (
