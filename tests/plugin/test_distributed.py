@@ -113,7 +113,7 @@ def test_a_batch_script_is_one_process_however_many_tasks_its_job_has() -> None:
 
 
 def test_processes_without_a_meeting_point_are_refused() -> None:
-    with pytest.raises(InputError, match=r"WORLD_SIZE says 2 processes.* RANK, MASTER_ADDR, MASTER_PORT is not"):
+    with pytest.raises(InputError, match=r"WORLD_SIZE is 2, .* RANK, MASTER_ADDR, MASTER_PORT is not"):
         find_place({"WORLD_SIZE": "2"}, no_slurm)
 
 
@@ -176,7 +176,7 @@ class Told:
 
 def test_a_checkpoint_that_one_machine_does_not_see_is_refused(tmp_path: Path) -> None:
     """That process alone would start from new weights."""
-    with pytest.raises(InputError, match=r"All machines of a run must see .*last\.pt is not there for process 1"):
+    with pytest.raises(InputError, match=r"All machines of a run must see .*process 1 does not find .*last\.pt"):
         _hear_start(Told(Start(["bin"], str(tmp_path / "last.pt"))))
     (tmp_path / "last.pt").touch()
     start = Start(["bin"], str(tmp_path / "last.pt"))

@@ -1,10 +1,10 @@
-"""Several processes: where this one stands, as torchrun or Slurm says, and what the processes tell each other.
+"""Several processes: the rank of this process, from the variables of torchrun or Slurm, and messages among the ranks.
 
-fairseq sees processes that a launcher has started too late (its world size is the number of GPUs until then) and not at
-all on a CPU, where it divides by the number of GPUs. So its options are set here, before it starts. A plugin cannot do
-that for `fairseq-train` itself: under torchrun on a CPU, use weam-train.
+fairseq notices processes that a launcher started too late (until then its world size is the number of GPUs), and on a
+CPU not at all, where it divides by the number of GPUs. So its options are set here, before it starts. A plugin cannot
+do that for `fairseq-train` itself: under torchrun on a CPU, use weam-train.
 
-The first half is pure: environment -> place -> options. `Peers` speaks through torch.distributed's store.
+The first half is pure: environment -> place -> options. `Peers` sends messages through torch.distributed's store.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from weam_fairseq.common.arguments import value_of
 from weam_fairseq.common.errors import InputError
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# Who gives one of these starts the processes in fairseq's own way.
+# With one of these options, fairseq starts the processes in its own way.
 FAIRSEQ_WAY = ("--distributed-init-method", "--distributed-port")
 # Ports for Slurm's ranks to meet at: below those that Linux gives to outgoing connections (from 32768).
 FIRST_PORT, PORTS = 15_000, 15_000
-# Seconds: how long a process waits for another one, which may still be preparing; and lets others read what it said.
+# Seconds that a process waits for another one, which may still be preparing, and for others to read its message.
 PATIENCE, FAREWELL = 1800, 10
 
 
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 def find_place(
     environment: Mapping[str, str], address: Callable[[str], str], given: list[str] | None = None
 ) -> Place | None:
-    """What the environment says of this process.
+    """Finds the rank of this process in the environment.
 
     Args:
         environment: as os.environ.
@@ -57,23 +57,23 @@ def find_place(
         given: the command line.
 
     Returns:
-        None where no launcher has started the process, or fairseq is asked to find the others itself.
+        None if no launcher has started the process, or if fairseq is asked to find the others itself.
 
     Raises:
-        InputError: WORLD_SIZE says several processes, but not how they meet.
+        InputError: WORLD_SIZE is above 1, but a variable that says how the processes meet is missing.
     """
     if any(word.split("=")[0] in FAIRSEQ_WAY for word in given or []):
         return None
     if all(environment.get(name) for name in TORCHRUN):
         return _torchrun(environment)
-    # SLURM_NTASKS and SLURM_PROCID stand in the environment of a batch script too, which is one process however many
-    # tasks the job has. srun alone sets the size of a step.
+    # A batch script has SLURM_NTASKS and SLURM_PROCID too, but is one process, however many tasks the job has. Only
+    # srun sets the size of a step.
     if int(environment.get("SLURM_STEP_NUM_TASKS") or 1) > 1 and "SLURM_PROCID" in environment:
         return _slurm(environment, address)
     if int(environment.get("WORLD_SIZE") or 1) > 1:
         missing = ", ".join(name for name in TORCHRUN if not environment.get(name))
         raise InputError(
-            f"WORLD_SIZE says {environment['WORLD_SIZE']} processes, so {', '.join(TORCHRUN)} must all be set, but "
+            f"WORLD_SIZE is {environment['WORLD_SIZE']}, so {', '.join(TORCHRUN)} must all be set, but "
             f"{missing} is not: start the processes with torchrun or srun, or unset WORLD_SIZE."
         )
     return None
@@ -101,15 +101,15 @@ def _slurm(environment: Mapping[str, str], address: Callable[[str], str]) -> Pla
 
 
 def options(place: Place, given: list[str], gpus: int) -> list[str]:
-    """Options of fairseq for this process; to stand after the given ones.
+    """fairseq's options for this process, to be put after the given ones.
 
     Args:
-        place: as `find_place` says.
-        given: the command line; its --distributed-backend and --ddp-backend are left as they are.
-        gpus: that this process sees; 0 with --cpu.
+        place: of `find_place`.
+        given: the command line; its --distributed-backend and --ddp-backend stay as they are.
+        gpus: GPUs that this process sees; 0 with --cpu.
 
     Raises:
-        InputError: more processes than GPUs on this machine; a --ddp-backend that needs GPUs without one.
+        InputError: more processes than GPUs on this machine; a --ddp-backend that needs GPUs, without a GPU.
     """
     if place.world_size == 1:
         return ["--distributed-world-size", "1"]  # fairseq's default is the number of GPUs
@@ -122,7 +122,7 @@ def options(place: Place, given: list[str], gpus: int) -> list[str]:
         "--distributed-init-method": place.init_method,
         "--distributed-world-size": str(place.world_size),
         "--distributed-rank": str(place.rank),
-        # Slurm may have bound each process to its GPU, which then is number 0 to all of them.
+        # Slurm may have bound each process to its GPU. Each process then sees its GPU as number 0.
         "--device-id": str(place.local_rank % gpus if gpus else 0),
     }
     backend, ddp = (value_of(given, option) for option in ("--distributed-backend", "--ddp-backend"))
@@ -136,10 +136,10 @@ def options(place: Place, given: list[str], gpus: int) -> list[str]:
 
 
 def slurm_address(nodes: str) -> str:
-    """Address of the first machine in Slurm's short list of them: its name, or what Slurm itself reaches it by.
+    """Address of the first machine in Slurm's short list of machines: its name, or the address that Slurm itself uses.
 
     Raises:
-        InputError: scontrol does not tell it.
+        InputError: scontrol does not print it.
     """
     name = _scontrol(nodes, "show", "hostnames", nodes).split()[0]
     try:
@@ -156,44 +156,44 @@ def _scontrol(nodes: str, *words: str) -> str:
         return subprocess.run(["scontrol", *words], check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(
-            f"scontrol must tell the machines of this Slurm job ({nodes}), but does not ({error}): set MASTER_ADDR to "
-            "the first of them."
+            f"scontrol must print the machines of this Slurm job ({nodes}), but does not ({error}). Set MASTER_ADDR to "
+            "the first machine."
         ) from error
 
 
 class Peers:
-    """The processes of a run, which tell each other how it starts and what has gone wrong."""
+    """The processes of a run. They exchange how the run starts and which errors occurred."""
 
     def __init__(self, place: Place) -> None:
         from torch.distributed import rendezvous
 
         self.place = place
-        # Where fairseq's process group will meet too. torchrun keeps the store itself; of Slurm's ranks, rank 0 does.
+        # fairseq's process group meets in the same store. torchrun hosts it; of Slurm's ranks, rank 0 does.
         self.keeps_store = place.launcher == "Slurm" and place.rank == 0
         meeting = rendezvous(place.init_method, place.rank, place.world_size, timeout=timedelta(seconds=PATIENCE))
         self.store = next(iter(meeting))[0]
         self.told = False
 
     def tell(self, start: Any) -> None:
-        """Rank 0: gives the others plain values (JSON); None: there is nothing to start."""
+        """Rank 0: sends plain values (JSON) to the others; None: there is nothing to start."""
         self.store.set("weam/start", json.dumps(start))
         self.told = True
 
     def hear(self) -> Any:
-        """The others: wait for what rank 0 gives."""
+        """The others: wait for the values of rank 0."""
         return json.loads(self.store.get("weam/start"))
 
     def is_first_to_say(self, sentence: str) -> bool:
-        """Whether no other process has failed with this sentence, so that each is said once."""
+        """Whether no other process has failed with this sentence. Each sentence is printed once."""
         self.is_first_to_fail()
         return self._add(f"weam/said/{hashlib.sha256(sentence.encode()).hexdigest()}", 1) in (1, None)
 
     def is_first_to_fail(self) -> bool:
-        """Whether no other process has failed; what goes wrong after that may be a consequence."""
+        """Whether no other process has failed before. Later errors may be consequences."""
         return self._add("weam/failed", 1) in (1, None)
 
     def leave(self) -> None:
-        """Before a process ends: lets the others know, and read what there is to read."""
+        """Before a process ends: informs the others, and waits until they have read all messages."""
         if self.place.rank == 0 and not self.told:
             self.tell(None)
         self._add("weam/leaving", 1)
@@ -204,7 +204,7 @@ class Peers:
             time.sleep(0.05)
 
     def _add(self, counter: str, number: int) -> int | None:
-        """The counter after adding; None where nobody keeps the store any more."""
+        """The counter after adding; None if the store is gone."""
         try:
             return int(self.store.add(counter, number))
         except RuntimeError:

@@ -1,8 +1,8 @@
-"""weam-train: fairseq-train with the plugin filled in, from any folder after a plain install.
+"""weam-train: trains with fairseq and the plugin, from any folder after a plain install.
 
-Adds --config FILE.yaml, "did you mean", one-line errors, several processes on CPUs, restarts that go on from the newest
-whole checkpoint, shapes taken from checkpoints, and schedules over epochs; every other option is fairseq's or the
-plugin's own.
+It adds to fairseq-train: a start from a published encoder, the paper's settings as defaults, config files, one-line
+errors, several processes on CPUs, resuming from the newest intact checkpoint, and schedules over epochs. All other
+options are fairseq's or the plugin's.
 """
 
 import argparse
@@ -42,36 +42,39 @@ from weam_fairseq.training.distributed import Peers, Place
 
 _held = ExitStack()  # the lock of the run's folder
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
-EXAMPLE = f"""usage: {PROG} DATA_BIN --arch ARCH [--config FILE.yaml] [options]
+EXAMPLE = f"""usage: {PROG} DATA_BIN --from ENCODER --save-dir RUN [--config FILE.yaml] [options]
 
 Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
 
-  --arch ARCH          {", ".join(list(ARCHITECTURES)[:4])},
-                       {", ".join(list(ARCHITECTURES)[4:])};
-                       a run that starts from a checkpoint takes the encoder from it and needs none
-  --config FILE.yaml   options as a mapping (mask-prob: 0.3); those on the command line win
-  --finetune-from-model X.pt, --restore-file X.pt
-                       start from X; once --save-dir holds checkpoint_last.pt, a restart goes on from that
-  --optimizer adam_bert
-                       Adam with BERT's weight decay: none on biases and LayerNorm
-  --lr-scheduler polynomial_decay --max-epoch E
-                       linear over E epochs; the updates are counted
-  --user-dir, --task and --criterion are filled in; other options are those of fairseq-train. Alone, --user-dir prints
-                       the plugin's folder: fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
+  --from ENCODER       what to train: a Hugging Face folder, a name on the Hugging Face Hub, or a checkpoint (.pt).
+                       A masked-LM head that the encoder lacks is fitted to the data first
+  --arch ARCH          train a new encoder instead: {", ".join(list(ARCHITECTURES)[:4])},
+                       {", ".join(list(ARCHITECTURES)[4:])}
+  --save-dir RUN       folder of checkpoints and train.log; if it has checkpoint_last.pt, the run resumes from that
+  --config FILE.yaml   options as a mapping (mask-prob: 0.3), or a preset: paper (the defaults), many_pairs (for
+                       many language pairs); options of the command line win
+  --user-dir           alone: print the plugin's folder, for fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
 
-example: {PROG} data-bin --arch weam_small --objective weam --optimizer adam --lr 5e-4 --lr-scheduler polynomial_decay
-         --warmup-updates 100 --total-num-update 1000 --max-update 1000 --batch-size 32 --save-dir runs/weam
+Defaults, each replaced by the option of that name: --lr 5e-5 (5e-4 with --arch), --batch-size 32 pairs (divided among
+the processes), --max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with --adam-betas
+(0.9,0.999), --adam-eps 1e-6 and --weight-decay 0.01, --clip-norm 1, --lr-scheduler polynomial_decay (linear, to 0 at
+the last update) with --warmup-updates of a tenth of all updates, --precision bf16 if the processor or GPU has it.
 
-Several processes, one for each GPU, or on CPUs where there is none: torchrun --nproc_per_node 2 $(which {PROG}) ...,
-or srun {PROG} ... in a Slurm job. Without GPUs this needs {PROG}: fairseq-train itself would divide by their number.
+example: {PROG} data-bin --from bert-base-multilingual-cased --save-dir runs/weam
+         {PROG} data-bin --arch weam_small --max-update 10000 --save-dir runs/small
 
-On SIGUSR1, SIGUSR2 or SIGTERM the update is finished, checkpoint_last.pt is written and the run ends, with code 75 (143
-after SIGTERM); the same command goes on from there.
+Several processes: torchrun --nproc_per_node 2 $(which {PROG}) ..., or srun {PROG} ... in a Slurm job; one process for
+each GPU, or on CPUs if there is no GPU (fairseq-train cannot do that).
 
-A run can go on with other batches (--max-tokens, --batch-size, --update-freq, number of processes): the epoch ends with
-the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer and the
-schedule must stay. Where a checkpoint cannot be written, training goes on with a warning, the older checkpoints are
-kept, and the code at the end is 2 unless a later checkpoint was written.
+Signals: on SIGUSR1, SIGUSR2 or SIGTERM the run finishes its update, writes checkpoint_last.pt and ends with code 75
+(143 after SIGTERM). The same command resumes it.
+
+A resumed run may have other batches (--max-tokens, --batch-size, --update-freq, number of processes): its epoch
+continues with the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the
+optimizer and the schedule must not change. If a checkpoint cannot be written, training continues with a warning, the
+older checkpoints are kept, and the exit code is 2 unless a later checkpoint was written.
+
+With --log-format (json, simple, tqdm) fairseq's log goes to standard output instead of RUN/train.log.
 """
 
 
@@ -122,7 +125,7 @@ def _run(arguments: list[str]) -> None:
 def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Namespace | None:
     """Parsed options of the run, the same in all processes; None: there is nothing to train.
 
-    Rank 0 looks at the checkpoints, and mends them, before the others look at anything.
+    Rank 0 reads the checkpoints, and repairs them, before the other ranks read anything.
     """
     if peers is not None and peers.place.rank > 0:
         start = _hear_start(peers)
@@ -160,17 +163,17 @@ def _hold(folder: Path) -> None:
 
 def _meet(place: Place) -> Peers:
     if place.rank == 0:
-        # Who has asked for more processes than were started must learn why nothing happens.
-        where = f"at {place.init_method} (as {place.launcher} says)"
+        # If fewer processes were started than expected, the user must learn why nothing happens.
+        where = f"at {place.init_method} (from {place.launcher})"
         print(f"{PROG}: waiting for all of {place.world_size} processes {where}", file=sys.stderr, flush=True)
     return Peers(place)
 
 
 def _hear_start(peers: Peers) -> Start:
-    """What rank 0 has prepared, for the others.
+    """Receives what rank 0 has prepared.
 
     Raises:
-        InputError: the checkpoint is not there for this process.
+        InputError: this process cannot see the checkpoint.
     """
     warnings.simplefilter("ignore")  # of Python, about code: the same as rank 0's
     load_fairseq()  # while rank 0 prepares
@@ -182,8 +185,8 @@ def _hear_start(peers: Peers) -> Start:
     start = Start(*told)
     if start.checkpoint is not None and not Path(start.checkpoint).is_file():
         raise InputError(
-            f"All machines of a run must see its checkpoints, but {start.checkpoint} is not there for process "
-            f"{peers.place.rank}: put --save-dir on a disk that they share."
+            f"All machines of a run must see its checkpoints, but process {peers.place.rank} does not find "
+            f"{start.checkpoint}. Put --save-dir on a disk that all machines share."
         )
     return start
 
@@ -200,12 +203,12 @@ def _train(args: Namespace) -> None:
     if distributed_utils.dist.is_initialized():
         distributed_utils.dist.destroy_process_group()
     elif cfg.distributed_training.distributed_world_size > 1:
-        # fairseq has started one process for each GPU; this one has handed on what it heard.
+        # fairseq has started one process for each GPU. This one has passed signals on.
         preemption.WATCH.stopped = preemption.WATCH.told is not None
 
 
 def train_until_told(cfg: Any) -> None:
-    """fairseq_cli.train.main that a signal stops in time; also in processes that fairseq has started itself."""
+    """fairseq_cli.train.main with our display, validations and signals; fairseq may call it in processes of its own."""
     import fairseq_cli.train as fairseq_train
     from fairseq.checkpoint_utils import save_checkpoint
     from fairseq.distributed.utils import is_master
@@ -285,7 +288,7 @@ def _has_fairseq() -> bool:
 
 
 def _fail_together(cause: InputError | None, peers: Peers) -> NoReturn:
-    """Ends one of several processes, so that each reason is said once."""
+    """Ends one of several processes. Each reason is printed once."""
     if cause is not None:
         if peers.is_first_to_say(str(cause)):
             _say_error(cause)
@@ -297,10 +300,10 @@ def _fail_together(cause: InputError | None, peers: Peers) -> NoReturn:
 
 
 def _end(status: int) -> NoReturn:
-    """Ends the process at once; everything is written.
+    """Ends the process at once, after everything has been written.
 
-    When a training ends within an epoch, fairseq's buffering thread is still reading. If it does so while Python shuts
-    down, the process aborts ("terminate called without an active exception") after a training that went well.
+    If a training ends within an epoch, fairseq's buffering thread is still reading. If it reads while Python shuts
+    down, the process aborts ("terminate called without an active exception") after a successful training.
     """
     logging.shutdown()
     sys.stdout.flush()
@@ -309,8 +312,8 @@ def _end(status: int) -> NoReturn:
 
 
 def _user_error(error: BaseException | None) -> InputError | None:
-    """The error of ours that fairseq has wrapped in one of its own ("Cannot load model parameters ..."), or one of the
-    operating system, as a sentence."""
+    """Our error that fairseq wrapped in its own ("Cannot load model parameters ..."), or an error of the operating system
+    as a sentence."""
     outermost = error
     while error is not None and not isinstance(error, InputError):
         if _last_line(error).startswith(_QUALIFIED):
@@ -323,7 +326,7 @@ def _user_error(error: BaseException | None) -> InputError | None:
 
 
 def _last_line(error: BaseException) -> str:
-    # torch hands on an error of a process that it has started with that one's traceback as the text.
+    # torch passes on an error of a process that it started as text with that process's traceback.
     return (str(error).strip().splitlines() or [""])[-1]
 
 
