@@ -51,8 +51,8 @@ Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
   --arch ARCH          train a new encoder instead: {", ".join(list(ARCHITECTURES)[:4])},
                        {", ".join(list(ARCHITECTURES)[4:])}
   --save-dir RUN       folder of checkpoints and train.log; if it has checkpoint_last.pt, the run resumes from that
-  --config FILE.yaml   options as a mapping (mask-prob: 0.3), or a preset: paper (the defaults), many_pairs (for
-                       many language pairs); options of the command line win
+  --config FILE.yaml   options as a mapping (mask-prob: 0.3), or a preset: paper (the defaults),
+                       many_pairs (for many language pairs); options of the command line win
   --user-dir           alone: print the plugin's folder, for fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
 
 Defaults, each replaced by the option of that name: --lr 5e-5 (5e-4 with --arch), --batch-size 32 pairs (divided among
@@ -312,8 +312,8 @@ def _end(status: int) -> NoReturn:
 
 
 def _user_error(error: BaseException | None) -> InputError | None:
-    """Our error that fairseq wrapped in its own ("Cannot load model parameters ..."), or an error of the operating system
-    as a sentence."""
+    """Our error that fairseq wrapped in its own ("Cannot load model parameters ..."), or an error of the operating
+    system, as a sentence."""
     outermost = error
     while error is not None and not isinstance(error, InputError):
         if _last_line(error).startswith(_QUALIFIED):
