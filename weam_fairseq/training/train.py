@@ -53,7 +53,7 @@ Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
   --save-dir RUN       folder of checkpoints and train.log; if it has checkpoint_last.pt, the run resumes from that
   --config FILE.yaml   options as a mapping (mask-prob: 0.3), or a preset: paper (the defaults),
                        many_pairs (for many language pairs); options of the command line win
-  --user-dir           alone: print the plugin's folder, for fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
+  --user-dir           alone: print the folder for fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
 
 Defaults, each replaced by the option of that name: --lr 5e-5 (5e-4 with --arch), --batch-size 32 pairs (divided among
 the processes), --max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with --adam-betas
