@@ -1,19 +1,17 @@
 """The whole way on a made-up language pair: raw text -> data-bin -> training -> Hugging Face folder -> scores.
 
-Every step is a command as a user types it; the words are invented, the tools are the real ones.
+Every step is a command with the arguments that a user types. The words are invented, the tools are the real ones.
 """
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import warm_process
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from weam_fairseq.data.databin import read_manifest, read_vocabulary
@@ -21,13 +19,11 @@ from weam_fairseq.data.split import open_split
 from weam_fairseq.method.dataset import WordExchangeDataset
 from weam_fairseq.method.policy import Policy
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 SYLLABLES = ["ba", "do", "ki", "lu", "me", "no", "pi", "ra", "su", "te"]
 
 
 def run(command: str, *words: object) -> str:
-    program = Path(sys.executable).with_name(command)
-    result = subprocess.run([program, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT)
+    result = warm_process.run(command, *words)
     assert result.returncode == 0, f"{command}: {result.stderr[-2000:]}"
     return result.stdout
 

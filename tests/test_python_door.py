@@ -107,25 +107,39 @@ print(sorted(first), len(first["input_ids"]))
     assert done.stdout.strip() == f"{names} 16", done.stderr
 
 
+TITLES = ("A plain loop", "Hugging Face's Trainer", "accelerate")
+
+
 def example(title: str) -> str:
     """The code under a heading of docs/python.md."""
     (code,) = re.findall("```python\n(.*?)```", DOCUMENT.split(f"## {title}\n")[1].split("\n## ")[0], re.DOTALL)
     return str(code)
 
 
-@pytest.mark.parametrize("title", ["A plain loop", "Hugging Face's Trainer", "accelerate"])
-def test_the_examples_of_the_document_train_without_fairseq(title: str, data_bin: Path, tmp_path: Path) -> None:
-    if "accelerate" in title or "Trainer" in title:
-        pytest.importorskip("accelerate")
+@pytest.fixture(scope="module")
+def examples(data_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs the examples of the document, each in a folder of its own, in one process without fairseq."""
+    pytest.importorskip("accelerate")
+    from transformers import AutoTokenizer
+
+    folder, code = tmp_path_factory.mktemp("examples"), "import os\nfrom accelerate.state import AcceleratorState\n"
+    for title in TITLES:
+        here = folder / title
+        here.mkdir()
+        (here / "data-bin").symlink_to(data_bin)
+        small_bert().save_pretrained(here / "bert-base-multilingual-cased")
+        AutoTokenizer.from_pretrained(data_bin / "tokenizer").save_pretrained(here / "bert-base-multilingual-cased")
+        code += f"os.chdir({str(here)!r})\nAcceleratorState._reset_state(True)\nexec({example(title)!r}, {{'__name__': '__main__'}})\n"
+    done = run_blocked(code, ("fairseq", "fairseq_cli"), folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_the_examples_of_the_document_train_without_fairseq(title: str, examples: Path) -> None:
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    (tmp_path / "data-bin").symlink_to(data_bin)
-    base = tmp_path / "bert-base-multilingual-cased"
-    before = small_bert()
-    before.save_pretrained(base)
-    AutoTokenizer.from_pretrained(data_bin / "tokenizer").save_pretrained(base)
-    done = run_blocked(example(title), ("fairseq", "fairseq_cli"), tmp_path)
-    assert done.returncode == 0, done.stderr
+    tmp_path, before = examples / title, small_bert()
     after = AutoModelForMaskedLM.from_pretrained(tmp_path / "trained")
     assert AutoTokenizer.from_pretrained(tmp_path / "trained").mask_token_id == SPECIAL["mask"]
     moved = [name for name, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[name])]

@@ -13,7 +13,7 @@ import torch
 import warm_process
 from fairseq.trainer import Trainer
 from hand_made_data_bin import Example, random_examples, write_data_bin
-from run_training import BIN, ENVIRONMENT, TORCHRUN, said, train, updates_of, weights
+from run_training import ENVIRONMENT, said, train, updates_of, weights
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.training.command_line import Start
@@ -254,8 +254,6 @@ class Case(NamedTuple):
 def in_two_processes(words: list[str], launcher: str, tmp_path: Path) -> subprocess.CompletedProcess:
     if launcher == "torchrun":
         return warm_process.ranks(["weam-train", *words])
-    if launcher == "python -m":
-        return train(words, (str(BIN / "python"), "-m", "torch.distributed.run", *TORCHRUN[1:]))
     return by_srun(words, tmp_path)
 
 
@@ -300,7 +298,7 @@ ADAM = "--optimizer adam_bert --lr 1e-3 --clip-norm 1 --adam-eps 1e-8 --weight-d
 EPOCH = "--max-epoch 1"
 CASES = {
     "weam adam": Case("weam", ADAM, "--max-update 10", "torchrun"),
-    "weam sgd": Case("weam", SGD, f"{EPOCH} --lr-scheduler polynomial_decay", "python -m", gather=2),
+    "weam sgd": Case("weam", SGD, f"{EPOCH} --lr-scheduler polynomial_decay", "torchrun", gather=2),
     "tlm sgd": Case("tlm", SGD, EPOCH, "srun"),
 }
 
