@@ -126,7 +126,7 @@ def answer_with_ours(options: argparse.Namespace) -> tuple[dict[str, str], float
     """Our answers by id, and the seconds without loading."""
     import torch
 
-    from weam_fairseq.evaluation.fine_tuning.head import Machine, predict
+    from weam_fairseq.evaluation.fine_tuning.head import Arithmetic, predict
     from weam_fairseq.evaluation.fine_tuning.question_answering import QuestionAnswering
     from weam_fairseq.evaluation.fine_tuning.questions import read_questions
     from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
@@ -137,7 +137,7 @@ def answer_with_ours(options: argparse.Namespace) -> tuple[dict[str, str], float
     model = load_fine_tuned(options.model, head, "cpu")
     questions = read_questions(options.data)[: options.limit or None]
     recipe = Recipe(1, 1e-5, max_length=options.max_length, doc_stride=options.doc_stride)
-    machine = Machine("cpu", "fp32", folder.tokenizer.pad_token_id, options.batch_size)
+    machine = Arithmetic("cpu", "fp32", folder.tokenizer.pad_token_id, options.batch_size)
     first = questions[:1]
     predict(model, head, first, head.rows(folder.tokenizer, first, recipe, False), machine, "warm-up")
     start = time.perf_counter()

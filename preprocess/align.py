@@ -53,7 +53,7 @@ class Alignment:
 
     work: Work
     pair: str
-    recipe: aligners.Recipe
+    recipe: aligners.AlignerRecipe
     symmetrize: str
 
 
@@ -111,7 +111,7 @@ def _align_chunk(job: tuple[Alignment, int]) -> int:
 
 
 @cache
-def built(recipe: aligners.Recipe) -> Aligner:
+def built(recipe: aligners.AlignerRecipe) -> Aligner:
     """Opened once in each process."""
     return aligners.kind_of(recipe.name).build(recipe)
 

@@ -20,7 +20,7 @@ from .corpus import PairFiles, sha256
 from .databin import MANIFEST
 from .inputs import Digests
 from .options import SAMPLED, Options, languages_of
-from .pieces import PieceTokenizer, Template
+from .pieces import PairTemplate, PieceTokenizer
 from .report import PairReport
 from .words import segmenter
 
@@ -43,7 +43,7 @@ def write(folder: Path, content: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def fingerprint(options: Options, recipes: dict[str, aligners.Recipe], inputs: Digests) -> dict[str, Any]:
+def fingerprint(options: Options, recipes: dict[str, aligners.AlignerRecipe], inputs: Digests) -> dict[str, Any]:
     """Everything that the parts of a run depend on. `inputs` are the `digests` of its inputs."""
     plain = {name: value for name, value in vars(options).items() if isinstance(value, str | int | None)}
     free = {"overwrite", "resume", "workers", "explain", "cluster", "save_aligner", "aligner_options"}
@@ -167,7 +167,7 @@ def describe_tokenizer(folder: Path, tokenizer: PieceTokenizer) -> dict[str, Any
     }
 
 
-def _describe_template(template: Template) -> dict[str, Any]:
+def _describe_template(template: PairTemplate) -> dict[str, Any]:
     return {"ids": template.ids, "segments": template.segments}
 
 

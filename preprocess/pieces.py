@@ -37,7 +37,7 @@ PROBES = (
 )
 
 
-class Template(NamedTuple):
+class PairTemplate(NamedTuple):
     """How the tokenizer joins sentences: ids, with "A" and "B" in place of the sentences, and segment ids."""
 
     ids: list[int | str]
@@ -99,7 +99,7 @@ class PieceTokenizer:
         ids = [self._rust.encode(probe, add_special_tokens=False).ids for probe in PROBES]
         return hashlib.sha256("".join(" ".join(map(str, line)) + "\n" for line in ids).encode()).hexdigest()
 
-    def _template(self, sentences: int) -> Template:
+    def _template(self, sentences: int) -> PairTemplate:
         encoding = self._auto(*[self._text] * sentences, return_token_type_ids=True)
         ids: list[int | str] = []
         segments: list[int] = []
@@ -111,7 +111,7 @@ class PieceTokenizer:
                 continue  # a sentence of several pieces is in the template once
             ids.append(item)
             segments.append(int(segment))
-        return Template(ids, segments)
+        return PairTemplate(ids, segments)
 
     @cached_property
     def _text(self) -> str:

@@ -36,7 +36,7 @@ from .pieces import PieceTokenizer
 from .prepare import SIDES, Preparation, is_prepared, prepare, read_account, write_excluded
 from .raw import RawReader
 from .report import DROPPED_FILE, Account, MadeBy, PairReport, Report, add_up, unknown_warnings, write_dropped
-from .tokenizer_text import Sentences
+from .tokenizer_text import TokenizerText
 from .words import segmenter
 from .work import FOLDER, MARKER, Work, check_destdir, remove_unknown, resumable, written
 from .workers import Pool, Workers
@@ -102,7 +102,7 @@ def run(options: Options) -> Report:
     return report
 
 
-def _run_stages(run: _Run, recipes: dict[str, aligners.Recipe]) -> tuple[Report, Exception | None]:
+def _run_stages(run: _Run, recipes: dict[str, aligners.AlignerRecipe]) -> tuple[Report, Exception | None]:
     """Writes all files of the data-bin. Returns the report, and the error that --explain met, if any."""
     options, folder = run.options, run.folder
     with run.stage("read"):
@@ -166,7 +166,7 @@ def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) 
     kind = options.train_tokenizer
     assert kind is not None
     most = options.tokenizer_sample if kind in SAMPLED else None
-    sentences = Sentences(options.pairs, options.chunk, options.rules, excluded, most, options.seed)
+    sentences = TokenizerText(options.pairs, options.chunk, options.rules, excluded, most, options.seed)
     if len(sentences) < sentences.total:
         log.warning(
             "The tokenizer is trained on %s of %s sentences (--tokenizer-sample).",
@@ -242,7 +242,7 @@ def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
     )
 
 
-def _recipes(options: Options) -> dict[str, aligners.Recipe]:
+def _recipes(options: Options) -> dict[str, aligners.AlignerRecipe]:
     """How to build the aligner of each pair. Each is built here once, to find missing parts before any work."""
     kind, names = aligners.kind_of(options.aligner), [pair.name for pair in options.pairs]
     found = models.recipes(kind, names, options.aligner_models, options.seed, options.aligner_options)
@@ -256,8 +256,8 @@ def _recipes(options: Options) -> dict[str, aligners.Recipe]:
 
 
 def _with_links(
-    run: _Run, recipes: dict[str, aligners.Recipe], prepared: dict[str, _Prepared]
-) -> dict[str, aligners.Recipe]:
+    run: _Run, recipes: dict[str, aligners.AlignerRecipe], prepared: dict[str, _Prepared]
+) -> dict[str, aligners.AlignerRecipe]:
     """Opens the files of links, if the aligner reads any. Each must have one line for each line of the input."""
     kind, links = aligners.kind_of(run.options.aligner), run.options.links
     if not kind.reads_links:
@@ -273,7 +273,7 @@ def _with_links(
 
 
 def _finish_pair(
-    run: _Run, pair: PairFiles, prepared: _Prepared, space: databin.IdSpace, recipe: aligners.Recipe
+    run: _Run, pair: PairFiles, prepared: _Prepared, space: databin.IdSpace, recipe: aligners.AlignerRecipe
 ) -> PairReport:
     """Aligns, projects and merges all chunks of a language pair."""
     options, work = run.options, run.work
@@ -317,7 +317,7 @@ def _noted(counts: dict[str, int], pair: PairFiles, made_by: MadeBy) -> Counter[
     return +noted  # without zeros
 
 
-def _align(run: _Run, pair: PairFiles, prepared: _Prepared, recipe: aligners.Recipe) -> MadeBy:
+def _align(run: _Run, pair: PairFiles, prepared: _Prepared, recipe: aligners.AlignerRecipe) -> MadeBy:
     """Makes the word links of all kept pairs. With --save-aligner, trains a model first."""
     how = align.Alignment(run.work, pair.name, recipe, run.options.symmetrize)
     if run.options.save_aligner is not None:

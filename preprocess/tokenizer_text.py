@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .corpus import Keys
 
 
-class Sentences:
+class TokenizerText:
     """The sentences of all pairs. They can be iterated several times and are the same each time.
 
     If there are more than `most`, a sample of that size, drawn by `seed`. `total` is the number of all sentences.

@@ -88,7 +88,7 @@ class Shape(NamedTuple):
     norm_eps: float
 
 
-class Published(NamedTuple):
+class PublishedTensor(NamedTuple):
     """BertModel's name of a tensor, and its shape."""
 
     name: str
@@ -192,24 +192,24 @@ def unpack_blocks(content: bytes | memoryview) -> Array:
     return weights.reshape(-1)
 
 
-def tensors_of(shape: Shape) -> dict[str, Published]:
+def tensors_of(shape: Shape) -> dict[str, PublishedTensor]:
     """All tensors of a BertModel without pooler, by their names in the weights file."""
     width, wide = shape.width, shape.feed_forward
     sizes = dict.fromkeys(MATRICES, (width, width)) | {"fi": (wide, width), "fo": (width, wide)}
     found = {
-        "emb.word": Published("embeddings.word_embeddings.weight", (shape.pieces, width)),
-        "emb.pos": Published("embeddings.position_embeddings.weight", (shape.positions, width)),
-        "emb.type": Published("embeddings.token_type_embeddings.weight", (shape.segments, width)),
+        "emb.word": PublishedTensor("embeddings.word_embeddings.weight", (shape.pieces, width)),
+        "emb.pos": PublishedTensor("embeddings.position_embeddings.weight", (shape.positions, width)),
+        "emb.type": PublishedTensor("embeddings.token_type_embeddings.weight", (shape.segments, width)),
     }
     norms = {"emb.ln": "embeddings.LayerNorm"}
     for layer in range(shape.layers):
         norms |= {f"l{layer}.{part}": f"encoder.layer.{layer}.{module}" for part, module in NORMS.items()}
         for part, module in MATRICES.items():
-            found[f"l{layer}.{part}.w"] = Published(f"encoder.layer.{layer}.{module}.weight", sizes[part])
-            found[f"l{layer}.{part}.b"] = Published(f"encoder.layer.{layer}.{module}.bias", sizes[part][:1])
+            found[f"l{layer}.{part}.w"] = PublishedTensor(f"encoder.layer.{layer}.{module}.weight", sizes[part])
+            found[f"l{layer}.{part}.b"] = PublishedTensor(f"encoder.layer.{layer}.{module}.bias", sizes[part][:1])
     for part, module in norms.items():
-        found[f"{part}.w"] = Published(f"{module}.weight", (width,))
-        found[f"{part}.b"] = Published(f"{module}.bias", (width,))
+        found[f"{part}.w"] = PublishedTensor(f"{module}.weight", (width,))
+        found[f"{part}.b"] = PublishedTensor(f"{module}.bias", (width,))
     return found
 
 

@@ -29,7 +29,7 @@ MODERN = {"vocab_size": 256_000, "hidden_size": 768, "num_attention_heads": 12, 
 MODERN |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 1, "sep_token_id": 1}
 
 
-class Model(NamedTuple):
+class RoundTripModel(NamedTuple):
     """One row.
 
     Attributes:
@@ -50,16 +50,18 @@ class Model(NamedTuple):
 
 
 MODELS = [
-    Model("mBERT", "bert", 12, {"vocab_size": 119_547}),
-    Model("mBERT, .bin", "bert", 12, {"vocab_size": 119_547}, bin=True),
-    Model("DistilmBERT", "distilbert", 6, {"vocab_size": 119_547}),
-    Model("Multilingual MiniLM, e5-small (no head)", "bert", 12, MINI, head=False),
-    Model("XLM-R base, InfoXLM, XLM-Align", "xlm-roberta", 12, XLMR),
-    Model("XLM-R large", "xlm-roberta", 24, XLMR | LARGE),
-    Model("bge-m3 (XLM-R large, no head), float16", "xlm-roberta", 24, XLMR | LARGE, head=False, kind=torch.float16),
-    Model("mDeBERTa-v3 base", "deberta-v2", 12, {"vocab_size": 251_000, **DEBERTA}),
-    Model("mmBERT base", "modernbert", 22, MODERN),
-    Model("RemBERT", "rembert", 32, {"vocab_size": 250_300}),
+    RoundTripModel("mBERT", "bert", 12, {"vocab_size": 119_547}),
+    RoundTripModel("mBERT, .bin", "bert", 12, {"vocab_size": 119_547}, bin=True),
+    RoundTripModel("DistilmBERT", "distilbert", 6, {"vocab_size": 119_547}),
+    RoundTripModel("Multilingual MiniLM, e5-small (no head)", "bert", 12, MINI, head=False),
+    RoundTripModel("XLM-R base, InfoXLM, XLM-Align", "xlm-roberta", 12, XLMR),
+    RoundTripModel("XLM-R large", "xlm-roberta", 24, XLMR | LARGE),
+    RoundTripModel(
+        "bge-m3 (XLM-R large, no head), float16", "xlm-roberta", 24, XLMR | LARGE, head=False, kind=torch.float16
+    ),
+    RoundTripModel("mDeBERTa-v3 base", "deberta-v2", 12, {"vocab_size": 251_000, **DEBERTA}),
+    RoundTripModel("mmBERT base", "modernbert", 22, MODERN),
+    RoundTripModel("RemBERT", "rembert", 32, {"vocab_size": 250_300}),
 ]
 
 
@@ -87,7 +89,7 @@ def main() -> None:
     sys.exit(1 if wrong else 0)
 
 
-def row(model: Model, folder: Path, args: argparse.Namespace) -> bool:
+def row(model: RoundTripModel, folder: Path, args: argparse.Namespace) -> bool:
     """Prints one line; is everything as it should be?"""
     there, checkpoint, back = folder / "there", folder / "published.pt", folder / "back"
     make(model, there, args)
@@ -110,7 +112,7 @@ def row(model: Model, folder: Path, args: argparse.Namespace) -> bool:
     return len(same) == len(before) and len(equal) == len(files)
 
 
-def make(model: Model, folder: Path, args: argparse.Namespace) -> None:
+def make(model: RoundTripModel, folder: Path, args: argparse.Namespace) -> None:
     """The folder, as transformers saves it, every parameter random."""
     from tokenizers import BertWordPieceTokenizer
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM

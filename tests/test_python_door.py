@@ -129,7 +129,8 @@ def examples(data_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (here / "data-bin").symlink_to(data_bin)
         small_bert().save_pretrained(here / "bert-base-multilingual-cased")
         AutoTokenizer.from_pretrained(data_bin / "tokenizer").save_pretrained(here / "bert-base-multilingual-cased")
-        code += f"os.chdir({str(here)!r})\nAcceleratorState._reset_state(True)\nexec({example(title)!r}, {{'__name__': '__main__'}})\n"
+        code += f"os.chdir({str(here)!r})\nAcceleratorState._reset_state(True)\n"
+        code += f"exec({example(title)!r}, {{'__name__': '__main__'}})\n"
     done = run_blocked(code, ("fairseq", "fairseq_cli"), folder)
     assert done.returncode == 0, done.stderr
     return folder

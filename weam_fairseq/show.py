@@ -21,7 +21,7 @@ PROG = "weam-show"
 TOP = 3
 
 
-class Side(NamedTuple):
+class ShownSide(NamedTuple):
     """One sentence of a pair: the rows of its pieces in the batch, and the texts of its pieces and words."""
 
     name: str
@@ -153,7 +153,7 @@ def _explain_one(
     }
 
 
-def _sides(dataset: "WordExchangeDataset", pair: "Pair", names: list[str], pair_name: str) -> list[Side]:
+def _sides(dataset: "WordExchangeDataset", pair: "Pair", names: list[str], pair_name: str) -> list[ShownSide]:
     before, between = len(dataset.vocabulary.pair.before), len(dataset.vocabulary.pair.between)
     source_rows = np.arange(len(pair.source)) + before
     target_rows = np.arange(len(pair.target)) + before + len(pair.source) + between
@@ -164,12 +164,14 @@ def _sides(dataset: "WordExchangeDataset", pair: "Pair", names: list[str], pair_
     ]
 
 
-def _side(name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np.ndarray, names: list[str]) -> Side:
+def _side(
+    name: str, language: str, rows: np.ndarray, ids: np.ndarray, words: np.ndarray, names: list[str]
+) -> ShownSide:
     pieces = [names[i] for i in ids]
     texts = [""] * (int(words.max()) + 1)
     for piece, word in zip(pieces, words, strict=True):
         texts[word] += piece.removeprefix("##").removeprefix("▁")
-    return Side(name, language, rows, pieces, texts)
+    return ShownSide(name, language, rows, pieces, texts)
 
 
 def _piece_names(folder: Path, pieces: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from weam_fairseq.common.errors import InputError
 
-from .base import SYMMETRIZATIONS, Aligned, Aligner, AlignerKind, Alignments, Link, Recipe, WordPair
+from .base import SYMMETRIZATIONS, Aligned, Aligner, AlignerKind, AlignerRecipe, Alignments, Link, WordPair
 
 # The values of --aligner, and the class of each in this folder.
 _CLASSES = {
@@ -31,9 +31,9 @@ __all__ = [
     "Aligned",
     "Aligner",
     "AlignerKind",
+    "AlignerRecipe",
     "Alignments",
     "Link",
-    "Recipe",
     "WordPair",
     "build",
     "kind_of",
@@ -78,7 +78,7 @@ def build(name: str, seed: int = 1, model: Path | None = None, pair: str | None 
     kind = kind_of(name)
     if kind.reads_links:
         raise InputError(f"The aligner {name} reads links from files. Only weam-preprocess can use it.")
-    return kind.build(Recipe(name, seed, model, pair, _options_of(kind, options)))
+    return kind.build(AlignerRecipe(name, seed, model, pair, _options_of(kind, options)))
 
 
 def train(name: str, words: Path, model: Path, seed: int = 1, pair: str | None = None, **options: Any) -> None:

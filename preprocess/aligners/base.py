@@ -40,7 +40,7 @@ class Alignments(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AlignerRecipe:
     """Plain values from which every process of a run builds the same aligner: see `AlignerKind.build`.
 
     options: an instance of the aligner's `options` class; None means the defaults.
@@ -80,7 +80,7 @@ class AlignerKind(ABC):
     options: ClassVar[type[Any] | None] = None
 
     @abstractmethod
-    def build(self, recipe: Recipe) -> Aligner:
+    def build(self, recipe: AlignerRecipe) -> Aligner:
         """Raises InputError if the model or the options do not fit."""
 
     def check_machine(self, options: Any) -> None:  # noqa: B027 - most aligners run anywhere

@@ -27,7 +27,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import id_range
 
 from ..corpus import sha256
-from .base import Aligned, Aligner, AlignerKind, Alignments, Link, Recipe, option
+from .base import Aligned, Aligner, AlignerKind, AlignerRecipe, Alignments, Link, option
 from .directions import SMALLEST_POSTERIOR
 from .directions import symmetrize as join
 from .lines import WordPair, count_lines, read_words
@@ -95,7 +95,7 @@ class Encoder(AlignerKind):
     needs_model = True
     options = EncoderOptions
 
-    def build(self, recipe: Recipe) -> EncoderAligner:
+    def build(self, recipe: AlignerRecipe) -> EncoderAligner:
         if recipe.model is None:
             raise InputError("The aligner encoder needs a Hugging Face folder: add --aligner-model DIR.")
         return EncoderAligner(recipe.model, recipe.options or EncoderOptions())

@@ -28,7 +28,7 @@ from weam_fairseq.common.hub import is_name, resolve
 
 from ..corpus import sha256
 from . import kind_of, trained_names
-from .base import AlignerKind, Recipe
+from .base import AlignerKind, AlignerRecipe
 from .lines import count_lines
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def read_card(model: Path, pair: str | None = None) -> Card:
     return card
 
 
-def describe(recipe: Recipe) -> dict[str, Any] | None:
+def describe(recipe: AlignerRecipe) -> dict[str, Any] | None:
     """The model for the manifest; None if the aligner has no model that was trained here."""
     if recipe.model is None or not kind_of(recipe.name).is_trained:
         return None
@@ -184,7 +184,7 @@ def _downloaded(given: Path) -> Path:
 
 def recipes(
     kind: AlignerKind, pairs: Sequence[str], folders: Mapping[str, Path], seed: int, options: Any
-) -> dict[str, Recipe]:
+) -> dict[str, AlignerRecipe]:
     """How to build the aligner of each pair.
 
     Raises InputError if only some pairs have models, or if the models are of several aligners.
@@ -195,7 +195,7 @@ def recipes(
         if len(set(folders.values())) > 1:
             raise InputError(f"--aligner {kind.name} takes one folder for all pairs: give --aligner-model DIR.")
         # The same recipe for all pairs, so that the large model is loaded once.
-        return dict.fromkeys(pairs, Recipe(kind.name, model=next(iter(folders.values()), None), options=options))
+        return dict.fromkeys(pairs, AlignerRecipe(kind.name, model=next(iter(folders.values()), None), options=options))
     if folders and not kind.is_trained:
         raise InputError(f"The aligner {kind.name} has no model. Leave --aligner-model out.")
     folder_of = {}
@@ -208,7 +208,7 @@ def recipes(
         listed = ", ".join(f"{folder} is of {name}" for name, folder in folder_of.items())
         raise InputError(f"All models of a run must be of one aligner, but {listed}.")
     return {
-        name: Recipe(
+        name: AlignerRecipe(
             kind.name,
             seed,
             folders[name].absolute() if name in folders else None,

@@ -14,7 +14,7 @@ from typing import Any
 from weam_fairseq.common.errors import InputError
 
 from ..raw import RawReader
-from .base import Aligned, Aligner, AlignerKind, Link, Recipe, option
+from .base import Aligned, Aligner, AlignerKind, AlignerRecipe, Link, option
 from .directions import parse_links
 from .lines import WordPair, read_words
 
@@ -43,7 +43,7 @@ class Precomputed(AlignerKind):
     reads_links = True
     options = PrecomputedOptions
 
-    def build(self, recipe: Recipe) -> PrecomputedLinks:
+    def build(self, recipe: AlignerRecipe) -> PrecomputedLinks:
         assert recipe.links is not None
         return PrecomputedLinks(recipe.links, recipe.lines, (recipe.options or PrecomputedOptions()).first_word)
 

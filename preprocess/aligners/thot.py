@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from weam_fairseq.common.errors import InputError
 
-from .base import Aligner, AlignerKind, Link, Recipe, option
+from .base import Aligner, AlignerKind, AlignerRecipe, Link, option
 from .directions import (
     SMALLEST_POSTERIOR,
     DirectionalAligner,
@@ -66,7 +66,7 @@ class ThotKind(AlignerKind):
     program: ClassVar[Any] = None
     prefers_program: ClassVar[bool] = False
 
-    def build(self, recipe: Recipe) -> Aligner:
+    def build(self, recipe: AlignerRecipe) -> Aligner:
         implementation = (recipe.options or TrainedOptions()).implementation
         choices = ("auto", "program", "sil-thot")
         if implementation not in choices:

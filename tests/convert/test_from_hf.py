@@ -20,7 +20,7 @@ from torch import Tensor
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import from_hf, to_hf
 from weam_fairseq.encoder import published
-from weam_fairseq.encoder.names import Place, Slot
+from weam_fairseq.encoder.names import Slot, TensorPlace
 from weam_fairseq.encoder.published import Published
 from weam_fairseq.encoder.tokenizer import read_tokenizer
 from weam_fairseq.encoder.weights import read_weights
@@ -361,7 +361,10 @@ def test_tokenizers_that_differ_only_in_casing_are_distinguished(tmp_path: Path)
 def test_pack_and_unpack_are_inverse() -> None:
     found = Published(
         {"folder": "x", "weights": {"a": "b"}, "missing": []},
-        [Slot("a.b", "float16", [Place("head.bias", 0), Place("head.c", 3)]), Slot("pooler", "float32", [])],
+        [
+            Slot("a.b", "float16", [TensorPlace("head.bias", 0), TensorPlace("head.c", 3)]),
+            Slot("pooler", "float32", []),
+        ],
         {"config.json": b"{}\r\n", "empty": b""},
         {"pooler": torch.rand(2, 3), "position_ids": torch.arange(4)},
     )

@@ -17,7 +17,7 @@ from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from weam_fairseq.evaluation.benchmarks.lareqa import LANGUAGES as LAREQA
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.data_files import data_files, download, find_files
-from weam_fairseq.evaluation.fine_tuning.classification import Choice, SentencePair
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, LabelledPair
 from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence
 from weam_fairseq.evaluation.scores import read_scores
 
@@ -120,8 +120,8 @@ def folder(task: str, data: str, languages: list[str], split: str, english: tupl
 
 # The Hub's fields of each benchmark, as its data card lists them.
 ROWS: dict[str, tuple[dict[str, Any], Any]] = {
-    "xnli": ({"premise": "a\tb", "hypothesis": "c\nd", "label": 2}, SentencePair("a b", "c d", "contradiction")),
-    "pawsx": ({"id": 1, "sentence1": "a", "sentence2": "b", "label": 1}, SentencePair("a", "b", "1")),
+    "xnli": ({"premise": "a\tb", "hypothesis": "c\nd", "label": 2}, LabelledPair("a b", "c d", "contradiction")),
+    "pawsx": ({"id": 1, "sentence1": "a", "sentence2": "b", "label": 1}, LabelledPair("a", "b", "1")),
     "xcopa": (
         {"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 1, "idx": 0, "changed": False},
         Choice("a What was the cause?", ("b", "c"), 1),

@@ -15,7 +15,7 @@ import torch
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.tokenizer import read_tokenizer
 from weam_fairseq.evaluation.cli import main
-from weam_fairseq.evaluation.did_it_help import Compared, compare_with_first
+from weam_fairseq.evaluation.did_it_help import ComparedModel, compare_with_first
 from weam_fairseq.evaluation.hf_folder import find_device, load_folder
 from weam_fairseq.evaluation.models import name_models
 from weam_fairseq.evaluation.scores import Score, read_scores
@@ -265,7 +265,7 @@ def test_nothing_is_written_without_out(folder_path: Path, bitext: Path, capsys:
 def _compared(task: str, low: float, high: float) -> str:
     from weam_fairseq.evaluation.bootstrap import Interval
 
-    return Compared(task, "en-de", "weam", 1.0, None, 9, 1.0, Interval(low, high, 0.01)).verdict
+    return ComparedModel(task, "en-de", "weam", 1.0, None, 9, 1.0, Interval(low, high, 0.01)).verdict
 
 
 def test_a_lower_error_rate_is_better() -> None:

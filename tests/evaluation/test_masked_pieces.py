@@ -19,15 +19,15 @@ from weam_fairseq.evaluation.benchmarks.masked_pieces import (
     unigram_bound,
 )
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.readers import Pair
+from weam_fairseq.evaluation.readers import TextPair
 
-Data = dict[str, list[Pair]]
+Data = dict[str, list[TextPair]]
 SETTING = Setting(data=Path("."), languages=("de",), batch_size=3, seed=5)
 
 
 @pytest.fixture(name="data")
 def _data(pairs: list[tuple[str, str]]) -> Data:
-    return {"de": [Pair(*pair) for pair in pairs]}
+    return {"de": [TextPair(*pair) for pair in pairs]}
 
 
 def test_equal_to_a_slow_loop(folder: Folder, data: Data, pairs: list[tuple[str, str]]) -> None:
@@ -103,13 +103,13 @@ def test_masks_are_a_share_and_follow_from_seed_and_line(pieces: int, seed: int,
 
 
 def test_source_text_is_that_of_all_pairs_once() -> None:
-    data = {"de": [Pair("a", "x"), Pair("b", "y")], "es": [Pair("b", "z"), Pair("c", "z")]}
+    data = {"de": [TextPair("a", "x"), TextPair("b", "y")], "es": [TextPair("b", "z"), TextPair("c", "z")]}
     assert texts_by_language(data, "en") == {"en": ["a", "b", "c"], "de": ["x", "y"], "es": ["z"]}
 
 
 def test_sentences_without_maskable_pieces_are_counted(folder: Folder) -> None:
     # A character that the vocabulary lacks becomes [UNK], which is never asked for.
-    measured = measure_masked_pieces(folder, {"zh": [Pair("the town", "吗"), Pair("a", "town")]}, SETTING)
+    measured = measure_masked_pieces(folder, {"zh": [TextPair("the town", "吗"), TextPair("a", "town")]}, SETTING)
     assert [each.detail["sentences_without_masks"] for each in measured] == [0, 0, 1, 1]
 
 
@@ -129,4 +129,4 @@ def test_a_diverged_head_is_an_error_and_no_score(make_folder: Callable[..., Pat
 
 def test_nothing_to_mask_is_an_error(folder: Folder) -> None:
     with pytest.raises(InputError, match="no zh sentence has a piece that can be masked"):
-        measure_masked_pieces(folder, {"zh": [Pair("the town", "吗"), Pair("a", "今")]}, SETTING)
+        measure_masked_pieces(folder, {"zh": [TextPair("the town", "吗"), TextPair("a", "今")]}, SETTING)

@@ -21,7 +21,7 @@ from weam_fairseq.evaluation.benchmarks.udpos import read_udpos
 from weam_fairseq.evaluation.benchmarks.xcopa import read_choices
 from weam_fairseq.evaluation.benchmarks.xnli import NLI, read_nli
 from weam_fairseq.evaluation.data_files import find_files
-from weam_fairseq.evaluation.fine_tuning.classification import Choice, SentencePair
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, LabelledPair
 from weam_fairseq.evaluation.fine_tuning.questions import Answer, read_questions
 from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence
 from weam_fairseq.evaluation.prediction_files import (
@@ -82,7 +82,7 @@ def _file(tmp_path: Path, name: str, text: str) -> Path:
 )
 def test_nli_in_every_layout(tmp_path: Path, name: str, text: str) -> None:
     pairs = read_nli(_file(tmp_path, name, text), language="de")
-    assert pairs == [SentencePair("Es regnet.", "Das Wetter ist nass.", "entailment")]
+    assert pairs == [LabelledPair("Es regnet.", "Das Wetter ist nass.", "entailment")]
 
 
 def test_nli_labels_go_by_name(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path: Path, read: Callable[..., An
 def test_paws_with_and_without_its_header(tmp_path: Path) -> None:
     published = _file(tmp_path, "dev_2k.tsv", 'id\tsentence1\tsentence2\tlabel\n1\ta "" b\tc\t1\n')
     xtreme = _file(tmp_path, "dev-de.tsv", 'a "" b\tc\t1\n')
-    assert read_paws(published, language="de") == read_paws(xtreme, language="de") == [SentencePair('a "" b', "c", "1")]
+    assert read_paws(published, language="de") == read_paws(xtreme, language="de") == [LabelledPair('a "" b', "c", "1")]
 
 
 def _squad(*questions: tuple[str, str, list[dict[str, Any]]]) -> str:

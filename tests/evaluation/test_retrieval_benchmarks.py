@@ -25,7 +25,7 @@ from weam_fairseq.evaluation.benchmarks.lareqa import read_pool
 from weam_fairseq.evaluation.benchmarks.tatoeba import measure_tatoeba, read_tatoeba
 from weam_fairseq.evaluation.benchmarks.word_alignment import GoldPair, GoldSet, measure_word_alignment, read_alignment
 from weam_fairseq.evaluation.benchmarks.word_similarity import (
-    Compared,
+    WordComparison,
     area_under_curve,
     draw,
     measure_word_similarity,
@@ -98,9 +98,9 @@ def test_tatoeba_asks_english_sentences(folder: Folder, setting: Setting) -> Non
 
 
 def replace_pair(text: str):  # type: ignore[no-untyped-def]
-    from weam_fairseq.evaluation.readers import Pair
+    from weam_fairseq.evaluation.readers import TextPair
 
-    return Pair(text, text)
+    return TextPair(text, text)
 
 
 def test_lareqa(folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,7 +298,7 @@ def test_similarity_of_hand_made_words() -> None:
     angle = np.deg2rad([0, 90, 10, 60])
     states = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     found = similarity(
-        states[:2], states[2:], Compared(np.array([0, 1]), np.array([0, 1]), np.array([1, 0]), np.array([-1, 0]))
+        states[:2], states[2:], WordComparison(np.array([0, 1]), np.array([0, 1]), np.array([1, 0]), np.array([-1, 0]))
     )
     near, far = np.cos(np.deg2rad([10, 30])), np.cos(np.deg2rad([60, 80]))
     assert found.linked == pytest.approx(100 * near.mean())

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmarks.bucc import Sentences, read_bucc
+from weam_fairseq.evaluation.benchmarks.bucc import BuccSentences, read_bucc
 from weam_fairseq.evaluation.benchmarks.lareqa import LANGUAGES, read_pool, read_right_candidates
 from weam_fairseq.evaluation.benchmarks.mewslix import read_entity_labels, read_mewslix
 from weam_fairseq.evaluation.benchmarks.tatoeba import read_tatoeba
-from weam_fairseq.evaluation.readers import Pair
+from weam_fairseq.evaluation.readers import TextPair
 
 
 def write(path: Path, text: str) -> Path:
@@ -25,7 +25,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_tatoeba(tmp_path: Path) -> None:
     files = write(tmp_path / "de", "Ein Hund.\nDas Ende.\n"), write(tmp_path / "en", "A dog.\nThe end.\n")
-    assert read_tatoeba(*files) == [Pair("Ein Hund.", "A dog."), Pair("Das Ende.", "The end.")]
+    assert read_tatoeba(*files) == [TextPair("Ein Hund.", "A dog."), TextPair("Das Ende.", "The end.")]
     with pytest.raises(InputError, match=r"de has 2 lines but .*short has 1"):
         read_tatoeba(files[0], write(tmp_path / "short", "A dog.\n"))
     with pytest.raises(InputError, match=r"empty:2: the line is empty"):
@@ -56,7 +56,7 @@ def test_bucc(tmp_path: Path) -> None:
     assert data.dev.source.sentences == ["Ein Hund.", "Das Ende."]
     assert data.dev.gold == {("de-1", "en-2")}
     # a sentence that is listed twice has no one id, and is mined with all the same
-    assert data.test.source == Sentences([None, "de-3"], ["Regen", "Sonne"], 2)
+    assert data.test.source == BuccSentences([None, "de-3"], ["Regen", "Sonne"], 2)
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Setting
 from weam_fairseq.evaluation.benchmarks.sentence_retrieval import measure_sentence_retrieval
 from weam_fairseq.evaluation.benchmarks.word_retrieval import (
-    Side,
+    WordSide,
     _precision,
     by_overlap,
     by_state,
     measure_word_retrieval,
 )
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.readers import Link, LinkedPair, Pair, read_linked_pairs
+from weam_fairseq.evaluation.readers import Link, LinkedPair, TextPair, read_linked_pairs
 
 SETTING = Setting(data=Path("."), languages=("de",), batch_size=3)
 
 
 def test_equal_text_is_retrieved_perfectly(folder: Folder, pairs: list[tuple[str, str]]) -> None:
-    (score,) = measure_sentence_retrieval(folder, {"de": [Pair(source, source) for source, _ in pairs]}, SETTING)
+    (score,) = measure_sentence_retrieval(folder, {"de": [TextPair(source, source) for source, _ in pairs]}, SETTING)
     assert score.value == 100.0
     assert score.detail["directions"] == {"en>de": 100.0, "de>en": 100.0}
     assert (score.language, score.split, score.metric, score.n) == ("en-de", "heldout/odd", "accuracy@1", 4)
@@ -31,7 +31,7 @@ def test_equal_text_is_retrieved_perfectly(folder: Folder, pairs: list[tuple[str
 
 
 def test_duplicates_are_counted_and_count_as_hits(folder: Folder) -> None:
-    pairs = [Pair("the town", "die Stadt"), Pair("open", "offen")] * 3  # all test lines are the same pair
+    pairs = [TextPair("the town", "die Stadt"), TextPair("open", "offen")] * 3  # all test lines are the same pair
     (score,) = measure_sentence_retrieval(folder, {"de": pairs}, SETTING)
     assert score.value == 100.0
     assert (score.detail["duplicate_targets"], score.detail["duplicate_sources"]) == (2, 2)
@@ -39,7 +39,7 @@ def test_duplicates_are_counted_and_count_as_hits(folder: Folder) -> None:
 
 def test_a_sentence_without_pieces_is_named(folder: Folder) -> None:
     with pytest.raises(InputError, match=r"the de sentence '\\u200d' has no pieces"):
-        measure_sentence_retrieval(folder, {"de": [Pair("the", "\u200d"), Pair("a", "a")]}, SETTING)
+        measure_sentence_retrieval(folder, {"de": [TextPair("the", "\u200d"), TextPair("a", "a")]}, SETTING)
 
 
 def test_a_diverged_model_is_an_error_and_no_score(
@@ -48,7 +48,7 @@ def test_a_diverged_model_is_an_error_and_no_score(
     broken = load_folder(make_folder())
     broken.model.base_model.encoder.layer[1].output.dense.bias.data[:] = float("nan")
     with pytest.raises(InputError, match="states that are not finite"):
-        measure_sentence_retrieval(broken, {"de": [Pair(*pair) for pair in pairs]}, SETTING)
+        measure_sentence_retrieval(broken, {"de": [TextPair(*pair) for pair in pairs]}, SETTING)
 
 
 def test_words_of_equal_pieces_are_retrieved_perfectly(
@@ -94,10 +94,10 @@ def test_links_of_words_without_pieces_are_left_out_and_counted(folder: Folder) 
     assert (score.n, score.detail["links_without_pieces"]) == (1, 1)
 
 
-def _words(types: list[str], degrees: list[float]) -> Side:
+def _words(types: list[str], degrees: list[float]) -> WordSide:
     angle = np.deg2rad(degrees)
     values = np.stack([np.cos(angle), np.sin(angle)], axis=1)[None]
-    return Side(
+    return WordSide(
         values,
         np.ones(len(types), dtype=bool),
         np.array([0, len(types)]),

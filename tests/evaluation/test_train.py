@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.fine_tuning.classification import Choice, Classification, MultipleChoice, SentencePair
-from weam_fairseq.evaluation.fine_tuning.head import Head, Machine, Rows, predict
+from weam_fairseq.evaluation.fine_tuning.classification import Choice, Classification, LabelledPair, MultipleChoice
+from weam_fairseq.evaluation.fine_tuning.head import Arithmetic, Head, Rows, predict
 from weam_fairseq.evaluation.fine_tuning.question_answering import QuestionAnswering
 from weam_fairseq.evaluation.fine_tuning.questions import Answer, Question
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
@@ -20,14 +20,14 @@ from weam_fairseq.evaluation.hf_folder import Folder, load_fine_tuned, put_head_
 
 from .conftest import SENTENCES
 
-MACHINE = Machine("cpu", "fp32", 0, 4)
+MACHINE = Arithmetic("cpu", "fp32", 0, 4)
 RECIPE = Recipe(epochs=20, learning_rate=1e-2, batch_size=2, max_length=48, doc_stride=8)
 
 WORDS = [sentence.split()[:5] for sentence in SENTENCES[:8:2]]
 EXAMPLES: list[tuple[Head, Sequence[Any]]] = [
     (
         Classification(("no", "yes", "perhaps")),
-        [SentencePair(text, "the town", ("no", "yes", "perhaps")[n % 3]) for n, text in enumerate(SENTENCES[:8:2])],
+        [LabelledPair(text, "the town", ("no", "yes", "perhaps")[n % 3]) for n, text in enumerate(SENTENCES[:8:2])],
     ),
     (
         MultipleChoice(),
@@ -116,7 +116,7 @@ def test_a_broad_label_asks_for_any_of_its_meanings() -> None:
 
 def test_pairs_without_a_label_are_left_out_of_training_and_counted(folder: Folder) -> None:
     head = Classification(("no", "yes"))
-    rows = head.rows(folder.tokenizer, [SentencePair("a", "b", "-"), SentencePair("c", "d", "yes")], RECIPE, True)
+    rows = head.rows(folder.tokenizer, [LabelledPair("a", "b", "-"), LabelledPair("c", "d", "yes")], RECIPE, True)
     assert (len(rows), rows.notes["pairs_without_label"]) == (1, 1)
 
 

@@ -17,7 +17,7 @@ from run_training import ENVIRONMENT, said, train, updates_of, weights
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.training.command_line import Start
-from weam_fairseq.training.distributed import FIRST_PORT, PORTS, Place, find_place, options, slurm_address
+from weam_fairseq.training.distributed import FIRST_PORT, PORTS, RankInfo, find_place, options, slurm_address
 from weam_fairseq.training.train import _hear_start, _user_error
 
 TORCHRUN_SAYS = {
@@ -59,7 +59,7 @@ def test_without_a_launcher_there_is_no_rank() -> None:
 
 
 def test_torchrun_sets_the_rank() -> None:
-    assert find_place(TORCHRUN_SAYS, no_slurm) == Place(3, 4, 1, "env://", "torchrun")
+    assert find_place(TORCHRUN_SAYS, no_slurm) == RankInfo(3, 4, 1, "env://", "torchrun")
 
 
 def test_torchrun_inside_a_slurm_job_wins() -> None:
@@ -71,7 +71,7 @@ def test_torchrun_inside_a_slurm_job_wins() -> None:
 def test_slurm_sets_the_rank() -> None:
     place = find_place(SRUN_SAYS, address)
     assert place is not None
-    assert place._replace(init_method="") == Place(2, 4, 0, "", "Slurm")
+    assert place._replace(init_method="") == RankInfo(2, 4, 0, "", "Slurm")
     host, port = place.init_method.removeprefix("tcp://").split(":")
     assert host == "node07"
     assert FIRST_PORT <= int(port) < FIRST_PORT + PORTS
@@ -123,7 +123,7 @@ def test_who_starts_the_processes_in_fairseqs_way_is_left_alone(given: list[str]
 
 
 def test_options_without_gpus() -> None:
-    assert as_dict(options(Place(3, 4, 1, "env://", "torchrun"), [], gpus=0)) == {
+    assert as_dict(options(RankInfo(3, 4, 1, "env://", "torchrun"), [], gpus=0)) == {
         "--distributed-init-method": "env://",
         "--distributed-world-size": "4",
         "--distributed-rank": "3",
@@ -134,7 +134,7 @@ def test_options_without_gpus() -> None:
 
 
 def test_options_with_gpus_leave_the_ddp_backend_to_fairseq() -> None:
-    found = as_dict(options(Place(3, 4, 1, "env://", "torchrun"), [], gpus=2))
+    found = as_dict(options(RankInfo(3, 4, 1, "env://", "torchrun"), [], gpus=2))
     assert found["--device-id"] == "1"
     assert found["--distributed-backend"] == "nccl"
     assert "--ddp-backend" not in found
@@ -142,30 +142,30 @@ def test_options_with_gpus_leave_the_ddp_backend_to_fairseq() -> None:
 
 def test_given_backends_win() -> None:
     given = ["--ddp-backend=no_c10d", "--distributed-backend", "mpi"]
-    found = as_dict(options(Place(3, 4, 1, "env://", "torchrun"), given, gpus=0))
+    found = as_dict(options(RankInfo(3, 4, 1, "env://", "torchrun"), given, gpus=0))
     assert not found.keys() & {"--ddp-backend", "--distributed-backend"}
 
 
 def test_slurm_may_have_bound_each_process_to_its_gpu() -> None:
-    assert as_dict(options(Place(3, 4, 3, "tcp://a:1", "Slurm"), [], gpus=1))["--device-id"] == "0"
-    assert as_dict(options(Place(3, 4, 3, "tcp://a:1", "Slurm"), [], gpus=4))["--device-id"] == "3"
+    assert as_dict(options(RankInfo(3, 4, 3, "tcp://a:1", "Slurm"), [], gpus=1))["--device-id"] == "0"
+    assert as_dict(options(RankInfo(3, 4, 3, "tcp://a:1", "Slurm"), [], gpus=4))["--device-id"] == "3"
 
 
 def test_one_process_of_torchrun_does_not_take_all_gpus() -> None:
-    assert options(Place(0, 1, 0, "env://", "torchrun"), [], gpus=8) == ["--distributed-world-size", "1"]
+    assert options(RankInfo(0, 1, 0, "env://", "torchrun"), [], gpus=8) == ["--distributed-world-size", "1"]
 
 
 def test_more_processes_than_gpus_and_other_ddp_backends_without_gpus_are_refused() -> None:
     with pytest.raises(InputError, match="must have a GPU of its own"):
-        options(Place(3, 4, 1, "env://", "torchrun"), [], gpus=1)
+        options(RankInfo(3, 4, 1, "env://", "torchrun"), [], gpus=1)
     with pytest.raises(InputError, match=r"--ddp-backend must be legacy_ddp .* but is pytorch_ddp"):
-        options(Place(3, 4, 1, "env://", "torchrun"), ["--ddp-backend", "pytorch_ddp"], gpus=0)
+        options(RankInfo(3, 4, 1, "env://", "torchrun"), ["--ddp-backend", "pytorch_ddp"], gpus=0)
 
 
 class Told:
     """Rank 1 receives this from rank 0."""
 
-    place = Place(1, 2, 1, "env://", "torchrun")
+    place = RankInfo(1, 2, 1, "env://", "torchrun")
 
     def __init__(self, start: Start) -> None:
         self.start = start

@@ -12,21 +12,21 @@ from small_runs import corpus, options
 from weam_preprocess import cli, pipeline
 from weam_preprocess.cleaning import Rules
 from weam_preprocess.corpus import parse_pair_files
-from weam_preprocess.tokenizer_text import Sentences, sample
+from weam_preprocess.tokenizer_text import TokenizerText, sample
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_kept_pairs_once(chunk: int, tmp_path: Path) -> None:
     tsv = write_tsv(tmp_path / "en-de.tsv", [*GERMAN, ("", "leer"), GERMAN[0], ("secret", "geheim"), ("new", "neu")])
     pairs = parse_pair_files([f"en-de={tsv}"])
-    sentences = Sentences(pairs, chunk, Rules(), {"secret"})
+    sentences = TokenizerText(pairs, chunk, Rules(), {"secret"})
     wanted = [side for pair in [*GERMAN, ("new", "neu")] for side in pair]
     assert (list(sentences), len(sentences), sentences.total) == (wanted, 18, 18)
     assert list(sentences) == wanted  # as often as one likes
-    some = Sentences(pairs, chunk, Rules(), {"secret"}, most=7, seed=3)
+    some = TokenizerText(pairs, chunk, Rules(), {"secret"}, most=7, seed=3)
     assert (len(some), some.total) == (7, 18)
     assert list(some) == list(some) == list(sample(wanted, 18, 7, 3))
-    assert list(Sentences(pairs, chunk, Rules(), {"secret"}, most=19)) == wanted
+    assert list(TokenizerText(pairs, chunk, Rules(), {"secret"}, most=19)) == wanted
 
 
 def test_a_sample_is_fair() -> None:

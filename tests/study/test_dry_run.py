@@ -12,7 +12,7 @@ from tests.study.small_study import plan_of, small_config, write_config
 from weam_fairseq.study.cli import main
 from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.forecast import operations
-from weam_fairseq.study.step import Training
+from weam_fairseq.study.step import TrainingFacts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "scripts" / "configs"
 
@@ -50,8 +50,8 @@ def test_the_small_study_has_the_core(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_operations_are_those_of_docs_scaling() -> None:
     """docs/gpu.md: 0.81 GFLOP a piece for mBERT base, 2.6 for XLM-R large, 0.51 projected rows a piece."""
     estimate = Estimate(pieces_per_update=1)
-    mbert = Training("weam_mbert_base", "weam", 1, 119_547, {"mask-prob": 0.3}, is_base=False)
-    large = Training("weam_xlmr_large", "weam", 1, 250_002, {}, is_base=False)
+    mbert = TrainingFacts("weam_mbert_base", "weam", 1, 119_547, {"mask-prob": 0.3}, is_base=False)
+    large = TrainingFacts("weam_xlmr_large", "weam", 1, 250_002, {}, is_base=False)
     assert operations(mbert, estimate) == pytest.approx(0.81e9, rel=0.01)
     assert operations(large, estimate) == pytest.approx(2.6e9, rel=0.02)
     by_hand = 3 * (12 * (24 * 768**2 + 4 * 128 * 768) + 0.51 * (2 * 768**2 + 2 * 768 * 119_547))
@@ -59,10 +59,10 @@ def test_operations_are_those_of_docs_scaling() -> None:
 
 
 def test_what_is_not_known_is_not_estimated() -> None:
-    training = Training("weam_mini", "tlm", 10, None, {}, is_base=False)
+    training = TrainingFacts("weam_mini", "tlm", 10, None, {}, is_base=False)
     assert operations(training, Estimate(pieces_per_update=1)) is None
     assert operations(training, Estimate()) is None
-    base = Training("weam_mini", "mlm", 10, 100, {}, is_base=True)
+    base = TrainingFacts("weam_mini", "mlm", 10, 100, {}, is_base=True)
     assert operations(base, Estimate(pieces_per_update=1)) is None
     one = operations(base, Estimate(base_pieces_per_update=1))
     two = operations(base, Estimate(base_pieces_per_update=2))
@@ -72,8 +72,8 @@ def test_what_is_not_known_is_not_estimated() -> None:
 
 def test_shape_options_count() -> None:
     estimate = Estimate(pieces_per_update=1)
-    full = operations(Training("weam_mini", "tlm", 1, 100, {}, is_base=False), estimate)
-    half = operations(Training("weam_mini", "tlm", 1, 100, {"layers": 2}, is_base=False), estimate)
+    full = operations(TrainingFacts("weam_mini", "tlm", 1, 100, {}, is_base=False), estimate)
+    half = operations(TrainingFacts("weam_mini", "tlm", 1, 100, {"layers": 2}, is_base=False), estimate)
     assert full is not None
     assert half is not None
     assert half < full

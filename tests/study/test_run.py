@@ -21,7 +21,7 @@ from weam_fairseq.launch.job import Launch, Submitted
 from weam_fairseq.study.checks import check_processes
 from weam_fairseq.study.forecast import duration
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.run import Jobs, Result, Stopped, run
+from weam_fairseq.study.run import Jobs, Stopped, StudyResult, run
 from weam_fairseq.study.step import Step, StepFolder
 
 
@@ -62,7 +62,7 @@ class Pretended:
         self.stopped = True
 
 
-def pretend(plan: Plan, worker: Pretended, jobs: int = 1) -> tuple[Result, list[str]]:
+def pretend(plan: Plan, worker: Pretended, jobs: int = 1) -> tuple[StudyResult, list[str]]:
     said: list[str] = []
     (plan.paths.study).mkdir(parents=True, exist_ok=True)
     return run(plan, plan.needed(plan.cells), worker, jobs, said.append), said
@@ -72,14 +72,14 @@ def test_each_step_is_made_once_and_after_what_it_needs(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, small_config())
     worker = Pretended(plan)
     result, said = pretend(plan, worker, jobs=3)
-    assert result == Result([], [])
+    assert result == StudyResult([], [])
     assert sorted(worker.began) == sorted(plan.steps)
     assert worker.most == 3
     for step in plan.steps.values():
         assert all(worker.began.index(need) < worker.began.index(step.id) for need in step.needs)
     assert any(line.startswith("ended  export weam") and "of 14 done" in line for line in said)
     again = Pretended(plan)
-    assert pretend(plan, again)[0] == Result([], [])
+    assert pretend(plan, again)[0] == StudyResult([], [])
     assert again.began == []
 
 
@@ -101,7 +101,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
     assert told.endswith("\n    one\n    two\n    weam-train: error: no such thing")
     assert "exit code 2" in told
     mended = Pretended(plan)
-    assert pretend(plan, mended)[0] == Result([], [])
+    assert pretend(plan, mended)[0] == StudyResult([], [])
     assert set(mended.began) == {bad, plan.cells[0].exported, *plan.cells[0].evaluated}
 
 

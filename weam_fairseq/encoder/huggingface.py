@@ -41,7 +41,7 @@ class UnsupportedModel(InputError):
     """The model's rows cannot be predicted one by one. The message says why."""
 
 
-class Projected(NamedTuple):
+class Projection(NamedTuple):
     """Inputs and parameters of the head's last matrix: logits = rows @ weightᵀ + bias.
 
     rows: (M, H); weight: (V, H); bias: (V,).
@@ -203,7 +203,7 @@ class MaskedLM:
         logits: Tensor = self._call_head(rows).logits[0]
         return logits
 
-    def project(self, rows: Tensor) -> Projected:
+    def project(self, rows: Tensor) -> Projection:
         """(M, D) -> the head's last matrix and its inputs. Requires `stops_before_projection`."""
         output = self._output()
         assert output is not None
@@ -214,7 +214,7 @@ class MaskedLM:
         finally:
             parent._modules[name] = linear
         bias = linear.bias if linear.bias is not None else linear.weight.new_zeros(len(linear.weight))
-        return Projected(transformed, self._table(linear), bias)
+        return Projection(transformed, self._table(linear), bias)
 
     def _table(self, linear: nn.Linear) -> Tensor:
         embedding = self.model.get_input_embeddings()

@@ -16,7 +16,7 @@ from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.encoder.huggingface import names_without_ties, quiet, zero_biases
 
 
-class Place(NamedTuple):
+class TensorPlace(NamedTuple):
     """The tensor of the model's state dict that receives some rows of a folder's tensor, starting at `first_row`."""
 
     name: str
@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
     name: str
     dtype: str
-    places: list[Place]
+    places: list[TensorPlace]
 
 
 class Placed(NamedTuple):
@@ -118,7 +118,7 @@ def _order_rows(
         Slot(
             name,
             str(tensors[name].dtype).removeprefix("torch."),
-            sorted((Place(target, first_rows[target]) for target in targets), key=lambda place: place.first_row),
+            sorted((TensorPlace(target, first_rows[target]) for target in targets), key=lambda place: place.first_row),
         )
         for name, targets in places.items()
     ]

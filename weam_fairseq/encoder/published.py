@@ -17,7 +17,7 @@ from weam_fairseq.common.documents import parse_json, read_json, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 from weam_fairseq.data.databin import MAX_TOKENIZER_BYTES
-from weam_fairseq.encoder.names import Place, Slot
+from weam_fairseq.encoder.names import Slot, TensorPlace
 from weam_fairseq.encoder.weights import BIN, SAFETENSORS, is_weight_file, read_weights
 
 # Larger files are weights in another format, or do not belong to an encoder.
@@ -162,7 +162,7 @@ def unpack(packed: Tensor) -> Published | None:
     header = parse_json(_as_bytes(parts["header"]), "the checkpoint's record of a published folder", dict)
     return Published(
         header["about"],
-        [Slot(name, dtype, [Place(*place) for place in places]) for name, dtype, places in header["slots"]],
+        [Slot(name, dtype, [TensorPlace(*place) for place in places]) for name, dtype, places in header["slots"]],
         {n.removeprefix("file:"): _as_bytes(value) for n, value in parts.items() if n.startswith("file:")},
         {n.removeprefix("tensor:"): value for n, value in parts.items() if n.startswith("tensor:")},
     )

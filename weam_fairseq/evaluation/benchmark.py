@@ -153,7 +153,7 @@ class Request(NamedTuple):
         return self.language
 
 
-class Result(NamedTuple):
+class ScoringResult(NamedTuple):
     """Numbers, 0–100, and sentences for stderr about what was not counted."""
 
     scores: dict[str, float]
@@ -176,7 +176,7 @@ class Scoring:
     gold: str
     predictions: str
     metrics: tuple[str, ...]
-    score: Callable[[Request], Result]
+    score: Callable[[Request], ScoringResult]
     citation: str
     by_id: bool = False
 

@@ -55,7 +55,7 @@ _LOWER = {ALIGNMENT}
 States = tuple[np.ndarray, np.ndarray]
 
 
-class Measured(NamedTuple):
+class HeldOutScores(NamedTuple):
     """`data` is the hash of the files that the measurement read."""
 
     task: str
@@ -63,23 +63,23 @@ class Measured(NamedTuple):
     data: str
 
 
-def measure(folder: Folder, held_out: HeldOut, setting: Setting) -> Iterator[Measured]:
+def measure(folder: Folder, held_out: HeldOut, setting: Setting) -> Iterator[HeldOutScores]:
     """All measures of one model on the pairs of one language pair. Writes their items."""
     pooling = read_pooling(folder.path)
     if pooling is not None and pooling.mode is not None:
         for each in _pooled(folder, held_out, setting, pooling):
-            yield Measured(POOLED, each, held_out.data)
+            yield HeldOutScores(POOLED, each, held_out.data)
     states = _sentences(folder, held_out, setting)
     found = find_translations(*states, held_out.source.keys, held_out.target.keys)
     method = {"pool": "mean", "layer": "dev-best"}
     for each in _directions(held_out, setting, RETRIEVAL, found, method, by_layer=True):
-        yield Measured(RETRIEVAL, each, held_out.data)
+        yield HeldOutScores(RETRIEVAL, each, held_out.data)
     if held_out.links is not None or held_out.gold is not None:
         links = _links(folder, held_out, setting)
         if held_out.links is not None:
-            yield Measured(LINKS, _agreement(held_out, setting, links), held_out.data)
+            yield HeldOutScores(LINKS, _agreement(held_out, setting, links), held_out.data)
         if held_out.gold is not None:
-            yield Measured(ALIGNMENT, _alignment(held_out, setting, links), held_out.gold_data)
+            yield HeldOutScores(ALIGNMENT, _alignment(held_out, setting, links), held_out.gold_data)
 
 
 def _sentences(folder: Folder, held_out: HeldOut, setting: Setting) -> States:
@@ -251,7 +251,7 @@ def _alignment(held_out: HeldOut, setting: Setting, links: Links) -> Measurement
     return _measurement(held_out, held_out.pair, "aer", score.aer, sum(len(each.sure) for each in gold), detail, method)
 
 
-class Compared(NamedTuple):
+class ComparedModel(NamedTuple):
     """One row of the table. `interval` is that of the difference to the first model; None for the first model."""
 
     task: str
@@ -271,9 +271,9 @@ class Compared(NamedTuple):
         return "better" if (self.interval.low > 0) != (self.task in _LOWER) else "worse"
 
 
-def compare_with_first(entries: Sequence[Entry], models: Sequence[str]) -> list[Compared]:
+def compare_with_first(entries: Sequence[Entry], models: Sequence[str]) -> list[ComparedModel]:
     """Rows by measure, language and model. A measure of several languages also has their mean."""
-    rows: list[Compared] = []
+    rows: list[ComparedModel] = []
     for task in LABELS:
         columns: dict[str, dict[str, list[Entry]]] = {}
         for entry in entries:
@@ -284,7 +284,9 @@ def compare_with_first(entries: Sequence[Entry], models: Sequence[str]) -> list[
     return rows
 
 
-def _rows(task: str, columns: Mapping[str, Mapping[str, list[Entry]]], models: Sequence[str]) -> Iterator[Compared]:
+def _rows(
+    task: str, columns: Mapping[str, Mapping[str, list[Entry]]], models: Sequence[str]
+) -> Iterator[ComparedModel]:
     resampled = resample_items(columns, RESAMPLES, seed=1, progress=None)
     for language, column in columns.items():
         scores = {model: column[model][0].score for model in models if model in column}
@@ -305,15 +307,15 @@ def _rows(task: str, columns: Mapping[str, Mapping[str, list[Entry]]], models: S
 
 def _row(
     task: str, language: str, model: str, values: Mapping[str, float], first: str, resampled: Resamples
-) -> Compared:
-    row = Compared(task, language, model, values[model], None, 0)
+) -> ComparedModel:
+    row = ComparedModel(task, language, model, values[model], None, 0)
     drawn = None if model == first else resampled.difference(model, first, language)
     if drawn is None or first not in values:
         return row
     return row._replace(difference=values[model] - values[first], interval=item_interval(drawn))
 
 
-def format_comparison(rows: Sequence[Compared], models: Sequence[str]) -> str:
+def format_comparison(rows: Sequence[ComparedModel], models: Sequence[str]) -> str:
     """The table, and what it means."""
     head = ("measure", "pair", "model", "score", "layer", f"minus {models[0]}", "95 % interval", "")
     body = []
@@ -347,11 +349,11 @@ MEANING = (
 )
 
 
-def _summary(rows: Sequence[Compared], model: str, first: str) -> str:
+def _summary(rows: Sequence[ComparedModel], model: str, first: str) -> str:
     """One sentence that answers the question, over the rows that no other row sums up."""
     own = [row for row in rows if row.model == model and row.interval is not None and row.language != MEAN]
     parts: list[str] = []
-    verdicts: list[tuple[str, Callable[[Compared], bool]]] = [
+    verdicts: list[tuple[str, Callable[[ComparedModel], bool]]] = [
         ("better in", lambda row: row.verdict == "better"),
         ("worse in", lambda row: row.verdict == "worse"),
         ("no clear difference in", lambda row: not row.verdict),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
-from weam_fairseq.evaluation.benchmark import Request, Result, Scoring, Setting
+from weam_fairseq.evaluation.benchmark import Request, Scoring, ScoringResult, Setting
 from weam_fairseq.evaluation.metrics.answers import QAScore
 from weam_fairseq.evaluation.metrics.labels import Labels, accuracy, is_number, known_tag
 from weam_fairseq.evaluation.metrics.ranking import mean_average_precision
@@ -211,7 +211,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def score_label_files(labels: Labels, request: Request) -> Result:
+def score_label_files(labels: Labels, request: Request) -> ScoringResult:
     gold, gold_numbers = read_labels(request.gold, labels)
     predictions, predicted_numbers = read_labels(request.predictions, labels)
     files = [
@@ -220,23 +220,23 @@ def score_label_files(labels: Labels, request: Request) -> Result:
         if numbers and labels.named
     ]
     notes = [f"{' and '.join(files)}: the labels are numbers, read as {labels.numbered}."] if files else []
-    return Result({"accuracy": accuracy(gold, predictions)}, tuple(notes))
+    return ScoringResult({"accuracy": accuracy(gold, predictions)}, tuple(notes))
 
 
 def label_scoring(labels: Labels, citation: str, gold: str = LABEL_LINES) -> Scoring:
     return Scoring(gold, LABEL_LINES, ("accuracy",), partial(score_label_files, labels), citation)
 
 
-def score_answer_files(metric: Callable[..., QAScore], request: Request) -> Result:
+def score_answer_files(metric: Callable[..., QAScore], request: Request) -> ScoringResult:
     gold, predictions = read_answers(request.gold), read_answer_predictions(request.predictions)
     result = metric(gold, predictions, missing_as_zero=request.missing_as_zero)
-    return Result({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
+    return ScoringResult({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
 
 
-def score_ranking_files(gold: Mapping[str, list[str]], request: Request) -> Result:
+def score_ranking_files(gold: Mapping[str, list[str]], request: Request) -> ScoringResult:
     rankings = read_rankings(request.predictions)
     value = mean_average_precision(gold, rankings, missing_as_zero=request.missing_as_zero)
-    return Result({"map@20": value}, _id_notes(gold, rankings))
+    return ScoringResult({"map@20": value}, _id_notes(gold, rankings))
 
 
 def compared_tags(

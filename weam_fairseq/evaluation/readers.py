@@ -17,7 +17,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import is_regular, open_text
 
 
-class Pair(NamedTuple):
+class TextPair(NamedTuple):
     """A sentence and its translation, as raw text."""
 
     source: str
@@ -65,7 +65,7 @@ _GOLD_FORMS = "i-j or i-j:S (sure), ipj, i?j or i-j:P (possible)"
 LINES_WITHOUT_0 = 5
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[TextPair]:
     """Reads `source<TAB>target` lines.
 
     Raises:
@@ -79,7 +79,7 @@ def read_pairs(path: Path) -> list[Pair]:
                 f"{path}:{number}: the line must hold a source, one tab and a target, but has {len(sides) - 1} tabs. "
                 "Write one pair a line."
             )
-        pair = Pair(sides[0].strip(), sides[1].strip())
+        pair = TextPair(sides[0].strip(), sides[1].strip())
         if not pair.source or not pair.target:
             raise InputError(f"{path}:{number}: one side is empty. Remove the pair from the evaluation file.")
         pairs.append(pair)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import Benchmark, Request, Result, Scoring
+from weam_fairseq.evaluation.benchmark import Benchmark, Request, Scoring, ScoringResult
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 
 EXAMPLE = """example:
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> None:
     print(json.dumps(result.scores))
 
 
-def score(benchmark: Benchmark, request: Request) -> Result:
+def score(benchmark: Benchmark, request: Request) -> ScoringResult:
     """Raises InputError: a file is missing or malformed, or the two files do not belong together."""
     scoring = benchmark.scoring
     assert scoring is not None

@@ -142,7 +142,7 @@ SECONDS = 60.0
 T = TypeVar("T")
 
 
-class Lines:
+class TableLines:
     """The used part of tqdm's interface, printed as lines.
 
     Nothing is printed in the first minute, so short computations print nothing.
@@ -186,7 +186,7 @@ def progress_bar(
     file = sys.stderr if file is None else file
     if file.isatty():
         return tqdm(total=total, initial=initial, desc=label, unit=f" {unit}", leave=False, file=file, smoothing=0.1)
-    return Lines(label, unit, total, initial, file, clock)
+    return TableLines(label, unit, total, initial, file, clock)
 
 
 def progress(items: Iterable[T], label: str, unit: str, total: int) -> Iterator[T]:

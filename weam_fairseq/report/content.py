@@ -13,7 +13,7 @@ from weam_fairseq.report.notes import progress
 from weam_fairseq.report.plots.gain_by_pairs import gain_by_pairs
 from weam_fairseq.report.plots.headline import headline
 from weam_fairseq.report.plots.heat_map import gain_by_language
-from weam_fairseq.report.plots.links import Sentences, read_sentences
+from weam_fairseq.report.plots.links import LinkedSentences, read_sentences
 from weam_fairseq.report.plots.losses import losses
 from weam_fairseq.report.plots.score_by_cost import score_by_cost
 from weam_fairseq.report.plots.style import Plots
@@ -35,7 +35,7 @@ class TrainingData(NamedTuple):
 
     name: str
     manifest: dict[str, Any]
-    sentences: Sentences
+    sentences: LinkedSentences
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _training_data(study: Study) -> list[TrainingData]:
     found: list[TrainingData] = []
     for folder in study.data_bins:
         manifest = read_manifest(folder)
-        sentences = read_sentences(folder, manifest) if not found else Sentences([], [])
+        sentences = read_sentences(folder, manifest) if not found else LinkedSentences([], [])
         found.append(TrainingData(folder.parent.name, manifest, sentences))
     return found
 

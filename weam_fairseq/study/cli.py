@@ -17,7 +17,7 @@ from weam_fairseq.study.checks import check_inputs, check_processes
 from weam_fairseq.study.config import read_config
 from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
-from weam_fairseq.study.run import Jobs, Result, Stopped, run
+from weam_fairseq.study.run import Jobs, Stopped, StudyResult, run
 from weam_fairseq.study.status import render_list, render_plan
 from weam_fairseq.study.tables import write_study
 
@@ -76,7 +76,7 @@ def _run_study(options: argparse.Namespace) -> int:
     return _report(plan, len(cells), result)
 
 
-def _report(plan: Plan, cells: int, result: Result) -> int:
+def _report(plan: Plan, cells: int, result: StudyResult) -> int:
     if result.failed:
         left = f", and {len(result.left)} steps that need them were not started" if result.left else ""
         print(

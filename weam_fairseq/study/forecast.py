@@ -12,7 +12,7 @@ from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, StepFolder, Training
+from weam_fairseq.study.step import Step, StepFolder, TrainingFacts
 
 MASK_PROB = 0.3  # weam-train's default
 # Objectives that predict linked pieces a second time.
@@ -25,7 +25,7 @@ class Forecast(NamedTuple):
     operations: float | None
 
 
-class Measured:
+class MeasuredCost:
     """Mean times of finished steps, from the most to the least similar ones."""
 
     def __init__(self) -> None:
@@ -54,16 +54,16 @@ def _similarities(step: Step) -> list[tuple[object, ...]]:
     return [(step.kind, name, step.arch), (step.kind, name)]
 
 
-def measure(plan: Plan, steps: Iterable[Step]) -> Measured:
+def measure(plan: Plan, steps: Iterable[Step]) -> MeasuredCost:
     """Times of those steps that are finished."""
-    found = Measured()
+    found = MeasuredCost()
     for step in steps:
         if StepFolder(plan.paths.study / step.id).is_done(step.languages):
             add_measured(found, plan, step)
     return found
 
 
-def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
+def add_measured(measured: MeasuredCost, plan: Plan, step: Step) -> None:
     """Adds a finished step, if its time was recorded."""
     folder = StepFolder(plan.paths.study / step.id)
     if step.training is None:
@@ -76,7 +76,7 @@ def add_measured(measured: Measured, plan: Plan, step: Step) -> None:
             measured.add(step, effort.seconds / effort.updates)
 
 
-def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
+def forecast(step: Step, measured: MeasuredCost, estimate: Estimate) -> Forecast:
     """Forecast for a complete step."""
     seconds = measured.of(step)
     if step.training is None:
@@ -84,13 +84,13 @@ def forecast(step: Step, measured: Measured, estimate: Estimate) -> Forecast:
     return Forecast(None if seconds is None else seconds * step.training.updates, operations(step.training, estimate))
 
 
-def pieces_of(training: Training, estimate: Estimate) -> int | None:
+def pieces_of(training: TrainingFacts, estimate: Estimate) -> int | None:
     """Pieces that the training reads on all GPUs together, without padding."""
     each = estimate.base_pieces_per_update if training.is_base else estimate.pieces_per_update
     return None if each is None else training.updates * each
 
 
-def operations(training: Training, estimate: Estimate) -> float | None:
+def operations(training: TrainingFacts, estimate: Estimate) -> float | None:
     """Floating-point operations of a training, counted as in docs/gpu.md; None: pieces, vocabulary or
     the shape of a published model are unknown.
 

@@ -19,7 +19,7 @@ from weam_fairseq.common.slurm import minutes
 from weam_fairseq.launch import submit
 from weam_fairseq.launch.job import Launch, RunFolder, add_line
 from weam_fairseq.study.config import KINDS, TRAININGS, Config, asked_whole
-from weam_fairseq.study.forecast import Measured, add_measured, duration, measure
+from weam_fairseq.study.forecast import MeasuredCost, add_measured, duration, measure
 from weam_fairseq.study.paths import StudyPaths
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.step import Step, StepFolder, from_hub
@@ -139,7 +139,7 @@ class Jobs:
         )
 
 
-class Result(NamedTuple):
+class StudyResult(NamedTuple):
     """`failed`: steps that failed; `left`: steps that were not run because of a failure."""
 
     failed: list[Step]
@@ -150,7 +150,7 @@ class Stopped(Exception):
     """A signal asks the process to end."""
 
 
-def run(plan: Plan, steps: Sequence[Step], worker: Worker, jobs: int, say: Callable[[str], None]) -> Result:
+def run(plan: Plan, steps: Sequence[Step], worker: Worker, jobs: int, say: Callable[[str], None]) -> StudyResult:
     """Runs the steps that are not done.
 
     Args:
@@ -174,10 +174,10 @@ class _Run:
         self._waiting = [step for step in steps if step.id not in self._done]
         self._running: dict[Future[int], tuple[Step, float]] = {}
         self._failed: list[Step] = []
-        self._measured: Measured = measure(plan, steps)
+        self._measured: MeasuredCost = measure(plan, steps)
         self._tables = Tables(plan)
 
-    def run(self) -> Result:
+    def run(self) -> StudyResult:
         self._tables.write()
         with ThreadPoolExecutor(max_workers=self._jobs) as threads:
             try:
@@ -185,7 +185,7 @@ class _Run:
             except BaseException:
                 self._worker.stop()
                 raise
-        return Result(self._failed, self._waiting)
+        return StudyResult(self._failed, self._waiting)
 
     def _run_all(self, threads: ThreadPoolExecutor) -> None:
         while True:

@@ -20,7 +20,7 @@ LANGUAGES = "--languages"
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFacts:
     """What an estimate and a cost depend on. `options`: all options of weam-train that the config gives."""
 
     arch: str
@@ -60,7 +60,7 @@ class Step:
     published: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     arch: str = ""
-    training: Training | None = None
+    training: TrainingFacts | None = None
 
     def for_languages(self, languages: tuple[str, ...]) -> tuple[str, ...]:
         """The command of an evaluation for some of its languages."""

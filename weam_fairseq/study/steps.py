@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.study.config import Config, Data, Evaluation, Model, Options, updates_of
 from weam_fairseq.study.paths import Files, StudyPaths, digest
-from weam_fairseq.study.step import LANGUAGES, Step, Training, from_hub, option_arguments
+from weam_fairseq.study.step import LANGUAGES, Step, TrainingFacts, from_hub, option_arguments
 
 CHECKPOINTS, LAST = "checkpoints", "checkpoint_last.pt"
 # Options of weam-evaluate that name files of the data folder.
@@ -190,7 +190,7 @@ class Steps:
                 needs=data.needs,
                 log="train.log",
                 arch=arch,
-                training=Training(arch, objective, updates, vocabulary, options, is_base=kind == "base"),
+                training=TrainingFacts(arch, objective, updates, vocabulary, options, is_base=kind == "base"),
             )
         )
         return Output(save_dir / LAST, identity, (step_id,)), step_id

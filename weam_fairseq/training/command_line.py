@@ -16,7 +16,7 @@ from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, descri
 from weam_fairseq.method.limits import check_numbers
 from weam_fairseq.training import distributed
 from weam_fairseq.training.config import WARM_UP, add_defaults, read_config
-from weam_fairseq.training.distributed import Place
+from weam_fairseq.training.distributed import RankInfo
 
 PROG = "weam-train"
 PLUGIN = {"--task": "weam", "--criterion": "weam"}
@@ -275,7 +275,7 @@ def _other_encoder(config: str, arch: str | None, sizes: dict[str, str]) -> str 
     return None
 
 
-def parse(arguments: list[str], place: Place | None) -> Namespace:
+def parse(arguments: list[str], place: RankInfo | None) -> Namespace:
     """fairseq's own parser, with the place among several processes filled in, and with an error that suggests.
 
     Raises:

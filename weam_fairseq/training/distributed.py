@@ -29,7 +29,7 @@ FIRST_PORT, PORTS = 15_000, 15_000
 PATIENCE, FAREWELL = 1800, 10
 
 
-class Place(NamedTuple):
+class RankInfo(NamedTuple):
     """This process among those of the run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 def find_place(
     environment: Mapping[str, str], address: Callable[[str], str], given: list[str] | None = None
-) -> Place | None:
+) -> RankInfo | None:
     """Finds the rank of this process in the environment.
 
     Args:
@@ -79,19 +79,19 @@ def find_place(
     return None
 
 
-def _torchrun(environment: Mapping[str, str]) -> Place:
+def _torchrun(environment: Mapping[str, str]) -> RankInfo:
     rank = int(environment["RANK"])
     local_rank = int(environment.get("LOCAL_RANK", rank))
-    return Place(rank, int(environment["WORLD_SIZE"]), local_rank, "env://", "torchrun")
+    return RankInfo(rank, int(environment["WORLD_SIZE"]), local_rank, "env://", "torchrun")
 
 
-def _slurm(environment: Mapping[str, str], address: Callable[[str], str]) -> Place:
+def _slurm(environment: Mapping[str, str], address: Callable[[str], str]) -> RankInfo:
     host = environment.get("MASTER_ADDR")
     if not host:
         host = address(environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"])
     job, step = int(environment.get("SLURM_JOB_ID") or 0), int(environment.get("SLURM_STEP_ID") or 0)
     port = environment.get("MASTER_PORT") or FIRST_PORT + (7 * job + step) % PORTS
-    return Place(
+    return RankInfo(
         rank=int(environment["SLURM_PROCID"]),
         world_size=int(environment["SLURM_STEP_NUM_TASKS"]),
         local_rank=int(environment.get("SLURM_LOCALID") or 0),
@@ -100,7 +100,7 @@ def _slurm(environment: Mapping[str, str], address: Callable[[str], str]) -> Pla
     )
 
 
-def options(place: Place, given: list[str], gpus: int) -> list[str]:
+def options(place: RankInfo, given: list[str], gpus: int) -> list[str]:
     """fairseq's options for this process, to be put after the given ones.
 
     Args:
@@ -164,7 +164,7 @@ def _scontrol(nodes: str, *words: str) -> str:
 class Peers:
     """The processes of a run. They exchange how the run starts and which errors occurred."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RankInfo) -> None:
         from torch.distributed import rendezvous
 
         self.place = place

@@ -38,7 +38,7 @@ from weam_fairseq.training.command_line import (
     save_dir,
 )
 from weam_fairseq.training.display import Display
-from weam_fairseq.training.distributed import Peers, Place
+from weam_fairseq.training.distributed import Peers, RankInfo
 
 _held = ExitStack()  # the lock of the run's folder
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
@@ -122,7 +122,7 @@ def _run(arguments: list[str]) -> None:
         _end(preemption.WATCH.status)
 
 
-def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Namespace | None:
+def _begin(arguments: list[str], place: RankInfo | None, peers: Peers | None) -> Namespace | None:
     """Parsed options of the run, the same in all processes; None: there is nothing to train.
 
     Rank 0 reads the checkpoints, and repairs them, before the other ranks read anything.
@@ -141,7 +141,7 @@ def _begin(arguments: list[str], place: Place | None, peers: Peers | None) -> Na
     return args
 
 
-def _process_count(arguments: list[str], place: Place | None) -> int:
+def _process_count(arguments: list[str], place: RankInfo | None) -> int:
     """Processes that will train together: those of a launcher, or one for each GPU, which fairseq starts itself."""
     if place is not None:
         return place.world_size
@@ -161,7 +161,7 @@ def _hold(folder: Path) -> None:
     _held.enter_context(locked(folder / "lock", keep=True))
 
 
-def _meet(place: Place) -> Peers:
+def _meet(place: RankInfo) -> Peers:
     if place.rank == 0:
         # If fewer processes were started than expected, the user must learn why nothing happens.
         where = f"at {place.init_method} (from {place.launcher})"

@@ -28,8 +28,8 @@ from weam_fairseq.evaluation.benchmark import (
     Benchmark,
     Measurement,
     Request,
-    Result,
     Scoring,
+    ScoringResult,
     Setting,
     language_codes,
 )
@@ -48,7 +48,7 @@ MOST_ITEMS = 10_000
 NEIGHBOURS = 4
 
 
-class Sentences(NamedTuple):
+class BuccSentences(NamedTuple):
     """The different sentences of a file.
 
     A sentence on several lines has no unique id. As in LASER's and XTREME's code, it takes part in mining once, and its
@@ -65,8 +65,8 @@ class Sentences(NamedTuple):
 
 
 class BuccSplit(NamedTuple):
-    source: Sentences
-    english: Sentences
+    source: BuccSentences
+    english: BuccSentences
     gold: set[IdPair]
 
 
@@ -109,13 +109,13 @@ def _read_rows(path: Path) -> dict[str, str]:
     return rows
 
 
-def _collection(rows: dict[str, str]) -> Sentences:
+def _collection(rows: dict[str, str]) -> BuccSentences:
     count = Counter(rows.values())
     by_sentence: dict[str, str | None] = {}
     for name, sentence in rows.items():
         by_sentence[sentence] = name if count[sentence] == 1 else None
     repeated = sum(lines for lines in count.values() if lines > 1)
-    return Sentences(list(by_sentence.values()), list(by_sentence), repeated)
+    return BuccSentences(list(by_sentence.values()), list(by_sentence), repeated)
 
 
 def read_id_pairs(path: Path) -> set[IdPair]:
@@ -188,7 +188,7 @@ def _scored_pairs(
     """Every mined pair with its score, best first; how many sentences were read in windows; and how many mined pairs
     were left out because one of their sentences has no unique id."""
 
-    def encode(side: Sentences) -> SentenceVectors:
+    def encode(side: BuccSentences) -> SentenceVectors:
         return sentence_vectors(folder, side.sentences, layer, setting.batch_size, label)
 
     source, english = encode(split.source), encode(split.english)
@@ -355,8 +355,8 @@ def _files(split: str, published: str) -> tuple[Alternatives, ...]:
     )
 
 
-def _score_files(request: Request) -> Result:
-    return Result(mining_f1(read_id_pairs(request.gold), read_id_pairs(request.predictions))._asdict())
+def _score_files(request: Request) -> ScoringResult:
+    return ScoringResult(mining_f1(read_id_pairs(request.gold), read_id_pairs(request.predictions))._asdict())
 
 
 BENCHMARK = Benchmark(

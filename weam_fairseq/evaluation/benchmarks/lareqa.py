@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Result, Scoring, Setting, XtremeR
+from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Scoring, ScoringResult, Setting, XtremeR
 from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, sentence_vectors
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.prediction_files import (
@@ -49,7 +49,7 @@ class PoolSentence(NamedTuple):
     sentence: str
 
 
-class Pool(NamedTuple):
+class CandidatePool(NamedTuple):
     """Questions by language, all candidates, and the ids of the right ones by a question's key."""
 
     questions: dict[str, list[PoolQuestion]]
@@ -58,14 +58,14 @@ class Pool(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def read_pool(*paths: Path) -> Pool:
+def read_pool(*paths: Path) -> CandidatePool:
     """Reads the files of all languages, each called by its language, as `de.json`.
 
     Raises:
         InputError: a file is not XQuAD-R, an answer does not begin in a sentence, or a question lacks a correct
             candidate in one of the languages.
     """
-    pool = Pool({}, [], {})
+    pool = CandidatePool({}, [], {})
     for path in paths:
         if not path.is_file():
             raise InputError(
@@ -87,7 +87,7 @@ def read_right_candidates(folder: Path, language: str) -> dict[str, list[str]]:
     return {question.id: pool.right[question.key] for question in pool.questions[language]}
 
 
-def _add(pool: Pool, path: Path, data: Mapping[str, Any]) -> None:
+def _add(pool: CandidatePool, path: Path, data: Mapping[str, Any]) -> None:
     language = path.name.partition(".")[0]
     pool.questions[language] = []
     paragraphs = [paragraph for each in data["data"] for paragraph in each["paragraphs"]]
@@ -120,7 +120,7 @@ def _sentence_of_answer(
     )
 
 
-def _check(pool: Pool, paths: Sequence[Path]) -> None:
+def _check(pool: CandidatePool, paths: Sequence[Path]) -> None:
     """Every question must occur in every language exactly once."""
     keys = {language: [question.key for question in questions] for language, questions in pool.questions.items()}
     for path in paths:
@@ -133,7 +133,7 @@ def _check(pool: Pool, paths: Sequence[Path]) -> None:
             )
 
 
-def measure_lareqa(folder: Folder, data: Mapping[str, Pool], setting: Setting) -> list[Measurement]:
+def measure_lareqa(folder: Folder, data: Mapping[str, CandidatePool], setting: Setting) -> list[Measurement]:
     """One measurement a language of the questions; the candidates are always those of all languages."""
     layer = fixed_layer(depth_of(folder))
     pool = next(iter(data.values()))
@@ -143,7 +143,7 @@ def measure_lareqa(folder: Folder, data: Mapping[str, Pool], setting: Setting) -
 
 
 def _measure_language(
-    folder: Folder, pool: Pool, candidates: SentenceVectors, setting: Setting, language: str
+    folder: Folder, pool: CandidatePool, candidates: SentenceVectors, setting: Setting, language: str
 ) -> Measurement:
     questions = pool.questions[language]
     right = {question.id: pool.right[question.key] for question in questions}
@@ -168,7 +168,7 @@ def _measure_language(
     )
 
 
-def _score_files(request: Request) -> Result:
+def _score_files(request: Request) -> ScoringResult:
     if request.gold.is_dir():
         gold = read_right_candidates(request.gold, request.needed_language())
     else:

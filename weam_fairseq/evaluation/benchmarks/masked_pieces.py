@@ -22,7 +22,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.encode import Pieces, batches_by_length, padded_inputs, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.readers import Pair, read_pairs
+from weam_fairseq.evaluation.readers import TextPair, read_pairs
 from weam_fairseq.evaluation.terminal import progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MASK_SHARE = 0.15
 GUESSES = (5, 1)
 
 
-class Masked(NamedTuple):
+class MaskedSentence(NamedTuple):
     """Texts with masks, and for each text its masked positions and the ids that were masked."""
 
     pieces: Pieces
@@ -41,7 +41,9 @@ class Masked(NamedTuple):
     targets: list[list[int]]
 
 
-def measure_masked_pieces(folder: Folder, data: Mapping[str, Sequence[Pair]], setting: Setting) -> list[Measurement]:
+def measure_masked_pieces(
+    folder: Folder, data: Mapping[str, Sequence[TextPair]], setting: Setting
+) -> list[Measurement]:
     """Two measurements a language, the source language first: accuracy@5 and accuracy@1.
 
     Raises:
@@ -57,7 +59,7 @@ def measure_masked_pieces(folder: Folder, data: Mapping[str, Sequence[Pair]], se
     return measurements
 
 
-def texts_by_language(data: Mapping[str, Sequence[Pair]], source_language: str) -> dict[str, list[str]]:
+def texts_by_language(data: Mapping[str, Sequence[TextPair]], source_language: str) -> dict[str, list[str]]:
     """Each language's sentences in order of first occurrence."""
     texts = {source_language: list(dict.fromkeys(pair.source for pairs in data.values() for pair in pairs))}
     for language, pairs in data.items():
@@ -111,7 +113,7 @@ def _measure_language(folder: Folder, texts: Sequence[str], setting: Setting, la
     ]
 
 
-def _mask(folder: Folder, texts: Sequence[str], seed: int) -> Masked:
+def _mask(folder: Folder, texts: Sequence[str], seed: int) -> MaskedSentence:
     pieces = tokenize(folder, texts, cut=True)
     never = set(folder.tokenizer.all_special_ids)  # holds the unknown piece as well
     ids, positions, targets = [], [], []
@@ -120,10 +122,10 @@ def _mask(folder: Folder, texts: Sequence[str], seed: int) -> Masked:
         positions.append(chosen)
         targets.append([row[position] for position in chosen])
         ids.append([folder.tokenizer.mask_token_id if at in set(chosen) else piece for at, piece in enumerate(row)])
-    return Masked(pieces._replace(inputs={**pieces.inputs, "input_ids": ids}), positions, targets)
+    return MaskedSentence(pieces._replace(inputs={**pieces.inputs, "input_ids": ids}), positions, targets)
 
 
-def _ranks(folder: Folder, masked: Masked, batch_size: int, label: str) -> np.ndarray:
+def _ranks(folder: Folder, masked: MaskedSentence, batch_size: int, label: str) -> np.ndarray:
     """How many pieces the model prefers to each target, over all masked pieces in no particular order.
 
     *Shape:* `(masked pieces,)`. A piece with the target's own logit counts as preferred, so a model with

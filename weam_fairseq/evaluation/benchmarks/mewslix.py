@@ -22,8 +22,8 @@ from weam_fairseq.evaluation.benchmark import (
     Benchmark,
     Measurement,
     Request,
-    Result,
     Scoring,
+    ScoringResult,
     Setting,
     XtremeR,
     language_codes,
@@ -186,7 +186,7 @@ def measure_mewslix(folder: Folder, data: Mapping[str, Mewslix], setting: Settin
     ]
 
 
-def _score_files(request: Request) -> Result:
+def _score_files(request: Request) -> ScoringResult:
     if ".jsonl" in request.gold.suffixes:
         gold = read_entity_labels(request.gold, request.needed_language())
     else:

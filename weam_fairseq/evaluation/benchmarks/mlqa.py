@@ -20,8 +20,8 @@ from weam_fairseq.evaluation.benchmark import (
     FineTuned,
     HubCopy,
     Request,
-    Result,
     Scoring,
+    ScoringResult,
     XtremeR,
     language_codes,
     with_split,
@@ -94,7 +94,7 @@ def _without_punctuation() -> dict[int, None]:
     )
 
 
-def _score_files(request: Request) -> Result:
+def _score_files(request: Request) -> ScoringResult:
     language = request.needed_language()
     named = request.gold.name.partition("context-")[2].partition("-")[0]
     if named and named != language:

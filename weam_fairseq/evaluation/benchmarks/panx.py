@@ -10,9 +10,9 @@ from weam_fairseq.evaluation.benchmark import (
     FineTuned,
     HubCopy,
     Request,
-    Result,
     Row,
     Scoring,
+    ScoringResult,
     Training,
     XtremeR,
     language_codes,
@@ -37,9 +37,9 @@ def read_panx(*paths: Path, language: str = "en") -> list[TaggedSentence]:
     return [sentence for path in paths for sentence in read_tab_file(path, PANX_TAGS, f"{language}:")]
 
 
-def _score_files(request: Request) -> Result:
+def _score_files(request: Request) -> ScoringResult:
     gold, predictions = read_tagged(request.gold, PANX_TAGS), read_tagged(request.predictions, PANX_TAGS)
-    return Result(entity_f1(*compared_tags(gold, predictions, request))._asdict())
+    return ScoringResult(entity_f1(*compared_tags(gold, predictions, request))._asdict())
 
 
 def _score(examples: Sequence[TaggedSentence], predictions: Sequence[Sequence[str]], language: str) -> Scored:

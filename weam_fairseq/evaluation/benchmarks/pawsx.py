@@ -16,7 +16,7 @@ from weam_fairseq.evaluation.benchmark import (
 )
 from weam_fairseq.evaluation.fine_tuning.classification import (
     Classification,
-    SentencePair,
+    LabelledPair,
     labelled_rows,
     not_empty,
     score_labels,
@@ -37,7 +37,7 @@ PARAPHRASE = Labels(
 )
 
 
-def read_paws(*paths: Path, language: str = "en") -> list[SentencePair]:
+def read_paws(*paths: Path, language: str = "en") -> list[LabelledPair]:
     """Reads PAWS-X: three columns (XTREME), or four with a header (`id sentence1 sentence2 label`).
 
     Raises:

@@ -20,7 +20,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.readers import Pair, read_pairs
+from weam_fairseq.evaluation.readers import TextPair, read_pairs
 from weam_fairseq.evaluation.retrieval import (
     Bag,
     Half,
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 
 def measure_sentence_retrieval(
-    folder: Folder, data: Mapping[str, Sequence[Pair]], setting: Setting
+    folder: Folder, data: Mapping[str, Sequence[TextPair]], setting: Setting
 ) -> list[Measurement]:
     """One measurement a pair: accuracy@1, the mean of both directions.
 
@@ -68,7 +68,7 @@ def measure_sentence_retrieval(
     return [_measure_pair(folder, pairs, setting, language) for language, pairs in data.items()]
 
 
-def _measure_pair(folder: Folder, pairs: Sequence[Pair], setting: Setting, language: str) -> Measurement:
+def _measure_pair(folder: Folder, pairs: Sequence[TextPair], setting: Setting, language: str) -> Measurement:
     sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
     source = _sentence_states(folder, sources, setting, setting.source_language)
     target = _sentence_states(folder, targets, setting, language)

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Result, Scoring, Setting, XtremeR
+from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Scoring, ScoringResult, Setting, XtremeR
 from weam_fairseq.evaluation.encode import depth_of, fixed_layer, layer_label, sentence_vectors
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.metrics.labels import accuracy
 from weam_fairseq.evaluation.prediction_files import write_items, write_lines
-from weam_fairseq.evaluation.readers import Pair, read_lines
+from weam_fairseq.evaluation.readers import TextPair, read_lines
 from weam_fairseq.evaluation.retrieval import nearest, percent
 
 
@@ -40,7 +40,7 @@ LASER_CODES = _table("""
 """)
 
 
-def read_tatoeba(path: Path, english: Path) -> list[Pair]:
+def read_tatoeba(path: Path, english: Path) -> list[TextPair]:
     """The pairs, English as the target.
 
     Raises:
@@ -58,15 +58,15 @@ def read_tatoeba(path: Path, english: Path) -> list[Pair]:
         check_not_sorted(lines, each)
     if not sources:
         raise InputError(f"{path} is empty.")
-    return [Pair(*sides) for sides in zip(sources, targets, strict=True)]
+    return [TextPair(*sides) for sides in zip(sources, targets, strict=True)]
 
 
-def measure_tatoeba(folder: Folder, data: Mapping[str, Sequence[Pair]], setting: Setting) -> list[Measurement]:
+def measure_tatoeba(folder: Folder, data: Mapping[str, Sequence[TextPair]], setting: Setting) -> list[Measurement]:
     """One measurement a language: accuracy over all sentences of its file."""
     return [_measure_language(folder, pairs, setting, language) for language, pairs in data.items()]
 
 
-def _measure_language(folder: Folder, pairs: Sequence[Pair], setting: Setting, language: str) -> Measurement:
+def _measure_language(folder: Folder, pairs: Sequence[TextPair], setting: Setting, language: str) -> Measurement:
     depth = depth_of(folder)
     layer = fixed_layer(depth)
     sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
@@ -149,8 +149,8 @@ def check_not_sorted(lines: Sequence[str], path: Path) -> None:
         )
 
 
-def _score_files(request: Request) -> Result:
-    return Result({"accuracy": accuracy(read_gold_indices(request.gold), read_indices(request.predictions))})
+def _score_files(request: Request) -> ScoringResult:
+    return ScoringResult({"accuracy": accuracy(read_gold_indices(request.gold), read_indices(request.predictions))})
 
 
 BENCHMARK = Benchmark(

@@ -12,8 +12,8 @@ from weam_fairseq.evaluation.benchmark import (
     Benchmark,
     FineTuned,
     Request,
-    Result,
     Scoring,
+    ScoringResult,
     Training,
     XtremeR,
     language_codes,
@@ -51,13 +51,13 @@ _PRECEDENCE: dict[str, tuple[str, ...]] = {
 }
 
 
-class Sentences(list[TaggedSentence]):
+class TaggedSentences(list[TaggedSentence]):
     """`without_words`: how many sentences were left out because their words are missing."""
 
     without_words = 0
 
 
-def read_udpos(*paths: Path, language: str = "en") -> Sentences:
+def read_udpos(*paths: Path, language: str = "en") -> TaggedSentences:
     """Reads `.conllu` files, or the `word<TAB>tag` files that XTREME makes of them.
 
     As in XTREME: a fused form (German *zum*) is one word with the tag of its highest part, which is the part with the
@@ -69,13 +69,13 @@ def read_udpos(*paths: Path, language: str = "en") -> Sentences:
         InputError: a line is malformed, or a word's tag is missing (a file without gold) or not one of the 17
             universal tags.
     """
-    sentences = Sentences()
+    sentences = TaggedSentences()
     for path in paths:
         if is_conllu(path):
             read = _conllu_file(path, language)
             sentences.without_words += read.without_words
         else:
-            read = Sentences(read_tab_file(path, UPOS_TAGS, ""))
+            read = TaggedSentences(read_tab_file(path, UPOS_TAGS, ""))
         sentences += read
     return sentences
 
@@ -102,8 +102,8 @@ class _Node(NamedTuple):
     heads: tuple[int, ...]
 
 
-def _conllu_file(path: Path, language: str) -> Sentences:
-    sentences = Sentences()
+def _conllu_file(path: Path, language: str) -> TaggedSentences:
+    sentences = TaggedSentences()
     for block in numbered_blocks(path):
         nodes, fused = _parse(block, path)
         if not nodes:
@@ -204,7 +204,7 @@ def _conllu_row(line: str, where: str) -> tuple[str, str] | None:
     return columns[1], columns[3]
 
 
-def _score_files(request: Request) -> Result:
+def _score_files(request: Request) -> ScoringResult:
     """Predictions may have UD's syntactic words, or XTREME's words, in which a fused form (zum) is one word."""
     predictions = _read_tagged(request.predictions)
     gold = _read_tagged(request.gold)
@@ -212,7 +212,7 @@ def _score_files(request: Request) -> Result:
         fused = read_udpos(request.gold, language=_language_of_treebank(request))
         if _lengths(fused) == _lengths(predictions):
             gold = [Tagged(list(sentence.words), list(sentence.tags), 0) for sentence in fused]
-    return Result(pos_scores(*compared_tags(gold, predictions, request))._asdict())
+    return ScoringResult(pos_scores(*compared_tags(gold, predictions, request))._asdict())
 
 
 def _read_tagged(path: Path) -> list[Tagged]:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Result, Scoring, Setting
+from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Scoring, ScoringResult, Setting
 from weam_fairseq.evaluation.encode import (
     Pieces,
     depth_of,
@@ -376,9 +376,9 @@ def _predicted_from_1(gold: Sequence[GoldLinks], predicted: Sequence[frozenset[W
     return hits[1] > hits[0]
 
 
-def _score_files(request: Request) -> Result:
+def _score_files(request: Request) -> ScoringResult:
     files = request.gold, request.predictions
-    return Result(score_files(*files, request.gold_from, request.predictions_from)._asdict())
+    return ScoringResult(score_files(*files, request.gold_from, request.predictions_from)._asdict())
 
 
 # A gold set goes by its pair or, given as a language, by the file's own name: `--languages en-fr,ro-en`.

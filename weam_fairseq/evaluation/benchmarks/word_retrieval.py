@@ -43,7 +43,7 @@ from weam_fairseq.evaluation.retrieval import (
 )
 
 
-class Side(NamedTuple):
+class WordSide(NamedTuple):
     """*Shape:* `values` `(L + 1, G, D)`, `filled` `(G,)`; `first[k]` is where sentence k's words begin in G;
     `types` are the lower-cased words and `bags` their pieces."""
 
@@ -56,7 +56,7 @@ class Side(NamedTuple):
 
 
 # (query side, candidate side, queries, candidates) to the place of each query's nearest candidate.
-Search = Callable[[Side, Side, np.ndarray, np.ndarray], np.ndarray]
+Search = Callable[[WordSide, WordSide, np.ndarray, np.ndarray], np.ndarray]
 
 
 class HalfLinks(NamedTuple):
@@ -137,25 +137,25 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
 def by_state(layer: int) -> Search:
     """Searches by the cosine of a layer's states."""
 
-    def search(query: Side, candidate: Side, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    def search(query: WordSide, candidate: WordSide, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
         return nearest(query.values[layer][queries], candidate.values[layer][pool])
 
     return search
 
 
-def by_overlap(query: Side, candidate: Side, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+def by_overlap(query: WordSide, candidate: WordSide, queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
     """Searches by shared pieces, without a model."""
     return nearest_by_overlap([query.bags[i] for i in queries], [candidate.bags[j] for j in pool])
 
 
-def _side(folder: Folder, sentences: list[list[str]], setting: Setting, language: str) -> Side:
+def _side(folder: Folder, sentences: list[list[str]], setting: Setting, language: str) -> WordSide:
     states = word_states(folder, sentences, setting.batch_size, f"words {language}")
     first = np.cumsum([0] + [len(words) for words in sentences])
     types = [word.lower() for words in sentences for word in words]
-    return Side(states.values, states.filled, first, types, bags(states.pieces, states.groups), states.pieces.long)
+    return WordSide(states.values, states.filled, first, types, bags(states.pieces, states.groups), states.pieces.long)
 
 
-def _half_links(pairs: Sequence[LinkedPair], source: Side, target: Side, half: Half, name: str) -> HalfLinks:
+def _half_links(pairs: Sequence[LinkedPair], source: WordSide, target: WordSide, half: Half, name: str) -> HalfLinks:
     occurrences = [
         (source.first[line] + link.source_word_idx, target.first[line] + link.target_word_idx)
         for line in half.lines
@@ -172,7 +172,9 @@ def _half_links(pairs: Sequence[LinkedPair], source: Side, target: Side, half: H
     return HalfLinks(links[:, 0], links[:, 1], asked, len(occurrences) - len(kept))
 
 
-def _both_directions(source: Side, target: Side, links: HalfLinks, search: Search) -> tuple[Precision, Precision]:
+def _both_directions(
+    source: WordSide, target: WordSide, links: HalfLinks, search: Search
+) -> tuple[Precision, Precision]:
     i, j = links.source_word_idx, links.target_word_idx
     return (
         _precision(source, target, i, j, links.asked, search),
@@ -181,8 +183,8 @@ def _both_directions(source: Side, target: Side, links: HalfLinks, search: Searc
 
 
 def _precision(
-    query: Side,
-    candidate: Side,
+    query: WordSide,
+    candidate: WordSide,
     query_idx: np.ndarray,
     gold_idx: np.ndarray,
     asked: np.ndarray,

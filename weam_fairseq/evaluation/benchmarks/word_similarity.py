@@ -26,7 +26,7 @@ from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.retrieval import has_text, is_translation, unit_rows
 
 
-class Compared(NamedTuple):
+class WordComparison(NamedTuple):
     """Words as occurrences, counted over all sentences of their side. *Shape:* `(N,)` each.
 
     `neighbour` is an unlinked word of the linked word's sentence, or -1 if there is none.
@@ -96,7 +96,7 @@ def _measure_pairs(folder: Folder, pairs: Sequence[GoldPair], setting: Setting, 
 
 def draw(
     pairs: Sequence[GoldPair], source_filled: np.ndarray, target_filled: np.ndarray, seed: int, name: str
-) -> tuple[Compared, int]:
+) -> tuple[WordComparison, int]:
     """The links that are compared, and the words drawn for them; also how many links have a word without pieces.
 
     Raises:
@@ -130,7 +130,7 @@ def draw(
         ]
         neighbour.append(int(rng.choice(free)) if free else -1)
     source = np.array([first_source[k] + i for k, i, _ in rows], dtype=np.int64)
-    return Compared(source, linked, np.array(drawn), np.array(neighbour)), without
+    return WordComparison(source, linked, np.array(drawn), np.array(neighbour)), without
 
 
 def _draw_other(rng: np.random.Generator, words: np.ndarray, types: Sequence[str], own: str) -> int:
@@ -141,7 +141,7 @@ def _draw_other(rng: np.random.Generator, words: np.ndarray, types: Sequence[str
             return word
 
 
-def similarity(source: np.ndarray, target: np.ndarray, compared: Compared) -> LayerSimilarity:
+def similarity(source: np.ndarray, target: np.ndarray, compared: WordComparison) -> LayerSimilarity:
     """*Shape:* the states of one layer, `(G, D)` each."""
     source, target = unit_rows(source), unit_rows(target)
 

@@ -19,8 +19,8 @@ from weam_fairseq.evaluation.benchmark import (
 )
 from weam_fairseq.evaluation.fine_tuning.classification import (
     Classification,
+    LabelledPair,
     LabelledRow,
-    SentencePair,
     labelled_rows,
     not_empty,
     score_labels,
@@ -65,7 +65,7 @@ TRAINING_NLI = Labels(
 )
 
 
-def read_nli(*paths: Path, language: str = "en") -> list[SentencePair]:
+def read_nli(*paths: Path, language: str = "en") -> list[LabelledPair]:
     """Reads XNLI (both layouts), `multinli.train.XX.tsv`, and, to train on, SNLI, MultiNLI, SICK and RTE.
 
     Of a file with a column `language` only that language's lines are taken. Labels go by their names, or by the numbers
@@ -78,7 +78,7 @@ def read_nli(*paths: Path, language: str = "en") -> list[SentencePair]:
     return not_empty(pairs, paths, language)
 
 
-def _read_nli_file(path: Path, language: str) -> Iterator[SentencePair]:
+def _read_nli_file(path: Path, language: str) -> Iterator[LabelledPair]:
     rows = _rte_rows(path, language) if path.suffix == ".xml" else labelled_rows(path, language)
     for where, (first, second, label) in rows:
         yield sentence_pair(first, second, TRAINING_NLI.known(label, where))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class SentencePair(NamedTuple):
+class LabelledPair(NamedTuple):
     """Two sentences and their label, as text."""
 
     first: str
@@ -48,7 +48,7 @@ class Classification(Head):
         self.labels = labels
         self._meanings = {**{label: (label,) for label in labels}, **(broad or {})}
 
-    def rows(self, tokenizer: Any, examples: Sequence[SentencePair], recipe: Recipe, for_training: bool) -> Rows:
+    def rows(self, tokenizer: Any, examples: Sequence[LabelledPair], recipe: Recipe, for_training: bool) -> Rows:
         kept = [index for index, example in enumerate(examples) if not for_training or example.label in self._meanings]
         pairs = [examples[index] for index in kept]
         batch = tokenizer(
@@ -79,23 +79,23 @@ class Classification(Head):
     def read_out(self, output: Any, rows: Rows, units: Sequence[int]) -> list[int]:
         return output.logits.argmax(dim=-1).tolist()
 
-    def decode(self, examples: Sequence[SentencePair], rows: Rows, found: Sequence[int]) -> list[str]:
+    def decode(self, examples: Sequence[LabelledPair], rows: Rows, found: Sequence[int]) -> list[str]:
         rows.notes["same_answer"] = len(found) if len(set(found)) == 1 < len(found) else 0
         return [self.labels[label] for label in found]
 
-    def text_of(self, example: SentencePair) -> tuple[str, ...]:
+    def text_of(self, example: LabelledPair) -> tuple[str, ...]:
         return (example.first, example.second)
 
-    def group_of(self, example: SentencePair) -> str:
+    def group_of(self, example: LabelledPair) -> str:
         return example.first
 
-    def gold(self, example: SentencePair) -> str:
+    def gold(self, example: LabelledPair) -> str:
         return example.label
 
-    def write(self, examples: Sequence[SentencePair], answers: Sequence[str]) -> str:
+    def write(self, examples: Sequence[LabelledPair], answers: Sequence[str]) -> str:
         return "".join(f"{answer}\n" for answer in answers)
 
-    def scorable(self, example: SentencePair) -> bool:
+    def scorable(self, example: LabelledPair) -> bool:
         return example.label in self.labels
 
 
@@ -154,7 +154,7 @@ class MultipleChoice(Head):
         return "".join(f"{answer}\n" for answer in answers)
 
 
-def score_labels(examples: Sequence[SentencePair | Choice], predictions: Sequence[str], language: str) -> Scored:
+def score_labels(examples: Sequence[LabelledPair | Choice], predictions: Sequence[str], language: str) -> Scored:
     gold = [str(example.label) for example in examples]
     items = [
         {"id": number, "accuracy": 100.0 * (one == other)}
@@ -175,9 +175,9 @@ _HEADERS = (
 LabelledRow = tuple[str, tuple[str, str, str]]
 
 
-def sentence_pair(first: str, second: str, label: str) -> SentencePair:
+def sentence_pair(first: str, second: str, label: str) -> LabelledPair:
     # The published sets contain a few empty sides, which are used like all others.
-    return SentencePair(first.strip(), second.strip(), label)
+    return LabelledPair(first.strip(), second.strip(), label)
 
 
 def labelled_rows(path: Path, language: str) -> Iterator[LabelledRow]:
@@ -239,7 +239,7 @@ def _json_rows(path: Path, lines: Sequence[str], language: str) -> Iterator[Labe
             raise InputError(f"{where}: the line is not an NLI pair ({type(error).__name__}: {error}).") from None
 
 
-def not_empty(pairs: list[SentencePair], paths: Sequence[Path], language: str) -> list[SentencePair]:
+def not_empty(pairs: list[LabelledPair], paths: Sequence[Path], language: str) -> list[LabelledPair]:
     if not pairs:
         raise InputError(f"{', '.join(map(str, paths))}: no pair is in language {language!r}.")
     return pairs

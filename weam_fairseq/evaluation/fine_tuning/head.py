@@ -53,7 +53,7 @@ class Rows:
         return range(unit * self.per_unit, (unit + 1) * self.per_unit)
 
 
-class Template(NamedTuple):
+class InputTemplate(NamedTuple):
     """Where a tokenizer puts special pieces around one sequence or two: (id, type) each.
 
     Inputs are built from pieces, so a context is tokenized once for all its windows and questions.
@@ -81,7 +81,7 @@ class Template(NamedTuple):
         return [piece for piece, _ in parts], [kind for _, kind in parts]
 
 
-def template_of(tokenizer: Any, pair: bool) -> Template:
+def template_of(tokenizer: Any, pair: bool) -> InputTemplate:
     """How the tokenizer joins two sequences (or wraps one).
 
     Raises:
@@ -96,7 +96,7 @@ def template_of(tokenizer: Any, pair: bool) -> Template:
     entries = list(zip(batch["input_ids"][0], token_types(tokenizer, batch)[0], strict=True))
     first = [place for place, owner in enumerate(owners) if owner == 0]
     second = [place for place, owner in enumerate(owners) if owner == 1]
-    return Template(
+    return InputTemplate(
         before=entries[: first[0]],
         between=entries[first[-1] + 1 : second[0]] if pair else [],
         after=entries[places[-1] + 1 :],
@@ -228,7 +228,7 @@ class Head(ABC):
         return True
 
 
-class Machine(NamedTuple):
+class Arithmetic(NamedTuple):
     """Device and precision. `pad_piece` is the tokenizer's padding id; `batch_size` counts units of prediction."""
 
     device: str
@@ -242,7 +242,7 @@ class Machine(NamedTuple):
         return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine: Machine, label: str) -> list[Any]:
+def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine: Arithmetic, label: str) -> list[Any]:
     """One prediction an example.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.fine_tuning.head import Head, Rows, Template, template_of
+from weam_fairseq.evaluation.fine_tuning.head import Head, InputTemplate, Rows, template_of
 from weam_fairseq.evaluation.fine_tuning.official_answers import (
     MAX_ANSWER_PIECES,
     NO_VALID_ANSWER,
@@ -119,7 +119,7 @@ class QuestionAnswering(Head):
             )
         return rows
 
-    def _question(self, pieces: list[int], template: Template, recipe: Recipe, rows: Rows) -> list[int]:
+    def _question(self, pieces: list[int], template: InputTemplate, recipe: Recipe, rows: Rows) -> list[int]:
         limit = min(MAX_QUESTION_PIECES, (recipe.max_length - template.special) // 2)
         rows.notes["questions_cut"] += len(pieces) > limit
         return pieces[:limit]
@@ -239,7 +239,7 @@ def _pieces(tokenizer: Any, texts: Sequence[str]) -> dict[str, Context]:
     }
 
 
-def _windows(context: Context, question: list[int], template: Template, recipe: Recipe) -> Iterator[ContextWindow]:
+def _windows(context: Context, question: list[int], template: InputTemplate, recipe: Recipe) -> Iterator[ContextWindow]:
     capacity = recipe.max_length - template.special - len(question)
     position = len(template.before) + len(question) + len(template.between)
     step = min(recipe.doc_stride or capacity, capacity)

@@ -29,7 +29,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_file, write_json
 from weam_fairseq.common.lock import locked
 from weam_fairseq.common.tokenizers import TOKENIZER_FILES
-from weam_fairseq.evaluation.fine_tuning.head import Head, Machine, Rows, padded
+from weam_fairseq.evaluation.fine_tuning.head import Arithmetic, Head, Rows, padded
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
 from weam_fairseq.evaluation.terminal import progress_bar
 
@@ -63,7 +63,7 @@ def train(
     rows: Rows,
     recipe: Recipe,
     seed: int,
-    machine: Machine,
+    machine: Arithmetic,
     store: Store,
     evaluate: Callable[[Any], float] | None,
     label: str,
@@ -123,7 +123,7 @@ def learning_rate(recipe: Recipe, update: int, updates: int) -> float:
 
 
 def _update(
-    model: Any, head: Head, rows: Rows, units: Sequence[int], optimizer: Any, machine: Machine, number: int
+    model: Any, head: Head, rows: Rows, units: Sequence[int], optimizer: Any, machine: Arithmetic, number: int
 ) -> float:
     import torch
 

@@ -11,7 +11,7 @@ from typing import Any
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Benchmark, Setting, Training
 from weam_fairseq.evaluation.data_files import find_files
-from weam_fairseq.evaluation.fine_tuning.head import Head, Machine, predict
+from weam_fairseq.evaluation.fine_tuning.head import Arithmetic, Head, predict
 from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning, Recipe
 from weam_fairseq.evaluation.fine_tuning.train import Store, train
 from weam_fairseq.evaluation.hf_folder import Folder, hash_files, put_head_on
@@ -21,7 +21,7 @@ DevFigure = Callable[[Sequence[Any], Sequence[Any]], float]
 
 
 @dataclass(frozen=True)
-class TrainingData:
+class TuningData:
     """What a model is trained and selected on. `name` and `dev_name` are for the signature, with hashes."""
 
     train: list[Any]
@@ -37,7 +37,7 @@ class Tuned:
 
     store: Store
     result: dict[str, Any]
-    data: TrainingData
+    data: TuningData
     recipe: Recipe
 
     @property
@@ -74,9 +74,7 @@ def training_files(
     return wanted, found
 
 
-def read_training(
-    benchmark: Benchmark, training: Training, setting: Setting, head: Head, language: str
-) -> TrainingData:
+def read_training(benchmark: Benchmark, training: Training, setting: Setting, head: Head, language: str) -> TuningData:
     """Reads the training data and the data that selects the epoch.
 
     Raises:
@@ -92,24 +90,24 @@ def read_training(
         name += f":{choice.train_examples}"
     if choice.hold_out:
         examples, dev = _held_out(examples, head, choice.hold_out)
-        return TrainingData(examples, dev, f"{name}:without{len(dev)}", f"held-out{len(dev)}", files)
+        return TuningData(examples, dev, f"{name}:without{len(dev)}", f"held-out{len(dev)}", files)
     dev_files = _dev_files(benchmark, training, setting)
     if not dev_files:
-        return TrainingData(examples, [], name, "", files)
+        return TuningData(examples, [], name, "", files)
     if same := set(map(Path.resolve, files)) & set(map(Path.resolve, dev_files)):
         raise InputError(
             f"{sorted(same)[0]} is a training file and would also select the epoch. Give --hold-out N to hold out "
             "training examples, --dev-file with another file, or --select last."
         )
     dev = benchmark.read(*dev_files, language="en")
-    return TrainingData(examples, dev, name, f"dev:{hash_files(dev_files)}", files)
+    return TuningData(examples, dev, name, f"dev:{hash_files(dev_files)}", files)
 
 
 def fine_tune(
     folder: Folder,
     head: Head,
     training: Training,
-    data: TrainingData,
+    data: TuningData,
     setting: Setting,
     dev_figure: DevFigure,
     start: Tuned | None = None,
@@ -140,14 +138,14 @@ def check_gold(head: Head, examples: Sequence[Any], where: str) -> None:
             )
 
 
-def machine_of(folder: Folder, recipe: Recipe, setting: Setting) -> Machine:
-    return Machine(folder.device, recipe.precision, folder.tokenizer.pad_token_id or 0, setting.batch_size)
+def machine_of(folder: Folder, recipe: Recipe, setting: Setting) -> Arithmetic:
+    return Arithmetic(folder.device, recipe.precision, folder.tokenizer.pad_token_id or 0, setting.batch_size)
 
 
 def _train(
     folder: Folder,
     head: Head,
-    data: TrainingData,
+    data: TuningData,
     recipe: Recipe,
     setting: Setting,
     dev_figure: DevFigure,
@@ -184,7 +182,7 @@ def _train(
 
 
 def _made_of(
-    folder: Folder, head: Head, data: TrainingData, recipe: Recipe, setting: Setting, start: Tuned | None
+    folder: Folder, head: Head, data: TuningData, recipe: Recipe, setting: Setting, start: Tuned | None
 ) -> dict[str, Any]:
     return {
         "version": 2,  # 1 hashed the weights alone as `checkpoint`

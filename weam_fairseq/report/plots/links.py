@@ -38,7 +38,7 @@ _NARROW = set("iljtfrI.,;:!|'’()[]\"-‐ ")
 _BROAD = set("mwMWABCDGHKNOQRUVXY@%&—")
 
 
-class LinkedPair(NamedTuple):
+class DrawnPair(NamedTuple):
     """A sentence pair as pieces; `links` are pairs of piece_idx. `number` counts the pairs of the validation split."""
 
     pair: str
@@ -53,18 +53,18 @@ class LinkedPair(NamedTuple):
         return draw_links(self.source, self.target, self.links, label)
 
 
-class Sentences(NamedTuple):
+class LinkedSentences(NamedTuple):
     """`left_out`: why some are missing, in sentences."""
 
-    shown: list[LinkedPair]
+    shown: list[DrawnPair]
     left_out: list[str]
 
 
-def read_sentences(data_bin: Path, manifest: dict[str, Any]) -> Sentences:
+def read_sentences(data_bin: Path, manifest: dict[str, Any]) -> LinkedSentences:
     """A few validation pairs of each language pair. A data-bin that cannot be read is named in `left_out`."""
     pairs = list(manifest["pairs"])
     left_out = [f"Not shown: sentences of {', '.join(pairs[_MOST_PAIRS:])}."] if len(pairs) > _MOST_PAIRS else []
-    shown: list[LinkedPair] = []
+    shown: list[DrawnPair] = []
     try:
         tokenizer = _tokenizer(data_bin, manifest)
         tokenizer_ids = read_vocabulary(manifest, read_symbols(data_bin, manifest)).tokenizer_ids
@@ -75,7 +75,7 @@ def read_sentences(data_bin: Path, manifest: dict[str, Any]) -> Sentences:
                 left_out.append(f"{pair} has no validation pairs to show.")
     except InputError as error:
         left_out.append(f"Sentences cannot be shown. {error}")
-    return Sentences(shown, left_out)
+    return LinkedSentences(shown, left_out)
 
 
 def _tokenizer(data_bin: Path, manifest: dict[str, Any]) -> Any:
@@ -87,13 +87,13 @@ def _tokenizer(data_bin: Path, manifest: dict[str, Any]) -> Any:
     return Tokenizer.from_buffer(content)
 
 
-def _read_pair(data_bin: Path, pair: str, tokenizer_ids: np.ndarray, tokenizer: Any) -> list[LinkedPair]:
+def _read_pair(data_bin: Path, pair: str, tokenizer_ids: np.ndarray, tokenizer: Any) -> list[DrawnPair]:
     split = open_split(data_bin, "valid", pair)
     sizes = np.stack([split.source.sizes[:_SOUGHT], split.target.sizes[:_SOUGHT]])
     readable = np.flatnonzero(((sizes >= _READABLE.start) & (sizes < _READABLE.stop)).all(axis=0))
     chosen = np.sort([*readable, *np.setdiff1d(np.arange(sizes.shape[1]), readable)][:_OF_A_PAIR])
     return [
-        LinkedPair(
+        DrawnPair(
             pair=pair,
             number=each.index + 1,
             source=[_piece(tokenizer, number) for number in each.source.tolist()],
