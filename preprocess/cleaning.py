@@ -16,7 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import is_json_lines
 
 from .corpus import EMPTY_SIDE, EXCLUDED, SentencePair
 from .raw import RawChunk, RawReader
@@ -24,6 +26,8 @@ from .report import Account
 
 INVALID_UTF8 = "invalid UTF-8"
 NOT_ONE_TAB = "not one tab"
+TOO_FEW_COLUMNS = "too few columns"
+NOT_A_PAIR = "not a JSON object with both texts"
 COPY = "source equals target"
 WRONG_LANGUAGE = "wrong language"
 
@@ -47,7 +51,9 @@ Scorer = Callable[[str], float]
 
 @dataclass(frozen=True)
 class Rules:
-    """What is dropped besides unusable pairs. Lengths are of a side without the white space around it.
+    """Where the sides of a line are, and what is dropped besides unusable pairs.
+
+    Lengths are of a side without the white space around it.
 
     `strict`: a line that cannot be split (too long for the reader, invalid UTF-8, not one tab) is an error.
     `max_chars`: characters of a side. Limits the tokenizers' time; the filter for length is `--max-pieces`.
@@ -60,6 +66,8 @@ class Rules:
         sentences a second) relative to the likeliest language, because one word has a low probability in every
         language. At 0.05, of 1,000 short Tatoeba sentences in each of 18 languages, 0 to 0.3 % are below it for their
         own language, and 97 to 100 % for English (English ones: 99.6 % for German).
+    `columns`: source and target in a file of both: column numbers from 1 of tab-separated text, or keys of JSON Lines
+        such as `translation.en`. None: one tab between the sides, or the pair's languages as keys.
     """
 
     strict: bool = False
@@ -67,6 +75,7 @@ class Rules:
     max_ratio: float | None = 9.0
     drop_copies: bool = False
     min_language_score: float | None = None
+    columns: tuple[str, str] | None = None
 
 
 class Cleaned(NamedTuple):
@@ -81,19 +90,23 @@ def clean(
     rules: Rules,
     excluded: Collection[str] = frozenset(),
     scorers: tuple[Scorer, Scorer] | None = None,
+    languages: tuple[str, str] = ("source", "target"),
 ) -> Cleaned:
-    """Decodes, repairs and filters a chunk. `scorers` are those of the two languages, for `min_language_score`.
+    """Decodes, repairs and filters a chunk.
+
+    `scorers` are those of the two languages, for `min_language_score`. `languages` are keys of JSON Lines.
 
     Raises InputError, with file and line, only with `rules.strict`.
     """
     account = Account(read=chunk.size)
     pairs: list[SentencePair] = []
     columns = [lines(chunk, side_idx, account.repaired) for side_idx in range(len(chunk.sides))]
+    split = _splitter(chunk, rules.columns, languages)
     for index, line in enumerate(zip(*columns, strict=True)):
         line_idx = chunk.first_line_idx + index
-        sides = _two_sides(line)
+        sides = _two_sides(line, split)
         if sides is None:
-            found = malformed(chunk, index)
+            found = malformed(chunk, index, rules.columns)
             if rules.strict:
                 raise InputError(found.sentence)
             account.drop(found.reason, line_idx, *(side[index] for side in chunk.sides))
@@ -125,6 +138,10 @@ def strict_lines(paths: Sequence[Path]) -> Iterator[str]:
 
     Raises InputError for a line that is too long or not valid UTF-8.
     """
+    for path in filter(is_json_lines, paths):
+        raise InputError(
+            f"{path} must be plain or tab-separated text, but is JSON Lines. Export its sentences as text."
+        )
     for chunk in RawReader([(path,) for path in paths], _LINES):
         for index, text in enumerate(lines(chunk, 0, Counter())):
             if text is None:
@@ -158,15 +175,70 @@ def mend(side: str, repaired: Counter[str]) -> str:
     return side
 
 
-def _two_sides(line: tuple[str | None, ...]) -> tuple[str, str] | None:
+Split = Callable[[str], tuple[str, str] | None]
+
+
+def _splitter(chunk: RawChunk, columns: tuple[str, str] | None, languages: tuple[str, str]) -> Split:
+    """How a line of one file becomes source and target.
+
+    Raises:
+        InputError: --columns gives keys for tab-separated text, or numbers for JSON Lines.
+    """
+    path = next(filter(is_json_lines, chunk.files), chunk.files[0])
+    if len(chunk.sides) == 2:
+        if is_json_lines(path):
+            raise InputError(f"{path} must be the only file of its pair, because JSON Lines hold both sentences.")
+        return lambda line: None
+    if columns is not None and columns[0].isdecimal() == is_json_lines(path):
+        kind, needed = ("JSON Lines", "keys") if is_json_lines(path) else ("tab-separated text", "column numbers")
+        raise InputError(f"--columns must give {needed} for {path}, which is {kind}, but is {','.join(columns)}.")
+    if is_json_lines(path):
+        keys = [[columns[side]] if columns else [f"translation.{languages[side]}", languages[side]] for side in (0, 1)]
+        return lambda line: _of_json(line, keys)
+    if columns is None:
+        return _at_the_tab
+    first, second = (int(number) - 1 for number in columns)
+    return lambda line: _of_columns(line.split("\t"), first, second)
+
+
+def _at_the_tab(line: str) -> tuple[str, str] | None:
+    source, tab, target = line.partition("\t")
+    return (source, target) if tab and "\t" not in target else None
+
+
+def _of_columns(parts: list[str], first: int, second: int) -> tuple[str, str] | None:
+    return (parts[first], parts[second]) if max(first, second) < len(parts) else None
+
+
+def _of_json(line: str, keys: list[list[str]]) -> tuple[str, str] | None:
+    """The texts under the first of each side's keys that the object has; a dot separates the keys of inner objects."""
+    try:
+        record = parse_json(line, "line", dict)
+    except InputError:
+        return None
+    found = []
+    for alternatives in keys:
+        texts = (_value(record, key.split(".")) for key in alternatives)
+        found.append(next((text for text in texts if isinstance(text, str)), None))
+    source, target = found
+    # A tab or line end inside a sentence is white space.
+    return None if source is None or target is None else (" ".join(source.splitlines()), " ".join(target.splitlines()))
+
+
+def _value(record: Any, keys: list[str]) -> Any:
+    for key in keys:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def _two_sides(line: tuple[str | None, ...], split: Split) -> tuple[str, str] | None:
     """Source and target; None if the line cannot be split."""
     if len(line) == 2:
         source, target = line
         return None if source is None or target is None else (source, target)
     if line[0] is None:
         return None
-    source, tab, target = line[0].partition("\t")
-    return (source, target) if tab and "\t" not in target else None
+    return split(line[0])
 
 
 class Malformed(NamedTuple):
@@ -174,7 +246,7 @@ class Malformed(NamedTuple):
     sentence: str
 
 
-def malformed(chunk: RawChunk, index: int) -> Malformed:
+def malformed(chunk: RawChunk, index: int, columns: tuple[str, str] | None = None) -> Malformed:
     """Why `_two_sides` cannot split this line."""
     for path, side in zip(chunk.files, chunk.sides, strict=True):
         where = f"{path} line {chunk.first_part_line_idx + index + 1:,}"
@@ -192,7 +264,18 @@ def malformed(chunk: RawChunk, index: int) -> Malformed:
                 f"{where}: byte {error.start + 1} is not valid UTF-8 (0x{side[index][error.start]:02x}). "
                 "Convert the file to UTF-8 or remove the line from both sides.",
             )
+    if is_json_lines(chunk.files[0]):
+        keys = ",".join(columns) if columns else "the languages of the pair"
+        return Malformed(
+            NOT_A_PAIR,
+            f"{where}: must be a JSON object with a text for {keys}. Correct the line, or give --columns.",
+        )
     tabs = chunk.sides[0][index].count(b"\t")
+    if columns is not None:
+        return Malformed(
+            TOO_FEW_COLUMNS,
+            f"{where}: must have columns {' and '.join(columns)}, but has {tabs + 1}. Correct the line or --columns.",
+        )
     return Malformed(
         NOT_ONE_TAB,
         f"{where}: must hold exactly one tab, between the two sentences, but holds {tabs}. Remove or correct the line.",

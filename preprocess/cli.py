@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     text = parser.add_argument_group("text")
     text.add_argument("--pair", action="append", required=True, metavar="EN-DE=FILE", help=_PAIR_HELP)
+    text.add_argument("--columns", type=_columns, metavar="SOURCE,TARGET", help=_COLUMNS_HELP)
     text.add_argument("--exclude", action="append", default=[], type=Path, metavar="FILE", help=_EXCLUDE_HELP)
     text.add_argument("--max-pieces", type=_positive, default=128, metavar="N", help=_MAX_PIECES_HELP)
     text.add_argument("--valid-size", type=_natural, default=0, metavar="N", help=_VALID_HELP)
@@ -114,6 +115,11 @@ _PAIR_HELP = (
     "a language pair and its text: en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with "
     "two such files; text may be plain or compressed with gzip, bzip2, xz or Zstandard; write a hyphen in a code as an "
     "underscore, en-zh_CN; repeat the option for more pairs, and for more files of a pair"
+)
+_COLUMNS_HELP = (
+    "where the sentences of a one-file pair are: column numbers of tab-separated text, such as 3,4, or keys of JSON "
+    "Lines (.jsonl), such as src,tgt or translation.en,translation.de (default: one tab between the sentences; in JSON "
+    "Lines, the codes of the pair, alone or inside `translation`)"
 )
 _EXCLUDE_HELP = (
     "drop pairs with a side that equals a line, or a tab-separated column of a line, of FILE; may be repeated"
@@ -189,6 +195,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _columns(text: str) -> tuple[str, str]:
+    parts = text.split(",")
+    numbers = [part.isascii() and part.isdigit() and int(part) > 0 for part in parts]
+    if len(parts) != 2 or not all(parts) or numbers[0] != numbers[-1] or parts[0] == parts[1]:
+        raise argparse.ArgumentTypeError(f"must be two column numbers from 1, or two keys, like 3,4, but is {text!r}")
+    return parts[0], parts[1]
+
+
 def _share(text: str) -> float:
     try:
         value = float(text)
@@ -236,6 +250,7 @@ def _options(arguments: argparse.Namespace) -> Options:
             max_ratio=arguments.max_ratio or None,
             drop_copies=arguments.drop_copies,
             min_language_score=arguments.min_language_score,
+            columns=arguments.columns,
         ),
         valid_size=arguments.valid_size,
         exclude=tuple(arguments.exclude),

@@ -37,6 +37,11 @@ _PACKAGES = {
 }
 
 
+def _rules(rules: Any) -> dict[str, Any]:
+    """The rules as plain values; columns only if the user chose them."""
+    return {name: value for name, value in asdict(rules).items() if name != "columns" or value is not None}
+
+
 def write(folder: Path, content: dict[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **content}, indent=2, ensure_ascii=False) + "\n"
     # A file name that is not UTF-8 contains lone surrogates, which JSON writes as \udcff.
@@ -52,7 +57,7 @@ def fingerprint(options: Options, recipes: dict[str, aligners.AlignerRecipe], in
     built = {name: align.built(recipe) for name, recipe in recipes.items() if not reads_links}
     return {
         "options": {name: value for name, value in plain.items() if name not in free},
-        "rules": asdict(options.rules),
+        "rules": _rules(options.rules),
         "words": options.words,
         # A segmenter's name contains its version; the installed packages decide which one a language gets.
         "segmenters": {lang: segmenter(lang, options.words.get(lang)).name for lang in _cut_here(options)},
@@ -132,7 +137,7 @@ def describe_options(options: Options, inputs: Digests) -> dict[str, Any]:
         "given_words": described("--given-words", dict(sorted(options.given_words.items()))),
         "words": options.words,
         "max_pieces": options.max_pieces,
-        "rules": asdict(options.rules),
+        "rules": _rules(options.rules),
         "valid_size": options.valid_size,
         "exclude": list(described("--exclude", exclude).values()),
         "seed": options.seed,

@@ -121,7 +121,7 @@ def why_dropped(how: Preparation, chunk: RawChunk) -> str:
 
 def _choose(how: Preparation, chunk: RawChunk) -> _Chosen:
     excluded = _excluded(how.excluded, how.excluded.stat().st_mtime_ns)
-    pairs, account = clean(chunk, how.rules, excluded, scorers(how.rules, how.languages))
+    pairs, account = clean(chunk, how.rules, excluded, scorers(how.rules, how.languages), how.languages)
     tokenizer = _encoder(how.tokenizer, how.tokenizer.stat().st_mtime_ns)
     sides = ([pair.source for pair in pairs], [pair.target for pair in pairs])
     pieces = [tokenizer.encode_arrays(side) for side in sides]

@@ -48,11 +48,12 @@ class TokenizerText:
 
     def _find_kept(self, pair: PairFiles) -> list[NDArray[np.bool_]]:
         """A mask of the training lines of each chunk. Languages are identified here only, since that is slow."""
-        of_languages = scorers(self._rules, (pair.source_lang, pair.target_lang))
+        languages = (pair.source_lang, pair.target_lang)
+        of_languages = scorers(self._rules, languages)
         found: list[Keys] = []
         kept: list[NDArray[np.bool_]] = []
         for chunk in RawReader(pair.parts, self._chunk):
-            cleaned = clean(chunk, self._rules, self._excluded, of_languages).pairs
+            cleaned = clean(chunk, self._rules, self._excluded, of_languages, languages).pairs
             lines = np.zeros(chunk.size, dtype=bool)
             lines[[item.line_idx - chunk.first_line_idx for item in cleaned]] = True
             found.append(keys(cleaned))
@@ -64,8 +65,9 @@ class TokenizerText:
     def _all(self) -> Iterator[str]:
         rules = replace(self._rules, min_language_score=None)
         for pair in self._pairs:
+            languages = (pair.source_lang, pair.target_lang)
             for chunk, lines in zip(RawReader(pair.parts, self._chunk), self._kept[pair.name], strict=True):
-                for item in clean(chunk, rules, self._excluded).pairs:
+                for item in clean(chunk, rules, self._excluded, None, languages).pairs:
                     if lines[item.line_idx - chunk.first_line_idx]:
                         yield from (item.source, item.target)
 

@@ -45,6 +45,36 @@ def test_lines_that_cannot_be_taken_apart() -> None:
     assert cleaned.account.dropped == {"invalid UTF-8": 1, "not one tab": 2, "line over 1,000 bytes": 1}
 
 
+def test_columns_of_tab_separated_lines_are_numbered_from_1() -> None:
+    chunk = tsv("0.9\tid1\ta\tb", "0.8\tid2\tc", "0.7\tid3\td\te\tf")
+    cleaned = clean(chunk, Rules(columns=("4", "3")))
+    assert cleaned.pairs == [(0, "b", "a"), (2, "e", "d")]
+    assert cleaned.account.dropped == {"too few columns": 1}
+    with pytest.raises(InputError, match=r"line 2: must have columns 4 and 3, but has 3\. Correct the line or --col"):
+        clean(chunk, Rules(columns=("4", "3"), strict=True))
+    with pytest.raises(InputError, match=r"--columns must give column numbers for x\.tsv, .* but is src,tgt"):
+        clean(chunk, Rules(columns=("src", "tgt")))
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
+def test_json_lines_have_the_languages_as_keys_or_those_of_columns(name: str) -> None:
+    rows = [
+        '{"translation": {"en": "a", "de": "b"}}',
+        '{"en": "c\\nd", "de": "e", "score": 1}',
+        '{"en": "f"}',
+        "[1]",
+        '{"s',
+    ]
+    chunk = tsv(*rows)._replace(files=(Path(name),))
+    cleaned = clean(chunk, Rules(), languages=("en", "de"))
+    assert cleaned.pairs == [(0, "a", "b"), (1, "c d", "e")]
+    assert cleaned.account.dropped == {"not a JSON object with both texts": 3}
+    given = tsv('{"src": {"text": "a"}, "tgt": "b"}')._replace(files=(Path(name),))
+    assert clean(given, Rules(columns=("src.text", "tgt"))).pairs == [(0, "a", "b")]
+    with pytest.raises(InputError, match="must give keys for"):
+        clean(given, Rules(columns=("1", "2")))
+
+
 STRICT = [
     (b"\xff\tb", r"x\.tsv line 9: byte 1 is not valid UTF-8 \(0xff\)\. Convert the file to UTF-8 or remove the line"),
     (b"a", r"x\.tsv line 9: must hold exactly one tab, between the two sentences, but holds 0\. Remove or correct"),

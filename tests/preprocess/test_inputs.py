@@ -32,6 +32,20 @@ def plain(de_tsv: Path, tmp_path: Path) -> tuple[list[str], dict[str, bytes]]:
     return words, contents(tmp_path / "plain")
 
 
+def test_columns_and_json_lines_make_the_data_bin_of_the_plain_file(
+    plain: tuple[list[str], dict[str, bytes]], de_tsv: Path, tmp_path: Path
+) -> None:
+    words, expected = plain
+    pairs = [line.split("\t") for line in de_tsv.read_text(encoding="utf-8").splitlines()]
+    scored, jsonl = tmp_path / "scored.tsv", tmp_path / "pairs.jsonl"
+    scored.write_text("".join(f"{target}\t0.5\t{source}\n" for source, target in pairs), encoding="utf-8")
+    jsonl.write_text("".join(json.dumps({"translation": {"en": s, "de": t}}) + "\n" for s, t in pairs))
+    for file, more in ((scored, ["--columns", "3,1"]), (jsonl, [])):
+        destination = tmp_path / file.stem
+        assert cli.main(["--pair", f"en-de={file}", *words, *more, "--destdir", str(destination)]) == 0
+        assert contents(destination) == expected
+
+
 @contextmanager
 def pipe(path: Path, data: bytes) -> Iterator[Path]:
     """A named pipe that gives `data` to one reader, once."""

@@ -102,6 +102,11 @@ _UTF16_WITHOUT_MARK = Format("UTF-16 text without a byte order mark", _UTF8.form
 _CR_ONLY = Format("lines that end with CR alone", "Convert it: tr '\\r' '\\n' < FILE > NEW_FILE.")
 
 
+def is_json_lines(path: Path) -> bool:
+    """Whether a file is JSON Lines, by its name without the ending of a compression."""
+    return any(suffix.lower() in (".jsonl", ".ndjson") for suffix in path.suffixes[-2:])
+
+
 def find_format(data: bytes, *, allow_json: bool = False) -> Format | None:
     """Recognizes the format of a file by its first bytes. Returns None for text and for unknown formats.
 
@@ -276,7 +281,7 @@ class TextStream:
     def __init__(self, path: Path, *, allow_json: bool = False) -> None:
         """Raises InputError if the file cannot be opened or is not text."""
         self.path = path
-        self._allow_json = allow_json
+        self._allow_json = allow_json or is_json_lines(path)
         self.compression: str | None = None
         self._close: list[Callable[[], None]] = []
         self._head: bytes | None = None  # the first bytes of the text, until `read` returns them
