@@ -139,9 +139,7 @@ def strict_lines(paths: Sequence[Path]) -> Iterator[str]:
     Raises InputError for a line that is too long or not valid UTF-8.
     """
     for path in filter(is_json_lines, paths):
-        raise InputError(
-            f"{path} must be plain or tab-separated text, but is JSON Lines. Export its sentences as text."
-        )
+        raise InputError(f"{path} must be plain or tab-separated text, but is JSON Lines. Export it as text.")
     for chunk in RawReader([(path,) for path in paths], _LINES):
         for index, text in enumerate(lines(chunk, 0, Counter())):
             if text is None:
