@@ -122,7 +122,8 @@ _COLUMNS_HELP = (
     "Lines, the codes of the pair, alone or inside `translation`)"
 )
 _EXCLUDE_HELP = (
-    "drop pairs with a side that equals a line, or a tab-separated column of a line, of FILE; may be repeated"
+    "drop pairs in which either sentence also occurs in FILE, as a line or as a tab-separated column (for example, your "
+    "test set); may be repeated"
 )
 _MAX_PIECES_HELP = "drop pairs of more than N pieces, including special pieces (default 128)"
 _VALID_HELP = "hold out N pairs of each language pair for validation (default 0)"
@@ -132,8 +133,8 @@ _MAX_RATIO_HELP = (
     "limit)"
 )
 _LANGUAGE_HELP = (
-    "drop pairs with a side that scores less than P for its language; the score is the language's probability divided "
-    "by that of the likeliest language (py3langid; default: no check)"
+    "drop a pair if either sentence seems to be in the wrong language: the probability of the expected language "
+    "divided by that of the likeliest one is below P (py3langid; default: no check)"
 )
 _WORDS_HELP = f"segmenter of a language: {', '.join(words.KINDS)} (default: by language); may be repeated"
 _GIVEN_HELP = (
@@ -159,8 +160,8 @@ _LINKS_HELP = (
     "(or --given-words), or i-j:p with its probability p; may be repeated"
 )
 _WORKERS_HELP = (
-    "process N chunks of 20,000 lines at the same time: in N processes (default 1), or with --cluster slurm in N tasks "
-    "(default 100)"
+    "number of parallel processes (default 1), or of parallel Slurm tasks with --cluster slurm (default 100); the text "
+    "is processed in chunks of 20,000 lines"
 )
 _EXPLAIN_HELP = "show what became of line N of each pair: its words, links and pieces, or why it was dropped"
 _SEED_HELP = "seed of the validation draw, eflomal and --tokenizer-sample (default 1)"

@@ -96,7 +96,7 @@ class FastAlignProgram(DirectionalAligner):
 
 class FastAlign(ThotKind):
     name = "fast_align"
-    summary = "fast_align takes a third of eflomal's time or less, as a program a sixth or less"
+    summary = "fast_align takes at most a third of eflomal's time, at most a sixth if its program is installed"
     program = FastAlignProgram
     prefers_program = True
 

@@ -49,7 +49,7 @@ class TrainedOptions:
         "--aligner-implementation",
         "auto",
         "what runs the aligner: auto (default) takes the program fast_align if it is on the PATH, otherwise sil-thot's "
-        "model; program takes the program (eflomal-align cannot be seeded: every run gives other links); sil-thot "
+        "model; program takes the program (eflomal-align has no seed, so links differ from run to run); sil-thot "
         "takes its model",
         choices=("auto", "program", "sil-thot"),
     )

@@ -26,7 +26,7 @@ EXAMPLE = """example:
 DEFAULT_BATCH = 64
 _MODEL_HELP = (
     "folder with a masked language model, its name on the Hugging Face Hub, or a checkpoint of weam-train; repeatable: "
-    "the first model is the one that the others are compared with"
+    "the first model is the baseline"
 )
 _OWN_GROUP = "did it help? Without TASK, models are compared on your own held-out pairs"
 _TRAINING_GROUP = "options of tasks that fine-tune (the task list below shows the defaults)"
@@ -65,8 +65,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source-language", default="en", help="the source language of all pairs (default: en)")
     parser.add_argument(
         "--split",
-        help="part of the data, as spelled in the file names (default: the task's first split; for your own pairs "
-        "heldout; for gold links whose file names contain no split, none)",
+        help="part of the data, as spelled in the file names (default: the first split listed for the task; "
+        "`heldout` for your own pairs; none for gold-link files without a split in their names)",
     )
     parser.add_argument(
         *("--seeds", "--seed"),

@@ -53,7 +53,7 @@ OBJECTIVES = {
         Objective(
             "identity",
             "control: has both losses, but exchanges nothing",
-            "control: both losses, but no row is exchanged",
+            "control: both losses, but no states are swapped",
             exchange="none",
         ),
         Objective(

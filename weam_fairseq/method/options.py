@@ -41,14 +41,14 @@ class TaskOptions:
     )
     one_to_many: str = option(
         "mean",
-        "what a word with several links receives: the mean of the linked words, the first, none of them, or their mean "
-        "weighted by link probability (if the aligner provides it)",
+        "words with several links: mean: the mean of all linked words; first: the first linked word; one-to-one: nothing "
+        "is swapped; weighted: the mean weighted by link probability (if the aligner provides it)",
         ("mean", "first", "one-to-one", "weighted"),
     )
     piece_policy: str = option(
         "all",
-        "what the pieces of a linked word receive: the mean of all pieces of the other word, its first piece, or for "
-        "the k-th piece the proportional one",
+        "what each piece of a linked word receives: all: the mean of all pieces of the other word; first: its first "
+        "piece; monotone: the piece at the same relative position",
         ("all", "first", "monotone"),
     )
     cp_head: str = option(

@@ -112,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
         description="Runs a grid of trainings described by one config file: pairs × architecture × objective "
-        "× aligner × options of the method × seed.\nEach training runs once. Cells share data-bins and base models. "
+        "× aligner × options of the method × seed.\nA cell is one combination of these. Cells "
+        "that need the same data-bin, base model or training share it, so nothing runs twice. "
         "Every step is a job of weam-launch in its own folder.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

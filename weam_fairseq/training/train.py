@@ -63,16 +63,16 @@ the last update) with --warmup-updates of a tenth of all updates, --precision bf
 example: {PROG} data-bin --from bert-base-multilingual-cased --save-dir runs/weam
          {PROG} data-bin --arch weam_small --max-update 10000 --save-dir runs/small
 
-Several processes: torchrun --nproc_per_node 2 $(which {PROG}) ..., or srun {PROG} ... in a Slurm job; one process for
-each GPU, or on CPUs if there is no GPU (fairseq-train cannot do that).
+Several processes: torchrun --nproc_per_node 2 $(which {PROG}) ..., or srun {PROG} ... in a Slurm job. Start one process
+for each GPU. Without a GPU the processes run on CPUs, which fairseq-train does not support.
 
 Signals: on SIGUSR1, SIGUSR2 or SIGTERM the run finishes its update, writes checkpoint_last.pt and ends with code 75
 (143 after SIGTERM). The same command resumes it.
 
-A resumed run may have other batches (--max-tokens, --batch-size, --update-freq, number of processes): its epoch
-continues with the pairs that it has not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the
-optimizer and the schedule must not change. If a checkpoint cannot be written, training continues with a warning, the
-older checkpoints are kept, and the exit code is 2 unless a later checkpoint was written.
+You may change the batches when you resume (--max-tokens, --batch-size, --update-freq, number of processes): the epoch
+continues with the pairs that were not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer
+and the schedule must not change. If a checkpoint cannot be written, training warns, keeps the older checkpoints and
+continues. The exit code is 2 if no later checkpoint could be written either.
 
 With --log-format (json, simple, tqdm) fairseq's log goes to standard output instead of RUN/train.log.
 """

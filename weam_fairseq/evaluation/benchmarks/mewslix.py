@@ -196,7 +196,7 @@ def _score_files(request: Request) -> ScoringResult:
 
 BENCHMARK = Benchmark(
     name="mewslix",
-    summary="the entity that a mention in the news names, among all entities",
+    summary="find the entity that a mention in a news article refers to, among all entities",
     languages=language_codes("ar de en es fa ja pl ro ta tr uk"),
     splits=("test", "dev"),
     files=(
