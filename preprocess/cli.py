@@ -122,8 +122,8 @@ _COLUMNS_HELP = (
     "Lines, the codes of the pair, alone or inside `translation`)"
 )
 _EXCLUDE_HELP = (
-    "drop pairs in which either sentence also occurs in FILE, as a line or as a tab-separated column (for example, your "
-    "test set); may be repeated"
+    "drop pairs in which either sentence also occurs in FILE, as a line or as a tab-separated column (for example, "
+    "your test set); may be repeated"
 )
 _MAX_PIECES_HELP = "drop pairs of more than N pieces, including special pieces (default 128)"
 _VALID_HELP = "hold out N pairs of each language pair for validation (default 0)"

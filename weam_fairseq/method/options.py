@@ -41,8 +41,8 @@ class TaskOptions:
     )
     one_to_many: str = option(
         "mean",
-        "words with several links: mean: the mean of all linked words; first: the first linked word; one-to-one: nothing "
-        "is swapped; weighted: the mean weighted by link probability (if the aligner provides it)",
+        "words with several links: mean: the mean of all linked words; first: the first linked word; one-to-one: "
+        "nothing is swapped; weighted: the mean weighted by link probability (if the aligner provides it)",
         ("mean", "first", "one-to-one", "weighted"),
     )
     piece_policy: str = option(

@@ -167,7 +167,7 @@ def _duplicates(texts: list[str], half: Half) -> int:
 
 BENCHMARK = Benchmark(
     name="sentence-retrieval",
-    summary="find a sentence's translation among one half of the file, both directions (the other half selects the layer)",
+    summary="find a sentence's translation in one half of the file, both directions; the other half selects the layer",
     languages=None,
     files=("{split}.{pair}.tsv",),
     read=read_pairs,
