@@ -25,7 +25,7 @@ PAIRS = [f"en-{language}" for language in demo_corpus.LANGUAGES]
 # --short: architecture, updates of the base and of the cells, held-out pairs, and pairs to learn their links from.
 SHORT_ARCH, SHORT_UPDATES, SHORT_HELD_OUT, SHORT_TEXT = "weam_tiny", (60, 20), 100, 1500
 # Held-out pairs of each language pair, and training pairs that their aligner learns from.
-FULL, SHORT = (300, 4000), (100, 1500)
+FULL, SHORT = (250, 3000), (100, 1500)
 # The report shows these pairs of the validation split with their links and predictions.
 EXAMPLES = ["3", "11"]
 
