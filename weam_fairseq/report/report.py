@@ -12,6 +12,7 @@ from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.bootstrap import RESAMPLES
+from weam_fairseq.report import notes
 from weam_fairseq.report.comparison import compare
 from weam_fairseq.report.content import gather, plot_sources
 from weam_fairseq.report.pages import score_report, study_report
@@ -70,7 +71,8 @@ def _report_study(options: argparse.Namespace) -> str:
     report = study_report(content)
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
-    return "\n\n".join([table, "\n".join(content.progress), f"Full report: {out / PAGE}"])
+    chance = notes.on_chance(content.results.tasks, content.results.positions)
+    return "\n\n".join([table, "\n".join([*chance, *content.progress]), f"Full report: {out / PAGE}"])
 
 
 def _report_scores(options: argparse.Namespace) -> str:

@@ -20,6 +20,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.prediction_files import write_items
 from weam_fairseq.evaluation.readers import TextPair, read_pairs
 from weam_fairseq.evaluation.retrieval import (
     Bag,
@@ -76,6 +77,11 @@ def _measure_pair(folder: Folder, pairs: Sequence[TextPair], setting: Setting, l
     _, test = dev_and_test(len(pairs))
     found = find_translations(source.values, target.values, sources, targets)
     choice, forward, backward = found.choice, percent(found.forward), percent(found.backward)
+    name = setting.pair(language)
+    items = (
+        {"id": int(line), "cluster": f"{name}:{line}", "accuracy@1": 50.0 * (float(there) + float(back))}
+        for line, there, back in zip(test.lines, found.forward, found.backward, strict=True)
+    )
     return Measurement(
         language=setting.pair(language),
         split=f"{setting.split}/{test.name}",
@@ -94,6 +100,7 @@ def _measure_pair(folder: Folder, pairs: Sequence[TextPair], setting: Setting, l
             "duplicate_targets": _duplicates(targets, test),
             "duplicate_sources": _duplicates(sources, test),
             "sentences_split": source.long + target.long,
+            **write_items(setting, BENCHMARK.name, language, items, pair=name),
         },
         method={
             "pair": setting.pair(language),

@@ -28,6 +28,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.encode import word_states
 from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.prediction_files import write_items
 from weam_fairseq.evaluation.readers import LinkedPair, read_linked_pairs
 from weam_fairseq.evaluation.retrieval import (
     Bag,
@@ -60,17 +61,19 @@ Search = Callable[[WordSide, WordSide, np.ndarray, np.ndarray], np.ndarray]
 
 
 class HalfLinks(NamedTuple):
-    """The sure links of one half as word occurrences, `(N,)` each, and which of them are asked."""
+    """The sure links of one half as word occurrences, `(N,)` each, which of them are asked, and their lines."""
 
     source_word_idx: np.ndarray
     target_word_idx: np.ndarray
     asked: np.ndarray
+    line: np.ndarray
     without_pieces: int
 
 
 class Precision(NamedTuple):
-    """Precision@1 of one direction, 0–100, in its variants."""
+    """Precision@1 of one direction, 0–100, in its variants. `hit`: which of the asked links are found, by type."""
 
+    hit: np.ndarray
     by_type: float
     by_occurrence: float
     mean_over_types: float
@@ -99,6 +102,13 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
     choice = choose_layer([(forward.by_type + backward.by_type) / 2 for forward, backward in dev_figures])
     forward, backward = _both_directions(source, target, test_links, by_state(choice.layer))
     floor = _both_directions(source, target, test_links, by_overlap)
+    name = setting.pair(language)
+    lines = test_links.line[test_links.asked]
+    items = (
+        # The links of a sentence are drawn together.
+        {"id": number, "cluster": f"{name}:{line}", "precision@1": 50.0 * (float(there) + float(back))}
+        for number, (line, there, back) in enumerate(zip(lines, forward.hit, backward.hit, strict=True))
+    )
     return Measurement(
         language=setting.pair(language),
         split=f"{setting.split}/{test.name}",
@@ -121,6 +131,7 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
             "possible_links_left_out": sum(pairs[line].possible for line in test.lines),
             "candidates": [len(set(test_links.source_word_idx)), len(set(test_links.target_word_idx))],
             "sentences_split": source.long + target.long,
+            **write_items(setting, BENCHMARK.name, language, items, pair=name),
         },
         method={
             "pair": setting.pair(language),
@@ -157,19 +168,19 @@ def _side(folder: Folder, sentences: list[list[str]], setting: Setting, language
 
 def _half_links(pairs: Sequence[LinkedPair], source: WordSide, target: WordSide, half: Half, name: str) -> HalfLinks:
     occurrences = [
-        (source.first[line] + link.source_word_idx, target.first[line] + link.target_word_idx)
+        (source.first[line] + link.source_word_idx, target.first[line] + link.target_word_idx, line)
         for line in half.lines
         for link in pairs[line].links
     ]
-    kept = [(i, j) for i, j in occurrences if source.filled[i] and target.filled[j]]
-    asked = np.array([is_translation(source.types[i], target.types[j]) for i, j in kept], dtype=bool)
+    kept = [(i, j, line) for i, j, line in occurrences if source.filled[i] and target.filled[j]]
+    asked = np.array([is_translation(source.types[i], target.types[j]) for i, j, _ in kept], dtype=bool)
     if not asked.any():
         raise InputError(
             f"{name}: the {half.name} lines contain no sure link between different words, so there are no queries. "
             "Check the gold file."
         )
     links = np.array(kept, dtype=np.int64)
-    return HalfLinks(links[:, 0], links[:, 1], asked, len(occurrences) - len(kept))
+    return HalfLinks(links[:, 0], links[:, 1], asked, links[:, 2], len(occurrences) - len(kept))
 
 
 def _both_directions(
@@ -196,6 +207,7 @@ def _precision(
     found = pool[search(query, candidate, queries, pool)][position]
     type_hit = hits(found, candidate.types, [candidate.types[j] for j in gold_idx])
     return Precision(
+        hit=type_hit[asked],
         by_type=percent(type_hit[asked]),
         by_occurrence=percent((found == gold_idx)[asked]),
         mean_over_types=_mean_over_types(type_hit[asked], [query.types[i] for i in query_idx[asked]]),
