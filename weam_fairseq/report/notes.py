@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from weam_fairseq.evaluation.items import Resamples
-from weam_fairseq.report.gains import TaskGains
 from weam_fairseq.report.groups import SAID
 from weam_fairseq.report.positions import Positions
 from weam_fairseq.report.score_files import ScoreSet
@@ -121,17 +120,6 @@ def _on_counts(table: TaskTable) -> list[str]:
         if len({n for model in table.models for n in table.decisions(model, language)}) > 1
     ]
     return [f"Models or seeds differ in their number of decisions for {', '.join(uneven)}."] if uneven else []
-
-
-def on_chance(tasks: Sequence[TaskGains], positions: Positions) -> list[str]:
-    """Names the average gains whose interval includes 0."""
-    unclear = [
-        f"{position.method} in {task.title}"
-        for task in tasks
-        for position in positions.compared
-        if (gain := task.gain(position.model, AVERAGE)) is not None and gain.interval is not None and not gain.clear
-    ]
-    return [f"May be chance, because the interval includes 0: {'; '.join(unclear)}."] if unclear else []
 
 
 def progress(study: Study, positions: Positions) -> list[str]:

@@ -12,13 +12,13 @@ from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.bootstrap import RESAMPLES
-from weam_fairseq.report import notes
 from weam_fairseq.report.comparison import compare
 from weam_fairseq.report.content import gather, plot_sources
 from weam_fairseq.report.pages import score_report, study_report
 from weam_fairseq.report.score_files import read_score_files
 from weam_fairseq.report.score_tables import overall_table, summary_gains, summary_table
 from weam_fairseq.report.study_folder import is_study_folder, read_study
+from weam_fairseq.report.study_tables import on_chance
 from weam_fairseq.report.study_tables import summary_table as study_summary
 from weam_fairseq.report.tables import format_table
 
@@ -71,7 +71,7 @@ def _report_study(options: argparse.Namespace) -> str:
     report = study_report(content)
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
-    chance = notes.on_chance(content.results.tasks, content.results.positions)
+    chance = on_chance(content.results.tasks, content.results.positions)
     return "\n\n".join([table, "\n".join([*chance, *content.progress]), f"Full report: {out / PAGE}"])
 
 

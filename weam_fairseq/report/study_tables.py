@@ -58,6 +58,17 @@ def summary_table(tasks: Sequence[TaskGains], positions: Positions) -> Table:
     return Table(["gain", *_WHERE, *(task.title for task in tasks)], rows)
 
 
+def on_chance(tasks: Sequence[TaskGains], positions: Positions) -> list[str]:
+    """Names the average gains whose interval includes 0."""
+    unclear = [
+        f"{position.method} in {task.title}"
+        for task in tasks
+        for position in positions.compared
+        if (gain := task.gain(position.model, AVERAGE)) is not None and gain.interval is not None and not gain.clear
+    ]
+    return [f"May be chance, because the interval includes 0: {'; '.join(unclear)}."] if unclear else []
+
+
 def task_table(task: TaskGains, positions: Positions) -> Table:
     """Every model's score and gain over all languages, with both intervals."""
     rows = []
