@@ -27,3 +27,11 @@ def signals_stay() -> Iterator[None]:
         signal.signal(number, before[number])
     assert [number.name for number in changed] == []
     assert signal.pthread_sigmask(signal.SIG_SETMASK, blocked) == blocked
+
+
+# Files that take longest, first: pytest-xdist hands out whole files, and a long one at the end keeps one core idle.
+LONGEST = ("test_study.py", "test_restart.py", "test_end_to_end.py", "test_training_bench.py", "test_kills.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -53,6 +53,7 @@ COMMANDS = {
     "weam-to-hf": "weam_fairseq.convert.to_hf:main",
     "weam-preprocess": "weam_preprocess.cli:main",
     "weam-evaluate": "weam_fairseq.evaluation.cli:main",
+    "weam-show": "weam_fairseq.show:main",
 }
 # One thread: sums of floating-point numbers are the same on any number of cores.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
