@@ -37,6 +37,21 @@ def test_every_task_writes_its_scores_and_a_table(
     assert task in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("task", "metric"), [("sentence-retrieval", "accuracy@1"), ("word-retrieval", "precision@1")])
+def test_the_mean_over_the_items_is_the_score(
+    task: str, metric: str, folder_path: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.jsonl"
+    assert _call(task, folder_path, data_dir, "--out", str(out), "--predictions", str(tmp_path / "predictions")) == 0
+    (score,) = read_scores(out)
+    lines = (tmp_path / str(score.detail["items"])).read_text(encoding="utf-8").splitlines()
+    items = [json.loads(line) for line in lines]
+    assert len(items) == score.n
+    assert len({item["id"] for item in items}) == score.n
+    assert all(item["cluster"].startswith("en-de:") for item in items)
+    assert sum(item[metric] for item in items) / len(items) == pytest.approx(score.value)
+
+
 def test_default_name_is_the_folder_and_no_file_is_written_unasked(
     folder_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
