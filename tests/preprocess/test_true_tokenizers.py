@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from real_text import DATA, LANGUAGES, SIDES, WHY_SKIPPED, some_or_all
+from small_runs import all_pieces
 from weam_preprocess import tokenizer_folder
 from weam_preprocess.pieces import PieceTokenizer
 from weam_preprocess.spans import unpack
@@ -43,7 +44,7 @@ def test_ids_equal_autotokenizer_and_spans_are_inside(side: tuple[str, str], fol
     every = some_or_all(side)
     for start in range(0, len(every), 20_000):
         lines = every[start : start + 20_000]
-        pieces = list(ours.encode(lines))
+        pieces = all_pieces(ours, lines)
         assert [sentence.ids for sentence in pieces] == [auto(x, add_special_tokens=False)["input_ids"] for x in lines]
         for text, sentence in zip(lines, pieces, strict=True):
             assert len(sentence.spans) == len(sentence.ids)
