@@ -135,7 +135,12 @@ def _begin(arguments: list[str], place: RankInfo | None, peers: Peers | None) ->
         _hold(save_dir(start.arguments))
     args = None if start.over else parse(start.arguments, place)
     if args is not None:
-        start = follow_checkpoint(start, args)
+        # Counting the updates opens the data once before the run does; the run logs it again.
+        logging.disable(logging.INFO if args.log_format is None else logging.NOTSET)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hydra's, about fairseq's use of it
+            start = follow_checkpoint(start, args)
+        logging.disable(logging.NOTSET)
     if peers is not None:
         peers.tell(start)
     return args
