@@ -15,26 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.tokenizers import id_range, named_special_ids
+from weam_fairseq.common.tokenizers import PROBES, id_range, named_special_ids
 
 from .piece_encoder import PieceArrays, PieceEncoder
-
-# What normalizers and pre-tokenizers treat differently: case, accents, compatibility forms, scripts, white space.
-# Never change these: checkpoints carry a digest that is made from them.
-PROBES = (
-    "Hello, WORLD! don't e-mail",
-    "Crème Brûlée ÀÉÎÕÜ naïve",
-    "Straße ẞ İstanbul ı",
-    "今天下雨吗？",
-    "東京タワー ｶﾀｶﾅ",
-    "Привет, Мир! ё",
-    "مرحبا بالعالم",
-    "नमस्ते दुनिया",
-    "สวัสดีชาวโลก",
-    "  two  spaces\tand a tab",
-    "x² ½ ﬁne",
-    "😀👍🏽 a\u200bb",
-)
 
 
 class PairTemplate(NamedTuple):

@@ -3,8 +3,8 @@
 That name is fixed, because --resume must find the folder again. So the folder is used only if weam-preprocess made it.
 
 What a run has done so far is in its folder `work`, so a kill loses no finished part. A part appears complete or not at
-all, and is the same whoever made it, so parts can be made in any order, by any number of workers, and made again. The
-file run.json records what all parts were made from: the digests of the inputs, the options, the versions. It is
+all, and does not depend on the worker that made it, so parts can be made in any order, by any number of workers, and
+made again. The file run.json records what all parts were made from: the digests of the inputs, the options, the versions. It is
 written before the first part and removed after the last one, so parts without it are never used.
 """
 
@@ -57,7 +57,7 @@ def incomplete_folder(destdir: Path) -> Path:
 def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
     """Gives the folder to write into. It takes the place of `destdir` when the block ends without an error.
 
-    After a plain InputError the folder is removed, unless `resume` is set: the input is wrong, and the user is told.
+    A plain InputError means wrong input, so the folder is removed, unless `resume` is set.
     After a kill, a full disk or an error of ours it is kept, and removed by the next run without `resume`.
 
     Raises:

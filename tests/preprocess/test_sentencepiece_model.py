@@ -15,7 +15,9 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from small_runs import all_pieces, pieces_of
 from weam_preprocess import sentencepiece_model, tokenizer_folder
 from weam_preprocess.errors import InputError
-from weam_preprocess.pieces import PROBES, PieceTokenizer
+from weam_preprocess.pieces import PieceTokenizer
+
+from weam_fairseq.common.tokenizers import PROBES
 
 TEXT = [
     "All human beings are born free and equal in dignity and rights.",

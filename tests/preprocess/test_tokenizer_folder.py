@@ -16,9 +16,11 @@ from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.databin import IdSpace
 from weam_preprocess.errors import InputError
 from weam_preprocess.options import Options
-from weam_preprocess.pieces import PROBES, PieceTokenizer
+from weam_preprocess.pieces import PieceTokenizer
 from weam_preprocess.report import render
 from weam_preprocess.spans import unpack
+
+from weam_fairseq.common.tokenizers import PROBES
 
 SENTENCES = ["The house is small.", "Das Haus ist klein.", "今天下雨吗？", "Häuser", "houses, houses"] * 3
 

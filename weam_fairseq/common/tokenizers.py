@@ -25,6 +25,22 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 
+# What normalizers and pre-tokenizers treat differently: case, accents, compatibility forms, scripts, white space.
+# Never change these: checkpoints carry a digest that is made from them.
+PROBES = (
+    "Hello, WORLD! don't e-mail",
+    "Crème Brûlée ÀÉÎÕÜ naïve",
+    "Straße ẞ İstanbul ı",
+    "今天下雨吗？",
+    "東京タワー ｶﾀｶﾅ",
+    "Привет, Мир! ё",
+    "مرحبا بالعالم",
+    "नमस्ते दुनिया",
+    "สวัสดีชาวโลก",
+    "  two  spaces\tand a tab",
+    "x² ½ ﬁne",
+    "😀👍🏽 a\u200bb",
+)
 _FIRST = ("cls", "pad", "sep", "unk")  # fairseq's <s>, <pad>, </s>, <unk>
 
 

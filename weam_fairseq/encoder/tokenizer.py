@@ -10,23 +10,7 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError, reason_of
-from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, named_special_ids
-
-# The output for these sentences distinguishes tokenizers with the same pieces (preprocess/README.md, "Manifest").
-PROBES = (
-    "Hello, WORLD! don't e-mail",
-    "Crème Brûlée ÀÉÎÕÜ naïve",
-    "Straße ẞ İstanbul ı",
-    "今天下雨吗？",
-    "東京タワー ｶﾀｶﾅ",
-    "Привет, Мир! ё",
-    "مرحبا بالعالم",
-    "नमस्ते दुनिया",
-    "สวัสดีชาวโลก",
-    "  two  spaces\tand a tab",
-    "x² ½ ﬁne",
-    "😀👍🏽 a\u200bb",
-)
+from weam_fairseq.common.tokenizers import PROBES, VOCABULARY_FILES, id_range, named_special_ids
 
 
 class TokenizerFacts(NamedTuple):

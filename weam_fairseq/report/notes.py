@@ -62,7 +62,7 @@ def _on_seeds(table: TaskTable) -> list[str]:
 
 
 def _on_average(table: TaskTable, model: str) -> str:
-    """Where a model's languages have unlike seeds, as while a study is extended."""
+    """Notes on models whose languages have different seeds, for example while a study is extended."""
     average = table.scores.get((model, AVERAGE))
     of_languages = [set(table.scores[model, language].values) for language in table.common]
     if average is None or all(seeds == set(average.values) for seeds in of_languages):

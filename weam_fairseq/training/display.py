@@ -67,7 +67,7 @@ class Display:
             if "valid" in task.datasets
             else f"{sizes}; none held out",
             "objective": f"{policy.objective}: {policy.trains.help}; {policy.mask_prob:.0%} masked",
-            "updates": f"{self.total():,} with {together} each, {warm_up:,} of them warm-up; "
+            "updates": f"{self.length()} with {together} each, {warm_up:,} of them warm-up; "
             f"learning rate {cfg.optimization.lr[0]:g}",
             "precision": f"{cfg.criterion.precision} on {trainer.device}",
             "memory": f"{held / _MEBIBYTE:,.0f} MiB for weights, gradients and Adam; activations come on top",
@@ -79,8 +79,12 @@ class Display:
         for name, text in rows.items():
             print(f"{name:>10}  {text}", flush=True)
 
+    def length(self) -> str:
+        """How long the run is, for a person."""
+        return f"{self.total():,}" if self.total() else f"those of {self.cfg.optimization.max_epoch} epochs"
+
     def total(self) -> int:
-        """Updates of the whole run."""
+        """Updates of the whole run; 0 if only its epochs are known, because the schedule needs no number."""
         limit = int(self.cfg.optimization.max_update or 0)
         counted = int(float(getattr(self.cfg.lr_scheduler, "total_num_update", 0) or 0))
         return min(limit, counted) if limit and counted else limit or counted
@@ -113,7 +117,7 @@ class Display:
         """Opens the progress line of a run that has made so many updates; once."""
         if self.bar is None:
             self._trains_since, self._made_before = time.monotonic(), made
-            self.bar = tqdm(total=self.total(), initial=made, unit=" updates", disable=None)
+            self.bar = tqdm(total=self.total() or None, initial=made, unit=" updates", disable=None)
 
     def show(self, stats: dict[str, Any]) -> None:
         """Shows the losses and the speed: beside the bar, or without a terminal ten times in a run."""
@@ -121,7 +125,11 @@ class Display:
         text = ", ".join(f"{shown} {_plain(stats[name])}" for name, shown in names.items() if name in stats)
         self.bar.set_postfix_str(text)
         made = self.trainer.get_num_updates()
-        if self.bar.disable and 10 * made // self.total() > self._shown:
+        if not self.bar.disable:
+            return
+        if not self.total():
+            print(f"{f'{made:,}':>10}  training: {text}", flush=True)
+        elif 10 * made // self.total() > self._shown:
             self._shown = 10 * made // self.total()
             left = (time.monotonic() - self._trains_since) / (made - self._made_before) * (self.total() - made)
             print(f"{f'{made:,}':>10}  training: {text}, {left / 60:.0f} minutes left", flush=True)
@@ -140,8 +148,8 @@ class Display:
         print(f"{'next':>10}  weam-to-hf {best} {folder / 'hf'}", flush=True)
         if self.first is not None and self.best is not None and self.best <= self.first:
             print(
-                f"weam-train: warning: no validation found translations better than the encoder as it came: retrieval "
-                f"{self.first:.1f} before the run, at best {self.best:.1f} after it. Try fewer updates, a lower --lr, "
+                f"weam-train: warning: at no validation was retrieval better than before the run: "
+                f"{self.first:.1f} before, at best {self.best:.1f} after. Try fewer updates, a lower --lr, "
                 "or more text.",
                 file=sys.stderr,
             )

@@ -137,10 +137,12 @@ def _begin(arguments: list[str], place: RankInfo | None, peers: Peers | None) ->
     if args is not None:
         # Counting the updates opens the data once before the run does; the run logs it again.
         logging.disable(logging.INFO if args.log_format is None else logging.NOTSET)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hydra's, about fairseq's use of it
-            start = follow_checkpoint(start, args)
-        logging.disable(logging.NOTSET)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # hydra's, about fairseq's use of it
+                start = follow_checkpoint(start, args)
+        finally:
+            logging.disable(logging.NOTSET)
     if peers is not None:
         peers.tell(start)
     return args

@@ -1,8 +1,8 @@
 """Differences as a heat map: one row for each model, one column for each language.
 
 Blue cells are better than the baseline, orange ones worse. A star marks a difference whose every 95 % interval excludes
-0, a dot a language that the row's training pairs contain. Every cell shows its number, so nothing is told by colour
-alone.
+0, a dot a language that the row's training pairs contain. Every cell shows its number: color alone tells
+nothing.
 """
 
 from __future__ import annotations
