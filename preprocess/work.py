@@ -3,8 +3,8 @@
 That name is fixed, because --resume must find the folder again. So the folder is used only if weam-preprocess made it.
 
 What a run has done so far is in its folder `work`, so a kill loses no finished part. A part appears complete or not at
-all, and does not depend on the worker that made it, so parts can be made in any order, by any number of workers, and
-made again. The file run.json records what all parts were made from: the digests of the inputs, the options, the versions. It is
+all. It does not depend on the worker that made it, so any number of workers can make parts in any order, and again. The
+file run.json records what all parts were made from: the digests of the inputs, the options, the versions. It is
 written before the first part and removed after the last one, so parts without it are never used.
 """
 
