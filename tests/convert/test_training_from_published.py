@@ -107,7 +107,8 @@ def test_one_command_trains_on_from_a_folder_and_shows_what_it_does(tmp_path: Pa
 def test_a_run_whose_schedule_needs_no_length_is_shown_too(tmp_path: Path) -> None:
     """Then only the number of epochs is known."""
     published = folders.mbert(tmp_path / "published")
-    words = (data_bin(published, tmp_path), "--from", published, "--save-dir", tmp_path / "run", "--batch-size", 2)
+    binarized = data_bin(published, tmp_path, "--valid-size", 2)
+    words = (binarized, "--from", published, "--save-dir", tmp_path / "run", "--batch-size", 2)
     trained = run("weam-train", *words, "--lr-scheduler", "fixed", "--max-epoch", 1, "--log-interval", 1)
     assert trained.returncode == 0, trained.stderr
     assert "those of 1 epochs with 2 pairs each" in trained.stdout
