@@ -1,5 +1,7 @@
 """A Hugging Face folder of two layers and width 16 with random weights, and data files small enough to read."""
 
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -47,17 +49,14 @@ def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 
     def make(max_positions: int = 64, head: bool = True, seed: int = 0, kind: str = "bert") -> Path:
         import torch
-        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
         from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
         path = tmp_path_factory.mktemp("folder")
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokenizer = Tokenizer(models.WordPiece(_vocabulary(special, 90), unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=True, lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        tokenizer.train_from_iterator(
-            SENTENCES, trainers.WordPieceTrainer(vocab_size=90, special_tokens=special, show_progress=False)
-        )
         tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
         PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
@@ -74,6 +73,21 @@ def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         return path
 
     return make
+
+
+def _vocabulary(special: list[str], size: int) -> dict[str, int]:
+    """The letters, the frequent words, then ends of words: a rare word is several pieces.
+
+    The trainer of `tokenizers` numbers the letters in another order in each process.
+    """
+    plain = [unicodedata.normalize("NFD", sentence).encode("ascii", "ignore").decode() for sentence in SENTENCES]
+    letters = sorted({letter for sentence in plain for letter in sentence if letter != " "})
+    words = Counter(word for sentence in plain for word in sentence.split() if len(word) > 1)
+    ends = Counter("##" + word[-2:] for word in words if len(word) > 4)
+    pieces = [*special, *letters, *("##" + letter for letter in letters if letter.isalpha())]
+    pieces += [word for word, count in words.items() if count > 2]
+    pieces += [end for end, _ in ends.most_common(size - len(pieces))]
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def _sizes(kind: str, max_positions: int) -> dict[str, float]:
