@@ -75,7 +75,7 @@ def test_every_head_learns_its_training_data_by_heart(
     rows = head.rows(folder.tokenizer, examples, RECIPE, False)
     answers = predict(model, head, examples, rows, MACHINE, "test")
     assert answers == [head.gold(example) for example in examples]
-    assert progress.loss[-1] < progress.loss[0] / 5
+    assert progress.loss[-1] < progress.loss[0] / 3
     # The folder that is left behind gives the same answers.
     store.finish(model, folder.path, {})
     assert predict(load_fine_tuned(store.path, head, "cpu"), head, examples, rows, MACHINE, "test") == answers
