@@ -6,8 +6,8 @@ The gold sentences are aligned together with the bitext, in one training. Gold w
 bitext come from our segmenters. Each row of results is written immediately and is not made again: with the same
 `--results`, an interrupted run continues. Without `--data`, only the table is written, from the results.
 
-Measures sil-thot's models, and the programs fast_align and eflomal if they are on the PATH (weam-preprocess itself runs
-the program eflomal only with `--aligner-implementation program`).
+Measures our fast_align, trained with and without agreement, sil-thot's eflomal, and the programs fast_align and eflomal
+if they are on the PATH.
 """
 
 from __future__ import annotations
@@ -17,19 +17,16 @@ import json
 import lzma
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weam_preprocess.aligners.directions import DirectionalAligner, symmetrize
-from weam_preprocess.aligners.eflomal import EflomalProgram
-from weam_preprocess.aligners.fast_align import FastAlignProgram
+from weam_preprocess import aligners
 from weam_preprocess.aligners.lines import WordPair, aligner_line, count_lines
-from weam_preprocess.aligners.thot import ThotAligner
 from weam_preprocess.words import segmenter
 
 from weam_fairseq.evaluation.benchmarks.word_alignment import score_alignments
@@ -82,29 +79,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure_pair(gold_set: GoldSet, options: argparse.Namespace) -> None:
     done = {(row["pair"], row["aligner"]) for row in _read_results(options.results)}
-    todo = [aligner for aligner in _variants(options.aligners.split(",")) if (gold_set.pair, aligner.name) not in done]
+    todo = [found for found in _variants(options.aligners.split(",")) if (gold_set.pair, found[0]) not in done]
     if not todo:
         return
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="weam-benchmark-") as folder:
         words = Path(folder, "words.txt")
         _write_words(gold_set, options.data, options.limit, words)
-        for aligner in todo:
-            print(f"{gold_set.pair} {aligner.name} …", file=sys.stderr, flush=True)
-            row = _measure(aligner, gold_set, options.data, words)
+        for label, name, settings in todo:
+            print(f"{gold_set.pair} {label} …", file=sys.stderr, flush=True)
+            row = _measure(name, settings, gold_set, options.data, words)
             with options.results.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 
 
-def _variants(names: Sequence[str]) -> Iterator[DirectionalAligner]:
+def _variants(names: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The name in the results, and what to build, of each implementation that can run here."""
     for name in names:
-        if name not in ("fast_align", "eflomal", "hmm"):
-            raise SystemExit(f"--aligners must be of fast_align, eflomal and hmm, but one is {name!r}.")
-        yield ThotAligner(name)
-    if "fast_align" in names and FastAlignProgram.on_path():
-        yield FastAlignProgram()
-    if "eflomal" in names and EflomalProgram.on_path():
-        yield EflomalProgram()
+        if name not in ("fast_align", "eflomal"):
+            raise SystemExit(f"--aligners must be of fast_align and eflomal, but one is {name!r}.")
+        if name == "fast_align":
+            yield "fast_align (agreement)", name, {}
+            yield "fast_align (independent)", name, {"agreement": False}
+        else:
+            yield "eflomal (sil-thot)", name, {}
+        if shutil.which({"fast_align": "fast_align", "eflomal": "eflomal-align"}[name]):
+            yield f"{name} (program)", name, {"implementation": "program"}
 
 
 def _write_words(gold_set: GoldSet, data: Path, limit: int, words: Path) -> None:
@@ -133,23 +133,22 @@ def _bitext_words(gold_set: GoldSet, data: Path) -> Iterator[WordPair]:
                 yield pair if gold_set.source_lang == "en" else pair[::-1]
 
 
-def _measure(aligner: DirectionalAligner, gold_set: GoldSet, data: Path, words: Path) -> dict[str, Any]:
-    """One training serves all symmetrizations."""
+def _measure(name: str, options: dict[str, Any], gold_set: GoldSet, data: Path, words: Path) -> dict[str, Any]:
+    """One training serves all symmetrizations: the model is applied to the gold pairs, which come first."""
     gold, left_out = _gold_links(data / "gold_alignments" / f"{gold_set.file}.gold", words.with_name("gold"))
-    sizes = [(len(source), len(target)) for source, target in _gold_words(gold_set, data)]
-    before = os.times()
-    with closing(aligner.directions(words)) as lines:  # type: ignore[type-var]
-        directed = list(islice(lines, len(gold)))
-        for _ in lines:
-            pass
-    after = os.times()
-    found = {}
-    for how in SYMMETRIZATIONS:
-        links = [
-            frozenset(symmetrize(*size, forward.links, reverse.links, how))
-            for size, (forward, reverse) in zip(sizes, directed, strict=True)
-        ]
-        found[how] = score_alignments(gold, links)._asdict()
+    with tempfile.TemporaryDirectory(dir=words.parent) as folder:
+        model = Path(folder, "model")
+        before = os.times()
+        aligners.train(name, words, model, **options)
+        after = os.times()
+        aligner = aligners.build(name, model=model)
+        of_gold = Path(folder, "gold.txt")
+        with words.open(encoding="utf-8", newline="\n") as lines:
+            of_gold.write_text("".join(islice(lines, len(gold))), encoding="utf-8")
+        found = {
+            how: score_alignments(gold, [frozenset(item.links) for item in aligner.align_file(of_gold, how)])._asdict()
+            for how in SYMMETRIZATIONS
+        }
     return {
         "pair": gold_set.pair,
         "aligner": aligner.name,
@@ -211,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with bitext/ and gold_alignments/")
     parser.add_argument("--pairs", metavar="de-en,…", help="default: all gold sets")
-    parser.add_argument("--aligners", default="fast_align,eflomal,hmm", help="default: fast_align,eflomal,hmm")
+    parser.add_argument("--aligners", default="fast_align,eflomal", help="default: fast_align,eflomal")
     parser.add_argument("--limit", type=int, default=90_000, help="pairs of bitext at most (default 90,000)")
     parser.add_argument("--results", type=Path, required=True, metavar="FILE.jsonl", help="rows, one as each is done")
     parser.add_argument("--table", type=Path, metavar="FILE.md", help="file to write the table into (default: print)")

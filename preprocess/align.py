@@ -26,7 +26,7 @@ from weam_fairseq.common.documents import read_json
 
 from . import aligners, binarize
 from .aligners import models
-from .aligners.base import Aligner
+from .aligners.base import Aligner, ArrayAligner, Links
 from .aligners.directions import (
     DirectionalAligner,
     Lines,
@@ -97,16 +97,19 @@ def _align_chunk(job: tuple[Alignment, int]) -> int:
     how, number = job
     aligner = built(how.recipe)
     lines = _word_lines(how, number, aligner.cased)
-    aligned: list[aligners.Aligned] = []
+    found = Links.of([])
     if lines:
         words = how.work.part(how.pair, "chunk", number, ".txt")
         _write_lines(words, lines)
-        aligned = list(aligner.align_file(words, how.symmetrize))
+        if isinstance(aligner, ArrayAligner):
+            found = Links.joined(aligner.link_arrays(words, how.symmetrize))
+        else:
+            found = Links.of(list(aligner.align_file(words, how.symmetrize)))
         words.unlink()
         if aligner.cut:
             with written(how.work.part(how.pair, "noted", number, ".json")) as partial:
                 partial.write_text(json.dumps({CUT: aligner.cut}), encoding="utf-8")
-    binarize.save_links(how.work, how.pair, number, aligned)
+    binarize.save_links(how.work, how.pair, number, found)
     return number
 
 
@@ -124,10 +127,14 @@ def _align_together(how: Alignment, chunks: range, aligner: Aligner, pool: Pool)
     sizes = [int(first.sum()) for first in kept.values()]
     if isinstance(aligner, DirectionalAligner):
         _align_directions(how, chunks, sizes, aligner, words, pool)
+    elif isinstance(aligner, ArrayAligner):
+        found = Links.joined(aligner.link_arrays(words, how.symmetrize))
+        for number, part in zip(chunks, found.split(sizes), strict=True):
+            binarize.save_links(how.work, how.pair, number, part)
     else:
         aligned = aligner.align_file(words, how.symmetrize)
         for number, size in zip(chunks, sizes, strict=True):
-            binarize.save_links(how.work, how.pair, number, [next(aligned) for _ in range(size)])
+            binarize.save_links(how.work, how.pair, number, Links.of([next(aligned) for _ in range(size)]))
         assert next(aligned, None) is None, "one item of links for each pair"
     words.unlink()
 
@@ -139,7 +146,7 @@ def _align_directions(
     with temporary_folder(words) as folder:
         outputs = aligner.run(words, Path(folder), directions_of(how.symmetrize))
         parts = zip(chunks, cut(outputs, words, sizes), strict=True)
-        jobs = (_Joining(how, number, outputs, words, lines, aligner.posteriors) for number, lines in parts)
+        jobs = (_Joining(how, number, outputs, words, lines) for number, lines in parts)
         run: Callable[..., Iterable[int]] = map if pool.elsewhere else pool.map
         for _ in _shown(how, "links", chunks, run(_join, jobs)):
             pass
@@ -151,12 +158,11 @@ class _Joining(NamedTuple):
     outputs: Outputs
     words: Path
     lines: Lines
-    posteriors: bool
 
 
 def _join(job: _Joining) -> int:
-    aligned = list(read_joined(job.outputs, job.words, job.lines, job.how.symmetrize, job.posteriors))
-    binarize.save_links(job.how.work, job.how.pair, job.number, aligned)
+    aligned = list(read_joined(job.outputs, job.words, job.lines, job.how.symmetrize))
+    binarize.save_links(job.how.work, job.how.pair, job.number, Links.of(aligned))
     return job.number
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .aligners import Aligned
+from .aligners.base import Links
 from .corpus import PairFiles
 from .databin import CERTAIN, IdSpace, write_part
 from .options import Options
@@ -38,13 +38,11 @@ class Binarization:
     max_words: int | None = None
 
 
-def save_links(work: Work, pair: str, number: int, aligned: Sequence[Aligned]) -> None:
+def save_links(work: Work, pair: str, number: int, found: Links) -> None:
     """Writes the word links of the kept pairs of a chunk."""
-    sizes = np.array([len(item.links) for item in aligned], dtype=np.int64)
-    flat = np.array([link for item in aligned for link in item.links], dtype=np.int32).reshape(-1, 2)
-    arrays: dict[str, NDArray] = {"links": flat, "sizes": sizes}
-    if any(item.probabilities is not None for item in aligned):
-        arrays["probabilities"] = np.array([p for item in aligned for p in item.probabilities or []])
+    arrays: dict[str, NDArray] = {"links": found.links, "sizes": found.sizes.astype(np.int64)}
+    if found.probabilities is not None:
+        arrays["probabilities"] = found.probabilities.astype(np.float64)
     save_arrays(work.part(pair, "links", number), arrays)
 
 

@@ -91,11 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     links.add_argument("--aligner-model", action="append", default=[], metavar="[EN-DE=]DIR", help=_MODEL_HELP)
     links.add_argument("--save-aligner", type=Path, metavar="DIR", help=_SAVE_HELP)
     links.add_argument("--links", action="append", default=[], metavar="EN-DE=FILE", help=_LINKS_HELP)
-    for options, names in _aligner_options().items():
-        group = parser.add_argument_group(f"options of --aligner {', '.join(names)}")
-        for field in fields(options):
-            settings = dict(field.metadata)
-            group.add_argument(settings.pop("flag"), dest=_dest(field), default=None, **settings)
+    groups: dict[str, Any] = {}
+    for field, names in _aligner_options().values():
+        title = f"options of --aligner {', '.join(names)}"
+        group = groups.setdefault(title, None) or parser.add_argument_group(title)
+        groups[title] = group
+        settings = dict(field.metadata)
+        group.add_argument(settings.pop("flag"), dest=_dest(field), default=None, **settings)
     run = parser.add_argument_group("the run")
     run.add_argument("--destdir", type=Path, required=True, metavar="DATA_BIN", help="folder of the data-bin to write")
     run.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
@@ -177,12 +179,12 @@ def _aligner_help() -> str:
     return "; ".join(["what finds the links (default eflomal)", *(kind.summary for kind in aligners.kinds())])
 
 
-def _aligner_options() -> dict[type[Any], list[str]]:
-    """The option classes of all aligners, each with the names of its aligners."""
-    found: dict[type[Any], list[str]] = {}
+def _aligner_options() -> dict[str, tuple[Field[Any], list[str]]]:
+    """For each option of an aligner, its field and the names of its aligners."""
+    found: dict[str, tuple[Field[Any], list[str]]] = {}
     for kind in aligners.kinds():
-        if kind.options is not None:
-            found.setdefault(kind.options, []).append(kind.name)
+        for field in fields(kind.options) if kind.options is not None else ():
+            found.setdefault(field.metadata["flag"], (field, []))[1].append(kind.name)
     return found
 
 
@@ -288,18 +290,17 @@ def _tokenizer(given: Path | None) -> Path | None:
 def _options_of_aligner(arguments: argparse.Namespace) -> Any:
     """An instance of the aligner's option class. Raises InputError for an option of another aligner."""
     chosen = aligners.kind_of(arguments.aligner).options
-    found = None
-    for options, names in _aligner_options().items():
-        values = {field: getattr(arguments, _dest(field)) for field in fields(options)}
-        given = {field: value for field, value in values.items() if value not in (None, field.default)}
-        if options is chosen:
-            found = options(**{field.name: value for field, value in given.items()})
-        elif given:
-            flag = next(iter(given)).metadata["flag"]
+    given: dict[str, Any] = {}
+    for flag, (field, names) in _aligner_options().items():
+        value = getattr(arguments, _dest(field))
+        if value is None or value == field.default:
+            continue
+        if arguments.aligner not in names:
             raise InputError(
                 f"{flag} is for --aligner {', '.join(names)}, but the aligner is {arguments.aligner}. Leave it out."
             )
-    return found
+        given[field.name] = value
+    return chosen(**given) if chosen is not None else None
 
 
 def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:

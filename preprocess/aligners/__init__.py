@@ -19,7 +19,6 @@ from .base import SYMMETRIZATIONS, Aligned, Aligner, AlignerKind, AlignerRecipe,
 _CLASSES = {
     "fast_align": "fast_align.FastAlign",
     "eflomal": "eflomal.Eflomal",
-    "hmm": "thot.Hmm",
     "encoder": "encoder.Encoder",
     "precomputed": "precomputed.Precomputed",
 }

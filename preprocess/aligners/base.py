@@ -10,15 +10,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 
 from .lines import WordPair, one_side
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Link = tuple[int, int]
 
 SYMMETRIZATIONS = ("intersect", "grow-diag", "grow-diag-final-and", "union", "forward")
+
+
+# The smallest probability of a link: a data-bin has no smaller one either.
+SMALLEST_PROBABILITY = 1e-4
 
 
 class Aligned(NamedTuple):
@@ -30,6 +38,61 @@ class Aligned(NamedTuple):
 
     links: list[Link]
     probabilities: list[float] | None = None
+
+
+class Links(NamedTuple):
+    """The links of consecutive pairs, as arrays.
+
+    sizes: (N,) how many links each pair has.
+    links: (L, 2) source and target word indices, sorted within each pair.
+    probabilities: (L,) numbers in (0, 1]; None if the aligner has none.
+    """
+
+    sizes: NDArray[np.int32]
+    links: NDArray[np.int32]
+    probabilities: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, items: Sequence[Aligned]) -> Links:
+        import numpy as np
+
+        probabilities = [item.probabilities or [] for item in items]
+        return cls(
+            np.array([len(item.links) for item in items], dtype=np.int32),
+            np.array([link for item in items for link in item.links], dtype=np.int32).reshape(-1, 2),
+            np.array([p for of_pair in probabilities for p in of_pair], dtype=np.float32)
+            if any(item.probabilities is not None for item in items)
+            else None,
+        )
+
+    def pairs(self) -> Iterator[Aligned]:
+        probabilities = None if self.probabilities is None else self.probabilities.tolist()
+        links, end = list(map(tuple, self.links.tolist())), 0
+        for size in self.sizes.tolist():
+            start, end = end, end + size
+            yield Aligned(links[start:end], None if probabilities is None else probabilities[start:end])
+
+    def split(self, sizes: Sequence[int]) -> Iterator[Links]:
+        """Consecutive parts of `sizes` pairs."""
+        import numpy as np
+
+        assert sum(sizes) == len(self.sizes), "one item of links for each pair"
+        ends = np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+        last = 0
+        for size in sizes:
+            first, last = last, last + size
+            of = slice(int(ends[first]), int(ends[last]))
+            probabilities = None if self.probabilities is None else self.probabilities[of]
+            yield Links(self.sizes[first:last], self.links[of], probabilities)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Links]) -> Links:
+        import numpy as np
+
+        together = list(parts) or [cls.of([])]
+        sizes, links, probabilities = zip(*together, strict=True)
+        has = any(part is not None for part in probabilities)
+        return cls(np.concatenate(sizes), np.concatenate(links), np.concatenate(probabilities) if has else None)
 
 
 class Alignments(NamedTuple):
@@ -94,6 +157,58 @@ class AlignerKind(ABC):
         return {} if self.options is None else {self.name: None if options is None else asdict(options)}
 
 
+IMPLEMENTATIONS = ("auto", "program")
+
+
+def implementation_option() -> Any:
+    """The field `implementation` of the options of every aligner that is trained."""
+    return option(
+        "--aligner-implementation",
+        "auto",
+        "auto (default) is our own fast_align and sil-thot's eflomal; program runs the program fast_align or "
+        "eflomal-align, which must be on the PATH (eflomal-align has no seed, so links differ from run to run)",
+        choices=IMPLEMENTATIONS,
+    )
+
+
+class TrainedKind(AlignerKind):
+    """An aligner that is trained here: our own implementation, or the program of that name."""
+
+    is_trained = True
+
+    @abstractmethod
+    def own(self, recipe: AlignerRecipe, card: Any) -> Aligner:
+        """Ours. `card`: of the model to apply; None trains on the text that is aligned."""
+
+    @abstractmethod
+    def program(self, card: Any) -> Aligner:
+        """The program. Raises InputError if it is not on the PATH."""
+
+    def build(self, recipe: AlignerRecipe) -> Aligner:
+        from .models import read_card
+
+        chosen = getattr(recipe.options, "implementation", "auto")
+        if chosen not in IMPLEMENTATIONS:
+            raise InputError(f"The implementation must be one of {', '.join(IMPLEMENTATIONS)}, but is {chosen!r}.")
+        if recipe.model is None:
+            return self.program(None) if chosen == "program" else self.own(recipe, None)
+        if chosen != "auto":
+            raise InputError(
+                "A model is applied by the implementation that trained it. Leave --aligner-implementation out."
+            )
+        card = read_card(recipe.model, recipe.pair)
+        name, _, of = card.name.partition(" (")
+        if name != self.name:
+            raise InputError(
+                f"{card.folder} holds a model of {card.name}, but the aligner is {self.name}. Change --aligner or "
+                "--aligner-model."
+            )
+        return self.program(card) if of == "program)" else self.own(recipe, card)
+
+    def describe_options(self, options: Any) -> dict[str, Any]:
+        return {} if options is None else {f"aligner_{name}": value for name, value in asdict(options).items()}
+
+
 class Aligner(ABC):
     """An aligner that is ready to run. `name` and `version` go into the manifest.
 
@@ -136,6 +251,22 @@ class Aligner(ABC):
                         )
                     stream.write(self.line(pair) + "\n")
             return _gather(self.align_file(words, symmetrize))
+
+
+class ArrayAligner(Aligner):
+    """An aligner that has the links of many pairs as arrays."""
+
+    @abstractmethod
+    def link_arrays(self, words: Path, symmetrize: str = "intersect") -> Iterator[Links]:
+        """The links of a file of lines, some thousand pairs at a time."""
+
+    @abstractmethod
+    def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
+        """Trains on `words` and writes the model into `folder`. Returns the details for aligner.json."""
+
+    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
+        for part in self.link_arrays(words, symmetrize):
+            yield from part.pairs()
 
 
 def _gather(items: Iterable[Aligned]) -> Alignments:

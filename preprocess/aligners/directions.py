@@ -1,11 +1,8 @@
 """Aligners that align in each direction separately: runs their programs, reads their links and joins the directions.
 
-The protocol is that of the fast_align program; our own worker for sil-thot's models speaks it too. Lines of
+The protocol is that of the program fast_align; our own worker for sil-thot's eflomal speaks it too. Lines of
 `source words ||| target words` come in. Lines of `i-j` go out on standard output, and one line with ITERATION on
 standard error for every pass over the text. Links are source-target in both directions.
-
-An aligner with posteriors writes `i-j:p` for a link. After a tab, in the same form, it writes other cells that are
-likely enough to count, because the other direction may have linked them.
 
 Both directions run at the same time, with one thread each. They fill two cores, and sums in a fixed order make the
 links the same in every run.
@@ -35,8 +32,8 @@ from ..errors import Unfinished
 from .base import Aligned, Aligner, Link
 from .lines import count_lines, read_sizes
 
-# The smallest posterior that is written. A data-bin has no smaller probability either.
-SMALLEST_POSTERIOR = 1e-4
+NAMES = ("forward", "reverse")
+REVERSE: tuple[list[str], ...] = ([], ["-r"])  # the flag of each direction
 
 _ITEM = re.compile(r"([0-9]+)-([0-9]+)(?::([0-9.eE+-]+))?")
 _OFTEN = 200  # word numbers below this occur often enough to remember their items
@@ -47,13 +44,6 @@ class Finished(NamedTuple):
 
     out: Path
     messages: list[str]
-
-
-class DirectedLinks(NamedTuple):
-    """One direction of one pair. `posteriors` holds every cell that the aligner wrote one for, if any."""
-
-    links: list[Link]
-    posteriors: dict[Link, float]
 
 
 class Outputs(NamedTuple):
@@ -82,9 +72,7 @@ class Lines(NamedTuple):
 
 
 class DirectionalAligner(Aligner):
-    """An aligner that has `directions`; `posteriors` tells whether they come with posteriors."""
-
-    posteriors = False
+    """An aligner that aligns in each direction separately."""
 
     @abstractmethod
     def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
@@ -96,19 +84,11 @@ class DirectionalAligner(Aligner):
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         """Trains both directions on `words` and writes them into `folder`. Returns the details for aligner.json."""
 
-    def directions(self, words: Path) -> Iterator[tuple[DirectedLinks, ...]]:
-        """The links of both directions for each line."""
-        with temporary_folder(words) as folder:
-            outputs = self.run(words, Path(folder))
-            [lines] = cut(outputs, words)
-            for _, directed in read_directions(outputs, words, lines):
-                yield directed
-
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
         with temporary_folder(words) as folder:
             outputs = self.run(words, Path(folder), directions_of(symmetrize))
             [lines] = cut(outputs, words)
-            yield from read_joined(outputs, words, lines, symmetrize, self.posteriors)
+            yield from read_joined(outputs, words, lines, symmetrize)
 
 
 def directions_of(symmetrize: str) -> int:
@@ -211,7 +191,7 @@ def _starts(file: Path, sizes: Sequence[int]) -> Iterator[int]:
 
 def read_directions(
     outputs: Outputs, words: Path, lines: Lines
-) -> Iterator[tuple[tuple[int, int], tuple[DirectedLinks, ...]]]:
+) -> Iterator[tuple[tuple[int, int], tuple[list[Link], ...]]]:
     """The number of words on both sides, and the links of every direction, for each of `lines`.
 
     Raises:
@@ -229,16 +209,10 @@ def read_directions(
             yield of_pair, tuple(_read_links(outputs.name, number, text, of_pair) for text in found)
 
 
-def read_joined(outputs: Outputs, words: Path, lines: Lines, how: str, posteriors: bool) -> Iterator[Aligned]:
+def read_joined(outputs: Outputs, words: Path, lines: Lines, how: str) -> Iterator[Aligned]:
     """The links of each of `lines`, with both directions joined."""
     for sizes, directed in read_directions(outputs, words, lines):
-        links = symmetrize(*sizes, directed[0].links, directed[-1].links, how)
-        yield Aligned(links, [_mean_posterior(link, directed) for link in links] if posteriors else None)
-
-
-def _mean_posterior(link: Link, directed: Sequence[DirectedLinks]) -> float:
-    """The mean over the directions, whether or not each of them found the link."""
-    return sum(direction.posteriors.get(link, SMALLEST_POSTERIOR) for direction in directed) / len(directed)
+        yield Aligned(symmetrize(*sizes, directed[0], directed[-1], how))
 
 
 def symmetrize(
@@ -296,9 +270,16 @@ def _open_at(file: Path, start: int) -> IO[str]:
     return TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
 
 
-def _read_links(name: str, number: int, line: str, sizes: tuple[int, int]) -> DirectedLinks:
-    links = _plain(line, sizes)
-    return _checked(name, number, line, sizes) if links is None else DirectedLinks(links, {})
+def _read_links(name: str, number: int, line: str, sizes: tuple[int, int]) -> list[Link]:
+    try:
+        links = [_items[item] for item in line.split()]
+    except KeyError as error:
+        raise InputError(
+            f"{name} wrote {error.args[0]!r} for pair {number:,}; links must be like 0-0. Choose another --aligner."
+        ) from None
+    if links and (max(links)[0] >= sizes[0] or max(link[1] for link in links) >= sizes[1]):
+        raise InputError(f"{name} wrote a link outside pair {number:,}: {line!r}. Choose another --aligner.")
+    return links
 
 
 class _Items(dict[str, Link]):
@@ -315,30 +296,3 @@ class _Items(dict[str, Link]):
 
 
 _items = _Items()
-
-
-def _plain(text: str, sizes: tuple[int, int]) -> list[Link] | None:
-    """The links of a line that holds nothing else, all inside the pair; None for any other line."""
-    try:
-        links = [_items[item] for item in text.split()]
-    except KeyError:
-        return None
-    if links and (max(links)[0] >= sizes[0] or max(link[1] for link in links) >= sizes[1]):
-        return None
-    return links
-
-
-def _checked(name: str, number: int, line: str, sizes: tuple[int, int]) -> DirectedLinks:
-    found, _, others = line.partition("\t")
-    try:
-        links, cells = parse_links(found), parse_links(others)
-    except ValueError as error:
-        raise InputError(
-            f"{name} wrote {str(error)!r} for pair {number:,}; links must be like 0-0 or 0-0:0.93. Choose another "
-            "--aligner."
-        ) from None
-    written = links + cells
-    if any(i >= sizes[0] or j >= sizes[1] for (i, j), _ in written):
-        raise InputError(f"{name} wrote a link outside pair {number:,}: {found!r}. Choose another --aligner.")
-    posteriors = {cell: probability for cell, probability in written if probability is not None}
-    return DirectedLinks([link for link, _ in links], posteriors)

@@ -27,8 +27,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import id_range
 
 from ..corpus import sha256
-from .base import Aligned, Aligner, AlignerKind, AlignerRecipe, Alignments, Link, option
-from .directions import SMALLEST_POSTERIOR
+from .base import SMALLEST_PROBABILITY, Aligned, Aligner, AlignerKind, AlignerRecipe, Alignments, Link, option
 from .directions import symmetrize as join
 from .lines import WordPair, count_lines, read_words
 
@@ -118,7 +117,7 @@ class PieceLinks(NamedTuple):
             return None
         forward, reverse = float(self.forward_probabilities[link]), float(self.reverse_probabilities[link])
         mean = forward if how == "forward" else (forward + reverse) / 2
-        return min(1.0, max(SMALLEST_POSTERIOR, mean))
+        return min(1.0, max(SMALLEST_PROBABILITY, mean))
 
 
 class _Pieces(NamedTuple):

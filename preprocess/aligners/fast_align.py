@@ -1,30 +1,42 @@
-"""fast_align (Dyer, Chahuneau and Smith 2013): the program if it is on the PATH, otherwise sil-thot's model.
+"""fast_align (Dyer, Chahuneau and Smith 2013): our own implementation, or the program on request.
+
+Ours is diagonal_model.py. Training runs in a process of its own; a trained model is applied in this one. Its links have
+probabilities.
 
 A model of the program is, for each direction, its table of translation probabilities and two numbers that it prints
-while it trains: how strongly links keep to the diagonal, and how much longer the target side is.
-
-With the program's own limit, that table keeps little more than the best translations of each word: on 20,000 de-en
-pairs, 64 of 100 pairs of the training text then got other links. So we ask for the complete table and drop entries
-that are no likelier than what the program gives to words that it has never seen together. That takes 2 MB and gives
-the same links in 19,998 of 20,000 pairs. The other two are ties within the six digits that the program prints.
+while it trains: how strongly links keep to the diagonal, and how much longer the target side is. With the program's own
+limit, that table keeps little more than the best translations of each word: on 20,000 de-en pairs, 64 of 100 pairs of
+the training text then got other links. So we ask for the complete table and drop entries that are no likelier than what
+the program gives to words that it has never seen together. That takes 2 MB and gives the same links in 19,998 of 20,000
+pairs. The other two are ties within the six digits that the program prints.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import math
 import re
 import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.common.errors import InputError
 
-from .directions import DirectionalAligner, Finished, Outputs, run_together, temporary_folder
+from .base import AlignerRecipe, ArrayAligner, Links, TrainedKind, implementation_option, option
+from .directions import NAMES, REVERSE, DirectionalAligner, Finished, Outputs, run_together, temporary_folder
+from .lines import count_lines
 from .models import Card
-from .thot import NAMES, REVERSE, ThotKind
+
+if TYPE_CHECKING:
+    from .diagonal_model import Model
 
 _ITERATIONS = 5  # fast_align's own default
+_VERSION = "1"  # changes when the links of the same text change
 _TRAIN = ["-d", "-o", "-v"]  # the flags of fast_align's README
 
 _NO_LIMIT = "-1000000"
@@ -32,6 +44,89 @@ _UNSEEN_LOG_PROB = math.log(1e-9)  # what the program gives to word pairs that a
 
 # "source words ||| target words ||| links ||| score"; words may contain "|||" among other characters.
 _APPLIED = re.compile(r"\|\|\|((?: [0-9]+-[0-9]+)*) \|\|\| \S+$")
+
+
+@dataclass(frozen=True)
+class FastAlignOptions:
+    implementation: str = implementation_option()
+    agreement: bool = option(
+        "--aligner-agreement",
+        True,
+        "for our fast_align: train both directions to agree, which gives fewer errors (default); "
+        "--no-aligner-agreement trains them apart, as the program does",
+        action=argparse.BooleanOptionalAction,
+    )
+    sample: int = option(
+        "--aligner-sample",
+        1_000_000,
+        "for our fast_align: train on at most that many pairs, evenly spread, and apply the model to all (default "
+        "1,000,000, which take about 5 GB)",
+        type=int,
+        metavar="PAIRS",
+    )
+
+
+class FastAlign(TrainedKind):
+    name = "fast_align"
+    summary = "fast_align is the fastest and gives its links probabilities"
+    options = FastAlignOptions
+
+    def own(self, recipe: AlignerRecipe, card: Card | None) -> FastAlignModel:
+        return FastAlignModel(recipe.options or FastAlignOptions(), card)
+
+    def program(self, card: Card | None) -> FastAlignProgram:
+        return FastAlignProgram(card)
+
+
+class FastAlignModel(ArrayAligner):
+    """Ours. With `card`, applies that trained model. Raises InputError for a sample below one pair."""
+
+    def __init__(self, options: FastAlignOptions, card: Card | None = None) -> None:
+        from importlib.metadata import version
+
+        if options.sample < 1:
+            raise InputError(f"--aligner-sample must be at least 1 pair, but is {options.sample}.")
+        # The name is the same for a trained model and for the run that trains it.
+        self.name = card.name if card else f"fast_align ({'agreement' if options.agreement else 'independent'})"
+        self.version = card.applied_version if card else f"{_VERSION}, numpy {version('numpy')}"
+        self.by_pair = card is not None
+        self._options, self._card = options, card
+
+    def link_arrays(self, words: Path, symmetrize: str = "intersect") -> Iterator[Links]:
+        import numpy as np
+
+        from . import diagonal_model
+
+        if self._card is not None:
+            yield from diagonal_model.apply(self._model, words, symmetrize)
+            return
+        with temporary_folder(words) as temporary:
+            folder = Path(temporary)
+            self._train(words, folder, ["--links", str(folder), "--symmetrize", symmetrize])
+            yield Links(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in Links._fields))
+
+    def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
+        with temporary_folder(words) as temporary:
+            self._train(words, Path(temporary), ["--model", str(folder)])
+        return {"agreement": self._options.agreement}
+
+    def _train(self, words: Path, folder: Path, results: list[str]) -> None:
+        every = -(-count_lines(words) // self._options.sample)
+        command = [sys.executable, "-m", f"{__package__}.diagonal_model", str(words), "--every", str(max(1, every))]
+        agreement = ["--agreement"] if self._options.agreement else []
+        run_together(self.name, [[*command, *agreement, *results]], folder, _ITERATIONS)
+
+    @cached_property
+    def _model(self) -> Model:
+        from . import diagonal_model
+
+        assert self._card is not None
+        try:
+            return diagonal_model.Model.load(self._card.folder)
+        except (ValueError, KeyError, OSError) as error:
+            raise InputError(
+                f"The model {self._card.folder} does not load ({error}). Train the aligner again."
+            ) from None
 
 
 class FastAlignProgram(DirectionalAligner):
@@ -44,18 +139,14 @@ class FastAlignProgram(DirectionalAligner):
         if program is None:
             raise InputError(
                 f"The program fast_align{' of this model' if card else ''} must be on the PATH, but is not. Install it "
-                f"(github.com/clab/fast_align), or {'train a model' if card else 'align'} with sil-thot's: "
-                "--aligner-implementation sil-thot."
+                f"(github.com/clab/fast_align), or {'train a model' if card else 'align'} with ours: leave "
+                "--aligner-implementation out."
             )
         self._program, self._card = program, card
         self.by_pair = card is not None
         # The program does not print its version.
         version = "sha256:" + hashlib.sha256(Path(program).read_bytes()).hexdigest()[:16]
         self.version = card.applied_version if card else version
-
-    @staticmethod
-    def on_path() -> bool:
-        return shutil.which("fast_align") is not None
 
     def run(self, words: Path, folder: Path, count: int = 2) -> Outputs:
         command = [self._program, "-i", str(words)]
@@ -92,13 +183,6 @@ class FastAlignProgram(DirectionalAligner):
                 raise InputError(f"{self.name} must print {label!r} while it trains, but did not. Use another build.")
             found[key] = lines[-1]
         return found
-
-
-class FastAlign(ThotKind):
-    name = "fast_align"
-    summary = "fast_align takes at most a third of eflomal's time, at most a sixth if its program is installed"
-    program = FastAlignProgram
-    prefers_program = True
 
 
 def _write_likely(table: Path, file: Path) -> None:

@@ -147,6 +147,6 @@ def test_a_shard_that_is_not_there_gets_one_sentence(shards: tuple[Path, Path], 
 
 def test_weights_need_an_aligner_with_probabilities(shards: tuple[Path, Path]) -> None:
     with pytest.raises(
-        InputError, match=r"aligned by by hand without probabilities\. Make the data-bin with --aligner hmm"
+        InputError, match=r"aligned by by hand without probabilities\. Make the data-bin with --aligner fast_align"
     ):
         task_of(shards[0], one_to_many="weighted")

@@ -13,14 +13,14 @@ from weam_preprocess.databin import IdSpace, write_dictionary, write_part
 indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
 
 
-HMM = ("--aligner", "hmm", "--symmetrize", "union")
+LIKELY = ("--aligner", "fast_align", "--symmetrize", "union")
 
 
 @pytest.fixture(scope="module")
 def likely(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, with links that have probabilities."""
     folder = tmp_path_factory.mktemp("likely")
-    return make(folder, folder / "data-bin", *HMM)
+    return make(folder, folder / "data-bin", *LIKELY)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_manifest(databin: Path) -> None:
     assert str(databin.parent) not in json.dumps(manifest)
 
 
-@pytest.mark.parametrize("aligner", [(), HMM])
+@pytest.mark.parametrize("aligner", [(), LIKELY])
 def test_same_input_same_bytes(aligner: tuple[str, ...], databin: Path, likely: Path, tmp_path: Path) -> None:
     databin = likely if aligner else databin
     again = make(tmp_path, tmp_path / "data-bin", *aligner)

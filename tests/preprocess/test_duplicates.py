@@ -55,7 +55,7 @@ def both_orders(tmp_path: Path, **more: object) -> pipeline.Options:
     tsv = write_tsv(tmp_path / "en-de.tsv", TEXT)
     reverse = write_tsv(tmp_path / "de-en.tsv", [(f" {b}", f"{a} ") for a, b in reversed(TEXT)])
     pairs = tuple(parse_pair_files([f"en-de={tsv}", f"de-en={reverse}"]))
-    common: dict[str, object] = {"valid_size": 6, "aligner": "hmm", "chunk": 7}
+    common: dict[str, object] = {"valid_size": 6, "aligner": "fast_align", "chunk": 7}
     return replace(options(tsv, tmp_path / "bin", **(common | more)), pairs=pairs)
 
 

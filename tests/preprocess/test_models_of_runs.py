@@ -15,14 +15,12 @@ from conftest import CHINESE, GERMAN, Made, write_tsv
 from small_runs import contents, corpus, options
 from weam_preprocess import align, aligners, cli, pipeline
 from weam_preprocess.aligners import models
+from weam_preprocess.aligners.eflomal import EflomalOptions
 from weam_preprocess.aligners.encoder import EncoderOptions
-from weam_preprocess.aligners.thot import TrainedOptions
 from weam_preprocess.errors import InputError
 
 
-@pytest.mark.parametrize(
-    ("aligner", "chunk", "workers"), [("fast_align", 110, 2), ("eflomal", 160, 1), ("hmm", 160, 1)]
-)
+@pytest.mark.parametrize(("aligner", "chunk", "workers"), [("fast_align", 110, 2), ("eflomal", 160, 1)])
 def test_with_a_model_chunks_have_the_links_of_the_whole_text(
     made: Callable[[str], Made], aligner: str, chunk: int, workers: int, tmp_path: Path
 ) -> None:
@@ -43,7 +41,10 @@ def test_with_a_model_chunks_have_the_links_of_the_whole_text(
     assert manifests[0]["aligner"] == manifests[1]["aligner"]
     assert manifests[0]["aligner"]["models"]["en-de"]["sha256"]
     card = json.loads((run.models / "en-de" / "aligner.json").read_text())
-    assert (card["pair"], card["name"]) == ("en-de", f"{aligner} (sil-thot)")
+    assert (card["pair"], card["name"]) == (
+        "en-de",
+        {"fast_align": "fast_align (agreement)", "eflomal": "eflomal (sil-thot)"}[aligner],
+    )
     assert card["trained_on"]["pairs"] == 280
 
 
@@ -147,15 +148,15 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         ([0], ["--aligner-model", "en-de=a", "--aligner-model", "en-de=b"], "--aligner-model en-de is given twice"),
         (
             [0],
-            ["--aligner-model", "MODELS", "--aligner", "hmm"],
-            "a model of eflomal (sil-thot), but the aligner is hmm",
+            ["--aligner-model", "MODELS", "--aligner", "fast_align"],
+            "a model of eflomal (sil-thot), but the aligner is fast_align",
         ),
         (
             [0],
-            ["--aligner-model", "MODELS", "--aligner-implementation", "sil-thot"],
+            ["--aligner-model", "MODELS", "--aligner-implementation", "program"],
             "A model is applied by the implementation that trained it",
         ),
-        ([0], ["--aligner", "hmm", "--aligner-implementation", "program"], "The aligner hmm has no program"),
+        ([0], ["--aligner-sample", "9"], "--aligner-sample is for --aligner fast_align, but the aligner is eflomal"),
         ([0], ["--aligner-implementation", "program"], "The program eflomal-align must be on the PATH"),
         ([0], ["--aligner-implementation", "program", "--aligner", "eflomal"], "eflomal-align must be on the PATH"),
         ([0], ["--save-aligner", "MODELS"], "MODELS/en-de exists already"),
@@ -164,7 +165,7 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             [0],
             ["--save-aligner", "new", "--aligner", "encoder", "--aligner-model", "x"],
-            "--save-aligner needs an aligner that is trained (fast_align, eflomal, hmm), but it is encoder",
+            "--save-aligner needs an aligner that is trained (fast_align, eflomal), but it is encoder",
         ),
         (
             [0],
@@ -199,9 +200,9 @@ def test_what_cannot_be_is_said_before_any_work(
 def test_models_of_two_aligners_do_not_make_one_data_bin(
     two_pairs: tuple[list[str], Path, dict[str, bytes]], made: Callable[[str], Made], tmp_path: Path
 ) -> None:
-    folders = {"en-de": made("hmm").models / "en-de", "en-zh": two_pairs[1] / "en-zh"}
-    with pytest.raises(InputError, match=r"must be of one aligner, but .* is of hmm .* is of eflomal"):
-        models.recipes(aligners.kind_of("hmm"), ["en-de", "en-zh"], folders, 1, None)
+    folders = {"en-de": made("fast_align").models / "en-de", "en-zh": two_pairs[1] / "en-zh"}
+    with pytest.raises(InputError, match=r"must be of one aligner, but .* is of fast_align .* is of eflomal"):
+        models.recipes(aligners.kind_of("fast_align"), ["en-de", "en-zh"], folders, 1, None)
 
 
 def test_a_run_that_fails_leaves_no_model(
@@ -226,7 +227,7 @@ def test_eflomal_is_the_seeded_sampler_wherever_the_program_is(
     assert pipeline.run(asked).aligner == "eflomal (sil-thot)"
     with pytest.raises(InputError, match=r"eflomal \(program\) failed with exit code 3"):
         pipeline.run(
-            pipeline.Options(**(vars(asked) | {"overwrite": True, "aligner_options": TrainedOptions("program")}))
+            pipeline.Options(**(vars(asked) | {"overwrite": True, "aligner_options": EflomalOptions("program")}))
         )
 
 

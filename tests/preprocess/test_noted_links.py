@@ -5,31 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from conftest import GERMAN, write_tsv
 from small_runs import options
 from weam_preprocess import pipeline
-from weam_preprocess.aligners.thot import ThotAligner
+from weam_preprocess.aligners.eflomal import EflomalSampler
 from weam_preprocess.cleaning import Rules
 from weam_preprocess.report import render
 
 
-@pytest.mark.parametrize(
-    ("name", "model"), [("fast_align", "FastAlignModel"), ("eflomal", "EflomalAlignmentModel"), ("hmm", None)]
-)
-def test_the_limit_is_that_of_thot(name: str, model: str | None) -> None:
-    from thot import alignment
+def test_the_limit_is_that_of_thot() -> None:
+    from thot.alignment import EflomalAlignmentModel
 
-    empty = getattr(alignment, model)() if model else alignment.HmmAlignmentModel(alignment.Ibm1AlignmentModel())
-    assert ThotAligner(name).max_words == empty.max_sentence_length
+    assert EflomalSampler.max_words == EflomalAlignmentModel().max_sentence_length
 
 
 def test_long_pairs_get_no_links_and_are_counted(tmp_path: Path) -> None:
-    """200 and 201 words."""
-    numbers = [" ".join(["house", *map(str, range(count))]) for count in (199, 200)]
+    """1,024 and 1,025 words."""
+    numbers = [" ".join(["house", *map(str, range(count))]) for count in (1023, 1024)]
     tsv = write_tsv(tmp_path / "en-de.tsv", [*GERMAN, *((text, text.replace("house", "Haus")) for text in numbers)])
     more = {
-        "aligner": "hmm",
+        "aligner": "eflomal",
         "symmetrize": "forward",
         "valid_size": 0,
         "max_pieces": 10_000,
@@ -38,9 +33,9 @@ def test_long_pairs_get_no_links_and_are_counted(tmp_path: Path) -> None:
     asked = options(tsv, tmp_path / "bin", **more)
     report = pipeline.run(asked)
     noted = json.loads((tmp_path / "bin" / "manifest.json").read_text(encoding="utf-8"))["pairs"]["en-de"]["noted"]
-    assert noted["over 200 words, which the aligner leaves without links"] == 1
+    assert noted["over 1,024 words, which the aligner leaves without links"] == 1
     assert noted["no word link"] >= 1
-    assert "over 200 words, which the aligner leaves without links 1" in render(report)
+    assert "over 1,024 words, which the aligner leaves without links 1" in render(report)
 
 
 def test_given_lines_without_links_are_counted(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ pytest.importorskip("fairseq")
 def test_chunks_and_workers_change_nothing(
     made: Callable[[str], Made], chunk: int, workers: int, tmp_path: Path
 ) -> None:
-    run = made("hmm")  # whose links have probabilities
-    report = pipeline.run(options(run.tsv, tmp_path / "bin", aligner="hmm", chunk=chunk, workers=workers))
+    run = made("fast_align")  # whose links have probabilities
+    report = pipeline.run(options(run.tsv, tmp_path / "bin", aligner="fast_align", chunk=chunk, workers=workers))
     found = contents(tmp_path / "bin")
     assert sorted(found) == sorted(run.contents)
     assert [name for name in found if found[name] != run.contents[name]] == []

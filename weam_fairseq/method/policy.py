@@ -44,6 +44,6 @@ def check_probabilities(manifest: dict[str, Any], data_bin: Path, policy: LinkPo
     if policy.weighted and not manifest["aligner"].get("probabilities", False):
         raise InputError(
             f"--one-to-many weighted needs the probability of each link, but {data_bin} was aligned by "
-            f"{manifest['aligner']['name']} without probabilities. Make the data-bin with --aligner hmm, or with "
-            "--aligner precomputed and links written as i-j:p."
+            f"{manifest['aligner']['name']} without probabilities. Make the data-bin with --aligner fast_align, "
+            "or with --aligner precomputed and links written as i-j:p."
         )
