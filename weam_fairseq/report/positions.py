@@ -8,7 +8,7 @@ TLM is the baseline of all these methods.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from string import ascii_lowercase
@@ -96,16 +96,6 @@ class Positions:
         found = [position for setting in settings for position in self.within(setting)]
         by_method = {method: [each for each in found if each.method == method] for method in self.methods}
         return {method: models for method, models in by_method.items() if models}
-
-
-def group_settings(
-    settings: Iterable[StudySetting], name_of: Callable[[StudySetting], str]
-) -> dict[str, list[StudySetting]]:
-    """Those with the same name together."""
-    groups: dict[str, list[StudySetting]] = {}
-    for setting in settings:
-        groups.setdefault(name_of(setting), []).append(setting)
-    return groups
 
 
 def find_positions(cells: Sequence[StudyCell], baseline: str) -> Positions:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +104,41 @@ class Plot(ABC):
         """An `<svg>` element; its ids start with `name`."""
 
 
+class PanelPlot(Plot):
+    """A plot with `panels`, drawn as several figures if it has more than `most_panels`."""
+
+    panels: list[Any]
+    most_panels: ClassVar[int]
+
+    def parts(self) -> Iterator[Self]:
+        this: Any = self
+        for start in range(0, len(self.panels), self.most_panels):
+            yield replace(this, panels=self.panels[start : start + self.most_panels])
+
+
 SomePlot = TypeVar("SomePlot", bound=Plot)
+SomePoint = TypeVar("SomePoint")
+
+
+@dataclass(frozen=True)
+class MethodLine(Generic[SomePoint]):
+    method: str
+    points: list[SomePoint]
+
+
+def lines_of_methods(
+    positions: Positions,
+    settings: Iterable[StudySetting],
+    point_of: Callable[[ModelPosition], SomePoint | None],
+    order: Callable[[SomePoint], float],
+) -> list[MethodLine[SomePoint]]:
+    """A line for each method; models without a point are left out."""
+    lines = []
+    for method, models in positions.by_method(settings).items():
+        points = [point for each in models if (point := point_of(each)) is not None]
+        if points:
+            lines.append(MethodLine(method, sorted(points, key=order)))
+    return lines
 
 
 @dataclass(frozen=True)
@@ -117,9 +153,24 @@ class Plots(Generic[SomePlot]):
             yield from plot.parts()
 
 
-def no_plots(left_out: Mapping[str, list[str]]) -> list[str]:
-    """Sentences on plots that are missing, whose names `left_out` has by the reason."""
-    return [f"No plot for {', '.join(names)}: {reason}" for reason, names in left_out.items()]
+def plots_of_families(
+    settings: Iterable[StudySetting],
+    name_of: Callable[[StudySetting], str],
+    plot_of: Callable[[str, list[StudySetting]], SomePlot | str],
+) -> Plots[SomePlot]:
+    """One plot for all settings that have the same name. `plot_of` returns it, or the reason why there is none."""
+    families: dict[str, list[StudySetting]] = {}
+    for setting in settings:
+        families.setdefault(name_of(setting), []).append(setting)
+    plots: list[SomePlot] = []
+    left_out: dict[str, list[str]] = {}
+    for name, family in families.items():
+        found = plot_of(name, family)
+        if isinstance(found, str):
+            left_out.setdefault(found, []).append(name)
+        else:
+            plots.append(found)
+    return Plots(plots, [f"No plot for {', '.join(names)}: {reason}" for reason, names in left_out.items()])
 
 
 class Canvas(NamedTuple):
@@ -141,6 +192,39 @@ def canvas(
     with matplotlib.rc_context(options):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield Canvas(figure, list(figure.subplots(rows, columns, squeeze=False, **shared).flatten()))
+
+
+def draw_line(
+    axis: Axes,
+    look: Look,
+    order: int,
+    places: Sequence[float],
+    values: Sequence[float],
+    bounds: Iterable[tuple[float | None, float | None]],
+    *,
+    joined: bool,
+    full: Sequence[bool] | None = None,
+) -> None:
+    """A method's markers with their intervals, where there are any; `full`: which are filled (default: all)."""
+    if joined:
+        axis.plot(places, values, color=look.colour, linestyle=look.line, linewidth=1.3, zorder=order)
+    for number, (x, y, (low, high)) in enumerate(zip(places, values, bounds, strict=True)):
+        face = look.colour if full is None or full[number] else PAPER
+        marker: dict[str, Any] = {"marker": look.marker, "markersize": 6, "markerfacecolor": face}
+        if low is not None and high is not None:
+            axis.vlines(x, low, high, color=look.colour, linewidth=1.3, zorder=order)
+        axis.plot(x, y, color=look.colour, markeredgewidth=1.3, zorder=order + 0.5, **marker)
+
+
+def method_handles(panels: Iterable[Any], palette: Palette) -> dict[str, Any]:
+    """For the legend: the methods of the panels' lines."""
+    from matplotlib.lines import Line2D
+
+    looks = {line.method: palette.looks[line.method] for panel in panels for line in panel.lines}
+    return {
+        method: Line2D([], [], color=look.colour, linestyle=look.line, marker=look.marker)
+        for method, look in looks.items()
+    }
 
 
 def labelled(axes: Iterable[Axes]) -> dict[str, Any]:
