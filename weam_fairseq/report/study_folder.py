@@ -11,16 +11,18 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import parse_json, read_json, read_text
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.training_log import TrainingLog, read_log
 from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
 
 STUDY, CELLS = "study.json", "cells.jsonl"
-_COMMAND_FILES = ("step.json", "launch.json")  # that contain the command of a step
+_EXAMPLES, _SOURCES = "examples.json", "corpus.json"
 _PACKAGES = ("weam-fairseq", "ve-fairseq", "torch", "transformers", "tokenizers", "numpy")
 AGAIN = "Run weam-study again to rewrite it."
 
@@ -53,6 +55,20 @@ _CELL_FIELDS: dict[str, tuple[Any, ...]] = {
     "base": (str, None),
 }
 _NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object", None: "null"}
+
+
+class FinishedStep(NamedTuple):
+    """A step of the study, by its record `done.json`. `folder` is relative to the study."""
+
+    folder: str
+    command: list[str]
+    seconds: float | None
+
+    @property
+    def name(self) -> str:
+        """Its program; for trainings also what they made."""
+        program = self.command[0].rpartition("/")[2]
+        return f"{program}, {self.folder.split('/')[0]}" if program == "weam-train" else program
 
 
 class Cost(NamedTuple):
@@ -150,16 +166,45 @@ class Study:
         return {name: str(found[name]) for name in ("python", "platform", "revision", *_PACKAGES) if found.get(name)}
 
     @property
+    def steps(self) -> list[FinishedStep]:
+        """Data-bins, then the steps of bases and of cells, as far as their folders still exist."""
+        files = [file for kind in ("data/*", "bases/*/*", "cells/*/*") for file in self.path.glob(f"{kind}/done.json")]
+        steps = []
+        for file in sorted(files, key=lambda file: (file.parts[len(self.path.parts)] != "data", file)):
+            record = read_json(file, dict, hint=f" {AGAIN}")
+            command, seconds = record.get("command"), record.get("seconds")
+            if isinstance(command, list) and command:
+                folder = file.parent.relative_to(self.path).as_posix()
+                measured = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+                steps.append(FinishedStep(folder, [str(part) for part in command], seconds if measured else None))
+        return steps
+
+    @property
     def commands(self) -> dict[str, str]:
-        """The commands of data-bins, bases and trainings, by their folders, as far as these still exist."""
-        kinds = ("data/*", "bases/*/*", "cells/*/train")
-        files = [file for kind in kinds for file in self.path.glob(f"{kind}/**/*.json") if file.name in _COMMAND_FILES]
-        commands = {}
-        for file in sorted(files):
-            command = read_json(file, dict, hint=f" {AGAIN}").get("command")
-            if isinstance(command, list):
-                commands[str(file.parent.relative_to(self.path))] = shlex.join(map(str, command))
-        return commands
+        """The commands of data-bins, bases and trainings, by their folders. Evaluations are in the signatures."""
+        return {step.folder: shlex.join(step.command) for step in self.steps if step.command[0] != "weam-evaluate"}
+
+    @cached_property
+    def logs(self) -> dict[str, TrainingLog]:
+        """By the cell's name; of the training logs that still exist."""
+        paths = {cell.name: self.path / cell.train_log for cell in self.cells if cell.train_log}
+        return {name: read_log(path) for name, path in paths.items() if path.is_file()}
+
+    @property
+    def sources(self) -> list[dict[str, str]]:
+        """The text's sources with their licences, if `corpus.json` beside the bitext names them under `sources`."""
+        data = self.config.get("data") if isinstance(self.config, dict) else None
+        bitext = data.get("bitext") if isinstance(data, dict) else None
+        file = self.path.joinpath(str(bitext)).with_name(_SOURCES)
+        sources = read_json(file, dict).get("sources") if bitext and file.is_file() else None
+        found = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
+        return [{str(key): str(value) for key, value in each.items()} for each in found]
+
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        """What `weam-show --json` wrote to the study's folder: pairs with masked pieces and their predictions."""
+        file = self.path / _EXAMPLES
+        return read_json(file, dict).get("examples", []) if file.is_file() else []
 
 
 def mean_cost(cells: Sequence[StudyCell]) -> Cost:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
-from weam_fairseq.report.positions import ModelPosition, Positions, joined
+from weam_fairseq.report.positions import BETWEEN, ModelPosition, Positions, joined
 from weam_fairseq.report.study_folder import Cost, Study, mean_cost
 from weam_fairseq.report.tables import (
     BOTH_INTERVALS,
@@ -25,6 +26,9 @@ from weam_fairseq.report.tables import (
     signed,
 )
 from weam_fairseq.report.task_table import AVERAGE
+
+if TYPE_CHECKING:
+    from weam_fairseq.report.content import TrainingData
 
 _MEBIBYTE = 2**20
 
@@ -220,6 +224,44 @@ def made_by_table(manifest: dict[str, Any]) -> Table:
             if not isinstance(value, dict | list) and (key == "pieces_sha256" or not key.endswith("sha256")):
                 rows.append([f"{part}: {key.replace('_', ' ')}", MISSING if value is None else str(value)])
     return plain_table(["", ""], rows)
+
+
+def steps_table(study: Study, data: Sequence[TrainingData]) -> Table:
+    """The seconds of each kind of step, and of the parts of preprocessing as the data-bins record them."""
+    seconds: dict[str, list[float | None]] = {}
+    for step in study.steps:
+        seconds.setdefault(step.name, []).append(step.seconds)
+    parts: dict[str, list[float | None]] = {}
+    for each in data:
+        for part, value in each.manifest.get("seconds", {}).items():
+            parts.setdefault(f"in weam-preprocess: {part}", []).append(value)
+    rows = []
+    for name, values in [*parts.items(), *seconds.items()]:
+        measured = [value for value in values if value is not None]
+        times = [f"{fmean(measured):,.1f}", f"{sum(measured):,.1f}"] if measured else [MISSING, MISSING]
+        rows.append([name, str(len(values)), *times])
+    return plain_table(["step", "runs", "seconds, mean", "seconds, all runs"], rows)
+
+
+def sources_table(sources: Sequence[Mapping[str, str]]) -> Table:
+    """One row for each source of the text."""
+    head = list(dict.fromkeys(key for source in sources for key in source if not key.endswith("sha256")))
+    return plain_table(head, [[source.get(key, MISSING) for key in head] for source in sources])
+
+
+def predictions_table(example: Mapping[str, Any]) -> Table:
+    """The masked pieces of a pair. A prediction whose first piece is right is marked as a gain."""
+
+    def predicted(piece: str, top: Sequence[str]) -> TableCell:
+        return TableCell(BETWEEN.join(top), "gain" if piece in top[:1] else "")
+
+    rows = []
+    for masked in example["masked"]:
+        piece = masked["piece"]
+        partners = BETWEEN.join(each["piece"] for each in masked["exchanged_with"])
+        cells = [TableCell(example[masked["side"]]["language"]), TableCell(partners or MISSING)]
+        rows.append(TableRow(piece, [*cells, *(predicted(piece, masked[key]) for key in ("own_top", "exchanged_top"))]))
+    return Table(["masked piece", "in", "linked with", "from its own state", "after the exchange"], rows)
 
 
 def _measured(task: TaskGains, positions: Positions, language: str) -> list[ModelPosition]:
