@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from weam_fairseq.common.training_log import TrainingLog, read_log
 from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
 
 STUDY, CELLS = "study.json", "cells.jsonl"
-_EXAMPLES, _SOURCES = "examples.json", "corpus.json"
+_PREDICTIONS, _SOURCES = "examples.json", "corpus.json"
 _PACKAGES = ("weam-fairseq", "ve-fairseq", "torch", "transformers", "tokenizers", "numpy")
 AGAIN = "Run weam-study again to rewrite it."
 
@@ -65,10 +66,32 @@ class FinishedStep(NamedTuple):
     seconds: float | None
 
     @property
-    def name(self) -> str:
-        """Its program; for trainings also what they made."""
-        program = self.command[0].rpartition("/")[2]
-        return f"{program}, {self.folder.split('/')[0]}" if program == "weam-train" else program
+    def program(self) -> str:
+        return self.command[0].rpartition("/")[2]
+
+
+class MaskedPiece(NamedTuple):
+    """`partners`: the pieces that it is linked with. `own` and `exchanged`: the best predictions, best first."""
+
+    piece: str
+    language: str
+    partners: list[str]
+    own: list[str]
+    exchanged: list[str]
+
+
+class PredictedPair(NamedTuple):
+    """A sentence pair with predictions of its masked pieces.
+
+    Attributes:
+        number: counts the pairs of the validation split.
+        sides: the pieces of each side, with whether they are masked.
+    """
+
+    pair: str
+    number: int
+    sides: list[list[tuple[str, bool]]]
+    masked: list[MaskedPiece]
 
 
 class Cost(NamedTuple):
@@ -165,12 +188,12 @@ class Study:
         found = {**record, **(versions if isinstance(versions, dict) else {})}
         return {name: str(found[name]) for name in ("python", "platform", "revision", *_PACKAGES) if found.get(name)}
 
-    @property
+    @cached_property
     def steps(self) -> list[FinishedStep]:
         """Data-bins, then the steps of bases and of cells, as far as their folders still exist."""
-        files = [file for kind in ("data/*", "bases/*/*", "cells/*/*") for file in self.path.glob(f"{kind}/done.json")]
+        kinds = ("data/*", "bases/*/*", "cells/*/*")
         steps = []
-        for file in sorted(files, key=lambda file: (file.parts[len(self.path.parts)] != "data", file)):
+        for file in (file for kind in kinds for file in sorted(self.path.glob(f"{kind}/done.json"))):
             record = read_json(file, dict, hint=f" {AGAIN}")
             command, seconds = record.get("command"), record.get("seconds")
             if isinstance(command, list) and command:
@@ -182,7 +205,7 @@ class Study:
     @property
     def commands(self) -> dict[str, str]:
         """The commands of data-bins, bases and trainings, by their folders. Evaluations are in the signatures."""
-        return {step.folder: shlex.join(step.command) for step in self.steps if step.command[0] != "weam-evaluate"}
+        return {step.folder: shlex.join(step.command) for step in self.steps if step.program != "weam-evaluate"}
 
     @cached_property
     def logs(self) -> dict[str, TrainingLog]:
@@ -190,21 +213,36 @@ class Study:
         paths = {cell.name: self.path / cell.train_log for cell in self.cells if cell.train_log}
         return {name: read_log(path) for name, path in paths.items() if path.is_file()}
 
-    @property
+    @cached_property
     def sources(self) -> list[dict[str, str]]:
         """The text's sources with their licences, if `corpus.json` beside the bitext names them under `sources`."""
         data = self.config.get("data") if isinstance(self.config, dict) else None
         bitext = data.get("bitext") if isinstance(data, dict) else None
         file = self.path.joinpath(str(bitext)).with_name(_SOURCES)
-        sources = read_json(file, dict).get("sources") if bitext and file.is_file() else None
+        sources = None
+        if bitext and file.is_file():
+            with suppress(InputError):  # another file of this name
+                sources = read_json(file, dict).get("sources")
         found = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
         return [{str(key): str(value) for key, value in each.items()} for each in found]
 
-    @property
-    def examples(self) -> list[dict[str, Any]]:
-        """What `weam-show --json` wrote to the study's folder: pairs with masked pieces and their predictions."""
-        file = self.path / _EXAMPLES
-        return read_json(file, dict).get("examples", []) if file.is_file() else []
+    @cached_property
+    def predicted(self) -> list[PredictedPair]:
+        """What `weam-show --json` wrote to the study's folder.
+
+        Raises:
+            InputError: the file is malformed.
+        """
+        file = self.path / _PREDICTIONS
+        if not file.is_file():
+            return []
+        try:
+            return [_predicted(each) for each in read_json(file, dict)["examples"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{file} must hold examples of weam-show --json, but does not ({type(error).__name__}: {error}). "
+                "Write it again, or remove it."
+            ) from None
 
 
 def mean_cost(cells: Sequence[StudyCell]) -> Cost:
@@ -316,6 +354,27 @@ def _cost(record: Mapping[str, Any], where: str) -> Cost:
                 f"{where}: `cost` must have `{name}` as null or a number of at least 0, but it is {value!r}. {AGAIN}"
             )
     return Cost(*(record[name] for name in Cost._fields))
+
+
+def _predicted(example: Mapping[str, Any]) -> PredictedPair:
+    masked = {(each["side"], each["piece_idx"]) for each in example["masked"]}
+    return PredictedPair(
+        pair=str(example["pair"]),
+        number=example["index"] + 1,
+        sides=[
+            [(str(piece), (side, number) in masked) for number, piece in enumerate(example[side]["pieces"])]
+            for side in ("source", "target")
+        ],
+        masked=[
+            MaskedPiece(
+                str(each["piece"]),
+                str(example[each["side"]]["language"]),
+                [str(partner["piece"]) for partner in each["exchanged_with"]],
+                *([str(piece) for piece in each[key]] for key in ("own_top", "exchanged_top")),
+            )
+            for each in example["masked"]
+        ],
+    )
 
 
 def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
 from weam_fairseq.report.positions import BETWEEN, ModelPosition, Positions, joined
-from weam_fairseq.report.study_folder import Cost, Study, mean_cost
+from weam_fairseq.report.study_folder import Cost, PredictedPair, Study, mean_cost
 from weam_fairseq.report.tables import (
     BOTH_INTERVALS,
     MISSING,
@@ -31,6 +31,18 @@ if TYPE_CHECKING:
     from weam_fairseq.report.content import TrainingData
 
 _MEBIBYTE = 2**20
+
+# The stages of a study by the programs that do them, in the order of the work.
+_STAGES = {
+    "weam-preprocess": "preprocess",
+    "weam-from-hf": "import",
+    "weam-train, bases": "train bases",
+    "weam-train": "train cells",
+    "weam-to-hf": "export",
+    "weam-evaluate": "evaluate",
+}
+_PARTS = {"project": "links", "write": "binarize"}  # names in a data-bin's manifest that say too little
+_SHORTEST = 0.1  # seconds of a part of preprocessing that is shown
 
 # Heading, field, and how a number is written.
 _OWN: list[tuple[str, str, Callable[[float], str]]] = [
@@ -227,20 +239,23 @@ def made_by_table(manifest: dict[str, Any]) -> Table:
 
 
 def steps_table(study: Study, data: Sequence[TrainingData]) -> Table:
-    """The seconds of each kind of step, and of the parts of preprocessing as the data-bins record them."""
-    seconds: dict[str, list[float | None]] = {}
+    """The seconds of each kind of step, in the order of the work, and of the longer parts of preprocessing."""
+    found: dict[str, list[float | None]] = {name: [] for name in _STAGES.values()}
     for step in study.steps:
-        seconds.setdefault(step.name, []).append(step.seconds)
+        of_base = ", bases" if step.program == "weam-train" and step.folder.startswith("bases/") else ""
+        found.setdefault(_STAGES.get(step.program + of_base, step.program), []).append(step.seconds)
     parts: dict[str, list[float | None]] = {}
     for each in data:
-        for part, value in each.manifest.get("seconds", {}).items():
-            parts.setdefault(f"in weam-preprocess: {part}", []).append(value)
+        for part, seconds in each.manifest.get("seconds", {}).items():
+            known = seconds if isinstance(seconds, int | float) else None
+            parts.setdefault(f"{_STAGES['weam-preprocess']}: {_PARTS.get(part, part)}", []).append(known)
     rows = []
-    for name, values in [*parts.items(), *seconds.items()]:
-        measured = [value for value in values if value is not None]
-        times = [f"{fmean(measured):,.1f}", f"{sum(measured):,.1f}"] if measured else [MISSING, MISSING]
-        rows.append([name, str(len(values)), *times])
-    return plain_table(["step", "runs", "seconds, mean", "seconds, all runs"], rows)
+    for name, runs in [*parts.items(), *found.items()]:
+        measured = [value for value in runs if value is not None]
+        if runs and (name not in parts or sum(measured) >= _SHORTEST):
+            times = [f"{fmean(measured):,.1f}", f"{sum(measured):,.1f}"] if measured else [MISSING, MISSING]
+            rows.append([name, str(len(runs)), *times])
+    return plain_table(["stage", "runs", "seconds, mean", "seconds, all runs"], rows)
 
 
 def sources_table(sources: Sequence[Mapping[str, str]]) -> Table:
@@ -249,18 +264,16 @@ def sources_table(sources: Sequence[Mapping[str, str]]) -> Table:
     return plain_table(head, [[source.get(key, MISSING) for key in head] for source in sources])
 
 
-def predictions_table(example: Mapping[str, Any]) -> Table:
-    """The masked pieces of a pair. A prediction whose first piece is right is marked as a gain."""
-
-    def predicted(piece: str, top: Sequence[str]) -> TableCell:
-        return TableCell(BETWEEN.join(top), "gain" if piece in top[:1] else "")
-
+def predictions_table(predicted: PredictedPair) -> Table:
+    """The masked pieces of a pair; predictions whose best piece is right are marked as gains."""
     rows = []
-    for masked in example["masked"]:
-        piece = masked["piece"]
-        partners = BETWEEN.join(each["piece"] for each in masked["exchanged_with"])
-        cells = [TableCell(example[masked["side"]]["language"]), TableCell(partners or MISSING)]
-        rows.append(TableRow(piece, [*cells, *(predicted(piece, masked[key]) for key in ("own_top", "exchanged_top"))]))
+    for each in predicted.masked:
+        own, exchanged = (
+            TableCell(BETWEEN.join(best), "gain" if each.piece in best[:1] else "")
+            for best in (each.own, each.exchanged)
+        )
+        partners = BETWEEN.join(each.partners) or MISSING
+        rows.append(TableRow(each.piece, [TableCell(each.language), TableCell(partners), own, exchanged]))
     return Table(["masked piece", "in", "linked with", "from its own state", "after the exchange"], rows)
 
 
