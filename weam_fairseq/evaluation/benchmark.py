@@ -285,8 +285,15 @@ def with_split(names: Alternatives, split: str) -> Alternatives:
 
 
 def trained_as_xtreme_r(
-    benchmark: str, name: str, recipe: Recipe, files: Mapping[str, Alternatives], dev: Alternatives, **more: Any
+    benchmark: str,
+    name: str,
+    recipe: Recipe,
+    files: Mapping[str, Alternatives],
+    dev: Alternatives,
+    *,
+    target_dev: Alternatives | None = None,
+    before: Training | None = None,
 ) -> Training:
-    """The training of XTREME-R's script for a benchmark. English `dev` files have the target language's names."""
+    """The training of XTREME-R's script for a benchmark. With None, `target_dev` has the names of `dev`."""
     source = f"XTREME-R's scripts (train_{benchmark}.sh)"
-    return Training(name, files, **{"dev": dev, "target_dev": dev, "recipe": recipe, "source": source, **more})
+    return Training(name, files, dev, dev if target_dev is None else target_dev, recipe, source, before)

@@ -108,7 +108,7 @@ def _label(text: str, where: str) -> str:
 def read_tagged(
     path: Path, tags: Sequence[str], row: Callable[[str, str], tuple[str | None, str] | None] | None = None
 ) -> list[Tagged]:
-    """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
+    """`word<TAB>tag` lines, or tags alone as in XTREME's predictions; a blank line ends a sentence.
 
     A language prefix of every word (`de:Berlin`, in WikiANN's own files) is removed.
 
@@ -191,7 +191,7 @@ def read_rankings(path: Path) -> dict[str, list[str]]:
 
 
 def _ranking(line: str, where: str) -> list[str]:
-    """A JSON list, or ids between white space."""
+    """Reads a JSON list, or ids separated by white space."""
     if not line.lstrip().startswith("["):
         return line.split()
     return [str(each) for each in parse_json(line, where, list)]

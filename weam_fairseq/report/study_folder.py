@@ -1,4 +1,4 @@
-"""What weam-study leaves in its folder, read and checked once.
+"""Reads and checks what weam-study writes into its folder.
 
 STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, number of planned cells
 STUDY_DIR/cells.jsonl    a line a finished cell: its model, seed, method, cost and log
@@ -95,7 +95,7 @@ class PredictedPair(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What one cell took; None where it was not measured. The base's is that of the model that the cell went on from.
+    """What one cell took; None where it was not measured. The base is the model that the cell continued from.
 
     Attributes:
         pieces: real pieces read in training.
@@ -114,7 +114,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyCell:
-    """One finished cell. `model` is the same for all seeds, and is the name that its scores go by."""
+    """One finished cell. `model` names it in scores, and is the same for all seeds."""
 
     name: str
     model: str
@@ -147,7 +147,7 @@ class Study:
         planned_names: their names, where study.json has them under `planned`; else empty.
         cells: the finished ones, in the plan's order.
         scores: those of finished cells.
-        early: how many scores of cells are there that are not finished, by model and seed: they are left out.
+        early: the number of scores of unfinished cells, by model and seed. They are left out.
     """
 
     path: Path
@@ -169,19 +169,19 @@ class Study:
 
     @property
     def machines(self) -> list[str]:
-        """In the order of the cells that name one."""
+        """The machines that cells ran on, in the order of the cells."""
         return list(dict.fromkeys(cell.machine for cell in self.cells if cell.machine))
 
     @property
     def data_bins(self) -> list[Path]:
-        """Those that the study made, by name, or the one that its config names; only those that still exist."""
+        """The existing data-bins: those that the study made, by name, and the one that its config names."""
         named = self.config["data"].get("data_bin") if isinstance(self.config, dict) and "data" in self.config else None
         folders = sorted(self.path.glob("data/*/data-bin")) + ([Path(named)] if isinstance(named, str) else [])
         return [folder for folder in folders if (folder / "manifest.json").is_file()]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What weam-study recorded of Python, the code and the main packages; empty without its record."""
+        """The versions of Python, the code and the main packages, if weam-study recorded them."""
         path = self.path / "environment.json"
         record = read_json(path, dict, hint=f" {AGAIN}") if path.is_file() else {}
         versions = record.get("versions")
@@ -190,7 +190,7 @@ class Study:
 
     @cached_property
     def steps(self) -> list[FinishedStep]:
-        """Data-bins, then the steps of bases and of cells, as far as their folders still exist."""
+        """The recorded steps of data-bins, then of bases and of cells, whose folders still exist."""
         kinds = ("data/*", "bases/*/*", "cells/*/*")
         steps = []
         for file in (file for kind in kinds for file in sorted(self.path.glob(f"{kind}/done.json"))):
@@ -209,7 +209,7 @@ class Study:
 
     @cached_property
     def logs(self) -> dict[str, TrainingLog]:
-        """By the cell's name; of the training logs that still exist."""
+        """The existing training logs, by the cell's name."""
         paths = {cell.name: self.path / cell.train_log for cell in self.cells if cell.train_log}
         return {name: read_log(path) for name, path in paths.items() if path.is_file()}
 
@@ -340,7 +340,7 @@ def _cell(value: Any, where: str) -> StudyCell:
 
 
 def _machine(record: Mapping[str, Any]) -> str | None:
-    """With its threads, where the line says how many: times of other numbers hardly compare."""
+    """With the number of threads if it is known, because times depend on it."""
     machine, threads = record["machine"], record.get("threads")
     return machine if machine is None or threads is None else f"{machine}, threads: {threads}"
 
@@ -391,7 +391,7 @@ def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> d
 
 
 def _check_cells(cells: list[StudyCell], path: Path) -> None:
-    """Names and seeds stand once, and the seeds of a model differ in nothing else."""
+    """No name and no seed of a model occurs twice, and the cells of a model differ only in the seed."""
     names: set[str] = set()
     seeds: set[tuple[str, int]] = set()
     models: dict[str, StudyCell] = {}

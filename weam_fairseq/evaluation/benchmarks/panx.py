@@ -15,7 +15,7 @@ PANX_TAGS = ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
 
 
 def read_panx(*paths: Path, language: str = "en") -> list[TaggedSentence]:
-    """Reads `word<TAB>tag` lines with blank lines between sentences; a prefix `de:` of every word is taken off.
+    """Reads `word<TAB>tag` lines with blank lines between sentences; removes the prefix `de:` if every word has it.
 
     Raises:
         InputError: a line has no tag (a test file without its gold), or one that WikiANN does not have.

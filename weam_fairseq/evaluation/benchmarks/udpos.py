@@ -68,7 +68,7 @@ def read_udpos(*paths: Path, language: str = "en") -> TaggedSentences:
 
 
 def is_conllu(path: Path) -> bool:
-    """By its name, or by the ten columns of its first word."""
+    """Whether the file has a CoNLL-U name, or ten columns in its first word."""
     if {".conllu", ".conll"} & set(path.suffixes):
         return True
     first = next((line for line in read_lines(path) if line.strip() and not line.startswith("#")), "")
@@ -76,7 +76,7 @@ def is_conllu(path: Path) -> bool:
 
 
 def tags_depend_on_language(path: Path) -> bool:
-    """Whether fused forms of a CoNLL-U file get other tags by one language's list of precedence than by another's."""
+    """Whether the tags of fused forms in a CoNLL-U file depend on the language's list of precedence."""
     first = read_udpos(path, language="en")
     return any(read_udpos(path, language=language) != first for language in _PRECEDENCE)
 

@@ -86,7 +86,7 @@ class GainPlot(PanelPlot):
         with canvas(*shape, settings={"axes.grid.axis": "y"}, sharey="row", sharex=True) as (figure, axes):
             for axis, panel in zip(axes, self.panels, strict=True):
                 _draw_panel(axis, panel, methods, palette.looks, counts)
-                # A task's name may be as long as a row: it stands over the first panel, and runs on over the next.
+                # A task's name may be longer than a panel, so only the first panel of a row has it.
                 task = panel.task if panel.average == AVERAGE else ""
                 axis.set_title(f"{task}\n{_TITLES[panel.average]}")
             for axis in axes[:: len(AVERAGES)]:
@@ -148,7 +148,7 @@ def _draw_line(axis: Axes, line: MethodLine[GainPoint], look: Look, octaves: flo
     draw_line(
         *(axis, look, order, places, [point.gain for point in points]),
         bounds=[(point.low, point.high) for point in points],
-        joined=len(set(places)) == len(places),  # two sets of as many pairs are no line
+        joined=len(set(places)) == len(places),  # not if two sets have the same number of pairs
         full=[point.clear for point in points],
     )
     for x, point in zip(places, points, strict=True):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _COSTS = {"parameters": "parameters", "seconds": "training, seconds", "pieces": "pieces read in training"}
 _STEPS = (1, 2, 5)  # of a decade
 _MARGIN = 1.35  # beside the smallest and the largest cost, as a factor
-_ALIKE = 1.05  # architectures whose costs differ by less are joined by no line
+_ALIKE = 1.05  # no line joins architectures whose costs differ by less
 _ASIDE = 0.013  # of the axis, between two methods of the same cost
 
 
@@ -142,7 +142,7 @@ def _draw_panel(axis: Axes, panel: CostPanel, cost: str, looks: Mapping[str, Loo
     alike = all(points[-1][0] < _ALIKE * points[0][0] for points in measured if points)
     for order, (line, points) in enumerate(zip(panel.lines, measured, strict=True)):
         look = looks[line.method]
-        # Where methods cost the same, one would hide the other.
+        # Methods of the same cost would hide each other.
         share = _ASIDE * (order - (len(panel.lines) - 1) / 2) if alike or cost == "parameters" else 0.0
         draw_line(
             *(axis, look, 3 + order, [value * (high / low) ** share for value, _ in points]),
@@ -157,13 +157,13 @@ def _draw_panel(axis: Axes, panel: CostPanel, cost: str, looks: Mapping[str, Loo
 
 
 def _by_cost(line: MethodLine[CostPoint], cost: str) -> list[tuple[float, CostPoint]]:
-    """The line's points, least cost first; those whose cost was not measured, or is nothing, have no place."""
+    """The line's points, least cost first, without those whose cost is 0 or was not measured."""
     found = [(float(value), point) for point in line.points if (value := getattr(point, cost))]
     return sorted(found, key=lambda pair: pair[0])
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, some two to six of them."""
+    """About two to six round numbers from low to high."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     round_ones = [step * 10.0**decade for decade in decades for step in _STEPS]
     inside = [value for value in round_ones if low <= value <= high]

@@ -41,7 +41,7 @@ RC: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "svg.fonttype": "path",  # letters as outlines: no font is looked up where the page is opened
-    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "text.parse_math": False,  # a name with two dollar signs must not become a formula
     "svg.hashsalt": "weam",  # the same data give the same bytes
 }
 
@@ -79,7 +79,7 @@ def looks_of(names: Iterable[str]) -> dict[str, Look]:
 
 
 class Palette(NamedTuple):
-    """`looks`: by method. `baseline`: what 0 is in plots of gains."""
+    """`looks`: by method. `baseline`: the method whose gain is 0."""
 
     looks: dict[str, Look]
     baseline: str
@@ -93,7 +93,7 @@ class Plot(ABC):
     @property
     @abstractmethod
     def caption(self) -> str:
-        """What the caption starts with."""
+        """The start of the caption."""
 
     def parts(self) -> Iterator[Self]:
         """The figures that this plot is drawn as, each with room on a printed page."""
@@ -143,7 +143,7 @@ def lines_of_methods(
 
 @dataclass(frozen=True)
 class Plots(Generic[SomePlot]):
-    """All plots of one kind. `left_out`: sentences on plots of this kind that are missing."""
+    """All plots of one kind. `left_out`: sentences on missing plots of this kind, and why they are missing."""
 
     plots: list[SomePlot]
     left_out: list[str]
@@ -158,7 +158,7 @@ def plots_of_families(
     name_of: Callable[[StudySetting], str],
     plot_of: Callable[[str, list[StudySetting]], SomePlot | str],
 ) -> Plots[SomePlot]:
-    """One plot for all settings that have the same name. `plot_of` returns it, or the reason why there is none."""
+    """One plot for all settings with the same name. `plot_of` returns the plot, or the reason why it is missing."""
     families: dict[str, list[StudySetting]] = {}
     for setting in settings:
         families.setdefault(name_of(setting), []).append(setting)
@@ -205,7 +205,7 @@ def draw_line(
     joined: bool,
     full: Sequence[bool] | None = None,
 ) -> None:
-    """A method's markers with their intervals, where there are any; `full`: which are filled (default: all)."""
+    """Draws a method's markers and intervals; `full`: which markers are filled (default: all)."""
     if joined:
         axis.plot(places, values, color=look.colour, linestyle=look.line, linewidth=1.3, zorder=order)
     for number, (x, y, (low, high)) in enumerate(zip(places, values, bounds, strict=True)):
@@ -217,7 +217,7 @@ def draw_line(
 
 
 def method_handles(panels: Iterable[Any], palette: Palette) -> dict[str, Any]:
-    """For the legend: the methods of the panels' lines."""
+    """Legend entries for the methods of the panels' lines."""
     from matplotlib.lines import Line2D
 
     looks = {line.method: palette.looks[line.method] for panel in panels for line in panel.lines}
@@ -228,7 +228,7 @@ def method_handles(panels: Iterable[Any], palette: Palette) -> dict[str, Any]:
 
 
 def labelled(axes: Iterable[Axes]) -> dict[str, Any]:
-    """What was drawn with a label in any of the panels, once."""
+    """Legend entries for everything that was drawn with a label, each once."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
