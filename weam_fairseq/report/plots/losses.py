@@ -104,8 +104,9 @@ def losses(results: Results) -> Plots[LossPlot]:
 def losses_by_pair(results: Results) -> Plots[LossPlot]:
     """One plot for each loss and each setting with several pairs, with a panel for each pair."""
     plots = []
+    names = _names(results.study)
     for setting in results.positions.settings:
-        for loss in _names(results.study) if len(setting.pairs) > 1 else []:
+        for loss in names if len(setting.pairs) > 1 else []:
             panels = [
                 LossPanel(setting.name, lines, pair)
                 for pair in setting.pairs
@@ -116,9 +117,12 @@ def losses_by_pair(results: Results) -> Plots[LossPlot]:
 
 
 def _names(study: Study) -> list[str]:
-    """Of all losses of pairs (`en-de:mp_loss`), in order of first mention."""
-    figures = [each for log in study.logs.values() for part in (log.valid, log.train) for each in part.values()]
-    names = dict.fromkeys(name.partition(":")[2] for each in figures for name in each)
+    """The losses that the logs have for a pair (`en-de:mp_loss`), in order of first mention."""
+    figures: dict[str, float] = {}
+    for log in study.logs.values():
+        for each in (*log.valid.values(), *log.train.values()):
+            figures.update(each)
+    names = dict.fromkeys(figure.partition(":")[2] for figure in figures)
     return [name for name in names if name.endswith("_loss")]
 
 
