@@ -103,16 +103,19 @@ def scores_of(folder: Path, line: Line) -> list[Line]:
 
 
 def write_log(path: Path, line: Line) -> None:
-    """Falling validation losses; WEAM's cp_loss is half a nat lower, seed 2 a tenth higher."""
+    """Falling losses; WEAM's cp_loss is half a nat lower, seed 2 a tenth higher. Training has no cp_loss for TLM."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ["2026-11-22 17:01:00 | INFO | fairseq_cli.train | Namespace()"]
-    for update in (100, 200, 300, 400):
-        values: Line = {"epoch": 1, "valid_num_updates": str(update)}
+    steps = [("train_inner", "", update) for update in range(10, 401, 10)]
+    for kind, prefix, update in [*steps, *(("valid", "valid_", update) for update in (100, 200, 300, 400))]:
+        values: Line = {"epoch": 1, f"{prefix}num_updates": str(update)}
         for number, pair in enumerate(line["pairs"]):
             mp = 6.0 - update / 200 + 0.1 * (line["seed"] == 2) + number
             cp = mp + (0.5 if line["objective"] == "weam" else 1.0)
-            values |= {f"valid_{pair}:mp_loss": f"{mp:.3f}", f"valid_{pair}:cp_loss": f"{cp:.3f}"}
-        rows.append(f"2026-11-22 17:01:02 | INFO | valid | {json.dumps(values)}")
+            values |= {f"{prefix}{pair}:mp_loss": f"{mp:.3f}"}
+            if kind == "valid" or line["objective"] != "tlm":
+                values |= {f"{prefix}{pair}:cp_loss": f"{cp:.3f}"}
+        rows.append(f"2026-11-22 17:01:02 | INFO | {kind} | {json.dumps(values)}")
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 

@@ -96,7 +96,35 @@ def test_losses_are_means_over_pairs_and_over_seeds(content: Content) -> None:
     # 6 − update / 200, a nat more for each further pair, half a nat for the exchange, a tenth for seed 2.
     assert weam.seeds[1] == Curve([100, 200, 300, 400], pytest.approx([7.0, 6.5, 6.0, 5.5]))
     assert weam.mean == Curve([100, 200, 300, 400], pytest.approx([7.05, 6.55, 6.05, 5.55]))
+    # Training is logged every 10 updates, and two lines make one point.
+    assert weam.train.x == list(range(20, 401, 20))
+    assert weam.train.y[:2] == pytest.approx([7.475, 7.375])
+    tlm = next(line for line in three.lines if line.method == "tlm")
+    assert tlm.train == Curve([], [])
     assert content.plots["losses"].left_out == []
+
+
+def test_losses_of_each_pair_of_a_setting_with_several(content: Content) -> None:
+    plots = content.plots["losses_by_pair"].plots
+    settings = [f"3 pairs · {arch}" for arch in ("weam_tiny", "weam_mini")]
+    assert [(plot.loss, plot.panels[0].setting) for plot in plots] == [
+        (loss, setting) for setting in settings for loss in ("mp_loss", "cp_loss")
+    ]
+    assert [panel.pair for panel in plots[0].panels] == ["en-de", "en-es", "en-zh"]
+    for number, panel in enumerate(plots[1].panels):
+        weam = next(line for line in panel.lines if line.method == "weam")
+        assert weam.mean == Curve(
+            [100, 200, 300, 400], pytest.approx([number + each for each in (6.05, 5.55, 5.05, 4.55)])
+        )
+        assert weam.train.y[0] == pytest.approx(number + 6.475)
+
+
+def test_a_loss_that_only_the_logs_name_is_shown(tmp_path: Path) -> None:
+    path = write_study(tmp_path / "study", grid(["tlm", "weam"], (1,), ["weam_tiny"]))
+    for log in path.glob("cells/*/train.log"):
+        log.write_text(log.read_text(encoding="utf-8").replace("cp_loss", "new_loss"), encoding="utf-8")
+    plots = _content(path).plots["losses"].plots
+    assert [plot.caption for plot in plots] == ["Multilingual prediction (mp_loss).", "new_loss."]
 
 
 def test_costs_beside_the_baseline(content: Content) -> None:
@@ -119,10 +147,7 @@ def test_one_number_of_pairs_and_one_size_give_sentences(tmp_path: Path) -> None
     assert content.plots["score_by_cost"].left_out == [
         "No plot for 3 pairs: all models have the architecture weam_tiny."
     ]
-    assert content.plots["losses"].left_out == [
-        "No plot of mp_loss: no training log contains it.",
-        "No plot of cp_loss: no training log contains it.",
-    ]
+    assert content.plots["losses"].left_out == ["No plot of losses: no training log contains any."]
 
 
 def test_a_lost_log_is_named(tmp_path: Path) -> None:

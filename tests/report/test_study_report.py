@@ -13,6 +13,7 @@ import pytest
 from tests.report.pages import checked, fails
 from tests.report.studies import cell, change_lines, grid, write_study
 from weam_fairseq.report.report import main
+from weam_fairseq.report.study_folder import read_study
 
 FILES = ["plots.json", "report.html", "report.md"]
 
@@ -43,8 +44,9 @@ def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
     assert "Missing: shuffled · 3 pairs · weam_mini, seed 2." in report.printed
     assert sorted(path.name for path in report.folder.iterdir()) == FILES
     page, checker = checked(report.folder)
-    # The headline, two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses.
-    assert page.count("<svg") == 1 + 2 + 2 + 2 + 2
+    # The headline, two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses, and these losses of
+    # each pair in both architectures.
+    assert page.count("<svg") == 1 + 2 + 2 + 2 + 2 + 4
     assert page.index("<svg") < page.index("<table")
     for text in (
         "Does WEAM&#39;s gain over TLM grow with the number of pairs?",
@@ -97,7 +99,8 @@ def test_the_plots_numbers_are_beside(report: Report) -> None:
     line = plots["gain_by_pairs"][0]["panels"][0]["lines"][0]
     assert line["method"] == "weam"
     assert [(point["pairs"], round(point["gain"], 6)) for point in line["points"]] == [(1, 6.25), (3, 13.75)]
-    assert [len(plots[name]) for name in ("gain_by_language", "score_by_cost", "losses")] == [2, 2, 2]
+    kinds = ("gain_by_language", "score_by_cost", "losses", "losses_by_pair")
+    assert [len(plots[name]) for name in kinds] == [2, 2, 2, 4]
 
 
 def test_another_baseline_and_the_same_study_gives_the_same_bytes(
@@ -126,11 +129,76 @@ def test_too_little_for_plots_is_said_and_one_seed_too(tmp_path: Path) -> None:
     for text in (
         "all models have 1 pair.",
         "all models have the architecture weam_tiny.",
-        "no training log contains it.",
+        "no training log contains any.",
         "One seed: a hint",
     ):
         assert text in page
         assert text in (path / "report.md").read_text(encoding="utf-8").replace("\\_", "_")
+
+
+PREDICTED = {
+    "pair": "en-de",
+    "index": 3,
+    "source": {"language": "en", "pieces": ["▁a", "▁house"]},
+    "target": {"language": "de", "pieces": ["▁ein", "▁Haus", "<b>"]},
+    "masked": [
+        {
+            "side": "target",
+            "piece_idx": 1,
+            "piece": "▁Haus",
+            "exchanged_with": [{"side": "source", "piece_idx": 1, "piece": "▁house"}],
+            "own_top": ["▁Hund", "▁Haus"],
+            "exchanged_top": ["▁Haus", "<i>"],
+        }
+    ],
+}
+PREPROCESS = ["weam-preprocess", "--pair", "en-de=a b.tsv"]
+
+
+def _with_records(path: Path) -> Path:
+    """A study whose folder holds records of steps, a data-bin's times, the text's sources, and predictions."""
+    study = write_study(
+        path, grid(["tlm", "weam"], (1,), ["weam_tiny"]), config={"data": {"bitext": "text/{pair}.tsv"}}
+    )
+    records: dict[str, Any] = {
+        "text/corpus.json": {"sources": [{"package": "<i>news", "licence": "CC0-1.0", "sha256": "4f"}]},
+        "examples.json": {"examples": [PREDICTED]},
+        "data/a/done.json": {"command": PREPROCESS, "seconds": 12.34},
+        "bases/b/train/done.json": {"command": ["weam-train"], "seconds": 100},
+        "cells/c/train/done.json": {"command": ["weam-train"], "seconds": 10},
+        "cells/d/train/done.json": {"command": ["weam-train"], "seconds": 20},
+        "cells/d/heldout/done.json": {"command": ["weam-evaluate"], "seconds": None},
+    }
+    for name, record in records.items():
+        (study / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / name).write_text(json.dumps(record), encoding="utf-8")
+    return study
+
+
+def test_records_in_the_studys_folder_are_shown(tmp_path: Path) -> None:
+    path = _with_records(tmp_path / "study")
+    assert main([str(path)]) == 0
+    page, checker = checked(path)
+    markdown = (path / "report.md").read_text(encoding="utf-8")
+    for row in (
+        "| preprocess | 1 | 12.3 | 12.3 |",
+        "| train bases | 1 | 100.0 | 100.0 |",
+        "| train cells | 2 | 15.0 | 30.0 |",
+        "| evaluate | 1 | – | – |",
+        "| \\<i>news | CC0-1.0 |",
+    ):
+        assert row in markdown, row
+    assert "weam-preprocess --pair &#39;en-de=a b.tsv&#39;" in page
+    assert "en-de, validation pair 4" in page
+    assert "▁ein <b>▁Haus</b> &lt;b&gt;" in page
+    assert '<td>▁Hund · ▁Haus</td><td><b class="gain">▁Haus · &lt;i&gt;</b></td>' in page
+    assert "i" not in checker.tags
+
+
+def test_the_page_has_a_dark_form_with_plots_on_a_light_card(report: Report) -> None:
+    page, _ = checked(report.folder)
+    dark = page.split("(prefers-color-scheme: dark)")[1].split("</style>")[0]
+    assert re.search(r"figure \.wide \{ background: #fff;", dark)
 
 
 def test_a_study_before_its_baseline(tmp_path: Path) -> None:
@@ -170,6 +238,19 @@ def test_text_of_the_study_is_never_markup(tmp_path: Path) -> None:
 
 def test_scores_of_a_study_do_not_overwrite_its_report(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, [study / "scores.jsonl"], "is a study's folder")
+
+
+def test_a_corpus_file_of_another_kind_is_no_source(tmp_path: Path) -> None:
+    path = _with_records(tmp_path / "study")
+    for text in ("[]", "{", '{"sources": 3}'):
+        (path / "text" / "corpus.json").write_text(text, encoding="utf-8")
+        assert read_study(path).sources == []
+
+
+def test_broken_predictions_end_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _with_records(tmp_path / "study")
+    (path / "examples.json").write_text('{"examples": [{"pair": "en-de"}]}', encoding="utf-8")
+    fails(capsys, [path], "examples.json must hold examples of weam-show --json, but does not (KeyError: 'masked')")
 
 
 def test_errors_leave_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

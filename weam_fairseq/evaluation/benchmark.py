@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
@@ -189,19 +190,19 @@ class HubCopy(NamedTuple):
 
     Attributes:
         usual: its usual name there.
+        text: (rows, function from a column to the names of its classes) to the file's text.
         config: a language's configuration, with {language}, or {context} and {question} (see data_files.fill).
         splits: our split names to the Hub's.
         file: our file's name, with {split} and the same fields.
-        text: (rows, function from a column to the names of its classes) to the file's text.
         english: the English splits, `train` and `dev`, that this copy holds for training and selection.
         trained_on: the copy with the English training data, if it is another one.
     """
 
     usual: str
-    config: str
-    splits: Mapping[str, str]
-    file: str
     text: Callable[[Iterable[Row], Callable[[str], Sequence[str]]], str]
+    config: str = "{language}"
+    splits: Mapping[str, str] = MappingProxyType({"train": "train", "dev": "validation", "test": "test"})
+    file: str = "{split}-{language}.tsv"
     english: tuple[str, ...] = ()
     trained_on: HubCopy | None = None
 
@@ -281,3 +282,18 @@ def language_codes(text: str) -> tuple[str, ...]:
 
 def with_split(names: Alternatives, split: str) -> Alternatives:
     return tuple(name.replace("{split}", split) for name in names)
+
+
+def trained_as_xtreme_r(
+    benchmark: str,
+    name: str,
+    recipe: Recipe,
+    files: Mapping[str, Alternatives],
+    dev: Alternatives,
+    *,
+    target_dev: Alternatives | None = None,
+    before: Training | None = None,
+) -> Training:
+    """The training of XTREME-R's script for a benchmark. With None, `target_dev` has the names of `dev`."""
+    source = f"XTREME-R's scripts (train_{benchmark}.sh)"
+    return Training(name, files, dev, dev if target_dev is None else target_dev, recipe, source, before)

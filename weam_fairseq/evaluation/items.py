@@ -21,7 +21,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.bootstrap import Part, resampled_sums
 from weam_fairseq.evaluation.scores import Entry
 
-# Tasks that number each language's own items, so that the same number in two languages is no shared item. In all other
+# Tasks that number each language's own items, so the same number in two languages means two items. In all other
 # tasks the same id is the same item in another language.
 _OWN_ITEMS = {"tydiqa", "udpos", "panx", "bucc", "mewslix", "word-alignment"}
 
@@ -42,7 +42,7 @@ class Statistic(NamedTuple):
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where there is no whole, as the scorers have it."""
+    """0 where the whole is 0, as in the scorers."""
     return 100.0 * part / np.where(whole == 0, 1.0, whole)
 
 
@@ -83,7 +83,7 @@ class ItemCounts:
 
 
 def read_item_counts(entry: Entry) -> ItemCounts | None:
-    """The items' counts in a score; None where no file of them is there, or none that holds its metric.
+    """The items' counts in a score; None without a file of items that holds the score's metric.
 
     Raises:
         InputError: the file is malformed, or is not the score's.
@@ -189,7 +189,7 @@ class Resamples:
         self, model: str, other: str, language: str, seeds: Collection[int] | None = None
     ) -> np.ndarray | None:
         """In each resample, the mean over the seeds that both have (or over `seeds`); where they share none, the
-        difference of their means. None where items or seeds are not there."""
+        difference of their means. None if items or seeds are missing."""
         one, two = (self.by_seed.get((name, language)) for name in (model, other))
         if not one or not two:
             return None

@@ -16,7 +16,14 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.benchmark import Request, Scoring, ScoringResult, Setting
 from weam_fairseq.evaluation.metrics.answers import QAScore
-from weam_fairseq.evaluation.metrics.labels import Labels, accuracy, is_number, known_tag
+from weam_fairseq.evaluation.metrics.labels import (
+    Labels,
+    PosScore,
+    TaggingScore,
+    accuracy,
+    is_number,
+    known_tag,
+)
 from weam_fairseq.evaluation.metrics.ranking import mean_average_precision
 from weam_fairseq.evaluation.readers import read_document, read_lines
 
@@ -101,7 +108,7 @@ def _label(text: str, where: str) -> str:
 def read_tagged(
     path: Path, tags: Sequence[str], row: Callable[[str, str], tuple[str | None, str] | None] | None = None
 ) -> list[Tagged]:
-    """`word<TAB>tag` lines, or tags alone as XTREME's predictions have them; a blank line ends a sentence.
+    """`word<TAB>tag` lines, or tags alone as in XTREME's predictions; a blank line ends a sentence.
 
     A language prefix of every word (`de:Berlin`, in WikiANN's own files) is removed.
 
@@ -184,7 +191,7 @@ def read_rankings(path: Path) -> dict[str, list[str]]:
 
 
 def _ranking(line: str, where: str) -> list[str]:
-    """A JSON list, or ids between white space."""
+    """Reads a JSON list, or ids separated by white space."""
     if not line.lstrip().startswith("["):
         return line.split()
     return [str(each) for each in parse_json(line, where, list)]
@@ -233,17 +240,37 @@ def score_answer_files(metric: Callable[..., QAScore], request: Request) -> Scor
     return ScoringResult({"exact_match": result.exact_match, "f1": result.f1}, _id_notes(gold, predictions))
 
 
-def score_ranking_files(gold: Mapping[str, list[str]], request: Request) -> ScoringResult:
-    rankings = read_rankings(request.predictions)
-    value = mean_average_precision(gold, rankings, missing_as_zero=request.missing_as_zero)
-    return ScoringResult({"map@20": value}, _id_notes(gold, rankings))
+def tag_scoring(
+    read: Callable[[Request], Sequence[list[Tagged]]],
+    metric: Callable[[list[list[str]], list[list[str]]], TaggingScore | PosScore],
+    metrics: tuple[str, ...],
+    citation: str,
+    gold: str = TAG_LINES,
+) -> Scoring:
+    """`read` returns the gold sentences and the predictions."""
+
+    def score(request: Request) -> ScoringResult:
+        expected, predictions = read(request)
+        check_same_words(expected, predictions, request.predictions)
+        tags = ([sentence.tags for sentence in sentences] for sentences in (expected, predictions))
+        return ScoringResult(metric(*tags)._asdict())
+
+    return Scoring(gold, TAG_LINES, metrics, score, citation)
 
 
-def compared_tags(
-    gold: Sequence[Tagged], predictions: Sequence[Tagged], request: Request
-) -> tuple[list[list[str]], list[list[str]]]:
-    check_same_words(gold, predictions, request.predictions)
-    return [sentence.tags for sentence in gold], [sentence.tags for sentence in predictions]
+def ranking_scoring(
+    gold: str, is_own: Callable[[Path], bool], read_own: Callable[[Path, str], dict[str, list[str]]], citation: str
+) -> Scoring:
+    """Gold files in the benchmark's own format (`is_own`) need a language; others are read like rankings."""
+
+    def score(request: Request) -> ScoringResult:
+        own = is_own(request.gold)
+        right = read_own(request.gold, request.needed_language()) if own else read_rankings(request.gold)
+        rankings = read_rankings(request.predictions)
+        value = mean_average_precision(right, rankings, missing_as_zero=request.missing_as_zero)
+        return ScoringResult({"map@20": value}, _id_notes(right, rankings))
+
+    return Scoring(gold, RANKINGS_JSON, ("map@20",), score, citation, by_id=True)
 
 
 def _id_notes(gold: Collection[str], predictions: Collection[str]) -> tuple[str, ...]:

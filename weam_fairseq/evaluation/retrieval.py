@@ -10,6 +10,7 @@ Shapes: `L` layers, `Q` queries, `C` candidates, `D` width.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,56 +143,70 @@ def has_text(word: str) -> bool:
     return any(character.isalnum() for character in word)
 
 
+class Queries(NamedTuple):
+    """The queries of one language, by id.
+
+    Attributes:
+        texts: what is encoded.
+        right: the correct candidates.
+        clusters: what a query shares with queries of other languages; empty if nothing.
+    """
+
+    texts: Mapping[str, str]
+    right: Mapping[str, Sequence[str]]
+    clusters: Mapping[str, str] = MappingProxyType({})
+
+
 def measure_rankings(
     folder: Folder,
     setting: Setting,
     name: str,
-    language: str,
-    queries: Mapping[str, str],
-    candidates: SentenceVectors,
-    candidate_ids: Sequence[str],
-    right: Mapping[str, Sequence[str]],
+    candidates: Mapping[str, str],
+    queries: Mapping[str, Queries],
     *,
-    clusters: Mapping[str, str] | None = None,
-    more_detail: Callable[[np.ndarray], dict[str, Any]] = lambda found: {},
-    more_method: Mapping[str, str] | None = None,
-) -> Measurement:
-    """mAP@20 of all candidates ranked for each query (texts by id), at the fixed layer. Writes rankings and items.
+    more_detail: Callable[[str, np.ndarray], dict[str, Any]] = lambda language, found: {},
+    more_method: Mapping[str, str] = MappingProxyType({}),
+) -> list[Measurement]:
+    """mAP@20 of all candidates (texts by id) ranked for each query, at the fixed layer: one measurement a language.
+
+    Writes rankings and items.
 
     Args:
-        right: the correct candidates of each query.
-        clusters: for each query, what it shares with queries of other languages.
-        more_detail: the indices of the ranked candidates, `(Q, k)`, to further entries of `detail`.
+        queries: by language. The candidates are the same for all languages.
+        more_detail: (language, indices of the ranked candidates `(Q, k)`) to further entries of `detail`.
     """
     depth = depth_of(folder)
     layer = fixed_layer(depth)
-    vectors = sentence_vectors(folder, list(queries.values()), layer, setting.batch_size, f"{name} {language}")
-    found = ranked(vectors.values, candidates.values, CUT)
-    rankings = {query: [candidate_ids[place] for place in row] for query, row in zip(queries, found, strict=True)}
-    write_rankings(setting, name, language, rankings)
-    items = (
-        {**item, **({"cluster": clusters[str(item["id"])]} if clusters else {})} for item in shares(right, rankings)
-    )
-    return Measurement(
-        language=language,
-        split=setting.split,
-        metric=f"map@{CUT}",
-        value=mean_average_precision(right, rankings),
-        n=len(queries),
-        detail={
+
+    def encoded(texts: Mapping[str, str], what: str) -> SentenceVectors:
+        return sentence_vectors(folder, list(texts.values()), layer, setting.batch_size, f"{name} {what}")
+
+    pool, ids = encoded(candidates, "candidates"), list(candidates)
+    measurements = []
+    for language, (texts, right, clusters) in queries.items():
+        vectors = encoded(texts, language)
+        found = ranked(vectors.values, pool.values, CUT)
+        rankings = {query: [ids[place] for place in row] for query, row in zip(texts, found, strict=True)}
+        write_rankings(setting, name, language, rankings)
+        items = (
+            {**item, **({"cluster": clusters[str(item["id"])]} if clusters else {})} for item in shares(right, rankings)
+        )
+        detail = {
             "layer": layer,
-            "candidates": len(candidate_ids),
-            **more_detail(found),
-            "sentences_split": candidates.long + vectors.long,
+            "candidates": len(ids),
+            **more_detail(language, found),
+            "sentences_split": pool.long + vectors.long,
             **write_items(setting, name, language, items),
-        },
-        method={
+        }
+        method = {
             "lang": language,
             "split": setting.split,
             "pool": "mean",
             "layer": layer_label(layer, depth),
-            **(more_method or {}),
+            **more_method,
             # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
             "encoder": "as-given",
-        },
-    )
+        }
+        value = mean_average_precision(right, rankings)
+        measurements.append(Measurement(language, setting.split, f"map@{CUT}", value, len(texts), detail, method))
+    return measurements

@@ -23,7 +23,7 @@ USUAL_BASELINE = "tlm"
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables of a set of scores. `checkpoints` says of each model what its seeds are."""
+    """All tables of a set of scores. `checkpoints` describes the seeds of each model."""
 
     models: list[str]
     baseline: str
@@ -42,12 +42,12 @@ def compare(
     """Compares every model with the baseline, table by table.
 
     Args:
-        baseline: a model's name; None is `tlm` where it is there, else the first.
+        baseline: a model's name; None is `tlm` if it has scores, else the first model.
         metrics: the metrics to show; empty is all.
         seed: draws the items.
 
     Raises:
-        InputError: the baseline or a metric is unknown, or scores that would stand in one row cannot be compared.
+        InputError: the baseline or a metric is unknown, or scores of one row cannot be compared.
     """
     models = scores.models
     chosen = _known("--baseline", baseline, models) if baseline else _usual(models)
@@ -129,7 +129,7 @@ def _table(
 
 
 def _check(columns: Mapping[str, LanguageEntries]) -> dict[str, list[str]]:
-    """What differs and may, of all columns together; InputError where something differs that may not."""
+    """The permitted differences of all columns together. Raises InputError for any other difference."""
     said: dict[str, list[str]] = {}
     for column in columns.values():
         for name, values in check_comparable([entry for entries in column.values() for entry in entries]).items():
@@ -154,7 +154,7 @@ def _mean_score(entries: Sequence[Entry]) -> MeanScore:
 
 
 def _average(scores: Sequence[MeanScore]) -> MeanScore:
-    """Over languages, of the seeds that all of them have; where there is none, the mean of their means."""
+    """The mean over languages, of the seeds that all languages have; without such seeds, the mean of their means."""
     seeds = set.intersection(*(set(score.values) for score in scores))
     by_seed = {seed: fmean(score.values[seed] for score in scores) for seed in sorted(seeds)}
     return MeanScore(by_seed, fmean(by_seed.values() if by_seed else (score.mean for score in scores)))
@@ -163,7 +163,7 @@ def _average(scores: Sequence[MeanScore]) -> MeanScore:
 def _differences(
     scores: Mapping[tuple[str, str], MeanScore], baseline: str, resampled: Resamples
 ) -> dict[tuple[str, str], Difference]:
-    """Over the seeds that both have, each of two runs with the same seed; where there is none, of the means."""
+    """The mean difference of two runs with the same seed; without common seeds, the difference of the means."""
     differences = {}
     for (model, language), score in scores.items():
         other = scores.get((baseline, language))

@@ -14,7 +14,7 @@ from weam_fairseq.report.plots.gain_by_pairs import gain_by_pairs
 from weam_fairseq.report.plots.headline import headline
 from weam_fairseq.report.plots.heat_map import gain_by_language
 from weam_fairseq.report.plots.links import LinkedSentences, read_sentences
-from weam_fairseq.report.plots.losses import losses
+from weam_fairseq.report.plots.losses import losses, losses_by_pair
 from weam_fairseq.report.plots.score_by_cost import score_by_cost
 from weam_fairseq.report.plots.style import Plots
 from weam_fairseq.report.positions import find_positions
@@ -27,6 +27,7 @@ PLOTS: dict[str, Callable[[Results], Plots[Any]]] = {
     "gain_by_language": gain_by_language,
     "score_by_cost": score_by_cost,
     "losses": losses,
+    "losses_by_pair": losses_by_pair,
 }
 
 

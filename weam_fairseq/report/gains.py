@@ -30,7 +30,7 @@ from weam_fairseq.report.task_table import AVERAGE, MeanScore, TaskTable
 SEEN, UNSEEN = "seen", "unseen"
 AVERAGES = (AVERAGE, SEEN, UNSEEN)
 
-# What a score's detail says of results that need no model: the name of a row, and its key.
+# Results without a model in a score's detail: the name of a row, and the detail's key.
 BOUNDS = {"shared pieces alone": "shared_pieces", "unigram bound": "unigram_bound"}
 
 TURNED = "Gains are points below the baseline, so above 0 is better, as for every other task."
@@ -92,7 +92,7 @@ def measure_gains(
     Raises:
         InputError: a metric is unknown, or scores cannot be compared.
     """
-    # Tasks, their languages, and whether all scores may be compared: this needs no items.
+    # This step needs no items: tasks, their languages, and whether all scores may be compared.
     overview = compare(_without_items(study.scores), None, metrics)
     entries = [entry for entry in study.scores.entries if not metrics or entry.score.metric in metrics]
     everywhere = _everywhere(entries, overview)
@@ -165,7 +165,7 @@ def _task(
 
 
 def _bounds(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
-    """The highest of the details, which differ if the models' vocabularies do."""
+    """The highest of the details. They differ if the models' vocabularies differ."""
     bounds: dict[str, dict[str, float]] = {}
     for entry in entries:
         for name, key in BOUNDS.items():
@@ -189,7 +189,7 @@ def _cells(table: TaskTable, baseline: str | None, named: dict[str, str]) -> dic
 
 
 def _together(notes: dict[StudySetting, list[str]], positions: Positions) -> list[str]:
-    """A note that holds for every setting with a baseline once; any other after the names of its settings."""
+    """Each note once. Names the settings of a note that does not hold for all settings with a baseline."""
     settings: dict[str, list[StudySetting]] = {}
     for setting, each in notes.items():
         for note in each:
@@ -211,7 +211,7 @@ def _on_gaps(table: TaskTable) -> list[str]:
     return notes
 
 
-# What both ends share, how an end is named, and what must differ: two sets of equally many pairs show no growth.
+# What both ends share, how an end is named, and what must differ (two sets with the same number of pairs do not).
 _KINDS: list[tuple[Callable[[StudySetting], str], Callable[[StudySetting], str], Callable[[StudySetting], object]]] = [
     (lambda setting: joined(setting.arch, setting.options), lambda setting: setting.pairs_name, lambda s: len(s.pairs)),
     (lambda setting: joined(setting.pairs_name, setting.options), lambda setting: setting.arch, lambda s: s.arch),

@@ -30,7 +30,7 @@ class Group(NamedTuple):
 
 
 def name_groups(groups: Iterable[Group]) -> dict[Group, str]:
-    """A title for each: its task and metric, and as much more as tells it from the others."""
+    """A title for each: its task and metric, and what distinguishes it from the others."""
     names = {group: _named(group, 0) for group in groups}
     for detail in (1, 2):
         count = Counter(names.values())
@@ -50,7 +50,7 @@ def _named(group: Group, detail: int) -> str:
 def group_scores(entries: Sequence[Entry]) -> dict[Group, list[Entry]]:
     """The groups in the order of their first scores.
 
-    English figures are the same for training on English and on translations, and stand in both.
+    English figures are the same for training on English and on translations, so both tables have them.
     """
     groups: dict[Group, list[Entry]] = {}
     for entry in entries:
@@ -87,21 +87,21 @@ def _language(entry: Entry) -> str:
 
 # What is compared, so that it differs as a rule. `start` names a fine-tuned model by what it was made of.
 COMPARED = {"ckpt", "seed", "start"}
-# What may belong to a model (its depth, its own best recipe) or hardly matters, and is said.
+# What may belong to a model (its depth, its own best recipe) or hardly matters. A note names the difference.
 SAID = {"layer": "layer", "recipe": "recipe", "select": "epoch chosen by", "v": "weam-fairseq"}
 SAID |= {"transformers": "transformers", "torch": "torch"}
-# What older signatures, which lack a part, were measured by.
+# How scores were measured whose older signatures lack a part.
 _BEFORE = {"decoding": "pipeline", "encoder": "as-given", "repeated": "left-out"}
 
 
 def read_signature(signature: str) -> dict[str, str]:
-    """The parts by name; the task, which has none, is left out."""
+    """The parts by name, without the task, which has no name."""
     pairs = (part.partition(":") for part in signature.split("|")[1:])
     return {name: value for name, _, value in pairs}
 
 
 def check_comparable(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """Checks scores of one column. Returns what differs and may, as the values by name.
+    """Checks scores of one column. Returns the permitted differences, as the values by name.
 
     Raises:
         InputError: two scores differ in their data, split, scorer or another part that must be equal.

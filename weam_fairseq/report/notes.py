@@ -34,13 +34,13 @@ def notes_on(
 
 
 def on_repeated(count: int) -> str:
-    """On lines that are in the files more than once; empty for none."""
+    """A sentence on lines that occur more than once; empty if none does."""
     lines = "line is repeated and counts" if count == 1 else "lines are repeated and count"
     return f"{count:,} {lines} once." if count else ""
 
 
 def checkpoints_of(scores: ScoreSet, model: str) -> str:
-    """What a model's ± is over, by its checkpoints."""
+    """Which runs a model's ± is over, by its checkpoints."""
     of_seed = scores.checkpoints(model)
     checkpoints = set.union(*of_seed.values())
     if len(checkpoints) == 1:
@@ -154,7 +154,7 @@ def _missing_cells(study: Study) -> list[str]:
 
 
 def _holes(study: Study, gap: int) -> list[str]:
-    """What each group of cells lacks of its models × seeds; nothing where that is more than there can be."""
+    """The missing combinations of each group's models and seeds; none if they are more than the missing cells."""
     holes = []
     for group in dict.fromkeys(cell.group for cell in study.cells):
         here = [cell for cell in study.cells if cell.group == group]

@@ -62,7 +62,7 @@ def _rendered(name: str, values: dict[str, Any]) -> dict[str, str]:
 
 
 def _environment(markdown: bool) -> Any:
-    """Jinja2 with autoescape; with `markdown` it escapes the marks of Markdown, and a value is one line."""
+    """Jinja2 with autoescape. With `markdown`, it also escapes the marks of Markdown and joins lines of a value."""
     import jinja2
     from markupsafe import Markup
 

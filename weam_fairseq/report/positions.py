@@ -8,7 +8,7 @@ TLM is the baseline of all these methods.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from string import ascii_lowercase
@@ -28,12 +28,12 @@ BETWEEN = " · "
 
 
 def joined(*parts: str) -> str:
-    """Those that are not empty, with a middle dot between them."""
+    """Joins the parts that are not empty with middle dots."""
     return BETWEEN.join(part for part in parts if part)
 
 
 class StudySetting(NamedTuple):
-    """`options`: those that are unusual in the study, as text; empty if there are none."""
+    """`options`: the unusual options, as text; empty if all are usual."""
 
     pairs: tuple[str, ...]
     pairs_name: str
@@ -84,7 +84,7 @@ class Positions:
 
     @property
     def compared(self) -> list[ModelPosition]:
-        """The models that have a baseline and are none."""
+        """The models that have a baseline and are not one themselves."""
         of_others = (position for position in self.of.values() if position.setting in self.baselines)
         return [position for position in of_others if self.baselines[position.setting] != position.model]
 
@@ -98,18 +98,8 @@ class Positions:
         return {method: models for method, models in by_method.items() if models}
 
 
-def group_settings(
-    settings: Iterable[StudySetting], name_of: Callable[[StudySetting], str]
-) -> dict[str, list[StudySetting]]:
-    """Those with the same name together."""
-    groups: dict[str, list[StudySetting]] = {}
-    for setting in settings:
-        groups.setdefault(name_of(setting), []).append(setting)
-    return groups
-
-
 def find_positions(cells: Sequence[StudyCell], baseline: str) -> Positions:
-    """Positions every model.
+    """Finds the position of every model.
 
     Args:
         baseline: an objective, or `base`: each model is compared with the one that it continued from.
@@ -120,7 +110,7 @@ def find_positions(cells: Sequence[StudyCell], baseline: str) -> Positions:
     varied = _varied(list(models.values()))
     usual = {name: _commonest([_choice(cell, name) for cell in cells if _concerns(cell, name)]) for name in varied}
     pair_sets = _name_pair_sets(list(models.values()))
-    # A baseline that reads links, as shuffled ones, must read the same: they are then a part of the setting.
+    # A baseline that reads links (shuffled) must read the same ones, so they are a part of the setting.
     links_are_shared = baseline not in WITHOUT_LINKS
     settings, methods = {}, {}
     for model, cell in models.items():
@@ -148,7 +138,7 @@ def _told_apart(
     settings: Mapping[str, StudySetting],
     usual: Mapping[str, str],
 ) -> dict[str, str]:
-    """The first model of a setting keeps its method's name; others by that name get what else is known of them."""
+    """The first model of a setting keeps its method's name; others with that name get a longer one."""
     taken: set[tuple[StudySetting, str]] = set()
     apart = {}
     for model, method in methods.items():

@@ -15,7 +15,7 @@ SCORES = "scores.jsonl"
 
 @dataclass(frozen=True)
 class ScoreSet:
-    """`repeated`: lines that stood twice, word for word the same score, and count once."""
+    """`repeated`: lines that occur twice with exactly the same score, and count once."""
 
     entries: list[Entry]
     files: list[Path]
@@ -34,7 +34,7 @@ class ScoreSet:
         return dict(sorted(by_seed.items()))
 
     def mixed(self, model: str) -> bool:
-        """Whether several checkpoints go by the model's name for one seed: no seed tells them apart."""
+        """Whether several checkpoints have the model's name and the same seed."""
         return any(len(checkpoints) > 1 for checkpoints in self.checkpoints(model).values())
 
 

@@ -200,7 +200,7 @@ def _zero_shot(scores: ScoreSet) -> list[Entry]:
 
 
 def _one_model(entry: Entry) -> Score:
-    """The seeds of one model may be trainings, each with its own checkpoint: the mean is over them."""
+    """The mean over seeds, each of which may be a training with its own checkpoint."""
     return replace(entry.score, checkpoint="of all seeds")
 
 

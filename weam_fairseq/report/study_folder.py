@@ -1,4 +1,4 @@
-"""What weam-study leaves in its folder, read and checked once.
+"""Reads and checks what weam-study writes into its folder.
 
 STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, number of planned cells
 STUDY_DIR/cells.jsonl    a line a finished cell: its model, seed, method, cost and log
@@ -10,17 +10,20 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import parse_json, read_json, read_text
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.training_log import TrainingLog, read_log
 from weam_fairseq.report.score_files import SCORES, ScoreSet, read_score_files
 
 STUDY, CELLS = "study.json", "cells.jsonl"
-_COMMAND_FILES = ("step.json", "launch.json")  # that contain the command of a step
+_PREDICTIONS, _SOURCES = "examples.json", "corpus.json"
 _PACKAGES = ("weam-fairseq", "ve-fairseq", "torch", "transformers", "tokenizers", "numpy")
 AGAIN = "Run weam-study again to rewrite it."
 
@@ -55,8 +58,44 @@ _CELL_FIELDS: dict[str, tuple[Any, ...]] = {
 _NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object", None: "null"}
 
 
+class FinishedStep(NamedTuple):
+    """A step of the study, by its record `done.json`. `folder` is relative to the study."""
+
+    folder: str
+    command: list[str]
+    seconds: float | None
+
+    @property
+    def program(self) -> str:
+        return self.command[0].rpartition("/")[2]
+
+
+class MaskedPiece(NamedTuple):
+    """`partners`: the pieces that it is linked with. `own` and `exchanged`: the best predictions, best first."""
+
+    piece: str
+    language: str
+    partners: list[str]
+    own: list[str]
+    exchanged: list[str]
+
+
+class PredictedPair(NamedTuple):
+    """A sentence pair with predictions of its masked pieces.
+
+    Attributes:
+        number: counts the pairs of the validation split.
+        sides: the pieces of each side, with whether they are masked.
+    """
+
+    pair: str
+    number: int
+    sides: list[list[tuple[str, bool]]]
+    masked: list[MaskedPiece]
+
+
 class Cost(NamedTuple):
-    """What one cell took; None where it was not measured. The base's is that of the model that the cell went on from.
+    """What one cell took; None where it was not measured. The base is the model that the cell continued from.
 
     Attributes:
         pieces: real pieces read in training.
@@ -75,7 +114,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyCell:
-    """One finished cell. `model` is the same for all seeds, and is the name that its scores go by."""
+    """One finished cell. `model` names it in scores, and is the same for all seeds."""
 
     name: str
     model: str
@@ -108,7 +147,7 @@ class Study:
         planned_names: their names, where study.json has them under `planned`; else empty.
         cells: the finished ones, in the plan's order.
         scores: those of finished cells.
-        early: how many scores of cells are there that are not finished, by model and seed: they are left out.
+        early: the number of scores of unfinished cells, by model and seed. They are left out.
     """
 
     path: Path
@@ -130,36 +169,80 @@ class Study:
 
     @property
     def machines(self) -> list[str]:
-        """In the order of the cells that name one."""
+        """The machines that cells ran on, in the order of the cells."""
         return list(dict.fromkeys(cell.machine for cell in self.cells if cell.machine))
 
     @property
     def data_bins(self) -> list[Path]:
-        """Those that the study made, by name, or the one that its config names; only those that still exist."""
+        """The existing data-bins: those that the study made, by name, and the one that its config names."""
         named = self.config["data"].get("data_bin") if isinstance(self.config, dict) and "data" in self.config else None
         folders = sorted(self.path.glob("data/*/data-bin")) + ([Path(named)] if isinstance(named, str) else [])
         return [folder for folder in folders if (folder / "manifest.json").is_file()]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What weam-study recorded of Python, the code and the main packages; empty without its record."""
+        """The versions of Python, the code and the main packages, if weam-study recorded them."""
         path = self.path / "environment.json"
         record = read_json(path, dict, hint=f" {AGAIN}") if path.is_file() else {}
         versions = record.get("versions")
         found = {**record, **(versions if isinstance(versions, dict) else {})}
         return {name: str(found[name]) for name in ("python", "platform", "revision", *_PACKAGES) if found.get(name)}
 
+    @cached_property
+    def steps(self) -> list[FinishedStep]:
+        """The recorded steps of data-bins, then of bases and of cells, whose folders still exist."""
+        kinds = ("data/*", "bases/*/*", "cells/*/*")
+        steps = []
+        for file in (file for kind in kinds for file in sorted(self.path.glob(f"{kind}/done.json"))):
+            record = read_json(file, dict, hint=f" {AGAIN}")
+            command, seconds = record.get("command"), record.get("seconds")
+            if isinstance(command, list) and command:
+                folder = file.parent.relative_to(self.path).as_posix()
+                measured = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+                steps.append(FinishedStep(folder, [str(part) for part in command], seconds if measured else None))
+        return steps
+
     @property
     def commands(self) -> dict[str, str]:
-        """The commands of data-bins, bases and trainings, by their folders, as far as these still exist."""
-        kinds = ("data/*", "bases/*/*", "cells/*/train")
-        files = [file for kind in kinds for file in self.path.glob(f"{kind}/**/*.json") if file.name in _COMMAND_FILES]
-        commands = {}
-        for file in sorted(files):
-            command = read_json(file, dict, hint=f" {AGAIN}").get("command")
-            if isinstance(command, list):
-                commands[str(file.parent.relative_to(self.path))] = shlex.join(map(str, command))
-        return commands
+        """The commands of data-bins, bases and trainings, by their folders. Evaluations are in the signatures."""
+        return {step.folder: shlex.join(step.command) for step in self.steps if step.program != "weam-evaluate"}
+
+    @cached_property
+    def logs(self) -> dict[str, TrainingLog]:
+        """The existing training logs, by the cell's name."""
+        paths = {cell.name: self.path / cell.train_log for cell in self.cells if cell.train_log}
+        return {name: read_log(path) for name, path in paths.items() if path.is_file()}
+
+    @cached_property
+    def sources(self) -> list[dict[str, str]]:
+        """The text's sources with their licences, if `corpus.json` beside the bitext names them under `sources`."""
+        data = self.config.get("data") if isinstance(self.config, dict) else None
+        bitext = data.get("bitext") if isinstance(data, dict) else None
+        file = self.path.joinpath(str(bitext)).with_name(_SOURCES)
+        sources = None
+        if bitext and file.is_file():
+            with suppress(InputError):  # another file of this name
+                sources = read_json(file, dict).get("sources")
+        found = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
+        return [{str(key): str(value) for key, value in each.items()} for each in found]
+
+    @cached_property
+    def predicted(self) -> list[PredictedPair]:
+        """What `weam-show --json` wrote to the study's folder.
+
+        Raises:
+            InputError: the file is malformed.
+        """
+        file = self.path / _PREDICTIONS
+        if not file.is_file():
+            return []
+        try:
+            return [_predicted(each) for each in read_json(file, dict)["examples"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{file} must hold examples of weam-show --json, but does not ({type(error).__name__}: {error}). "
+                "Write it again, or remove it."
+            ) from None
 
 
 def mean_cost(cells: Sequence[StudyCell]) -> Cost:
@@ -257,7 +340,7 @@ def _cell(value: Any, where: str) -> StudyCell:
 
 
 def _machine(record: Mapping[str, Any]) -> str | None:
-    """With its threads, where the line says how many: times of other numbers hardly compare."""
+    """With the number of threads if it is known, because times depend on it."""
     machine, threads = record["machine"], record.get("threads")
     return machine if machine is None or threads is None else f"{machine}, threads: {threads}"
 
@@ -271,6 +354,27 @@ def _cost(record: Mapping[str, Any], where: str) -> Cost:
                 f"{where}: `cost` must have `{name}` as null or a number of at least 0, but it is {value!r}. {AGAIN}"
             )
     return Cost(*(record[name] for name in Cost._fields))
+
+
+def _predicted(example: Mapping[str, Any]) -> PredictedPair:
+    masked = {(each["side"], each["piece_idx"]) for each in example["masked"]}
+    return PredictedPair(
+        pair=str(example["pair"]),
+        number=example["index"] + 1,
+        sides=[
+            [(str(piece), (side, number) in masked) for number, piece in enumerate(example[side]["pieces"])]
+            for side in ("source", "target")
+        ],
+        masked=[
+            MaskedPiece(
+                str(each["piece"]),
+                str(example[each["side"]]["language"]),
+                [str(partner["piece"]) for partner in each["exchanged_with"]],
+                *([str(piece) for piece in each[key]] for key in ("own_top", "exchanged_top")),
+            )
+            for each in example["masked"]
+        ],
+    )
 
 
 def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> dict[str, Any]:
@@ -287,7 +391,7 @@ def _checked(value: Any, fields: Mapping[str, tuple[Any, ...]], where: str) -> d
 
 
 def _check_cells(cells: list[StudyCell], path: Path) -> None:
-    """Names and seeds stand once, and the seeds of a model differ in nothing else."""
+    """No name and no seed of a model occurs twice, and the cells of a model differ only in the seed."""
     names: set[str] = set()
     seeds: set[tuple[str, int]] = set()
     models: dict[str, StudyCell] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
-from weam_fairseq.report.positions import ModelPosition, Positions, joined
-from weam_fairseq.report.study_folder import Cost, Study, mean_cost
+from weam_fairseq.report.positions import BETWEEN, ModelPosition, Positions, joined
+from weam_fairseq.report.study_folder import Cost, PredictedPair, Study, mean_cost
 from weam_fairseq.report.tables import (
     BOTH_INTERVALS,
     MISSING,
@@ -26,7 +27,22 @@ from weam_fairseq.report.tables import (
 )
 from weam_fairseq.report.task_table import AVERAGE
 
+if TYPE_CHECKING:
+    from weam_fairseq.report.content import TrainingData
+
 _MEBIBYTE = 2**20
+
+# The stages of a study by the programs that do them, in the order of the work.
+_STAGES = {
+    "weam-preprocess": "preprocess",
+    "weam-from-hf": "import",
+    "weam-train, bases": "train bases",
+    "weam-train": "train cells",
+    "weam-to-hf": "export",
+    "weam-evaluate": "evaluate",
+}
+_PARTS = {"project": "links", "write": "binarize"}  # names in a data-bin's manifest that say too little
+_SHORTEST = 0.1  # seconds of a part of preprocessing that is shown
 
 # Heading, field, and how a number is written.
 _OWN: list[tuple[str, str, Callable[[float], str]]] = [
@@ -220,6 +236,45 @@ def made_by_table(manifest: dict[str, Any]) -> Table:
             if not isinstance(value, dict | list) and (key == "pieces_sha256" or not key.endswith("sha256")):
                 rows.append([f"{part}: {key.replace('_', ' ')}", MISSING if value is None else str(value)])
     return plain_table(["", ""], rows)
+
+
+def steps_table(study: Study, data: Sequence[TrainingData]) -> Table:
+    """The seconds of each kind of step, in the order of the work, and of the longer parts of preprocessing."""
+    found: dict[str, list[float | None]] = {name: [] for name in _STAGES.values()}
+    for step in study.steps:
+        of_base = ", bases" if step.program == "weam-train" and step.folder.startswith("bases/") else ""
+        found.setdefault(_STAGES.get(step.program + of_base, step.program), []).append(step.seconds)
+    parts: dict[str, list[float | None]] = {}
+    for each in data:
+        for part, seconds in each.manifest.get("seconds", {}).items():
+            known = seconds if isinstance(seconds, int | float) else None
+            parts.setdefault(f"{_STAGES['weam-preprocess']}: {_PARTS.get(part, part)}", []).append(known)
+    rows = []
+    for name, runs in [*parts.items(), *found.items()]:
+        measured = [value for value in runs if value is not None]
+        if runs and (name not in parts or sum(measured) >= _SHORTEST):
+            times = [f"{fmean(measured):,.1f}", f"{sum(measured):,.1f}"] if measured else [MISSING, MISSING]
+            rows.append([name, str(len(runs)), *times])
+    return plain_table(["stage", "runs", "seconds, mean", "seconds, all runs"], rows)
+
+
+def sources_table(sources: Sequence[Mapping[str, str]]) -> Table:
+    """One row for each source of the text."""
+    head = list(dict.fromkeys(key for source in sources for key in source if not key.endswith("sha256")))
+    return plain_table(head, [[source.get(key, MISSING) for key in head] for source in sources])
+
+
+def predictions_table(predicted: PredictedPair) -> Table:
+    """The masked pieces of a pair; predictions whose best piece is right are marked as gains."""
+    rows = []
+    for each in predicted.masked:
+        own, exchanged = (
+            TableCell(BETWEEN.join(best), "gain" if each.piece in best[:1] else "")
+            for best in (each.own, each.exchanged)
+        )
+        partners = BETWEEN.join(each.partners) or MISSING
+        rows.append(TableRow(each.piece, [TableCell(each.language), TableCell(partners), own, exchanged]))
+    return Table(["masked piece", "in", "linked with", "from its own state", "after the exchange"], rows)
 
 
 def _measured(task: TaskGains, positions: Positions, language: str) -> list[ModelPosition]:

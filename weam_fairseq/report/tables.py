@@ -63,7 +63,7 @@ def interval_text(interval: Interval | None, decimals: int = 1) -> str:
 
 
 def p_text(interval: Interval | None) -> str:
-    """To four decimals, or to as many as show on which side of 0.05 it is."""
+    """Four decimals, or more if they are needed to show whether p is below 0.05."""
     if interval is None or interval.p is None:
         return MISSING
     text = f"{interval.p:.4f}"
@@ -78,12 +78,12 @@ def side_of_zero(interval: Interval | None, lower_is_better: bool = False) -> st
 
 
 def clear_as(difference: Difference | None, lower_is_better: bool = False) -> str:
-    """What a clear difference is; empty if it is not clear."""
+    """ "gain" or "loss" for a clear difference, else empty."""
     return side_of_zero(difference.interval, lower_is_better) if difference and difference.clear else ""
 
 
 def difference_cell(difference: Difference | None, lower_is_better: bool = False) -> TableCell:
-    """With one interval, marked `s` where it is over seeds."""
+    """The difference with one interval, marked `s` if it is over seeds."""
     if difference is None:
         return TableCell(MISSING)
     interval = difference.interval

@@ -63,7 +63,7 @@ class TaskTable:
 
     @property
     def summary_row(self) -> str | None:
-        """AVERAGE, or the one language that all models have; None if there is none."""
+        """AVERAGE, or the only language that all models have; None without such a language."""
         if len(self.common) > 1:
             return AVERAGE
         return self.common[0] if self.common else None
@@ -83,6 +83,6 @@ class TaskTable:
         return min(counts), max(counts)
 
     def decisions(self, model: str, language: str) -> tuple[int, ...]:
-        """How many decisions a score is the mean of; empty where must contain scores."""
+        """The number of decisions that a score is the mean of; empty without scores."""
         score = self.scores.get((model, language))
         return score.n if score else ()

@@ -21,16 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Request, Scoring, ScoringResult, Setting, XtremeR
-from weam_fairseq.evaluation.encode import SentenceVectors, depth_of, fixed_layer, sentence_vectors
+from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting, XtremeR
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.prediction_files import (
-    RANKINGS_JSON,
-    read_rankings,
-    score_ranking_files,
-)
+from weam_fairseq.evaluation.prediction_files import ranking_scoring
 from weam_fairseq.evaluation.readers import read_document
-from weam_fairseq.evaluation.retrieval import measure_rankings, percent
+from weam_fairseq.evaluation.retrieval import Queries, measure_rankings, percent
 
 LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
@@ -135,45 +130,31 @@ def _check(pool: CandidatePool, paths: Sequence[Path]) -> None:
 
 def measure_lareqa(folder: Folder, data: Mapping[str, CandidatePool], setting: Setting) -> list[Measurement]:
     """One measurement a language of the questions; the candidates are always those of all languages."""
-    layer = fixed_layer(depth_of(folder))
     pool = next(iter(data.values()))
-    sentences = [candidate.sentence for candidate in pool.candidates]
-    candidates = sentence_vectors(folder, sentences, layer, setting.batch_size, "lareqa candidates")
-    return [_measure_language(folder, pool, candidates, setting, language) for language in data]
 
-
-def _measure_language(
-    folder: Folder, pool: CandidatePool, candidates: SentenceVectors, setting: Setting, language: str
-) -> Measurement:
-    questions = pool.questions[language]
-    right = {question.id: pool.right[question.key] for question in questions}
-
-    def more_detail(found: np.ndarray) -> dict[str, Any]:
+    def more_detail(language: str, found: np.ndarray) -> dict[str, Any]:
         own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
+        counts = [len(pool.right[question.key]) for question in pool.questions[language]]
         return {
-            "right_candidates": [min(map(len, right.values())), max(map(len, right.values()))],
+            "right_candidates": [min(counts), max(counts)],
             # How much the model prefers the question's own language: without preference it would be 100 / 11.
             "own_language_in_ranking": percent(own),
         }
 
     return measure_rankings(
-        *(folder, setting, "lareqa", language),
-        queries={question.id: question.text for question in questions},
-        candidates=candidates,
-        candidate_ids=[candidate.id for candidate in pool.candidates],
-        right=right,
-        clusters={question.id: question.key for question in questions},
+        *(folder, setting, "lareqa"),
+        candidates={candidate.id: candidate.sentence for candidate in pool.candidates},
+        queries={
+            language: Queries(
+                {question.id: question.text for question in pool.questions[language]},
+                {question.id: pool.right[question.key] for question in pool.questions[language]},
+                {question.id: question.key for question in pool.questions[language]},
+            )
+            for language in data
+        },
         more_detail=more_detail,
         more_method={"candidates": "sentences"},
     )
-
-
-def _score_files(request: Request) -> ScoringResult:
-    if request.gold.is_dir():
-        gold = read_right_candidates(request.gold, request.needed_language())
-    else:
-        gold = read_rankings(request.gold)
-    return score_ranking_files(gold, request)
 
 
 BENCHMARK = Benchmark(
@@ -187,13 +168,11 @@ BENCHMARK = Benchmark(
     metric="map@20",
     citation="Roy et al. 2020 (LAReQA); Ruder et al. 2021 (XTREME-R)",
     published="github.com/google-research-datasets/lareqa, xquad-r",
-    scoring=Scoring(
-        gold="a JSON object {question: [candidate, …]}; or the folder of XQuAD-R, with --language",
-        predictions=RANKINGS_JSON,
-        metrics=("map@20",),
-        score=_score_files,
-        citation="Roy et al. 2020; Ruder et al. 2021",
-        by_id=True,
+    scoring=ranking_scoring(
+        "a JSON object {question: [candidate, …]}; or the folder of XQuAD-R, with --language",
+        Path.is_dir,
+        read_right_candidates,
+        "Roy et al. 2020; Ruder et al. 2021",
     ),
     xtreme_r=XtremeR(8, ("map@20",), "XTREME-R fine-tunes the encoder on SQuAD as a dual encoder"),
 )

@@ -18,25 +18,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import (
-    Benchmark,
-    Measurement,
-    Request,
-    Scoring,
-    ScoringResult,
-    Setting,
-    XtremeR,
-    language_codes,
-)
-from weam_fairseq.evaluation.encode import depth_of, fixed_layer, sentence_vectors
+from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting, XtremeR, language_codes
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.prediction_files import (
-    RANKINGS_JSON,
-    read_rankings,
-    score_ranking_files,
-)
+from weam_fairseq.evaluation.prediction_files import ranking_scoring
 from weam_fairseq.evaluation.readers import read_lines
-from weam_fairseq.evaluation.retrieval import measure_rankings
+from weam_fairseq.evaluation.retrieval import Queries, measure_rankings
 
 
 class Entity(NamedTuple):
@@ -170,28 +156,16 @@ def measure_mewslix(folder: Folder, data: Mapping[str, Mewslix], setting: Settin
     for language, found in mentions.items():
         if not found:
             raise InputError(f"mewslix: the mentions of split {setting.split!r} contain none in language {language!r}.")
-    layer = fixed_layer(depth_of(folder))
-    entities = next(iter(data.values())).entities
-    texts = [entity.description for entity in entities]
-    candidates = sentence_vectors(folder, texts, layer, setting.batch_size, "mewslix entities")
-    return [
-        measure_rankings(
-            *(folder, setting, "mewslix", language),
-            queries={mention.id: mention.query for mention in found},
-            candidates=candidates,
-            candidate_ids=[entity.id for entity in entities],
-            right={mention.id: [mention.entity] for mention in found},
-        )
-        for language, found in mentions.items()
-    ]
-
-
-def _score_files(request: Request) -> ScoringResult:
-    if ".jsonl" in request.gold.suffixes:
-        gold = read_entity_labels(request.gold, request.needed_language())
-    else:
-        gold = read_rankings(request.gold)
-    return score_ranking_files(gold, request)
+    return measure_rankings(
+        *(folder, setting, "mewslix"),
+        candidates={entity.id: entity.description for entity in next(iter(data.values())).entities},
+        queries={
+            language: Queries(
+                {mention.id: mention.query for mention in found}, {mention.id: [mention.entity] for mention in found}
+            )
+            for language, found in mentions.items()
+        },
+    )
 
 
 BENCHMARK = Benchmark(
@@ -208,13 +182,11 @@ BENCHMARK = Benchmark(
     metric="map@20",
     citation="Ruder et al. 2021 (XTREME-R)",
     published="github.com/google-research/google-research, dense_representations_for_entity_retrieval/mel",
-    scoring=Scoring(
-        gold="a JSON object {mention: [entity]}; or the benchmark's JSON lines, with --language",
-        predictions=RANKINGS_JSON,
-        metrics=("map@20",),
-        score=_score_files,
-        citation="Ruder et al. 2021",
-        by_id=True,
+    scoring=ranking_scoring(
+        "a JSON object {mention: [entity]}; or the benchmark's JSON lines, with --language",
+        lambda path: ".jsonl" in path.suffixes,
+        read_entity_labels,
+        "Ruder et al. 2021",
     ),
     xtreme_r=XtremeR(9, ("map@20",), "XTREME-R fine-tunes the encoder on Wikipedia mentions"),
 )

@@ -8,28 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.benchmark import (
-    Benchmark,
-    FineTuned,
-    Request,
-    Scoring,
-    ScoringResult,
-    Training,
-    XtremeR,
-    language_codes,
-    with_split,
-)
-from weam_fairseq.evaluation.fine_tuning.head import Scored
-from weam_fairseq.evaluation.fine_tuning.recipe import TAG_RECIPE
+from weam_fairseq.evaluation.benchmark import Benchmark, Request, XtremeR, language_codes
 from weam_fairseq.evaluation.fine_tuning.tagging import (
     TaggedSentence,
-    Tagging,
+    fine_tuned_tagger,
     numbered_blocks,
     read_tab_file,
-    sentence_items,
 )
-from weam_fairseq.evaluation.metrics.labels import known_tag, pos_scores
-from weam_fairseq.evaluation.prediction_files import TAG_LINES, Tagged, compared_tags, read_tagged, tagged_row
+from weam_fairseq.evaluation.metrics.labels import PosScore, known_tag, pos_scores
+from weam_fairseq.evaluation.prediction_files import TAG_LINES, Tagged, read_tagged, tag_scoring, tagged_row
 from weam_fairseq.evaluation.readers import read_lines
 
 # Nivre et al. 2020, the universal parts of speech.
@@ -81,7 +68,7 @@ def read_udpos(*paths: Path, language: str = "en") -> TaggedSentences:
 
 
 def is_conllu(path: Path) -> bool:
-    """By its name, or by the ten columns of its first word."""
+    """Whether the file has a CoNLL-U name, or ten columns in its first word."""
     if {".conllu", ".conll"} & set(path.suffixes):
         return True
     first = next((line for line in read_lines(path) if line.strip() and not line.startswith("#")), "")
@@ -89,7 +76,7 @@ def is_conllu(path: Path) -> bool:
 
 
 def tags_depend_on_language(path: Path) -> bool:
-    """Whether fused forms of a CoNLL-U file get other tags by one language's list of precedence than by another's."""
+    """Whether the tags of fused forms in a CoNLL-U file depend on the language's list of precedence."""
     first = read_udpos(path, language="en")
     return any(read_udpos(path, language=language) != first for language in _PRECEDENCE)
 
@@ -204,15 +191,15 @@ def _conllu_row(line: str, where: str) -> tuple[str, str] | None:
     return columns[1], columns[3]
 
 
-def _score_files(request: Request) -> ScoringResult:
-    """Predictions may have UD's syntactic words, or XTREME's words, in which a fused form (zum) is one word."""
+def _read_both(request: Request) -> tuple[list[Tagged], list[Tagged]]:
+    """The gold sentences and the predictions. These have UD's words, or XTREME's, where a fused form (zum) is one."""
     predictions = _read_tagged(request.predictions)
     gold = _read_tagged(request.gold)
     if is_conllu(request.gold) and _lengths(gold) != _lengths(predictions):
         fused = read_udpos(request.gold, language=_language_of_treebank(request))
         if _lengths(fused) == _lengths(predictions):
             gold = [Tagged(list(sentence.words), list(sentence.tags), 0) for sentence in fused]
-    return ScoringResult(pos_scores(*compared_tags(gold, predictions, request))._asdict())
+    return gold, predictions
 
 
 def _read_tagged(path: Path) -> list[Tagged]:
@@ -233,14 +220,6 @@ def _lengths(sentences: Sequence[Tagged] | Sequence[TaggedSentence]) -> list[int
     return [len(sentence.tags) for sentence in sentences]
 
 
-def _score(examples: Sequence[TaggedSentence], predictions: Sequence[Sequence[str]], language: str) -> Scored:
-    gold = [example.tags for example in examples]
-    score = pos_scores(gold, predictions)
-    return Scored(
-        {"f1": score.f1, "accuracy": score.accuracy}, len(gold), sentence_items(gold, predictions), "seqeval-bare-tags"
-    )
-
-
 _FILES = ("{language}_*-ud-{split}*.conllu", "*/{language}_*-ud-{split}*.conllu", "{split}-{language}.tsv")
 
 BENCHMARK = Benchmark(
@@ -256,24 +235,13 @@ BENCHMARK = Benchmark(
     metric="f1 (XTREME's), accuracy",
     citation="Nivre et al. 2020",
     published="https://universaldependencies.org",
-    fine_tuned=FineTuned(
-        head=Tagging(UPOS_TAGS),
-        score=_score,
-        training=Training(
-            name="ud-english",
-            files={"english": with_split(_FILES, "train")},
-            dev=with_split(_FILES, "dev"),
-            target_dev=with_split(_FILES, "dev"),
-            recipe=TAG_RECIPE,
-            source="XTREME-R's scripts (train_udpos.sh)",
-        ),
-    ),
-    scoring=Scoring(
+    fine_tuned=fine_tuned_tagger("udpos", UPOS_TAGS, pos_scores, "seqeval-bare-tags", "ud-english", _FILES),
+    scoring=tag_scoring(
+        _read_both,
+        pos_scores,
+        PosScore._fields,
+        "Hu et al. 2020 (seqeval over the bare tags)",
         gold=f"{TAG_LINES}; or a .conllu file",
-        predictions=TAG_LINES,
-        metrics=("f1", "accuracy"),
-        score=_score_files,
-        citation="Hu et al. 2020 (seqeval over the bare tags)",
     ),
     xtreme_r=XtremeR(3, ("f1",)),
 )

@@ -19,9 +19,9 @@ from weam_fairseq.evaluation.benchmark import (
     FineTuned,
     HubCopy,
     Row,
-    Training,
     XtremeR,
     language_codes,
+    trained_as_xtreme_r,
     with_split,
 )
 from weam_fairseq.evaluation.fine_tuning.classification import Choice, MultipleChoice, score_labels
@@ -45,7 +45,7 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
     """
     choices = []
     for path in paths:
-        rows = [_row(line, f"{path}:{number}") for number, line in enumerate(read_lines(path), start=1)]
+        rows = [parse_json(line, f"{path}:{number}", dict) for number, line in enumerate(read_lines(path), start=1)]
         if not rows:
             raise InputError(f"{path} contains no question.")
         labels = _labels_beside(path, len(rows))
@@ -59,11 +59,6 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
             )
         choices += here
     return choices
-
-
-def _row(line: str, where: str) -> Mapping[str, Any]:
-    row: Mapping[str, Any] = parse_json(line, where, dict)
-    return row
 
 
 def _labels_beside(path: Path, count: int) -> list[str] | None:
@@ -81,11 +76,12 @@ def _choice(row: Mapping[str, Any], label_beside: str | None, where: str) -> Cho
     try:
         if "premise" in row:
             prompt, choices = f"{row['premise']} What was the {row['question']}?", (row["choice1"], row["choice2"])
-            label = _choice_of_two(row.get("label"), where)
+            given = str(row.get("label"))
+            label = None if given in ("None", "", "-1") else int(CHOICE.known(given, where))
         else:
             prompt = f"{row['context']} {row['question']}"
             choices = (row["answerA"], row["answerB"], row["answerC"])
-            label = _letter(row["correct"]) if "correct" in row else _number(row.get("label", label_beside), first=1)
+            label = "ABC".index(row["correct"]) if "correct" in row else _from_1(row.get("label", label_beside))
     except InputError:
         raise
     except (KeyError, ValueError, TypeError) as error:
@@ -95,16 +91,9 @@ def _choice(row: Mapping[str, Any], label_beside: str | None, where: str) -> Cho
     return Choice(prompt, choices, label)
 
 
-def _choice_of_two(value: Any, where: str) -> int | None:
-    return None if str(value) in ("None", "", "-1") else int(CHOICE.known(str(value), where))
-
-
-def _number(value: Any, first: int) -> int | None:
-    return None if value in (None, "") else int(value) - first
-
-
-def _letter(value: str) -> int:
-    return "ABC".index(value)
+def _from_1(value: Any) -> int | None:
+    """A label that counts the choices from 1."""
+    return None if value in (None, "") else int(value) - 1
 
 
 def _from_hub(rows: Iterable[Row], names: Callable[[str], Sequence[str]]) -> str:
@@ -126,13 +115,11 @@ def _siqa(published: str, xtreme: str) -> Alternatives:
     return tuple(folder + name for name in names for folder in ("siqa/", ""))
 
 
-_SOCIAL_IQA = Training(
-    name="social-iqa",
+_SOCIAL_IQA = trained_as_xtreme_r(
+    *("xcopa", "social-iqa", PAIR_RECIPE),
     files={"english": _siqa("train.jsonl", "trn")},
     dev=_siqa("dev.jsonl", "dev"),
     target_dev=(),
-    recipe=PAIR_RECIPE,
-    source="XTREME-R's scripts (train_xcopa.sh)",
 )
 
 BENCHMARK = Benchmark(
@@ -148,20 +135,17 @@ BENCHMARK = Benchmark(
     fine_tuned=FineTuned(
         head=MultipleChoice(),
         score=score_labels,
-        training=Training(
-            name="copa",
+        training=trained_as_xtreme_r(
+            *("xcopa", "copa", PAIR_RECIPE),
             files={"english": ("train-en.jsonl", "train.en.jsonl", "COPA/train.jsonl")},
             dev=("val-en.jsonl", "val.en.jsonl", "COPA/val.jsonl"),
             target_dev=with_split(_FILES, "val"),
-            recipe=PAIR_RECIPE,
-            source="XTREME-R's scripts (train_xcopa.sh)",
             before=_SOCIAL_IQA,
         ),
     ),
     scoring=label_scoring(CHOICE, "Ponti et al. 2020", f"{LABEL_LINES}, or the benchmark's JSON lines"),
     hub=HubCopy(
         usual="cambridgeltl/xcopa",
-        config="{language}",
         splits={"val": "validation", "test": "test"},
         file="{split}-{language}.jsonl",
         text=_from_hub,

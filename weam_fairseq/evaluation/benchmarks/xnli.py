@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import (
     Benchmark,
     FineTuned,
-    HubCopy,
     Row,
-    Training,
     XtremeR,
     language_codes,
+    trained_as_xtreme_r,
     with_split,
 )
 from weam_fairseq.evaluation.fine_tuning.classification import (
@@ -22,14 +21,13 @@ from weam_fairseq.evaluation.fine_tuning.classification import (
     LabelledPair,
     LabelledRow,
     labelled_rows,
-    not_empty,
+    pairs_on_hub,
+    read_labelled_pairs,
     score_labels,
-    sentence_pair,
 )
 from weam_fairseq.evaluation.fine_tuning.recipe import PAIR_RECIPE
 from weam_fairseq.evaluation.metrics.labels import Labels
 from weam_fairseq.evaluation.prediction_files import label_scoring
-from weam_fairseq.evaluation.readers import joined_lines, one_cell
 
 # In the order of a model's outputs.
 LABELS = ("contradiction", "entailment", "neutral")
@@ -74,17 +72,14 @@ def read_nli(*paths: Path, language: str = "en") -> list[LabelledPair]:
     Raises:
         InputError: a line is malformed, a label is unknown or missing, or the language has no line.
     """
-    pairs = [each for path in paths for each in _read_nli_file(path, language)]
-    return not_empty(pairs, paths, language)
+    return read_labelled_pairs(TRAINING_NLI, paths, language, _rows)
 
 
-def _read_nli_file(path: Path, language: str) -> Iterator[LabelledPair]:
-    rows = _rte_rows(path, language) if path.suffix == ".xml" else labelled_rows(path, language)
-    for where, (first, second, label) in rows:
-        yield sentence_pair(first, second, TRAINING_NLI.known(label, where))
+def _rows(path: Path, language: str) -> Iterator[LabelledRow]:
+    return _rte_rows(path) if path.suffix == ".xml" else labelled_rows(path, language)
 
 
-def _rte_rows(path: Path, language: str) -> Iterator[LabelledRow]:
+def _rte_rows(path: Path) -> Iterator[LabelledRow]:
     """RTE 1–3: `<pair value="TRUE">` or `<pair entailment="YES">` with `<t>` and `<h>`."""
     try:
         root = ElementTree.parse(path).getroot()
@@ -99,17 +94,10 @@ def _rte_rows(path: Path, language: str) -> Iterator[LabelledRow]:
         yield where, (first, second, label)
 
 
-def _from_hub(rows: Iterable[Row], names: Callable[[str], Sequence[str]]) -> str:
-    labels = names("label")
-    return joined_lines(
-        f"{one_cell(row['premise'])}\t{one_cell(row['hypothesis'])}\t{_label(labels, row)}" for row in rows
-    )
-
-
-def _label(labels: Sequence[str], row: Row) -> str:
+def _label(row: Row, names: Callable[[str], Sequence[str]]) -> str:
     if row["label"] < 0:
         raise InputError("the Hub's rows have the label -1, so this split lacks its gold. Choose another split.")
-    return labels[row["label"]]
+    return names("label")[row["label"]]
 
 
 _FILES = ("{split}-{language}.tsv", "xnli.{split}.tsv", "XNLI-1.0/xnli.{split}.tsv")
@@ -127,8 +115,8 @@ BENCHMARK = Benchmark(
     fine_tuned=FineTuned(
         head=Classification(LABELS, broad={NOT_ENTAILMENT: ("contradiction", "neutral")}),
         score=score_labels,
-        training=Training(
-            name="multinli",
+        training=trained_as_xtreme_r(
+            *("xnli", "multinli", PAIR_RECIPE),
             files={
                 "english": (
                     "train-en.tsv",
@@ -143,19 +131,9 @@ BENCHMARK = Benchmark(
                 ),
             },
             dev=with_split(_FILES, "dev"),
-            target_dev=with_split(_FILES, "dev"),
-            recipe=PAIR_RECIPE,
-            source="XTREME-R's scripts (train_xnli.sh)",
         ),
     ),
     scoring=label_scoring(NLI, "Conneau et al. 2018"),
-    hub=HubCopy(
-        usual="facebook/xnli",
-        config="{language}",
-        splits={"train": "train", "dev": "validation", "test": "test"},
-        file="{split}-{language}.tsv",
-        text=_from_hub,
-        english=("train", "dev"),
-    ),
+    hub=pairs_on_hub("facebook/xnli", "premise", "hypothesis", _label),
     xtreme_r=XtremeR(1, ("accuracy",)),
 )

@@ -6,16 +6,17 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmark import HubCopy, Row
 from weam_fairseq.evaluation.fine_tuning.head import Head, Rows, Scored, token_types
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.metrics.labels import accuracy
-from weam_fairseq.evaluation.readers import read_lines
+from weam_fairseq.evaluation.metrics.labels import Labels, accuracy
+from weam_fairseq.evaluation.readers import joined_lines, one_cell, read_lines
 
 if TYPE_CHECKING:
     import torch
@@ -175,9 +176,15 @@ _HEADERS = (
 LabelledRow = tuple[str, tuple[str, str, str]]
 
 
-def sentence_pair(first: str, second: str, label: str) -> LabelledPair:
-    # The published sets contain a few empty sides, which are used like all others.
-    return LabelledPair(first.strip(), second.strip(), label)
+def pairs_on_hub(
+    usual: str, first: str, second: str, label: Callable[[Row, Callable[[str], Sequence[str]]], str]
+) -> HubCopy:
+    """A copy whose columns `first` and `second` hold the sentences."""
+
+    def text(rows: Iterable[Row], names: Callable[[str], Sequence[str]]) -> str:
+        return joined_lines(f"{one_cell(row[first])}\t{one_cell(row[second])}\t{label(row, names)}" for row in rows)
+
+    return HubCopy(usual, text, english=("train", "dev"))
 
 
 def labelled_rows(path: Path, language: str) -> Iterator[LabelledRow]:
@@ -239,7 +246,24 @@ def _json_rows(path: Path, lines: Sequence[str], language: str) -> Iterator[Labe
             raise InputError(f"{where}: the line is not an NLI pair ({type(error).__name__}: {error}).") from None
 
 
-def not_empty(pairs: list[LabelledPair], paths: Sequence[Path], language: str) -> list[LabelledPair]:
+def read_labelled_pairs(
+    labels: Labels,
+    paths: Sequence[Path],
+    language: str,
+    rows_of: Callable[[Path, str], Iterator[LabelledRow]] = labelled_rows,
+) -> list[LabelledPair]:
+    """The pairs of files in the published formats, or in those that `rows_of` reads.
+
+    The published sets contain a few empty sides, which are used like all others.
+
+    Raises:
+        InputError: a line is malformed, a label is unknown, or no pair is in the language.
+    """
+    pairs = [
+        LabelledPair(first.strip(), second.strip(), labels.known(label, where))
+        for path in paths
+        for where, (first, second, label) in rows_of(path, language)
+    ]
     if not pairs:
         raise InputError(f"{', '.join(map(str, paths))}: no pair is in language {language!r}.")
     return pairs

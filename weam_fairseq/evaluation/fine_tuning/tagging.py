@@ -8,14 +8,15 @@ counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.fine_tuning.head import Head, Rows, template_of
-from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
-from weam_fairseq.evaluation.metrics.labels import entities, known_tag
+from weam_fairseq.evaluation.benchmark import Alternatives, FineTuned, trained_as_xtreme_r, with_split
+from weam_fairseq.evaluation.fine_tuning.head import Head, Rows, Scored, template_of
+from weam_fairseq.evaluation.fine_tuning.recipe import TAG_RECIPE, Recipe
+from weam_fairseq.evaluation.metrics.labels import PosScore, TaggingScore, entities, known_tag
 from weam_fairseq.evaluation.readers import read_lines
 
 if TYPE_CHECKING:
@@ -137,6 +138,34 @@ def _windows(words: Sequence[list[int]], capacity: int) -> Iterator[list[list[in
         window.append(word)
         filled += len(word)
     yield window
+
+
+def fine_tuned_tagger(
+    benchmark: str,
+    tags: tuple[str, ...],
+    metric: Callable[[Sequence[Sequence[str]], Sequence[Sequence[str]]], TaggingScore | PosScore],
+    scorer: str,
+    training: str,
+    files: Alternatives,
+) -> FineTuned:
+    """A tagger that is trained on the benchmark's own English training split.
+
+    Args:
+        metric: (gold, predictions) to the figures, the main one first.
+        scorer: the metric's name in signatures.
+        training: the name of the training data in signatures.
+    """
+
+    def score(examples: Sequence[TaggedSentence], predictions: Sequence[Sequence[str]], language: str) -> Scored:
+        gold = [example.tags for example in examples]
+        return Scored(metric(gold, predictions)._asdict(), len(gold), sentence_items(gold, predictions), scorer)
+
+    own = {"english": with_split(files, "train")}
+    return FineTuned(
+        head=Tagging(tags),
+        score=score,
+        training=trained_as_xtreme_r(benchmark, training, TAG_RECIPE, own, with_split(files, "dev")),
+    )
 
 
 def sentence_items(gold: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> list[dict[str, Any]]:

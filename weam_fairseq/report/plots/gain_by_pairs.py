@@ -6,26 +6,29 @@ seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Results, TaskGains
 from weam_fairseq.report.plots.style import (
     INK,
     SOFT,
     TASKS_IN_A_FIGURE,
     Look,
+    MethodLine,
     Palette,
-    Plot,
+    PanelPlot,
     Plots,
     add_legend,
     canvas,
-    no_plots,
+    draw_line,
+    lines_of_methods,
+    method_handles,
+    plots_of_families,
     to_svg,
 )
-from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting, group_settings, joined
+from weam_fairseq.report.positions import ModelPosition, StudySetting, joined
 from weam_fairseq.report.task_table import AVERAGE
 
 if TYPE_CHECKING:
@@ -52,95 +55,74 @@ class GainPoint:
 
 
 @dataclass(frozen=True)
-class GainLine:
-    method: str
-    points: list[GainPoint]
-
-
-@dataclass(frozen=True)
 class GainPanel:
     """`average`: over all languages, the seen or the unseen ones."""
 
     task: str
     average: str
-    lines: list[GainLine]
+    lines: list[MethodLine[GainPoint]]
 
 
 @dataclass(frozen=True)
-class GainPlot(Plot):
+class GainPlot(PanelPlot):
     """Gains against the number of pairs, for one architecture; three panels for each task, one for each average."""
 
     setting: str
     panels: list[GainPanel]
+    most_panels = TASKS_IN_A_FIGURE * len(AVERAGES)
 
     @property
     def caption(self) -> str:
         return f"{self.setting}."
 
-    def parts(self) -> Iterator[Self]:
-        size = TASKS_IN_A_FIGURE * len(AVERAGES)
-        for start in range(0, len(self.panels), size):
-            yield replace(self, panels=self.panels[start : start + size])
-
     def draw(self, palette: Palette, name: str) -> str:
         rows = len(self.panels) // len(AVERAGES)
-        methods = list(dict.fromkeys(line.method for panel in self.panels for line in panel.lines))
+        from matplotlib.lines import Line2D
+
+        handles = method_handles(self.panels, palette)
+        methods = list(handles)
         counts = sorted({point.pairs for panel in self.panels for line in panel.lines for point in line.points})
         shape = (2.45 * rows + 0.45, rows, len(AVERAGES))
         with canvas(*shape, settings={"axes.grid.axis": "y"}, sharey="row", sharex=True) as (figure, axes):
             for axis, panel in zip(axes, self.panels, strict=True):
                 _draw_panel(axis, panel, methods, palette.looks, counts)
-                # A task's name may be as long as a row: it stands over the first panel, and runs on over the next.
+                # A task's name may be longer than a panel, so only the first panel of a row has it.
                 task = panel.task if panel.average == AVERAGE else ""
                 axis.set_title(f"{task}\n{_TITLES[panel.average]}")
             for axis in axes[:: len(AVERAGES)]:
                 axis.set_ylabel(f"gain over {palette.baseline}, points")
             for axis in axes[-len(AVERAGES) :]:
                 axis.set_xlabel("pairs in training")
-            add_legend(figure, _handles(methods, palette))
+            add_legend(figure, {**handles, f"{palette.baseline} (0)": Line2D([], [], color=INK, linewidth=1.0)})
             return to_svg(figure, name)
 
 
 def gain_by_pairs(results: Results) -> Plots[GainPlot]:
     """One for each architecture (and unusual options) that has two or more numbers of pairs beside a baseline."""
     tasks, positions = results.tasks, results.positions
-    plots: list[GainPlot] = []
-    left_out: dict[str, list[str]] = {}
-    settings = [setting for setting in positions.settings if setting.pairs and setting in positions.baselines]
-    for name, family in group_settings(settings, lambda setting: joined(setting.arch, setting.options)).items():
+
+    def plot_of(name: str, family: list[StudySetting]) -> GainPlot | str:
         counts = sorted({len(setting.pairs) for setting in family})
         if len(counts) < 2:
-            there = "1 pair" if counts[0] == 1 else f"{counts[0]} pairs"
-            left_out.setdefault(f"all models have {there}.", []).append(name)
-            continue
-        panels = [
-            GainPanel(task.title, average, _gain_lines(task, average, family, positions))
-            for task in tasks
-            for average in AVERAGES
-        ]
-        if any(panel.lines for panel in panels):
-            plots.append(GainPlot(name, panels))
-        else:
-            left_out.setdefault("only the baseline has scores.", []).append(name)
-    return Plots(plots, no_plots(left_out))
+            return f"all models have {counts[0]} {'pair' if counts[0] == 1 else 'pairs'}."
+
+        def lines(task: TaskGains, average: str) -> list[MethodLine[GainPoint]]:
+            return lines_of_methods(
+                positions, family, lambda position: _gain_point(position, task, average), lambda point: point.pairs
+            )
+
+        panels = [GainPanel(task.title, average, lines(task, average)) for task in tasks for average in AVERAGES]
+        return GainPlot(name, panels) if any(panel.lines for panel in panels) else "only the baseline has scores."
+
+    settings = [setting for setting in positions.settings if setting.pairs and setting in positions.baselines]
+    return plots_of_families(settings, lambda setting: joined(setting.arch, setting.options), plot_of)
 
 
-def _gain_lines(task: TaskGains, average: str, family: Sequence[StudySetting], positions: Positions) -> list[GainLine]:
-    lines = []
-    for method, models in positions.by_method(family).items():
-        points = [
-            _gain_point(position, gain, len(task.cells[position.model, average].over))
-            for position in models
-            if (gain := task.gain(position.model, average))
-        ]
-        if points:
-            lines.append(GainLine(method, sorted(points, key=lambda point: point.pairs)))
-    return lines
-
-
-def _gain_point(position: ModelPosition, gain: Difference, languages: int) -> GainPoint:
+def _gain_point(position: ModelPosition, task: TaskGains, average: str) -> GainPoint | None:
+    if (gain := task.gain(position.model, average)) is None:
+        return None
     low, high = (gain.interval.low, gain.interval.high) if gain.interval else (None, None)
-    pairs = len(position.setting.pairs)
+    pairs, languages = len(position.setting.pairs), len(task.cells[position.model, average].over)
     return GainPoint(position.model, pairs, gain.value, low, high, gain.over, gain.clear, gain.by_seed, languages)
 
 
@@ -160,43 +142,16 @@ def _draw_panel(
         axis.text(0.5, 0.6, "no such language", transform=axis.transAxes, ha="center", color=SOFT)
 
 
-def _draw_line(axis: Axes, line: GainLine, look: Look, octaves: float, order: int) -> None:
-    places = [point.pairs * 2**octaves for point in line.points]
-    counts = [point.pairs for point in line.points]
-    if len(set(counts)) == len(counts):  # two sets of as many pairs are no line
-        axis.plot(
-            places,
-            [point.gain for point in line.points],
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1.3,
-            zorder=order,
-        )
-    for x, point in zip(places, line.points, strict=True):
-        low = point.gain if point.low is None else point.low
-        high = point.gain if point.high is None else point.high
-        axis.vlines(x, low, high, color=look.colour, linewidth=1.3, zorder=order)
-        axis.plot(
-            x,
-            point.gain,
-            marker=look.marker,
-            markersize=6,
-            color=look.colour,
-            markerfacecolor=look.colour if point.clear else "#ffffff",
-            markeredgewidth=1.3,
-            zorder=order + 0.5,
-        )
+def _draw_line(axis: Axes, line: MethodLine[GainPoint], look: Look, octaves: float, order: int) -> None:
+    points = line.points
+    places = [point.pairs * 2**octaves for point in points]
+    draw_line(
+        *(axis, look, order, places, [point.gain for point in points]),
+        bounds=[(point.low, point.high) for point in points],
+        joined=len(set(places)) == len(places),  # not if two sets have the same number of pairs
+        full=[point.clear for point in points],
+    )
+    for x, point in zip(places, points, strict=True):
         if len(point.seeds) > 1:
             beside = [x * 2**_SEED_SHIFT] * len(point.seeds)
             axis.plot(beside, list(point.seeds.values()), ".", color=look.colour, markersize=3.2, zorder=order)
-
-
-def _handles(methods: Sequence[str], palette: Palette) -> dict[str, Any]:
-    from matplotlib.lines import Line2D
-
-    looks = {method: palette.looks[method] for method in methods}
-    handles = {
-        method: Line2D([], [], color=look.colour, linestyle=look.line, marker=look.marker)
-        for method, look in looks.items()
-    }
-    return {**handles, f"{palette.baseline} (0)": Line2D([], [], color=INK, linewidth=1.0)}

@@ -6,12 +6,11 @@ ones may be chance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from weam_fairseq.report.gains import Results, TaskGains
-from weam_fairseq.report.plots.style import GAIN, INK, LOSS, PAPER, SOFT, Palette, Plot, Plots, canvas, to_svg
+from weam_fairseq.report.plots.style import GAIN, INK, LOSS, PAPER, SOFT, Palette, PanelPlot, Plots, canvas, to_svg
 from weam_fairseq.report.positions import ModelPosition
 from weam_fairseq.report.task_table import AVERAGE
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _IN_A_ROW = 3
-_TASKS_IN_A_FIGURE = 6
 _TITLE_LENGTH = 40  # characters that fit above a panel
 
 
@@ -43,19 +41,16 @@ class HeadlinePanel:
 
 
 @dataclass(frozen=True)
-class HeadlinePlot(Plot):
+class HeadlinePlot(PanelPlot):
     """`rows`: the labels of all compared models, from top to bottom."""
 
     rows: list[str]
     panels: list[HeadlinePanel]
+    most_panels = 6
 
     @property
     def caption(self) -> str:
         return "Gain over the baseline, averaged over all languages."
-
-    def parts(self) -> Iterator[Self]:
-        for start in range(0, len(self.panels), _TASKS_IN_A_FIGURE):
-            yield replace(self, panels=self.panels[start : start + _TASKS_IN_A_FIGURE])
 
     def draw(self, palette: Palette, name: str) -> str:
         columns = min(_IN_A_ROW, len(self.panels))

@@ -1,8 +1,8 @@
 """Differences as a heat map: one row for each model, one column for each language.
 
 Blue cells are better than the baseline, orange ones worse. A star marks a difference whose every 95 % interval excludes
-0, a dot a language that the row's training pairs contain. Every cell shows its number: color alone tells
-nothing.
+0. A dot marks a language that the row's training pairs contain. Every cell shows its number, so that nothing depends on
+color alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _IN_A_ROW = 15  # columns
 _NOTHING = (0.96, 0.96, 0.96, 1.0)  # where there is no difference
 _MIDDLE = "#f7f7f7"
-_LEAST_SPAN = 1.0  # points that the darkest colours are for, at least
+_LEAST_SPAN = 1.0  # points: the darkest colours mean at least this gain
 _REACH = 0.45  # of the colours' two halves: text is hard to read on the darkest
 _DARK = 0.21  # luminance below which white text has more contrast than dark one
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # as the eye weighs red, green and blue (Rec. 709)
@@ -95,7 +95,7 @@ def _map_cell(task: TaskGains, position: ModelPosition, language: str) -> MapCel
 
 
 def draw_differences(table: TaskTable, name: str) -> str:
-    """The map of a table of scores: its differences as they are, coloured by which direction is better."""
+    """The map of a table of scores. The color shows which direction is better; the numbers keep their signs."""
     better = -1.0 if table.lower_is_better else 1.0
     rows = []
     for model in table.compared:
@@ -110,7 +110,7 @@ def language_label(table: TaskTable, language: str) -> str:
 
 
 class _Square(NamedTuple):
-    """`gain` is the value with the sign that makes above 0 better."""
+    """`gain` is the value, with its sign changed if lower scores are better."""
 
     value: float | None = None
     gain: float | None = None

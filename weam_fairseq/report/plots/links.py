@@ -21,7 +21,7 @@ from weam_fairseq.data.split import open_split, read_pairs
 
 _MOST_PAIRS = 6  # language pairs that are shown
 _OF_A_PAIR = 2  # sentence pairs of each
-_SOUGHT = 200  # sentence pairs among which those of a readable length are sought
+_SOUGHT = 200  # the first sentence pairs, among which pairs of a readable length are chosen
 _READABLE = range(5, 41)  # pieces
 
 _FONT = 15  # pixels
@@ -32,7 +32,7 @@ _SOURCE_LINE, _TARGET_LINE = 20, 112  # baselines in a block
 _LINK_TOP, _LINK_BOTTOM = 28, 94
 _HEIGHT, _BETWEEN = 122, 26  # of a block, and between two
 _UNEVEN = 1.15  # how much longer than the mean a row may be
-_CROSSING = 3  # words that a block gives up so that one link less crosses its cut
+_CROSSING = 3  # words by which a block may be shorter to have one crossing link less
 
 _NARROW = set("iljtfrI.,;:!|'’()[]\"-‐ ")
 _BROAD = set("mwMWABCDGHKNOQRUVXY@%&—")
@@ -54,7 +54,7 @@ class DrawnPair(NamedTuple):
 
 
 class LinkedSentences(NamedTuple):
-    """`left_out`: why some are missing, in sentences."""
+    """`left_out`: sentences on what is missing, and why."""
 
     shown: list[DrawnPair]
     left_out: list[str]
@@ -106,7 +106,7 @@ def _read_pair(data_bin: Path, pair: str, tokenizer_ids: np.ndarray, tokenizer: 
 
 
 def _piece(tokenizer: Any, number: int) -> str:
-    """As text; a piece that is no text by itself (a part of a character's bytes) by its name in the tokenizer."""
+    """The piece's text, or its name in the tokenizer if it is only a part of a character's bytes."""
     text = tokenizer.decode([number], skip_special_tokens=False).strip()
     return text if text and "\ufffd" not in text else str(tokenizer.id_to_token(number))
 
@@ -157,7 +157,7 @@ def _blocks(source: Sequence[str], target: Sequence[str], links: Sequence[tuple[
 
 
 def _fitting(words: Sequence[str], start: int, widest: float) -> int:
-    """The end of the longest row from `start` on that fits; at least one word."""
+    """The end of the longest row from `start` that fits. It has at least one word."""
     end = start
     while end < len(words) and (end == start or _row_width(words[start : end + 1]) <= widest):
         end += 1
@@ -198,7 +198,7 @@ def _row_width(words: Sequence[str]) -> float:
 
 
 def _text_width(text: str) -> float:
-    """An estimate in pixels, rather too wide: the page's font is not known here."""
+    """A generous estimate in pixels, because the page's font is unknown."""
     return _FONT * sum(_character_width(character) for character in text)
 
 

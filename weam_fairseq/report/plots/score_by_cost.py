@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from weam_fairseq.report.gains import Results, TaskGains
 from weam_fairseq.report.plots.style import (
     SOFT,
     TASKS_IN_A_FIGURE,
     Look,
+    MethodLine,
     Palette,
-    Plot,
+    PanelPlot,
     Plots,
     add_legend,
     canvas,
-    labelled,
-    no_plots,
+    draw_line,
+    lines_of_methods,
+    method_handles,
+    plots_of_families,
     to_svg,
 )
-from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting, group_settings, joined
+from weam_fairseq.report.positions import ModelPosition, StudySetting, joined
 from weam_fairseq.report.study_folder import Study, mean_cost
 from weam_fairseq.report.task_table import AVERAGE
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 _COSTS = {"parameters": "parameters", "seconds": "training, seconds", "pieces": "pieces read in training"}
 _STEPS = (1, 2, 5)  # of a decade
 _MARGIN = 1.35  # beside the smallest and the largest cost, as a factor
-_ALIKE = 1.05  # architectures whose costs differ by less are joined by no line
+_ALIKE = 1.05  # no line joins architectures whose costs differ by less
 _ASIDE = 0.013  # of the axis, between two methods of the same cost
 
 
@@ -50,33 +53,23 @@ class CostPoint:
 
 
 @dataclass(frozen=True)
-class CostLine:
-    method: str
-    points: list[CostPoint]
-
-
-@dataclass(frozen=True)
 class CostPanel:
     task: str
     lower_is_better: bool
-    lines: list[CostLine]
+    lines: list[MethodLine[CostPoint]]
 
 
 @dataclass(frozen=True)
-class CostPlot(Plot):
+class CostPlot(PanelPlot):
     """Scores against parameters, seconds and pieces, for one set of pairs; one panel for each task."""
 
     setting: str
     panels: list[CostPanel]
+    most_panels = TASKS_IN_A_FIGURE
 
     @property
     def caption(self) -> str:
         return f"{self.setting}."
-
-    def parts(self) -> Iterator[Self]:
-        size = TASKS_IN_A_FIGURE
-        for start in range(0, len(self.panels), size):
-            yield replace(self, panels=self.panels[start : start + size])
 
     def draw(self, palette: Palette, name: str) -> str:
         rows = len(self.panels)
@@ -88,43 +81,37 @@ class CostPlot(Plot):
                     axis.set_title(panel.task)
                     axis.set_xlabel(_COSTS[cost])
                 row[0].set_ylabel("score" + (", lower is better" if panel.lower_is_better else ""))
-            add_legend(figure, labelled(axes))
+            add_legend(figure, method_handles(self.panels, palette))
             return to_svg(figure, name)
 
 
 def score_by_cost(results: Results) -> Plots[CostPlot]:
     """One for each set of pairs (and unusual options) that has two or more architectures."""
     tasks, positions, study = results.tasks, results.positions, results.study
-    plots: list[CostPlot] = []
-    left_out: dict[str, list[str]] = {}
-    settings = [setting for setting in positions.settings if setting.pairs]
-    for name, family in group_settings(settings, lambda setting: joined(setting.pairs_name, setting.options)).items():
+
+    def plot_of(name: str, family: list[StudySetting]) -> CostPlot | str:
         archs = list(dict.fromkeys(setting.arch for setting in family))
         if len(archs) < 2:
-            left_out.setdefault(f"all models have the architecture {archs[0]}.", []).append(name)
-            continue
+            return f"all models have the architecture {archs[0]}."
         # Base models that were evaluated as they are belong to every plot of their architecture.
-        bases = [each for each in positions.settings if not each.pairs and each.arch in archs]
-        panels = [
-            CostPanel(task.title, task.lower_is_better, _cost_lines(task, [*bases, *family], positions, study))
-            for task in tasks
-        ]
-        plots.append(CostPlot(name, [panel for panel in panels if panel.lines]))
-    return Plots(plots, no_plots(left_out))
+        shown = [*(each for each in positions.settings if not each.pairs and each.arch in archs), *family]
+
+        def lines(task: TaskGains) -> list[MethodLine[CostPoint]]:
+            return lines_of_methods(
+                *(positions, shown, lambda position: _cost_point(task, position, study)),
+                order=lambda point: point.parameters or 0.0,
+            )
+
+        panels = [CostPanel(task.title, task.lower_is_better, lines(task)) for task in tasks]
+        return CostPlot(name, [panel for panel in panels if panel.lines])
+
+    settings = [setting for setting in positions.settings if setting.pairs]
+    return plots_of_families(settings, lambda setting: joined(setting.pairs_name, setting.options), plot_of)
 
 
-def _cost_lines(
-    task: TaskGains, settings: Sequence[StudySetting], positions: Positions, study: Study
-) -> list[CostLine]:
-    lines = []
-    for method, models in positions.by_method(settings).items():
-        points = [_cost_point(task, position, study) for position in models if (position.model, AVERAGE) in task.cells]
-        if points:
-            lines.append(CostLine(method, sorted(points, key=lambda point: point.parameters or 0.0)))
-    return lines
-
-
-def _cost_point(task: TaskGains, position: ModelPosition, study: Study) -> CostPoint:
+def _cost_point(task: TaskGains, position: ModelPosition, study: Study) -> CostPoint | None:
+    if (position.model, AVERAGE) not in task.cells:
+        return None
     cost = mean_cost(study.of_model(position.model))
     score = task.cells[position.model, AVERAGE].score
     return CostPoint(
@@ -155,20 +142,13 @@ def _draw_panel(axis: Axes, panel: CostPanel, cost: str, looks: Mapping[str, Loo
     alike = all(points[-1][0] < _ALIKE * points[0][0] for points in measured if points)
     for order, (line, points) in enumerate(zip(panel.lines, measured, strict=True)):
         look = looks[line.method]
-        # Where methods cost the same, one would hide the other.
+        # Methods of the same cost would hide each other.
         share = _ASIDE * (order - (len(panel.lines) - 1) / 2) if alike or cost == "parameters" else 0.0
-        axis.errorbar(
-            [value * (high / low) ** share for value, _ in points],
-            [point.score for _, point in points],
-            yerr=[point.sd or 0.0 for _, point in points],
-            label=line.method,
-            color=look.colour,
-            linestyle="none" if alike else look.line,
-            marker=look.marker,
-            markersize=5.4,
-            linewidth=1.3,
-            elinewidth=1.1,
-            zorder=3 + order,
+        draw_line(
+            *(axis, look, 3 + order, [value * (high / low) ** share for value, _ in points]),
+            values=[point.score for _, point in points],
+            bounds=[(point.score - (point.sd or 0.0), point.score + (point.sd or 0.0)) for _, point in points],
+            joined=not alike,
         )
     ticks = list(archs) if cost == "parameters" else log_ticks(low, high)
     names = {value: f"{arch.removeprefix('weam_')}\n" for value, arch in archs.items()} if cost == "parameters" else {}
@@ -176,14 +156,14 @@ def _draw_panel(axis: Axes, panel: CostPanel, cost: str, looks: Mapping[str, Loo
     axis.minorticks_off()
 
 
-def _by_cost(line: CostLine, cost: str) -> list[tuple[float, CostPoint]]:
-    """The line's points, least cost first; those whose cost was not measured, or is nothing, have no place."""
+def _by_cost(line: MethodLine[CostPoint], cost: str) -> list[tuple[float, CostPoint]]:
+    """The line's points, least cost first, without those whose cost is 0 or was not measured."""
     found = [(float(value), point) for point in line.points if (value := getattr(point, cost))]
     return sorted(found, key=lambda pair: pair[0])
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, some two to six of them."""
+    """About two to six round numbers from low to high."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     round_ones = [step * 10.0**decade for decade in decades for step in _STEPS]
     inside = [value for value in round_ones if low <= value <= high]

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +41,7 @@ RC: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "svg.fonttype": "path",  # letters as outlines: no font is looked up where the page is opened
-    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "text.parse_math": False,  # a name with two dollar signs must not become a formula
     "svg.hashsalt": "weam",  # the same data give the same bytes
 }
 
@@ -77,7 +79,7 @@ def looks_of(names: Iterable[str]) -> dict[str, Look]:
 
 
 class Palette(NamedTuple):
-    """`looks`: by method. `baseline`: what 0 is in plots of gains."""
+    """`looks`: by method. `baseline`: the method whose gain is 0."""
 
     looks: dict[str, Look]
     baseline: str
@@ -91,7 +93,7 @@ class Plot(ABC):
     @property
     @abstractmethod
     def caption(self) -> str:
-        """What the caption starts with."""
+        """The start of the caption."""
 
     def parts(self) -> Iterator[Self]:
         """The figures that this plot is drawn as, each with room on a printed page."""
@@ -102,12 +104,46 @@ class Plot(ABC):
         """An `<svg>` element; its ids start with `name`."""
 
 
+class PanelPlot(Plot):
+    """A plot with `panels`, drawn as several figures if it has more than `most_panels`."""
+
+    panels: list[Any]
+    most_panels: ClassVar[int]
+
+    def parts(self) -> Iterator[Self]:
+        this: Any = self
+        for start in range(0, len(self.panels), self.most_panels):
+            yield replace(this, panels=self.panels[start : start + self.most_panels])
+
+
 SomePlot = TypeVar("SomePlot", bound=Plot)
+SomePoint = TypeVar("SomePoint")
+
+
+@dataclass(frozen=True)
+class MethodLine(Generic[SomePoint]):
+    method: str
+    points: list[SomePoint]
+
+
+def lines_of_methods(
+    positions: Positions,
+    settings: Iterable[StudySetting],
+    point_of: Callable[[ModelPosition], SomePoint | None],
+    order: Callable[[SomePoint], float],
+) -> list[MethodLine[SomePoint]]:
+    """A line for each method; models without a point are left out."""
+    lines = []
+    for method, models in positions.by_method(settings).items():
+        points = [point for each in models if (point := point_of(each)) is not None]
+        if points:
+            lines.append(MethodLine(method, sorted(points, key=order)))
+    return lines
 
 
 @dataclass(frozen=True)
 class Plots(Generic[SomePlot]):
-    """All plots of one kind. `left_out`: sentences on plots of this kind that are missing."""
+    """All plots of one kind. `left_out`: sentences on missing plots of this kind, and why they are missing."""
 
     plots: list[SomePlot]
     left_out: list[str]
@@ -117,9 +153,24 @@ class Plots(Generic[SomePlot]):
             yield from plot.parts()
 
 
-def no_plots(left_out: Mapping[str, list[str]]) -> list[str]:
-    """Sentences on plots that are missing, whose names `left_out` has by the reason."""
-    return [f"No plot for {', '.join(names)}: {reason}" for reason, names in left_out.items()]
+def plots_of_families(
+    settings: Iterable[StudySetting],
+    name_of: Callable[[StudySetting], str],
+    plot_of: Callable[[str, list[StudySetting]], SomePlot | str],
+) -> Plots[SomePlot]:
+    """One plot for all settings with the same name. `plot_of` returns the plot, or the reason why it is missing."""
+    families: dict[str, list[StudySetting]] = {}
+    for setting in settings:
+        families.setdefault(name_of(setting), []).append(setting)
+    plots: list[SomePlot] = []
+    left_out: dict[str, list[str]] = {}
+    for name, family in families.items():
+        found = plot_of(name, family)
+        if isinstance(found, str):
+            left_out.setdefault(found, []).append(name)
+        else:
+            plots.append(found)
+    return Plots(plots, [f"No plot for {', '.join(names)}: {reason}" for reason, names in left_out.items()])
 
 
 class Canvas(NamedTuple):
@@ -143,8 +194,41 @@ def canvas(
         yield Canvas(figure, list(figure.subplots(rows, columns, squeeze=False, **shared).flatten()))
 
 
+def draw_line(
+    axis: Axes,
+    look: Look,
+    order: int,
+    places: Sequence[float],
+    values: Sequence[float],
+    bounds: Iterable[tuple[float | None, float | None]],
+    *,
+    joined: bool,
+    full: Sequence[bool] | None = None,
+) -> None:
+    """Draws a method's markers and intervals; `full`: which markers are filled (default: all)."""
+    if joined:
+        axis.plot(places, values, color=look.colour, linestyle=look.line, linewidth=1.3, zorder=order)
+    for number, (x, y, (low, high)) in enumerate(zip(places, values, bounds, strict=True)):
+        face = look.colour if full is None or full[number] else PAPER
+        marker: dict[str, Any] = {"marker": look.marker, "markersize": 6, "markerfacecolor": face}
+        if low is not None and high is not None:
+            axis.vlines(x, low, high, color=look.colour, linewidth=1.3, zorder=order)
+        axis.plot(x, y, color=look.colour, markeredgewidth=1.3, zorder=order + 0.5, **marker)
+
+
+def method_handles(panels: Iterable[Any], palette: Palette) -> dict[str, Any]:
+    """Legend entries for the methods of the panels' lines."""
+    from matplotlib.lines import Line2D
+
+    looks = {line.method: palette.looks[line.method] for panel in panels for line in panel.lines}
+    return {
+        method: Line2D([], [], color=look.colour, linestyle=look.line, marker=look.marker)
+        for method, look in looks.items()
+    }
+
+
 def labelled(axes: Iterable[Axes]) -> dict[str, Any]:
-    """What was drawn with a label in any of the panels, once."""
+    """Legend entries for everything that was drawn with a label, each once."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
