@@ -117,7 +117,7 @@ class Direction:
     null: Floats
     tension: float
 
-    def prior(self, n: int, m: int) -> NDArray[np.float32]:
+    def prior(self, n: int, m: int) -> Floats:
         """(n, m): the probability of each cell before the words are known; sums to 1 - NULL over `axis`."""
         weights = np.exp(self.tension * feature(n, m))
         return ((1 - NULL) * weights / weights.sum(self.axis - 1, keepdims=True)).astype(np.float32)
@@ -492,9 +492,9 @@ class _Training:
                 made = exp_digamma(one[part] + other[part] + np.float32(ALPHA)) / scale
                 direction.table[part] = np.maximum(made, UNSEEN)
         if half == 0:
-            for direction, (one, other) in zip(self.directions, self.nulls, strict=True):
-                from_no_word = one + other + ALPHA
-                made_by_none = exp_digamma(from_no_word) / exp_digamma(from_no_word.sum())
+            for direction, nulls in zip(self.directions, self.nulls, strict=True):
+                from_no_word = nulls[0] + nulls[1] + ALPHA
+                made_by_none = exp_digamma(from_no_word) / exp_digamma(np.maximum(from_no_word.sum(), ALPHA))
                 direction.null[:-1] = np.maximum(made_by_none, UNSEEN)
 
     def set_tensions(self) -> None:

@@ -1,4 +1,4 @@
-"""Aligners: our fast_align, sil-thot's eflomal, the program's protocol (through stand-ins), symmetrisation, given links."""
+"""Our fast_align, sil-thot's eflomal, the programs' protocol (through stand-ins), symmetrization, given links."""
 
 from __future__ import annotations
 
