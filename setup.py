@@ -74,12 +74,13 @@ setup(
         "zst": ["backports.zstd>=1.0"],
         "language-id": ["py3langid>=0.4"],
         "slurm": ["submitit>=1.5"],
-        "hub": ["datasets>=3"],
+        "parquet": ["pyarrow>=16"],
+        "hub": ["datasets>=4"],  # earlier versions can run a data set's program
         "report": ["matplotlib>=3.8", "jinja2>=3.1", "scipy>=1.11", "tabulate>=0.9"],
         "trainer": ["accelerate>=1.1"],  # for Hugging Face's Trainer: docs/python.md
         "dev": [
             *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),
-            "accelerate>=1.1",
+            *("accelerate>=1.1", "pyarrow>=16"),
             *("ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"),
         ],
     },
