@@ -55,9 +55,8 @@ def copy_texts(path: Path, languages: tuple[str, str], columns: tuple[str, str] 
         source = _open_hub(path) if is_on_hub(path) else _open_parquet(path)
         keys = [_find(path, source.schema, languages[side], columns and columns[side]) for side in (0, 1)]
         for batch in source.batches([".".join(key) for key in keys]):
-            for texts in zip(*(_texts(batch, key) for key in keys), strict=True):
-                json.dump(_record(keys, texts), file, ensure_ascii=False)
-                file.write("\n")
+            rows = zip(*(_texts(path, batch, key) for key in keys), strict=True)
+            file.writelines(json.dumps(_record(keys, texts), ensure_ascii=False) + "\n" for texts in rows)
 
 
 def _find(path: Path, schema: Any, language: str, column: str | None) -> list[str]:
@@ -86,11 +85,17 @@ def _find(path: Path, schema: Any, language: str, column: str | None) -> list[st
     )
 
 
-def _texts(batch: Any, key: Sequence[str]) -> list[str | None]:
+def _texts(path: Path, batch: Any, key: Sequence[str]) -> list[str | None]:
     import pyarrow.compute
 
     values = batch[key[0]]
-    return list((pyarrow.compute.struct_field(values, list(key[1:])) if key[1:] else values).to_pylist())
+    try:
+        return list((pyarrow.compute.struct_field(values, list(key[1:])) if key[1:] else values).to_pylist())
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: the column {'.'.join(key)} must hold UTF-8 text, but holds other bytes ({error.reason}). Write "
+            "the file again from the original text."
+        ) from None
 
 
 def _record(keys: Sequence[Sequence[str]], texts: Sequence[str | None]) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def test_parquet_makes_the_data_bin_of_the_plain_file(
 
 def test_a_parquet_row_without_a_text_is_counted(de_tsv: Path, tmp_path: Path) -> None:
     rows = [*_rows(de_tsv), ("alone", None)]
+    broken = pyarrow.array([b"\xff"]).cast(pyarrow.string(), safe=False)
     file = _parquet(tmp_path / "pairs.parquet", {"en": [s for s, _ in rows], "de": [t for _, t in rows]})
     words = ["--pair", f"en-de={file}", *TRAIN[:4], "--destdir", str(tmp_path / "bin")]
     assert cli.main(words) == 0
@@ -90,11 +91,18 @@ def test_a_parquet_row_without_a_text_is_counted(de_tsv: Path, tmp_path: Path) -
     assert [file["file"] for part in pair["inputs"] for file in part] == ["pairs.parquet.jsonl"]
 
 
-NO_COLUMN = r"must have a column translation\.de or de, but has id, en, x\. Name the columns .* with --columns SOURCE,"
+NO_COLUMN = (
+    r"must have a column translation\.de or de, but has id, en, x, y\. Name the columns .* with --columns SOURCE,"
+)
 UNREADABLE = [
     ("{}", [], NO_COLUMN),
     ("{}", ["--columns", "2,3"], r"--columns must give the names of two columns of .*pairs\.parquet, but is 2,3"),
     ("{}", ["--columns", "en,x"], r"pairs\.parquet: the column x must hold text, but holds int64"),
+    (
+        "{}",
+        ["--columns", "en,y"],
+        r"pairs\.parquet: the column y must hold UTF-8 text, but holds other bytes \(invalid",
+    ),
     ("{0},{0}.de", [], r"pairs\.parquet must be the only input of its --pair, because its rows hold both sentences"),
     ("{}.damaged", [], r"pairs\.parquet\.damaged is a Parquet file that cannot be read \(.*\)\. Download it again"),
     ("hub:some/name:en-de", [], r"hub:some/name:en-de needs the package datasets\. Install it: pip install 'datasets"),
@@ -111,7 +119,8 @@ def test_records_that_cannot_be_read_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    file = _parquet(tmp_path / "pairs.parquet", {"en": ["a"], "x": [1]})
+    broken = pyarrow.array([b"\xff"]).cast(pyarrow.string(), safe=False)
+    file = _parquet(tmp_path / "pairs.parquet", {"en": ["a"], "x": [1], "y": broken})
     (tmp_path / "pairs.parquet.de").write_text("b\n")
     (tmp_path / "pairs.parquet.damaged").write_bytes(file.read_bytes()[:50])
     words = ["--pair", f"en-de={pair.format(file)}", *TRAIN[:4], *more, "--destdir", str(tmp_path / "bin")]
