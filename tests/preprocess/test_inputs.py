@@ -82,7 +82,6 @@ def test_parquet_makes_the_data_bin_of_the_plain_file(
 
 def test_a_parquet_row_without_a_text_is_counted(de_tsv: Path, tmp_path: Path) -> None:
     rows = [*_rows(de_tsv), ("alone", None)]
-    broken = pyarrow.array([b"\xff"]).cast(pyarrow.string(), safe=False)
     file = _parquet(tmp_path / "pairs.parquet", {"en": [s for s, _ in rows], "de": [t for _, t in rows]})
     words = ["--pair", f"en-de={file}", *TRAIN[:4], "--destdir", str(tmp_path / "bin")]
     assert cli.main(words) == 0
@@ -92,7 +91,7 @@ def test_a_parquet_row_without_a_text_is_counted(de_tsv: Path, tmp_path: Path) -
 
 
 NO_COLUMN = (
-    r"must have a column translation\.de or de, but has id, en, x, y\. Name the columns .* with --columns SOURCE,"
+    r"must have a column translation\.de or de, but has id, en, x, y\. Name the columns .* with --columns SOURCE"
 )
 UNREADABLE = [
     ("{}", [], NO_COLUMN),
@@ -101,7 +100,7 @@ UNREADABLE = [
     (
         "{}",
         ["--columns", "en,y"],
-        r"pairs\.parquet: the column y must hold UTF-8 text, but holds other bytes \(invalid",
+        r"pairs\.parquet: the column y must hold UTF-8 text, but holds other bytes",
     ),
     ("{0},{0}.de", [], r"pairs\.parquet must be the only input of its --pair, because its rows hold both sentences"),
     ("{}.damaged", [], r"pairs\.parquet\.damaged is a Parquet file that cannot be read \(.*\)\. Download it again"),
