@@ -1,12 +1,27 @@
 """Packaging. Versions are wide here and pinned in requirements.lock, which is what `make setup` installs.
 
 fairseq is not in install_requires: its wheels (`ve-fairseq`) ask for torchaudio, whose published builds break
-`import transformers` beside a CPU-only torch. `make setup` installs it with --no-deps; README says how by hand.
+`import transformers` beside a CPU-only torch. `make setup` installs it with --no-deps; docs/install.md has the
+commands to install by hand.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+# Address of the repository, once it has a public one, such as https://example.org/weam_fairseq.
+REPOSITORY = ""
+
+
+def describe() -> str:
+    """README as an index of packages shows it: relative links lead to the repository, or become plain text."""
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    link = re.compile(r"!?\[([^]]*)\]\((?![a-z]+:|#)([^)]*)\)")
+    if REPOSITORY:
+        return link.sub(lambda m: f"{m[0][: m.start(2) - m.start()]}{REPOSITORY}/blob/main/{m[2]})", text)
+    return link.sub(lambda m: "" if m[0].startswith("!") else m[1], text)
+
 
 CORE = [
     "numpy>=1.26",
@@ -38,22 +53,25 @@ setup(
     name="weam-fairseq",
     version="0.1.0",
     description="WEAM: word-exchange alignment pre-training of multilingual masked language models, for fairseq",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=describe(),
     long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],
     keywords="multilingual masked language model, word alignment, cross-lingual transfer, fairseq, Hugging Face",
-    project_urls={"Paper": "https://arxiv.org/abs/2106.01732"},
+    project_urls={"Paper": "https://arxiv.org/abs/2106.01732", **({"Repository": REPOSITORY} if REPOSITORY else {})},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",
         "Operating System :: POSIX :: Linux",
+        "Operating System :: MacOS",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.15",  # fairseq has wheels for 3.11 and 3.12 alone: docs/install.md
     # The folder is `preprocess/`; its import name must not claim the word `preprocess` for everybody.
     package_dir={"weam_fairseq": "weam_fairseq", "weam_preprocess": "preprocess"},
     packages=[
@@ -74,12 +92,13 @@ setup(
         "zst": ["backports.zstd>=1.0"],
         "language-id": ["py3langid>=0.4"],
         "slurm": ["submitit>=1.5"],
-        "hub": ["datasets>=3"],
+        "parquet": ["pyarrow>=16"],
+        "hub": ["datasets>=4"],  # earlier versions can run a data set's program
         "report": ["matplotlib>=3.8", "jinja2>=3.1", "scipy>=1.11", "tabulate>=0.9"],
         "trainer": ["accelerate>=1.1"],  # for Hugging Face's Trainer: docs/python.md
         "dev": [
             *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "submitit>=1.5"),
-            "accelerate>=1.1",
+            *("accelerate>=1.1", "pyarrow>=16"),
             *("ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tqdm"),
         ],
     },

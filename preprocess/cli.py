@@ -115,13 +115,15 @@ def _parser() -> argparse.ArgumentParser:
 
 _PAIR_HELP = (
     "a language pair and its text: en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with "
-    "two such files; text may be plain or compressed with gzip, bzip2, xz or Zstandard; write a hyphen in a code as an "
-    "underscore, en-zh_CN; repeat the option for more pairs, and for more files of a pair"
+    "two such files; text may be plain or compressed with gzip, bzip2, xz or Zstandard; also JSON Lines (.jsonl), a "
+    "Parquet file (needs pyarrow), or hub:NAME:CONFIGURATION:SPLIT, a data set of the Hugging Face Hub or a local "
+    "folder, by default its split train (needs datasets), such as hub:Helsinki-NLP/opus_books:en-fr; write a hyphen in "
+    "a code as an underscore, en-zh_CN; repeat the option for more pairs, and for more files of a pair"
 )
 _COLUMNS_HELP = (
-    "where the sentences of a one-file pair are: column numbers of tab-separated text, such as 3,4, or keys of JSON "
-    "Lines (.jsonl), such as src,tgt or translation.en,translation.de (default: one tab between the sentences; in JSON "
-    "Lines, the codes of the pair, alone or inside `translation`)"
+    "where the sentences of a one-file pair are: column numbers of tab-separated text, such as 3,4, or names in JSON "
+    "Lines, Parquet or a data set, such as src,tgt or translation.en,translation.de (default: one tab between the "
+    "sentences; in records, the codes of the pair, alone or inside `translation`)"
 )
 _EXCLUDE_HELP = (
     "drop pairs in which either sentence also occurs in FILE, as a line or as a tab-separated column (for example, "

@@ -1,7 +1,7 @@
-"""The files of a run: their digests, and copies of those that can be read only once.
+"""The files of a run: their digests, and copies of those that are not text files which can be read again.
 
 A named pipe or `<(zcat FILE)` is copied into the run's folder at the start, because inputs are read several times: for
-their digests, to train a tokenizer, and for the pairs.
+their digests, to train a tokenizer, and for the pairs. Parquet files and data sets of the Hub are copied as JSON Lines.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from weam_fairseq.common import text_files
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import is_regular
 
-from .corpus import sha256
+from .corpus import PairFiles, sha256
 from .options import Options
+from .records import copy_texts, is_on_hub, is_parquet
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +67,18 @@ def _digest_of_tokenizer(path: Path) -> str | None:
 
 @contextmanager
 def copied(options: Options, folder: Path) -> Iterator[Options]:
-    """The options, with copies in `folder` for inputs that can be read only once. Errors name the inputs.
+    """The options, with copies in `folder` for pipes, Parquet files and data sets of the Hub. Errors name the inputs.
 
-    Raises InputError for an input that does not exist, and for a pipe that is named twice.
+    Raises InputError for an input that does not exist, for a pipe that is named twice, and like `copy_texts`.
     """
-    copies: dict[Path, Path] = {}
+    copies: list[tuple[Path, Path]] = []
     pipes: dict[tuple[int, int], Path] = {}
+
+    def new_copy(path: Path, name: str) -> Path:
+        copy = folder / str(len(copies)) / name
+        copy.parent.mkdir(parents=True)
+        copies.append((copy, path))
+        return copy
 
     def copy(path: Path) -> Path:
         if is_regular(path):
@@ -80,26 +87,36 @@ def copied(options: Options, folder: Path) -> Iterator[Options]:
         if path.is_fifo() and pipes.setdefault((found.st_dev, found.st_ino), path) is not path:
             raise InputError(f"{path} is a pipe and can be read only once, but is named twice. Name a file instead.")
         log.warning("%s can be read only once, so it is copied to %s first.", path, folder)
-        copies[path] = folder / str(len(copies)) / path.name
-        copies[path].parent.mkdir(parents=True)
-        with path.open("rb") as source, copies[path].open("wb") as target:
+        with path.open("rb") as source, (copied := new_copy(path, path.name)).open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
-        return copies[path]
+        return copied
+
+    def copy_part(pair: PairFiles, part: tuple[Path, ...]) -> tuple[Path, ...]:
+        files = [path if is_on_hub(path) else copy(path) for path in part]
+        for number, (path, file) in enumerate(zip(part, files, strict=True)):
+            if not is_on_hub(file) and not is_parquet(file):
+                continue
+            if len(part) > 1:
+                raise InputError(f"{path} must be the only input of its --pair, because its rows hold both sentences.")
+            name = path.as_posix().replace("/", "--").replace(":", "--") if is_on_hub(path) else path.name
+            files[number] = new_copy(path, f"{name}.jsonl")
+            copy_texts(file, (pair.source_lang, pair.target_lang), options.rules.columns, files[number])
+        return tuple(files)
 
     if folder.exists():  # left by a killed run
         shutil.rmtree(folder)
-    pairs = [pair._replace(parts=tuple(tuple(map(copy, part)) for part in pair.parts)) for pair in options.pairs]
-    copied = replace(
-        options,
-        pairs=tuple(pairs),
-        exclude=tuple(map(copy, options.exclude)),
-        links={name: copy(path) for name, path in options.links.items()},
-        given_words={name: copy(path) for name, path in options.given_words.items()},
-    )
     try:
-        yield copied
+        yield replace(
+            options,
+            pairs=tuple(
+                pair._replace(parts=tuple(copy_part(pair, part) for part in pair.parts)) for pair in options.pairs
+            ),
+            exclude=tuple(map(copy, options.exclude)),
+            links={name: copy(path) for name, path in options.links.items()},
+            given_words={name: copy(path) for name, path in options.given_words.items()},
+        )
     except InputError as error:
         text = str(error)
-        for path, of_path in copies.items():
-            text = text.replace(str(of_path), str(path))
+        for copied, path in copies:
+            text = text.replace(str(copied), str(path))
         raise type(error)(text) from error

@@ -1,9 +1,11 @@
 """README and CONTRIBUTING name what is there."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,3 +57,30 @@ def test_every_target_that_the_documents_name_exists() -> None:
         found = {t for line in lines for t in re.findall(r"(?:^|`)make ([a-z-]+)", line)}
         assert found, document
         assert [target for target in sorted(found) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+RELATIVE_LINK = re.compile(r"\]\((?!https?://|#)")
+
+
+@pytest.mark.parametrize("repository", ["", "https://example.org/weam"])
+def test_the_description_of_the_package_has_no_relative_link(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of packages shows README elsewhere, where such a link leads nowhere."""
+    monkeypatch.setattr("setuptools.setup", lambda **_: None)
+    monkeypatch.chdir(ROOT)
+    describe = runpy.run_path("setup.py")["describe"]
+    describe.__globals__["REPOSITORY"] = repository
+    text = describe()
+    assert RELATIVE_LINK.search(README)
+    assert not RELATIVE_LINK.search(text)
+    assert "](https://arxiv.org/abs/2106.01732)" in text
+    assert ("[studies](https://example.org/weam/blob/main/docs/study.md)" in text) == bool(repository)
+
+
+def test_every_extra_that_the_documents_name_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = {}
+    monkeypatch.setattr("setuptools.setup", lambda **arguments: found.update(arguments))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    table = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").split("| extra | for |")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w[\w-]*)`", row.split("|")[1])}
+    assert named == set(found["extras_require"])

@@ -124,6 +124,52 @@ def test_a_data_bin_gives_both_directions_and_the_links(
     assert f"weam-report {out} --baseline knows" in printed
 
 
+def test_pairs_that_a_model_was_trained_on_are_counted(
+    models: list[Path], data_bin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training pair, number 30, equals the pairs 4 and 17. Of these the odd one is measured."""
+    (score, *_) = _run(tmp_path / "out.jsonl", models[:1], "--data", str(data_bin))
+    assert score.detail["in_training_data"] == {"measured": 13, "sentences": 1, "pairs": 1}
+    assert (
+        "Warning: 1 of 13 (7.7 %) measured pairs of en-de have a sentence that also occurs in the training pairs"
+        in (capsys.readouterr().out)
+    )
+
+
+def test_text_is_compared_as_pieces_of_the_training_data(
+    models: list[Path], data_bin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In either order of languages. A sentence may come with another translation."""
+    source, target = (" ".join(f"w{piece}" for piece in side) for side in _drawn(30)[:2])
+    other = " ".join(f"w{piece}" for piece in _drawn(1)[0])
+    lines = [f"{other}\t{other}"] * 24
+    lines[0] = f"{source}\t{target}"  # chooses the layer
+    lines[3], lines[5] = f"{target}\t  {source} ", f"{other}\t{source}"
+    write_lines(tmp_path / "heldout.tsv", lines)
+    words = ("--bitext", str(tmp_path / "heldout.tsv"), "--training-data", str(data_bin))
+    (score, *_) = _run(tmp_path / "out.jsonl", models[:1], *words)
+    assert score.detail["in_training_data"] == {"measured": 12, "sentences": 2, "pairs": 1}
+    write_lines(tmp_path / "heldout.tsv", [f"{other}\t{other}"] * 24)
+    capsys.readouterr()
+    _run(tmp_path / "out.jsonl", models[:1], *words)
+    assert "No sentence of the measured pairs of source-target occurs in the training pairs of" in (
+        capsys.readouterr().out
+    )
+
+
+def test_training_data_with_another_tokenizer_is_refused(
+    models: list[Path], data_bin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copytree(data_bin, tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["tokenizer"]["pieces_sha256"] = "0" * 64
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    code = main(["--model", str(models[0]), "--data", str(data_bin), "--training-data", str(other)])
+    _fails(capsys, "must have the tokenizer of", code)
+    code = main(["--model", str(models[0]), "--data", str(data_bin), "--training-data", str(tmp_path)])
+    _fails(capsys, "must be a data-bin of weam-preprocess, but is not", code)
+
+
 def test_the_intervals_are_those_of_the_report(models: list[Path], data_bin: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.jsonl"
     _run(out, models, "--data", str(data_bin))
@@ -260,6 +306,7 @@ def test_nothing_is_written_without_out(folder_path: Path, bitext: Path, capsys:
     printed = capsys.readouterr().out
     assert "source>target" in printed
     assert "Give --out FILE to keep the scores" in printed
+    assert "Give --training-data DATA_BIN to check whether a model was trained on these sentences." in printed
 
 
 def _compared(task: str, low: float, high: float) -> str:

@@ -6,16 +6,20 @@ import bz2
 import gzip
 import json
 import os
+import re
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from conftest import GERMAN, write_tsv
 from small_runs import contents
-from weam_preprocess import cli
+from weam_preprocess import cli, records
 from weam_preprocess.corpus import parse_pair, parse_pair_files
 from weam_preprocess.errors import InputError
 
@@ -44,6 +48,117 @@ def test_columns_and_json_lines_make_the_data_bin_of_the_plain_file(
         destination = tmp_path / file.stem
         assert cli.main(["--pair", f"en-de={file}", *words, *more, "--destdir", str(destination)]) == 0
         assert contents(destination) == expected
+
+
+def _parquet(path: Path, columns: dict[str, list[object]]) -> Path:
+    """Several row groups, and a column that is not needed."""
+    rows = len(next(iter(columns.values())))
+    pyarrow.parquet.write_table(pyarrow.table({"id": [b"\xff"] * rows, **columns}), path, row_group_size=2)
+    return path
+
+
+def _rows(de_tsv: Path) -> list[tuple[str, str]]:
+    lines = de_tsv.read_text(encoding="utf-8").splitlines()
+    return [(source, target) for source, target in (line.split("\t") for line in lines)]
+
+
+def test_parquet_makes_the_data_bin_of_the_plain_file(
+    plain: tuple[list[str], dict[str, bytes]], de_tsv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content decides, so the name may be any. Batches and row groups end anywhere."""
+    words, expected = plain
+    monkeypatch.setattr(records, "_ROWS", 3)
+    rows = _rows(de_tsv)
+    nested = _parquet(tmp_path / "nested.parquet", {"translation": [{"en": s, "de": t, "fr": "x"} for s, t in rows]})
+    flat = _parquet(tmp_path / "flat", {"de": [t for _, t in rows], "en": [s for s, _ in rows]})
+    coded = pyarrow.array([s for s, _ in rows]).dictionary_encode()
+    given = _parquet(tmp_path / "given.parquet", {"a": [{"text": t} for _, t in rows], "src": coded})
+    for file, more in ((nested, []), (flat, []), (given, ["--columns", "src,a.text"])):
+        destination = tmp_path / f"{file.stem}-bin"
+        assert cli.main(["--pair", f"en-de={file}", *words, *more, "--destdir", str(destination)]) == 0
+        assert contents(destination) == expected
+        assert not (destination / "inputs").exists()
+
+
+def test_a_parquet_row_without_a_text_is_counted(de_tsv: Path, tmp_path: Path) -> None:
+    rows = [*_rows(de_tsv), ("alone", None)]
+    file = _parquet(tmp_path / "pairs.parquet", {"en": [s for s, _ in rows], "de": [t for _, t in rows]})
+    words = ["--pair", f"en-de={file}", *TRAIN[:4], "--destdir", str(tmp_path / "bin")]
+    assert cli.main(words) == 0
+    pair = json.loads((tmp_path / "bin" / "manifest.json").read_text())["pairs"]["en-de"]
+    assert (pair["read"], pair["dropped"]) == (len(rows), {"not a JSON object with both texts": 1})
+    assert [file["file"] for part in pair["inputs"] for file in part] == ["pairs.parquet.jsonl"]
+
+
+NO_COLUMN = (
+    r"must have a column translation\.de or de, but has id, en, x, y\. Name the columns .* with --columns SOURCE"
+)
+UNREADABLE = [
+    ("{}", [], NO_COLUMN),
+    ("{}", ["--columns", "2,3"], r"--columns must give the names of two columns of .*pairs\.parquet, but is 2,3"),
+    ("{}", ["--columns", "en,x"], r"pairs\.parquet: the column x must hold text, but holds int64"),
+    (
+        "{}",
+        ["--columns", "en,y"],
+        r"pairs\.parquet: the column y must hold UTF-8 text, but holds other bytes",
+    ),
+    ("{0},{0}.de", [], r"pairs\.parquet must be the only input of its --pair, because its rows hold both sentences"),
+    ("{}.damaged", [], r"pairs\.parquet\.damaged is a Parquet file that cannot be read \(.*\)\. Download it again"),
+    ("hub:some/name:en-de", [], r"hub:some/name:en-de needs the package datasets\. Install it: pip install 'datasets"),
+]
+
+
+@pytest.mark.parametrize(("pair", "more", "sentence"), UNREADABLE)
+def test_records_that_cannot_be_read_are_refused(
+    pair: str,
+    more: list[str],
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    broken = pyarrow.array([b"\xff"]).cast(pyarrow.string(), safe=False)
+    file = _parquet(tmp_path / "pairs.parquet", {"en": ["a"], "x": [1], "y": broken})
+    (tmp_path / "pairs.parquet.de").write_text("b\n")
+    (tmp_path / "pairs.parquet.damaged").write_bytes(file.read_bytes()[:50])
+    words = ["--pair", f"en-de={pair.format(file)}", *TRAIN[:4], *more, "--destdir", str(tmp_path / "bin")]
+    assert cli.main(words) == 2
+    assert re.search(sentence, capsys.readouterr().err)
+    assert not (tmp_path / "bin.incomplete").exists()
+
+
+def test_parquet_without_its_package_names_the_pip_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"PAR1\x15")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert cli.main(["--pair", f"en-de={tmp_path / 'x'}", *TRAIN[:4], "--destdir", str(tmp_path / "bin")]) == 2
+    assert "needs the package pyarrow. Install it: pip install pyarrow" in capsys.readouterr().err
+
+
+def test_a_data_set_makes_the_data_bin_of_the_plain_file(
+    plain: tuple[list[str], dict[str, bytes]],
+    de_tsv: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A local folder, which `datasets` loads as it loads one of the Hub."""
+    datasets = pytest.importorskip("datasets", reason="the optional package datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    words, expected = plain
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    texts: list[object] = [{"en": source, "de": target} for source, target in _rows(de_tsv)]
+    for split in ("train", "validation"):
+        _parquet(tmp_path / "set" / "data" / f"{split}-00000-of-00001.parquet", {"translation": texts})
+    name = f"hub:{tmp_path / 'set'}"
+    for number, pair in enumerate((name, f"{name}:default", f"{name}::validation[:100%]")):
+        destination = tmp_path / f"bin{number}"
+        assert cli.main(["--pair", f"en-de={pair}", *words, "--destdir", str(destination)]) == 0
+        assert contents(destination) == expected
+    assert cli.main(["--pair", f"en-de={name}::nope", *words, "--destdir", str(tmp_path / "other")]) == 2
+    assert "`datasets` cannot load the split nope" in capsys.readouterr().err
 
 
 @contextmanager

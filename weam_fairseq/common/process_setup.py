@@ -1,4 +1,4 @@
-"""Memory and thread settings that make training faster. Call these functions before importing torch."""
+"""Memory and thread settings that make training faster, to be called before importing torch; the number of cores."""
 
 import ctypes
 import os
@@ -30,3 +30,8 @@ def wait_without_spinning() -> None:
     times as long on two shared cores. On idle cores the difference is a few percent.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use. macOS does not tell which, so there it is all cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

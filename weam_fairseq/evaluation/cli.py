@@ -46,6 +46,7 @@ from weam_fairseq.evaluation.pooling import read_pooling
 from weam_fairseq.evaluation.retrieval import dev_and_test
 from weam_fairseq.evaluation.scores import Entry, Score, installed_versions, make_score, read_scores, write_scores
 from weam_fairseq.evaluation.terminal import format_table, print_replaced, print_warnings
+from weam_fairseq.evaluation.trained_on import TrainedOn, count_trained_on, describe_trained_on
 
 _DEFAULT_SPLIT = "heldout"
 _AGAIN = "The same command resumes a fine-tuning that was interrupted."
@@ -119,6 +120,8 @@ def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], s
     _refuse_unused([*given_options(options, _TASK_OPTIONS), *training_options(options)], "no task is named")
     _check_places([], options)
     held_out = _read_held_out(options)
+    data_bins = list(dict.fromkeys([*([] if options.data is None else [options.data]), *options.training_data]))
+    trained_on = {each.pair: count_trained_on(each, data_bins, options.data) for each in held_out if data_bins}
     folders = {}
     for model in models:
         folders[model.name] = local_folder(model.path, stack)
@@ -137,13 +140,17 @@ def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], s
     entries = []
     for model in models:
         own = _one_model(options, NamedModel(model.name, folders[model.name]))
-        scores = _compared_scores(own, held_out)
+        scores = _compared_scores(own, held_out, trained_on)
         if options.out is not None:
             print_replaced(options.out, write_scores(options.out, scores), scores)
         base = Path() if options.out is None else options.out.parent
         entries += [Entry(score, f"the scores of {model.name}", base) for score in scores]
     names = [model.name for model in models]
-    print(_measured(held_out) + "\n")
+    print(_measured(held_out))
+    if data_bins:
+        print(describe_trained_on(list(trained_on.items()), data_bins) + "\n")
+    else:
+        print("Give --training-data DATA_BIN to check whether a model was trained on these sentences.\n")
     print(format_comparison(compare_with_first(entries, names), names))
     if options.out is None:
         print("\nGive --out FILE to keep the scores, for a report with weam-report.")
@@ -179,7 +186,9 @@ def _read_held_out(options: argparse.Namespace) -> list[HeldOut]:
     return [read_bitext(options.bitext, options.languages, options.gold, options.gold_from, options.max_pairs)]
 
 
-def _compared_scores(options: argparse.Namespace, held_out: Sequence[HeldOut]) -> list[Score]:
+def _compared_scores(
+    options: argparse.Namespace, held_out: Sequence[HeldOut], trained_on: Mapping[str, TrainedOn]
+) -> list[Score]:
     folder = load_folder(options.model, options.device, False, options.precision or PRECISIONS[0])
     predictions = options.predictions or options.out.parent / "predictions"
     scores = []
@@ -191,7 +200,9 @@ def _compared_scores(options: argparse.Namespace, held_out: Sequence[HeldOut]) -
             batch_size=DEFAULT_BATCH if options.batch_size is None else options.batch_size,
             predictions=predictions / _as_folder(options.name),
         )
+        more = {"in_training_data": trained_on[each.pair]._asdict()} if each.pair in trained_on else {}
         for task, measurement, found_in in measure(folder, each, setting):
+            measurement = replace(measurement, detail={**measurement.detail, **more})
             scores += _scores(task, folder, [measurement], setting, options, {measurement.language: found_in})
     return scores
 

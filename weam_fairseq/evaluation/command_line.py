@@ -114,7 +114,7 @@ def given_options(options: argparse.Namespace, names: Iterable[str]) -> list[str
     return [actions[name].option_strings[0] for name in names if getattr(options, name) != actions[name].default]
 
 
-OWN_PAIRS_OPTIONS = ("bitext", "gold", "max_pairs")
+OWN_PAIRS_OPTIONS = ("bitext", "gold", "max_pairs", "training_data")
 
 
 def _add_own_pairs(group: argparse._ArgumentGroup) -> None:
@@ -136,6 +136,15 @@ def _add_own_pairs(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=MOST_PAIRS,
         help="measure at most N pairs of each language pair, taken at even distances (default: %(default)s)",
+    )
+    group.add_argument(
+        "--training-data",
+        metavar="DATA_BIN",
+        type=Path,
+        action="append",
+        default=[],
+        help="count the measured sentences that occur in the training pairs of this data-bin, and warn; can be "
+        "repeated (the data-bin of --data is always checked)",
     )
 
 

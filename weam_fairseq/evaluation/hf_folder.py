@@ -66,7 +66,7 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precis
     return Folder(
         path=path,
         model=(model := _load_model(path, needs_head).to(device).eval()),
-        tokenizer=(tokenizer := _load_tokenizer(path)),
+        tokenizer=(tokenizer := load_tokenizer(path)),
         checkpoint=checkpoint_hash(path, tokenizer),
         device=device,
         max_pieces=_max_pieces(model.config, tokenizer),
@@ -87,7 +87,7 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its checks raise
         raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
-    tokenizer = _load_tokenizer(path)
+    tokenizer = load_tokenizer(path)
     return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, _max_pieces(config, tokenizer))
 
 
@@ -229,7 +229,7 @@ def _load_model(path: Path, needs_head: bool) -> Any:
     return model
 
 
-def _load_tokenizer(path: Path) -> Any:
+def load_tokenizer(path: Path) -> Any:
     import transformers
 
     try:

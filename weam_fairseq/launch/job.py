@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 from weam_fairseq.common.documents import read_json, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_json
+from weam_fairseq.common.process_setup import usable_cores
 from weam_fairseq.training.preemption import AGAIN
 
 TRAIN = "weam-train"
@@ -337,7 +338,7 @@ def machine() -> str:
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     parts = [model, f"{cores} core{'' if cores == 1 else 's'}"]
     if shutil.which("nvidia-smi"):
         command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.process_setup import usable_cores
 from weam_fairseq.common.slurm import minutes
 from weam_fairseq.launch import submit
 from weam_fairseq.launch.job import Launch, RunFolder, add_line
@@ -51,7 +52,7 @@ class Jobs:
         self._paths, self._config, self._cluster = paths, config, cluster
         self._stopped = threading.Event()
         # Jobs of this machine share its cores, unless OMP_NUM_THREADS gives a number.
-        self._threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(os.sched_getaffinity(0)) // jobs))
+        self._threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, usable_cores() // jobs))
         if cluster == "slurm":  # a mistake in the config shows before a job is sent
             for launch in [self._on_slurm(kind, Launch([], str(paths.root))) for kind in KINDS]:
                 submit.executor(RunFolder(paths.study), launch)
