@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 SERVER = """
-import importlib, json, os, runpy, sys
+import gc, importlib, json, os, runpy, sys
 answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what fairseq prints when it is imported
 import torch, transformers, fairseq_cli.train
 from transformers import BertForMaskedLM
+gc.collect()
+gc.freeze()  # or each command's garbage collector reads, and so copies, everything that was imported
 
 def run(command, environment, folder, out, err):
     if os.getpid() != os.getsid(0):
