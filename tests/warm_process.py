@@ -32,7 +32,7 @@ def run(command, environment, folder, out, err):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    if command[0].endswith(".py"):
+    if os.path.isfile(command[0]):
         sys.argv = command
         sys.path.insert(0, os.path.dirname(command[0]))
         runpy.run_path(command[0], run_name="__main__")
@@ -77,7 +77,7 @@ def _server() -> Any:
 
 
 def run(command: str, *words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a command of `COMMANDS`, or a Python file, in a session of its own, and waits for its end."""
+    """Runs a command of `COMMANDS`, or a Python file or script, in a session of its own, and waits for its end."""
     (done,) = run_together([command, *words], [env or {**os.environ, **ONE_THREAD}])
     return done
 
