@@ -11,6 +11,10 @@ import pytest
 
 # No test asks the Hugging Face Hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny models run fastest on one thread, and pytest's workers share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The garbage collector never reads the imported libraries, which would take a large part of the tests' time.
+gc.disable()
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -39,6 +43,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """The garbage collector leaves the imported libraries alone, which takes a large part of the tests' time."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
