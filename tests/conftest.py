@@ -35,7 +35,14 @@ def signals_stay() -> Iterator[None]:
 
 
 # Files that take longest, first: pytest-xdist hands out whole files, and a long one at the end keeps one core idle.
-LONGEST = ("test_study.py", "test_restart.py", "test_end_to_end.py", "test_training_bench.py", "test_kills.py")
+LONGEST = (
+    "test_study.py",
+    "test_training.py",
+    "test_cluster.py",
+    "test_preemption.py",
+    "test_distributed.py",
+    "test_kills.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
