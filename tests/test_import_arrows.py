@@ -98,32 +98,28 @@ def test_transformers_is_imported_inside_functions() -> None:
     assert found == WITH_TRANSFORMERS
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "weam-preprocess",
-        "weam-train",
-        "weam-from-hf",
-        "weam-to-hf",
-        "weam-show",
-        "weam-score",
-        "weam-evaluate",
-        "weam-report",
-        "weam-launch",
-        "weam-study",
-    ],
-)
-def test_help_needs_neither_fairseq_nor_transformers(command: str, tmp_path: Path) -> None:
-    """Runs --help with both made impossible to import."""
-    program = Path(sys.executable).with_name(command).read_text(encoding="utf-8")
-    blocked = (
-        "import importlib.util, sys\n"
-        "sys.modules['fairseq'] = sys.modules['fairseq_cli'] = sys.modules['transformers'] = None\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda n, *a: None if n in ('fairseq', 'transformers') else find(n, *a)\n"
-    )
-    script = tmp_path / command
-    script.write_text(blocked + program.split("\n", 1)[1], encoding="utf-8")
-    result = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+COMMANDS = [
+    *("weam-preprocess", "weam-train", "weam-from-hf", "weam-to-hf", "weam-show", "weam-score", "weam-evaluate"),
+    *("weam-report", "weam-launch", "weam-study"),
+]
+HELP = """
+import contextlib, importlib.util, io, json, runpy, sys
+sys.modules["fairseq"] = sys.modules["fairseq_cli"] = sys.modules["transformers"] = None
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda n, *a: None if n in ("fairseq", "transformers") else find(n, *a)
+for program in sys.argv[1:]:
+    sys.argv, printed = [program, "--help"], io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            runpy.run_path(program, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, program
+    assert "example:" in printed.getvalue(), program
+"""
+
+
+def test_help_needs_neither_fairseq_nor_transformers() -> None:
+    """Runs --help of every command, in one process where neither can be imported."""
+    programs = [Path(sys.executable).with_name(command) for command in COMMANDS]
+    result = subprocess.run([sys.executable, "-c", HELP, *programs], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "example:" in result.stdout

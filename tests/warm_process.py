@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 SERVER = """
-import importlib, json, os, runpy, sys
+import gc, importlib, json, os, runpy, sys
+gc.disable()
 answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what fairseq prints when it is imported
 import torch, transformers, fairseq_cli.train
 from transformers import BertForMaskedLM
+gc.enable()
+gc.freeze()  # or each command's garbage collector reads, and so copies, everything that was imported
 
 def run(command, environment, folder, out, err):
     if os.getpid() != os.getsid(0):
@@ -30,7 +33,7 @@ def run(command, environment, folder, out, err):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    if command[0].endswith(".py"):
+    if os.path.isfile(command[0]):
         sys.argv = command
         sys.path.insert(0, os.path.dirname(command[0]))
         runpy.run_path(command[0], run_name="__main__")
@@ -75,7 +78,7 @@ def _server() -> Any:
 
 
 def run(command: str, *words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a command of `COMMANDS`, or a Python file, in a session of its own, and waits for its end."""
+    """Runs a command of `COMMANDS`, or a Python file or script, in a session of its own, and waits for its end."""
     (done,) = run_together([command, *words], [env or {**os.environ, **ONE_THREAD}])
     return done
 

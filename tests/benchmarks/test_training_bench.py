@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,12 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "benchmarks" / "training"
+BENCH_IN_FORKS = Path(__file__).with_name("bench_in_forks.py")
 sys.path[:0] = [str(BENCH), str(ROOT / "tests" / "plugin")]
 
 from figures import table  # noqa: E402
 from hand_made_data_bin import random_examples, write_data_bin  # noqa: E402
 from shapes import WORKLOADS, operations  # noqa: E402
 from texts import evenly, full_rows, open_text  # noqa: E402
+from warm_process import run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,9 @@ def data_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_smoke_run_measures_all_contestants_and_goes_on_where_it_stopped(data_bin: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    command = [sys.executable, str(BENCH), "--smoke", "--data-bins", str(data_bin), "--threads", "1"]
-    command += ["--results", str(results), "--scratch", str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    told = subprocess.run(command, capture_output=True, text=True, env=environment)
+    command = (BENCH_IN_FORKS, "--smoke", "--data-bins", data_bin, "--threads", "1")
+    command += ("--results", results, "--scratch", tmp_path)
+    told = run(*command)
     assert told.returncode == 0, told.stderr
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     full = [row for row in rows if row["part"] == "full"]
@@ -47,7 +46,7 @@ def test_the_smoke_run_measures_all_contestants_and_goes_on_where_it_stopped(dat
     assert "| 1. two losses against one of ours | smoke fp32 |" in told.stdout
     assert "| 3. pieces/s, full rows | smoke fp32 |" in told.stdout
 
-    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    again = run(*command)
     assert again.stdout == told.stdout
     assert len(results.read_text().splitlines()) == len(rows)
 

@@ -3,8 +3,8 @@
 import json
 import pickle
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -377,9 +377,11 @@ def test_pack_and_unpack_are_inverse() -> None:
     assert published.unpack(torch.empty(0, dtype=torch.uint8)) is None
 
 
-def test_both_scripts_are_the_commands() -> None:
+def test_both_scripts_are_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     scripts = Path(__file__).resolve().parents[2] / "scripts"
+    monkeypatch.setattr(sys, "argv", ["script", "--help"])
     for script, command in (("convert_from_hf.py", "weam-from-hf"), ("convert_to_hf.py", "weam-to-hf")):
-        result = subprocess.run([sys.executable, scripts / script, "--help"], capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.startswith(f"usage: {command} ")
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(scripts / script), run_name="__main__")
+        assert not end.value.code
+        assert capsys.readouterr().out.startswith(f"usage: {command} ")

@@ -3,22 +3,18 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import warm_process
 
 from weam_fairseq.plugin import checkpoints
 
-BIN = Path(sys.executable).parent
-WEAM_TRAIN = str(BIN / "weam-train")
 # fairseq's values where weam-train has others: the golden curves are of these.
 FAIRSEQS = (
     "--clip-norm 0 --adam-betas (0.9,0.999) --adam-eps 1e-8 --weight-decay 0 --precision fp32 --retrieval-pairs 0"
 )
 # One thread: sums of floating-point numbers are the same on any number of cores.
 ENVIRONMENT = {**os.environ, **warm_process.ONE_THREAD}
-TORCHRUN = (str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2", WEAM_TRAIN)
 
 
 def arguments(data_bin: Path, save_dir: Path, updates: int, *more: str) -> list[str]:
@@ -29,10 +25,8 @@ def arguments(data_bin: Path, save_dir: Path, updates: int, *more: str) -> list[
 
 
 def train(words: list[str], program: tuple[str, ...] = ("weam-train",)) -> subprocess.CompletedProcess:
-    """Runs weam-train, a Python file or (as a path) another program with these words, in a session of its own."""
-    if program[0] == "weam-train" or program[0].endswith(".py"):
-        return warm_process.run(*program, *words, env=ENVIRONMENT)
-    return subprocess.run([*program, *words], capture_output=True, text=True, env=ENVIRONMENT, start_new_session=True)
+    """Runs weam-train, or a Python file before these words, in a session of its own."""
+    return warm_process.run(*program, *words, env=ENVIRONMENT)
 
 
 def updates_of(log: str) -> dict[int, dict[str, str]]:

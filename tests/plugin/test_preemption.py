@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import warm_process
-from run_training import TORCHRUN, arguments, curve, train, weights
+from run_training import arguments, curve, train, weights
 
 from weam_fairseq.plugin import checkpoints
 from weam_fairseq.training.preemption import AGAIN, TERMINATED, Watch, stop_when_told
 
-TRAIN_WITH_SIGNAL = str(Path(__file__).with_name("train_with_signal.py"))
+TRAIN_WITH_SIGNAL, BY_TORCHRUN = (
+    str(Path(__file__).with_name(f"{n}.py")) for n in ("train_with_signal", "by_torchrun")
+)
 UPDATES = 16  # one epoch has 12
 
 
@@ -63,8 +65,7 @@ def test_at_the_last_update_the_run_ends_normally(
 
 def test_several_processes_stop_after_the_same_update(small_data_bin: Path, tmp_path: Path) -> None:
     """Only one process gets the signal, but all must stop after the same update."""
-    program = (*TORCHRUN[:-1], TRAIN_WITH_SIGNAL, "SIGUSR2", "only3", "1")
-    stopped = run(small_data_bin, tmp_path / "a", *program)
+    stopped = run(small_data_bin, tmp_path / "a", BY_TORCHRUN, TRAIN_WITH_SIGNAL, "SIGUSR2", "only3", "1")
     assert "told to stop" in stopped.stdout, stopped.stderr
     assert f"exitcode  : {AGAIN}" in stopped.stderr
     assert checkpoints.glance(tmp_path / "a" / "checkpoint_last.pt").updates == 3

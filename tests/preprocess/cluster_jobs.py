@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weam_preprocess.errors import InputError
-from weam_preprocess.prepare import Preparation, prepare
-from weam_preprocess.raw import RawChunk
+
+if TYPE_CHECKING:
+    from weam_preprocess.prepare import Preparation
+    from weam_preprocess.raw import RawChunk
 
 
 def double(number: int) -> int:
@@ -41,11 +44,15 @@ def bad_data(number: int) -> int:
 
 
 def prepare_the_first_two(job: tuple[Preparation, RawChunk]) -> int:
+    from weam_preprocess.prepare import prepare
+
     return prepare(job) if job[1].number < 2 else always_fails(job[1].number)
 
 
 def prepare_but_one_is_killed(job: tuple[Preparation, RawChunk]) -> int:
     """At chunk 2, kills its own process; but only the first time."""
+    from weam_preprocess.prepare import prepare
+
     killed = job[0].work.folder / "killed"
     if job[1].number == 2 and not killed.exists():
         killed.touch()

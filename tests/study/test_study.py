@@ -66,10 +66,10 @@ class Ended:
 
 
 def one_seed() -> dict[str, Any]:
-    """Two objectives on one base, and the base itself."""
+    """One objective on one base, and the base itself."""
     config = small_config()
     config["evaluate_bases"] = True
-    config["grid"][0]["seed"] = 1
+    config["grid"][0] |= {"objective": "weam", "seed": 1}
     return config
 
 
@@ -84,7 +84,7 @@ def test_it_goes_on_and_makes_nothing_twice(ended: Ended) -> None:
     after = ended._done()
     assert {path: after[path] for path in ended.before} == ended.before
     steps = [path.parent.parent for path in ended.study.rglob("launch.json")]
-    assert len(steps) == 10  # data-bin, base, its export and evaluation, and 2 × train, export, evaluate
+    assert len(steps) == 7  # data-bin, base, its export and evaluation; train, export, evaluate
     assert ended.killed
     for step in steps:
         # What was starting up when everything was killed has started twice as well.
@@ -99,7 +99,6 @@ def test_cells_have_their_cost(ended: Ended) -> None:
     cells = ended.lines("cells.jsonl")
     assert [cell["cell"] for cell in cells] == [
         "base.1-pair.weam_tiny.s1",
-        "tlm.1-pair.weam_tiny.s1",
         "weam.1-pair.weam_tiny.s1",
     ]
     parameters = {cell["cost"]["parameters"] for cell in cells}
@@ -119,8 +118,6 @@ def test_cells_have_their_cost(ended: Ended) -> None:
         assert (ended.study / cell["base"]).is_dir()
         assert cell["pairs"] == ["en-de"]
         assert cell["aligner"] == "fast_align"
-    same = [cell["cost"]["pieces"] for cell in cells[1:]]
-    assert max(same) < 1.3 * min(same)  # the same updates on the same text
 
 
 def test_scores_and_their_items_are_there(ended: Ended) -> None:
@@ -137,7 +134,7 @@ def test_the_study_says_what_it_is(ended: Ended) -> None:
     told = json.loads((ended.study / "study.json").read_text(encoding="utf-8"))
     assert told["title"] == "Small"
     assert told["hypotheses"] == ["H1: it does."]
-    assert told["cells_planned"] == 3
+    assert told["cells_planned"] == 2
     assert told["config"]["grid"][0]["name"] == "main"
     (copy,) = (ended.study / "configs").iterdir()
     assert copy.name == f"small.{told['config_sha256'][:12]}.yaml"
@@ -149,7 +146,7 @@ def test_its_files_are_those_that_the_report_reads(ended: Ended) -> None:
 
     study = read_study(ended.study)
     assert [cell.name for cell in study.cells] == study.planned_names
-    assert len(study.scores.entries) == 3
+    assert len(study.scores.entries) == 2
     assert study.early == {}
 
 
@@ -161,20 +158,20 @@ def test_any_step_can_be_typed(ended: Ended) -> None:
         assert launch["directory"] == str(ended.folder)
 
 
-def test_a_further_seed_adds_a_cell_of_each_objective(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_further_seed_adds_a_cell(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
     config = one_seed()
     config["grid"][0]["seed"] = [1, 2]
     path = write_config(ended.folder / "more", config)
     words = [str(path), "--root", str(ended.folder), "--study-dir", str(ended.study)]
     assert main([*words, "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "5 cells, 16 jobs, 10 done: " in told
-    assert "4 trainings (2 done)" in told
+    assert "3 cells, 10 jobs, 7 done: " in told
+    assert "2 trainings (1 done)" in told
     assert "1 base training (1 done)" in told
     assert "(measured)" in told
     assert main([*words, "--list"]) == 0
     listed = capsys.readouterr().out
-    assert "3 of 5 cells are done." in listed
+    assert "2 of 3 cells are done." in listed
 
 
 def test_another_weam_study_in_the_same_folder_is_refused(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
