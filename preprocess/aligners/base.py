@@ -260,10 +260,6 @@ class ArrayAligner(Aligner):
     def link_arrays(self, words: Path, symmetrize: str = "intersect") -> Iterator[Links]:
         """The links of a file of lines, some thousand pairs at a time."""
 
-    @abstractmethod
-    def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
-        """Trains on `words` and writes the model into `folder`. Returns the details for aligner.json."""
-
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
         for part in self.link_arrays(words, symmetrize):
             yield from part.pairs()

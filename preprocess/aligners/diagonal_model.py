@@ -654,6 +654,7 @@ class Found(NamedTuple):
 
 def find_links(model: Model, cells: Cells, blocks: Sequence[Block], index: NDArray[Any], symmetrize: str) -> Found:
     """Each word's most probable partner in both directions, joined by `symmetrize`; `index` gives cells' entries."""
+    from .directions import JOINED
     from .directions import symmetrize as join
 
     found: list[tuple[NDArray[Any], ...]] = [tuple(np.empty(0, np.int64) for _ in Found._fields)]
@@ -666,8 +667,8 @@ def find_links(model: Model, cells: Cells, blocks: Sequence[Block], index: NDArr
         both = [posteriors(one, here, words, prior, block) for one, prior in zip(model.directions, priors, strict=True)]
         chosen = [_chosen(of_cells, null, axis) for axis, (of_cells, null) in enumerate(both, start=1)]
         mean = both[0][0] if symmetrize == "forward" else (both[0][0] + both[1][0]) / 2
-        if symmetrize in _JOINED:
-            joined = _JOINED[symmetrize](*chosen)
+        if symmetrize in JOINED:
+            joined = JOINED[symmetrize](*chosen)
         else:
             joined = np.zeros_like(chosen[0])
             for b, found_by in enumerate(zip(*chosen, strict=True)):
@@ -680,13 +681,6 @@ def find_links(model: Model, cells: Cells, blocks: Sequence[Block], index: NDArr
     return Found(
         *(np.concatenate(part).astype(kind) for part, kind in zip(zip(*found, strict=True), kinds, strict=True))
     )
-
-
-_JOINED: dict[str, Callable[..., NDArray[np.bool_]]] = {
-    "forward": lambda forward, reverse: forward,
-    "intersect": np.logical_and,
-    "union": np.logical_or,
-}
 
 
 def in_order(parts: Sequence[Found], pairs: int) -> Links:

@@ -215,6 +215,14 @@ def read_joined(outputs: Outputs, words: Path, lines: Lines, how: str) -> Iterat
         yield Aligned(symmetrize(*sizes, directed[0], directed[-1], how))
 
 
+# The ways to join that need no look at neighbors, on boolean arrays or tensors of both directions.
+JOINED: dict[str, Callable[[Any, Any], Any]] = {
+    "forward": lambda forward, reverse: forward,
+    "intersect": lambda forward, reverse: forward & reverse,
+    "union": lambda forward, reverse: forward | reverse,
+}
+
+
 def symmetrize(
     source_words: int, target_words: int, forward: Sequence[Link], reverse: Sequence[Link], how: str
 ) -> list[Link]:

@@ -4,12 +4,16 @@ The words of a sentence are joined by single spaces, and its pieces go to the wo
 any fast tokenizer works. Words are not lower-cased: the tokenizer does that if its model needs it. No code from the
 folder is run, and nothing is downloaded.
 
-Shapes: S source pieces, T target pieces, D width. "Forward" is the direction of the other aligners: every target
-piece looks for its source pieces.
-
 argmax: cosine similarity; a piece is linked to the piece that is most similar to it (Jalili Sabet et al. 2020,
-SimAlign). softmax: inner product; a piece is linked to every piece whose share in the softmax over the other sentence
-is above the threshold (Dou and Neubig 2021, awesome-align).
+SimAlign). itermax: the same, then once more among pieces that are not both linked (the same paper). softmax: inner
+product; a piece is linked to every piece whose share in the softmax over the other sentence is above the threshold (Dou
+and Neubig 2021, awesome-align).
+
+How it is fast: only the layers up to the one that is compared run. Sentences of similar length share a batch, whatever
+their partners' lengths; then the pairs of similar size are compared at once.
+
+Shapes: B pairs, S source pieces, T target pieces, D width, L links. "Forward" is the direction of the other aligners:
+every target piece looks for its source pieces.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,21 +32,22 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import id_range
 
 from ..corpus import sha256
-from .base import SMALLEST_PROBABILITY, Aligned, Aligner, AlignerKind, AlignerRecipe, Alignments, Link, option
+from .base import SMALLEST_PROBABILITY, AlignerKind, AlignerRecipe, Alignments, ArrayAligner, Links, option
+from .directions import JOINED
 from .directions import symmetrize as join
 from .lines import WordPair, count_lines, read_words
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
-METHODS = ("softmax", "argmax")
+METHODS = ("softmax", "argmax", "itermax")
 
 _WINDOW = 2_048  # pairs that are read at once and batched by length
+_CELLS = 1 << 20  # cells (source piece, target piece) that are compared at once
 
 # In these models position rows start after the padding index, so fewer rows are usable than the config says.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
@@ -54,7 +60,7 @@ class EncoderOptions:
     method: str = option(
         "--encoder-method",
         "softmax",
-        "softmax (default; awesome-align; gives probabilities) or argmax (SimAlign; gives none)",
+        "softmax (default; awesome-align; gives probabilities), argmax or itermax (SimAlign; these give none)",
         choices=METHODS,
     )
     layer: int | None = option(
@@ -103,23 +109,6 @@ class Encoder(AlignerKind):
         check_device(options.device if options else None)
 
 
-class PieceLinks(NamedTuple):
-    """The links of both directions, and the (S, T) probabilities of each direction if the method has them."""
-
-    forward: list[Link]
-    reverse: list[Link]
-    forward_probabilities: Floats | None = None
-    reverse_probabilities: Floats | None = None
-
-    def probability(self, link: Link, how: str) -> float | None:
-        """The mean of the two directions; with `forward`, the probability of that direction."""
-        if self.forward_probabilities is None or self.reverse_probabilities is None:
-            return None
-        forward, reverse = float(self.forward_probabilities[link]), float(self.reverse_probabilities[link])
-        mean = forward if how == "forward" else (forward + reverse) / 2
-        return min(1.0, max(SMALLEST_PROBABILITY, mean))
-
-
 class _Pieces(NamedTuple):
     """A sentence: model inputs by name, the positions of its pieces, and the words of each piece."""
 
@@ -128,7 +117,7 @@ class _Pieces(NamedTuple):
     words: list[list[int]]
 
 
-class EncoderAligner(Aligner):
+class EncoderAligner(ArrayAligner):
     """`folder` has a config, weights and a tokenizer. Raises InputError if any of it is missing or does not load.
 
     Sentences that are too long for the model are cut and counted: words after the cut have no links.
@@ -152,7 +141,7 @@ class EncoderAligner(Aligner):
             raise InputError(f"The encoder's batch size must be at least 1 sentence, but is {options.batch_size}.")
         self._options = options
         self._model, self._tokenizer = _load(folder, options.bf16)
-        self._placed = False
+        self._read: Any = None  # opened when the machine that aligns is known
         layers = self._model.config.num_hidden_layers
         self._layer = max(1, round(layers * 2 / 3)) if options.layer is None else options.layer
         if not 0 <= self._layer <= layers:
@@ -167,17 +156,19 @@ class EncoderAligner(Aligner):
         self.name = f"encoder ({options.method}, layer {self._layer}{how})"
         self.version = f"sha256:{_hash(folder)}"
 
-    def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:
+    def link_arrays(self, words: Path, symmetrize: str = "intersect") -> Iterator[Links]:
         from tqdm import tqdm
 
+        if self._options.method == "itermax" and symmetrize != "intersect":
+            raise InputError(f"itermax joins the directions by itself. Leave --symmetrize {symmetrize} out.")
         self.cut = 0
-        if not self._placed:  # not earlier: the machine that prepares a cluster run may have no GPU
+        if self._read is None:  # not earlier: the machine that prepares a cluster run may have no GPU
             self._model = self._model.to(check_device(self._options.device))
-            self._placed = True
+            self._read = LayerReader(self._model, self._layer)
         pairs = read_words(words)
         with tqdm(total=count_lines(words), desc="align (encoder)", unit=" pairs", leave=False, disable=None) as bar:
             while window := list(islice(pairs, _WINDOW)):
-                yield from self._aligned(window, symmetrize)
+                yield self._linked(window, symmetrize)
                 bar.update(len(window))
 
     def align(self, pairs: Sequence[WordPair], symmetrize: str = "intersect") -> Alignments:
@@ -190,27 +181,25 @@ class EncoderAligner(Aligner):
             )
         return found
 
-    def _aligned(self, pairs: Sequence[WordPair], symmetrize: str) -> list[Aligned]:
-        sources = self._tokenize([source for source, _ in pairs])
-        targets = self._tokenize([target for _, target in pairs])
-        # Pairs of similar length share a batch, so that there is little padding; the longest come first.
-        order = sorted(range(len(pairs)), key=lambda n: (-len(sources[n].positions) - len(targets[n].positions), n))
-        found: list[Aligned] = [Aligned([])] * len(pairs)
-        for start in range(0, len(order), self._options.batch_size):
-            batch = order[start : start + self._options.batch_size]
-            source_states = self._states([sources[n] for n in batch])
-            target_states = self._states([targets[n] for n in batch])
-            for n, source, target in zip(batch, source_states, target_states, strict=True):
-                found[n] = self._linked(source, target, sources[n].words, targets[n].words, symmetrize)
-        return found
+    def _linked(self, pairs: Sequence[WordPair], symmetrize: str) -> Links:
+        import numpy as np
 
-    def _linked(
-        self, source: Floats, target: Floats, source_words: list[list[int]], target_words: list[list[int]], how: str
-    ) -> Aligned:
-        if not len(source) or not len(target):  # the tokenizer dropped the complete text, such as control characters
-            return Aligned([], [] if self._options.method == "softmax" else None)
-        links = piece_links(source, target, self._options.method, self._options.threshold)
-        return Aligned(*word_links(links, source_words, target_words, how))
+        sides = [self._tokenize([pair[side] for pair in pairs]) for side in (0, 1)]
+        states = self._states([*sides[0], *sides[1]])
+        found = [(np.empty(0, np.int64),) * 3 + (np.empty(0, np.float32),)]
+        for numbers in _alike([(len(one.positions), len(other.positions)) for one, other in zip(*sides, strict=True)]):
+            one, other = ([states[side * len(pairs) + n] for n in numbers] for side in (0, 1))
+            pieces = piece_links(one, other, self._options.method, self._options.threshold, symmetrize)
+            of_piece = [[sides[side][n].words for n in numbers] for side in (0, 1)]
+            pair, source, target, probability = word_links(pieces, *of_piece)
+            found.append((np.array(numbers)[pair], source, target, probability))
+        pair, source, target, probability = (np.concatenate(part) for part in zip(*found, strict=True))
+        order = np.argsort(pair, kind="stable")
+        return Links(
+            np.bincount(pair, minlength=len(pairs)).astype(np.int32),
+            np.stack([source, target], axis=1)[order].astype(np.int32),
+            probability[order] if self._options.method == "softmax" else None,
+        )
 
     def _tokenize(self, sentences: Sequence[list[str]]) -> list[_Pieces]:
         batch = self._tokenizer(
@@ -235,16 +224,21 @@ class EncoderAligner(Aligner):
             found.append(_Pieces(inputs, [p for p, _ in kept], [owned for _, owned in kept]))
         return found
 
-    def _states(self, sentences: Sequence[_Pieces]) -> list[Floats]:
+    def _states(self, sentences: Sequence[_Pieces]) -> list[torch.Tensor]:
         """For each sentence (pieces, D) of the layer, in float32."""
         import torch
 
-        rows = {name: [sentence.inputs[name] for sentence in sentences] for name in self._input_names}
-        batch = self._tokenizer.pad(rows, padding=True, return_tensors="pt").to(self._model.device)
-        with torch.inference_mode():
-            states = self._model(**batch, output_hidden_states=True).hidden_states[self._layer]
-        values = states.float().cpu().numpy()
-        return [values[row, sentence.positions] for row, sentence in enumerate(sentences)]
+        found: list[Any] = [None] * len(sentences)
+        order = sorted(range(len(sentences)), key=lambda n: -len(next(iter(sentences[n].inputs.values()), ())))
+        for start in range(0, len(order), self._options.batch_size):
+            batch = order[start : start + self._options.batch_size]
+            rows = {name: [sentences[n].inputs[name] for n in batch] for name in self._input_names}
+            inputs = self._tokenizer.pad(rows, padding=True, return_tensors="pt").to(self._model.device)
+            with torch.inference_mode():
+                states = self._read(inputs).float()
+            for row, n in enumerate(batch):
+                found[n] = states[row, sentences[n].positions]
+        return found
 
 
 def _word_of_character(words: Sequence[str]) -> list[int | None]:
@@ -313,51 +307,178 @@ def _hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def piece_links(source: Floats, target: Floats, method: str, threshold: float) -> PieceLinks:
-    """From states (S, D) and (T, D), S and T at least 1. Among equal similarities, argmax takes the first piece."""
-    if method == "argmax":
-        similarity = _unit(source) @ _unit(target).T
-        forward = [(int(i), j) for j, i in enumerate(similarity.argmax(axis=0))]
-        return PieceLinks(forward, [(i, int(j)) for i, j in enumerate(similarity.argmax(axis=1))])
-    similarity = source @ target.T
-    over_source, over_target = _softmax(similarity, axis=0), _softmax(similarity, axis=1)
-    return PieceLinks(_above(over_source, threshold), _above(over_target, threshold), over_source, over_target)
+class _LayerWasReadError(Exception):
+    """Ends a forward pass when the layer's states are known."""
+
+
+class LayerReader:
+    """The states of one layer, (B, pieces, D), without running the layers above it.
+
+    A hook on the layer ends the pass. Some families change the states between layers and `hidden_states`, so a first
+    short pass compares the two. If they differ, all layers run.
+    """
+
+    def __init__(self, model: Any, layer: int) -> None:
+        import torch
+
+        self._model, self._layer, self._states = model, layer, None
+        stack = _layers_of(model)
+        self.stops = False
+        if stack is None or not 0 < layer < len(stack):
+            return
+        ids = torch.arange(2, 8).clamp(max=model.config.vocab_size - 1)[None].to(model.device)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with torch.inference_mode():
+            expected = self(inputs)
+            self._hook = stack[layer - 1].register_forward_hook(self._keep)
+            self.stops = True
+            try:
+                self.stops = bool(torch.equal(self(inputs), expected))
+            except (TypeError, AttributeError, IndexError):
+                self.stops = False
+        if not self.stops:
+            self._hook.remove()
+
+    def __call__(self, inputs: Any) -> Any:
+        if not self.stops:
+            return self._model(**inputs, output_hidden_states=True).hidden_states[self._layer]
+        with suppress(_LayerWasReadError):
+            self._model(**inputs)
+        states, self._states = self._states, None
+        return states
+
+    def _keep(self, module: Any, inputs: Any, output: Any) -> None:
+        self._states = output[0] if isinstance(output, tuple) else output
+        raise _LayerWasReadError
+
+
+def _layers_of(model: Any) -> Any:
+    """The list of the model's layers; None if there is not exactly one."""
+    import torch
+
+    lists = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == model.config.num_hidden_layers > 1
+    ]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _alike(sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Numbers of pairs of similar sizes that have about `_CELLS` cells together; pairs with an empty side are out."""
+    order = sorted((size, n) for n, size in enumerate(sizes) if min(size))
+    group: list[int] = []
+    most = (0, 0)
+    for size, n in order:
+        grown = max(most[0], size[0]), max(most[1], size[1])
+        if group and (len(group) + 1) * grown[0] * grown[1] > _CELLS:
+            yield group
+            group, grown = [], size
+        group.append(n)
+        most = grown
+    if group:
+        yield group
+
+
+def piece_links(
+    source: Sequence[torch.Tensor], target: Sequence[torch.Tensor], method: str, threshold: float, how: str
+) -> LinkColumns:
+    """The links of B pairs from their states (S, D) and (T, D), S and T at least 1, with both directions joined.
+
+    Returns the numbers of pair, source piece and target piece, and the probability: the mean of both directions, or
+    that of the forward direction if `how` is `forward`; 1 unless the method is softmax. Among equal similarities,
+    argmax takes the first piece.
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    with torch.inference_mode():
+        if method == "argmax":
+            source, target = ([torch.nn.functional.normalize(one, dim=1) for one in side] for side in (source, target))
+        if method == "itermax":
+            from weam_fairseq.evaluation.benchmarks.word_alignment import itermax
+
+            joined = torch.zeros(len(source), max(map(len, source)), max(map(len, target)), dtype=torch.bool)
+            for number, pair in enumerate(zip(source, target, strict=True)):
+                found = itermax(*(states.cpu().numpy() for states in pair))
+                joined[number, : found.shape[0], : found.shape[1]] = torch.from_numpy(found)
+            return _columns(joined, torch.ones(joined.shape))
+        rows, columns = pad_sequence(list(source), batch_first=True), pad_sequence(list(target), batch_first=True)
+        similarity = rows @ columns.transpose(1, 2)
+        outside = ~(_inside(source, rows)[:, :, None] & _inside(target, columns)[:, None, :])
+        similarity.masked_fill_(outside, -torch.inf)
+        if method == "argmax":
+            shares = [torch.zeros_like(similarity).scatter_(d, similarity.argmax(d, True), 1.0) for d in (1, 2)]
+            forward, reverse = ((share > 0) & ~outside for share in shares)
+            probability = torch.ones_like(similarity)
+        else:
+            # A padding piece has no finite similarity; its shares are not read.
+            shares = [similarity.softmax(d).masked_fill(outside, 0.0) for d in (1, 2)]
+            forward, reverse = (share > threshold for share in shares)
+            probability = shares[0] if how == "forward" else (shares[0] + shares[1]) / 2
+        return _columns(_joined(forward, reverse, how), probability)
+
+
+# The number of the pair, of what is linked on both sides, and the probability: (L,) each.
+LinkColumns = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float32]"]
+
+
+def _inside(states: Sequence[torch.Tensor], padded: torch.Tensor) -> torch.Tensor:
+    """(B, pieces): which rows of `padded` are no padding."""
+    import torch
+
+    sizes = torch.tensor([len(one) for one in states], device=padded.device)
+    return torch.arange(padded.shape[1], device=padded.device) < sizes[:, None]
+
+
+def _joined(forward: torch.Tensor, reverse: torch.Tensor, how: str) -> torch.Tensor:
+    if how in JOINED:
+        return JOINED[how](forward, reverse)
+    joined = forward.new_zeros(forward.shape)
+    for number, directions in enumerate(zip(forward, reverse, strict=True)):
+        one, other = ([(int(p), int(q)) for p, q in direction.nonzero()] for direction in directions)
+        for link in join(forward.shape[1], forward.shape[2], one, other, how):
+            joined[number][link] = True
+    return joined
+
+
+def _columns(joined: torch.Tensor, probability: torch.Tensor) -> LinkColumns:
+    places = joined.nonzero(as_tuple=True)
+    values = probability[places].clamp(SMALLEST_PROBABILITY, 1).cpu().numpy()
+    pair, source, target = (place.cpu().numpy() for place in places)
+    return pair, source, target, values
 
 
 def word_links(
-    links: PieceLinks, source_words: list[list[int]], target_words: list[list[int]], how: str
-) -> tuple[list[Link], list[float] | None]:
-    """Joins the directions over pieces, as SimAlign and awesome-align do, and gives the words of the linked pieces.
+    pieces: LinkColumns, source_words: Sequence[list[list[int]]], target_words: Sequence[list[list[int]]]
+) -> LinkColumns:
+    """The links of the words of linked pieces, sorted: a word link has the probability of its likeliest piece link.
 
-    source_words and target_words give the words of each piece. A word link has the probability of its
-    likeliest piece link.
+    source_words and target_words give the words of each piece of each pair.
     """
-    found: dict[Link, float | None] = {}
-    for p, q in join(len(source_words), len(target_words), links.forward, links.reverse, how):
-        probability = links.probability((p, q), how)
-        for link in ((i, j) for i in source_words[p] for j in target_words[q]):
-            known = found.get(link)
-            found[link] = probability if known is None or probability is None else max(known, probability)
-    linked = sorted(found)
-    if links.forward_probabilities is None:
-        return linked, None
-    return linked, [value for link in linked if (value := found[link]) is not None]
-
-
-def _unit(states: Floats) -> Floats:
     import numpy as np
 
-    return states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    pair, source, target, probability = pieces
+    first_source, words_source, flat_source = _words_of(source_words, pair, source)
+    first_target, words_target, flat_target = _words_of(target_words, pair, target)
+    copies = words_source * words_target
+    of = np.repeat(np.arange(len(pair)), copies)
+    within = np.arange(len(of)) - np.repeat(np.cumsum(copies) - copies, copies)
+    i = flat_source[first_source[of] + within // words_target[of]]
+    j = flat_target[first_target[of] + within % words_target[of]]
+    order = np.lexsort((-probability[of], j, i, pair[of]))
+    pair, i, j, probability = pair[of][order], i[order], j[order], probability[of][order]
+    new = np.ones(len(pair), dtype=bool)
+    new[1:] = (np.diff(pair) != 0) | (np.diff(i) != 0) | (np.diff(j) != 0)
+    return pair[new], i[new], j[new], probability[new]
 
 
-def _softmax(similarity: Floats, axis: int) -> Floats:
+def _words_of(words: Sequence[list[list[int]]], pair: Any, piece: Any) -> tuple[Any, Any, Any]:
+    """Where the words of each linked piece start in one list of all words, how many they are, and that list."""
     import numpy as np
 
-    powers = np.exp(similarity - similarity.max(axis=axis, keepdims=True))
-    return powers / powers.sum(axis=axis, keepdims=True)
-
-
-def _above(probabilities: Floats, threshold: float) -> list[Link]:
-    import numpy as np
-
-    return [(int(i), int(j)) for i, j in np.argwhere(probabilities > threshold)]
+    sizes = np.array([len(of_piece) for of_pair in words for of_piece in of_pair], dtype=np.int64)
+    flat = np.array([word for of_pair in words for of_piece in of_pair for word in of_piece], dtype=np.int64)
+    pieces = np.array([len(of_pair) for of_pair in words], dtype=np.int64)
+    place = (np.cumsum(pieces) - pieces)[pair] + piece
+    return (np.cumsum(sizes) - sizes)[place], sizes[place], flat

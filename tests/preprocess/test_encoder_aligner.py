@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from weam_preprocess import aligners
-from weam_preprocess.aligners.encoder import piece_links, word_links
+from weam_preprocess.aligners.encoder import METHODS, LayerReader, piece_links, word_links
 from weam_preprocess.errors import InputError
 
 # States in the plane: the source pieces point east, north and (shorter) east; the target pieces north, east.
@@ -20,18 +20,45 @@ SOURCE = np.array([[2, 0], [0, 1], [1, 0]], dtype=np.float32)
 TARGET = np.array([[0, 1], [3, 0]], dtype=np.float32)
 
 
+def linked(
+    source: np.ndarray,
+    target: np.ndarray,
+    method: str,
+    threshold: float,
+    how: str,
+    source_words: list[list[int]],
+    target_words: list[list[int]],
+) -> tuple[list[tuple[int, int]], list[float]]:
+    """Of one pair, in a batch with another one that is larger."""
+    larger = torch.ones(5, source.shape[1])
+    states = [larger, torch.from_numpy(source)], [larger, torch.from_numpy(target)]
+    others = [[0]] * 5
+    found = word_links(piece_links(*states, method, threshold, how), [others, source_words], [others, target_words])
+    mine = found[0] == 1
+    links = [(int(i), int(j)) for i, j in zip(found[1][mine], found[2][mine], strict=True)]
+    return links, found[3][mine].tolist()
+
+
+ONE_EACH = ([[0], [1], [2]], [[0], [1]])
+TWO_PIECES_OF_A_WORD = ([[0], [1], [0]], [[0], [1]])
+
+
 def test_argmax_takes_the_most_similar_piece_by_cosine() -> None:
     #          target 0  1
     # cosine: source 0: 0  1
     #         source 1: 1  0
     #         source 2: 0  1      source 0 and 2 are equally like target 1: the first is its best
-    links = piece_links(SOURCE, TARGET, "argmax", 0.001)
-    assert links.forward == [(1, 0), (0, 1)]
-    assert links.reverse == [(0, 1), (1, 0), (2, 1)]
-    assert word_links(links, [[0], [1], [2]], [[0], [1]], "intersect") == ([(0, 1), (1, 0)], None)
-    assert word_links(links, [[0], [1], [2]], [[0], [1]], "union") == ([(0, 1), (1, 0), (2, 1)], None)
+    def by_argmax(how: str, words: tuple[list[list[int]], list[list[int]]]) -> list[tuple[int, int]]:
+        return linked(SOURCE, TARGET, "argmax", 0.001, how, *words)[0]
+
+    assert by_argmax("forward", ONE_EACH) == [(0, 1), (1, 0)]
+    assert by_argmax("intersect", ONE_EACH) == [(0, 1), (1, 0)]
+    assert by_argmax("union", ONE_EACH) == [(0, 1), (1, 0), (2, 1)]
+    assert by_argmax("grow-diag-final-and", ONE_EACH) == [(0, 1), (1, 0), (2, 1)]
     # Two pieces of one word: a link of either is the word's.
-    assert word_links(links, [[0], [1], [0]], [[0], [1]], "union") == ([(0, 1), (1, 0)], None)
+    assert by_argmax("union", TWO_PIECES_OF_A_WORD) == [(0, 1), (1, 0)]
+    # A piece of two words links both.
+    assert by_argmax("intersect", ([[0, 1], [2], [3]], [[0], [1, 2]])) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 0)]
 
 
 def test_softmax_takes_all_above_the_threshold_with_the_mean_of_both_directions() -> None:
@@ -41,26 +68,26 @@ def test_softmax_takes_all_above_the_threshold_with_the_mean_of_both_directions(
     e = np.exp
     over_source = {(1, 0): e(1) / (2 + e(1)), (0, 1): e(6) / (e(6) + 1 + e(3)), (2, 1): e(3) / (e(6) + 1 + e(3))}
     over_target = {(1, 0): e(1) / (e(1) + 1), (0, 1): e(6) / (e(6) + 1), (2, 1): e(3) / (e(3) + 1)}
-    links = piece_links(SOURCE, TARGET, "softmax", 0.25)
-    assert sorted(links.forward) == [(0, 1), (1, 0)]  # 2-1 has 0.047 only
-    assert sorted(links.reverse) == [(0, 1), (1, 0), (1, 1), (2, 1)]  # 1-1 has 0.27
-    one_each = ([[0], [1], [2]], [[0], [1]])
-    found, probabilities = word_links(links, *one_each, "intersect")
+
+    # Above 0.25 lie 0-1 and 1-0 in both directions, and in the reverse one 2-1 (0.95) and 1-1 (0.27).
+    found, probabilities = linked(SOURCE, TARGET, "softmax", 0.25, "intersect", *ONE_EACH)
     assert found == [(0, 1), (1, 0)]
     assert probabilities == pytest.approx([(over_source[link] + over_target[link]) / 2 for link in found])
-    found, probabilities = word_links(links, *one_each, "forward")
+    assert linked(SOURCE, TARGET, "softmax", 0.25, "union", *ONE_EACH)[0] == [(0, 1), (1, 0), (1, 1), (2, 1)]
+    found, probabilities = linked(SOURCE, TARGET, "softmax", 0.25, "forward", *ONE_EACH)
     assert probabilities == pytest.approx([over_source[link] for link in found])
     # Source pieces 0 and 2 are one word: it has the likelier link's probability.
-    found, probabilities = word_links(links, [[0], [1], [0]], [[0], [1]], "union")
+    found, probabilities = linked(SOURCE, TARGET, "softmax", 0.25, "union", *TWO_PIECES_OF_A_WORD)
     assert found == [(0, 1), (1, 0), (1, 1)]
-    assert probabilities is not None
     assert probabilities[0] == pytest.approx((over_source[0, 1] + over_target[0, 1]) / 2)
 
 
 def test_probabilities_lie_above_0_and_at_most_at_1() -> None:
     far = np.array([[60, 0], [0, 60]], dtype=np.float32)
-    links = piece_links(far, far, "softmax", 0.5)
-    assert (links.probability((0, 0), "intersect"), links.probability((0, 1), "intersect")) == (1.0, 0.0001)
+    words = [[0], [1]]
+    assert linked(far, far, "softmax", 1e-30, "union", words, words)[1] == pytest.approx([1, 1])
+    apart = np.array([[3.2, 0], [0, 3.2]], dtype=np.float32)  # a share of 0.00004
+    assert min(linked(apart, apart, "softmax", 1e-6, "union", words, words)[1]) == pytest.approx(1e-4)
 
 
 PIECES = [
@@ -119,10 +146,8 @@ def test_links_are_those_of_the_layers_states(folder: Path, layer: int | None) -
     links, probabilities = aligner.align(PAIRS[:1])
     # das kle ##ine haus
     words = [[0], [1], [1], [2]]
-    expected = piece_links(
-        states(folder, layer, "The small house"), states(folder, layer, "Das kleine Haus"), "softmax", 1e-3
-    )
-    wanted = word_links(expected, [[0], [1], [2]], words, "intersect")
+    both = states(folder, layer, "The small house"), states(folder, layer, "Das kleine Haus")
+    wanted = linked(*both, "softmax", 1e-3, "intersect", [[0], [1], [2]], words)
     assert probabilities is not None
     assert links == [wanted[0]]
     assert probabilities[0] == pytest.approx(wanted[1], abs=1e-5)
@@ -173,7 +198,7 @@ def test_bf16(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"method": "max"}, "method must be one of softmax, argmax, but is 'max'"),
+        ({"method": "max"}, "method must be one of softmax, argmax, itermax, but is 'max'"),
         ({"layer": 4}, "layer must be 0 to 3 in .*, but is 4"),
         ({"threshold": 1.0}, r"threshold must be between 0 and 1, but is 1\.0"),
         ({"batch_size": 0}, "batch size must be at least 1 sentence, but is 0"),
@@ -208,3 +233,43 @@ def test_the_version_names_the_very_encoder(folder: Path, tmp_path: Path) -> Non
     weights = tmp_path / "copy" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert aligners.build("encoder", model=tmp_path / "copy").version != version
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_links_are_those_that_the_evaluation_finds(folder: Path, tmp_path: Path, method: str) -> None:
+    """Which are checked against simalign (benchmarks/witness_alignment.py)."""
+    from weam_fairseq.evaluation.benchmarks.word_alignment import GoldPair, extract_links
+    from weam_fairseq.evaluation.hf_folder import load_folder
+    from weam_fairseq.evaluation.readers import GoldLinks
+
+    with_head = tmp_path / "with_head"
+    shutil.copytree(folder, with_head)
+    transformers.BertForMaskedLM.from_pretrained(folder).save_pretrained(with_head)
+    gold = [GoldPair(*pair, GoldLinks(frozenset(), frozenset())) for pair in PAIRS]
+    expected, _ = extract_links(load_folder(with_head), gold, 2, 2, "links")
+    found = aligners.build("encoder", model=with_head, method=method).align(PAIRS).links
+    assert [frozenset(links) for links in found] == expected[method, 2]
+    assert any(found)
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "distilbert", "modernbert", "deberta-v2"])
+def test_layers_above_the_one_that_is_compared_do_not_run(kind: str) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    if kind == "distilbert":
+        sizes = {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32}
+    config = transformers.AutoConfig.for_model(kind, vocab_size=30, pad_token_id=0, **sizes)
+    model = transformers.AutoModel.from_config(config).eval()
+    inputs = {"input_ids": torch.arange(1, 9)[None], "attention_mask": torch.ones(1, 8, dtype=torch.long)}
+    with torch.inference_mode():
+        expected = model(**inputs, output_hidden_states=True).hidden_states
+        for layer in range(4):
+            read = LayerReader(model, layer)
+            torch.testing.assert_close(read(inputs), expected[layer], rtol=0, atol=0)
+            assert read.stops == (0 < layer < 3)
+            if read.stops:
+                read._hook.remove()
+
+
+def test_itermax_joins_by_itself(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"itermax joins the directions by itself\. Leave --symmetrize union out"):
+        aligners.build("encoder", model=folder, method="itermax").align(PAIRS, "union")
