@@ -729,7 +729,7 @@ def _chosen(cells: Floats, null: Floats, axis: int) -> NDArray[np.bool_]:
 def main() -> None:
     """Trains on a file of lines. Writes the model, its links, or both, into folders that exist."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("words", type=Path)
+    parser.add_argument("-i", dest="words", type=Path, required=True)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--links", type=Path)
     parser.add_argument("--symmetrize", default="intersect")

@@ -112,7 +112,15 @@ class FastAlignModel(ArrayAligner):
 
     def _train(self, words: Path, folder: Path, results: list[str]) -> None:
         every = -(-count_lines(words) // self._options.sample)
-        command = [sys.executable, "-m", f"{__package__}.diagonal_model", str(words), "--every", str(max(1, every))]
+        command = [
+            sys.executable,
+            "-m",
+            f"{__package__}.diagonal_model",
+            "-i",
+            str(words),
+            "--every",
+            str(max(1, every)),
+        ]
         agreement = ["--agreement"] if self._options.agreement else []
         run_together(self.name, [[*command, *agreement, *results]], folder, _ITERATIONS)
 
