@@ -60,6 +60,7 @@ GOLD_SETS = (
     GoldSet("awesome-jaen", "ja", "en"),
     GoldSet("en-hi", "en", "hi"),
     GoldSet("xlwa-en-ru", "en", "ru"),
+    GoldSet("ro-en", "ro", "en"),  # without bitext in the shared data: for encoders only
 )
 
 
@@ -79,23 +80,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure_pair(gold_set: GoldSet, options: argparse.Namespace) -> None:
     done = {(row["pair"], row["aligner"]) for row in _read_results(options.results)}
-    todo = [found for found in _variants(options.aligners.split(",")) if (gold_set.pair, found[0]) not in done]
+    todo = [found for found in _variants(options) if (gold_set.pair, found[0]) not in done]
+    if not (options.data / "bitext" / f"en-{gold_set.lang}.tsv.xz").is_file():
+        todo = [found for found in todo if found[1] == "encoder"]
     if not todo:
         return
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="weam-benchmark-") as folder:
         words = Path(folder, "words.txt")
-        _write_words(gold_set, options.data, options.limit, words)
+        only_gold = all(name == "encoder" for _, name, _ in todo)
+        _write_words(gold_set, options.data, 0 if only_gold else options.limit, words)
         for label, name, settings in todo:
             print(f"{gold_set.pair} {label} …", file=sys.stderr, flush=True)
-            row = _measure(name, settings, gold_set, options.data, words)
+            row = _measure(label, name, settings, gold_set, options.data, words)
             with options.results.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 
 
-def _variants(names: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _variants(options: argparse.Namespace) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The name in the results, and what to build, of each implementation that can run here."""
-    for name in names:
+    for encoder in options.encoder:
+        label, _, folder = encoder.rpartition("=")
+        for method in ("softmax", "argmax", "itermax"):
+            yield (
+                f"encoder {label or Path(folder).name} ({method})",
+                "encoder",
+                {"model": Path(folder), "method": method},
+            )
+    for name in filter(None, options.aligners.split(",")):
         if name not in ("fast_align", "eflomal"):
             raise SystemExit(f"--aligners must be of fast_align and eflomal, but one is {name!r}.")
         if name == "fast_align":
@@ -133,25 +145,31 @@ def _bitext_words(gold_set: GoldSet, data: Path) -> Iterator[WordPair]:
                 yield pair if gold_set.source_lang == "en" else pair[::-1]
 
 
-def _measure(name: str, options: dict[str, Any], gold_set: GoldSet, data: Path, words: Path) -> dict[str, Any]:
+def _measure(
+    label: str, name: str, options: dict[str, Any], gold_set: GoldSet, data: Path, words: Path
+) -> dict[str, Any]:
     """One training serves all symmetrizations: the model is applied to the gold pairs, which come first."""
     gold, left_out = _gold_links(data / "gold_alignments" / f"{gold_set.file}.gold", words.with_name("gold"))
     with tempfile.TemporaryDirectory(dir=words.parent) as folder:
-        model = Path(folder, "model")
         before = os.times()
-        aligners.train(name, words, model, **options)
-        after = os.times()
-        aligner = aligners.build(name, model=model)
+        if name != "encoder":
+            options = {"model": Path(folder, "model")} | options
+            aligners.train(name, words, **options)
+            options = {"model": options["model"]}
+        aligner = aligners.build(name, **options)
         of_gold = Path(folder, "gold.txt")
         with words.open(encoding="utf-8", newline="\n") as lines:
             of_gold.write_text("".join(islice(lines, len(gold))), encoding="utf-8")
+        hows = SYMMETRIZATIONS if options.get("method") != "itermax" else SYMMETRIZATIONS[:1]
+        trained = os.times()
         found = {
             how: score_alignments(gold, [frozenset(item.links) for item in aligner.align_file(of_gold, how)])._asdict()
-            for how in SYMMETRIZATIONS
+            for how in hows
         }
+        after = trained if name != "encoder" else os.times()
     return {
         "pair": gold_set.pair,
-        "aligner": aligner.name,
+        "aligner": label,
         "version": aligner.version,
         "words": {lang: segmenter(lang).name for lang in (gold_set.source_lang, gold_set.target_lang)},
         "trained_on": count_lines(words),
@@ -188,7 +206,7 @@ def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     last = None
     for row in sorted(rows, key=lambda row: (order.index(row["pair"]), row["aligner"])):
         head = ["", ""] if row["pair"] == last else [row["pair"], f"{row['trained_on']:,}, {row['gold']}"]
-        cells = [_cell(row["scores"][how]) for how in SYMMETRIZATIONS]
+        cells = [_cell(row["scores"][how]) if how in row["scores"] else "" for how in SYMMETRIZATIONS]
         yield "| " + " | ".join([*head, row["aligner"], f"{row['cpu_seconds']:,.0f}", *cells]) + " |"
         last = row["pair"]
 
@@ -211,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with bitext/ and gold_alignments/")
     parser.add_argument("--pairs", metavar="de-en,…", help="default: all gold sets")
     parser.add_argument("--aligners", default="fast_align,eflomal", help="default: fast_align,eflomal")
+    parser.add_argument("--encoder", action="append", default=[], metavar="NAME=DIR", help="a Hugging Face folder")
     parser.add_argument("--limit", type=int, default=90_000, help="pairs of bitext at most (default 90,000)")
     parser.add_argument("--results", type=Path, required=True, metavar="FILE.jsonl", help="rows, one as each is done")
     parser.add_argument("--table", type=Path, metavar="FILE.md", help="file to write the table into (default: print)")
