@@ -396,7 +396,7 @@ def piece_links(
         if method == "argmax":
             source, target = ([torch.nn.functional.normalize(one, dim=1) for one in side] for side in (source, target))
         if method == "itermax":
-            from weam_fairseq.evaluation.benchmarks.word_alignment import itermax
+            from weam_fairseq.common.state_links import itermax
 
             joined = torch.zeros(len(source), max(map(len, source)), max(map(len, target)), dtype=torch.bool)
             for number, pair in enumerate(zip(source, target, strict=True)):

@@ -136,7 +136,7 @@ def test_what_a_killed_aligner_leaves_is_gone_on_with(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     words = ["--pair", f"en-de={plain[0]}", "--train-tokenizer", "wordpiece", "--vocab-size", "200"]
-    words += ["--aligner", "fast_align", "--destdir", str(tmp_path / "bin")]
+    words += ["--aligner", "fast_align", "--aligner-implementation", "program", "--destdir", str(tmp_path / "bin")]
     assert cli.main(words) == 2
     error = capsys.readouterr().err
     assert f"fast_align (program) {said}" in error or f"failed with exit code 1: {said}" in error
