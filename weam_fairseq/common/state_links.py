@@ -5,7 +5,10 @@ Shapes: `I` source pieces, `J` target pieces, `D` width.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Dou and Neubig 2021, section 2: a link has at least this probability in both directions.
 SOFTMAX_THRESHOLD = 1e-3
@@ -27,6 +30,8 @@ def itermax(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     *Shape:* `(I, D)`, `(J, D)` to `(I, J)`, booleans.
     """
+    import numpy as np
+
     similarity = _similarity(source, target)
     links = _mutual(similarity)
     free_source = np.logical_not(links.any(axis=1, keepdims=True))
@@ -48,12 +53,16 @@ def softmax_both_ways(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Cosines moved to 0–1, as simalign has them: weights below 1 then lower every one of them."""
+    import numpy as np
+
     lengths = np.linalg.norm(source, axis=1)[:, None] * np.linalg.norm(target, axis=1)[None, :]
     return (source @ target.T / np.maximum(lengths, np.finfo(np.float32).tiny) + 1.0) / 2.0
 
 
 def _mutual(similarity: np.ndarray) -> np.ndarray:
     """The first one if several tie."""
+    import numpy as np
+
     links = np.zeros(similarity.shape, dtype=bool)
     best_target, best_source = similarity.argmax(axis=1), similarity.argmax(axis=0)
     rows = np.arange(len(similarity))
@@ -62,5 +71,7 @@ def _mutual(similarity: np.ndarray) -> np.ndarray:
 
 
 def _softmax(products: np.ndarray, axis: int) -> np.ndarray:
+    import numpy as np
+
     powers = np.exp(products - products.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True)
