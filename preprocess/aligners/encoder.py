@@ -434,11 +434,13 @@ def _inside(states: Sequence[torch.Tensor], padded: torch.Tensor) -> torch.Tenso
 def _joined(forward: torch.Tensor, reverse: torch.Tensor, how: str) -> torch.Tensor:
     if how in JOINED:
         return JOINED[how](forward, reverse)
+    import torch
+
     joined = forward.new_zeros(forward.shape)
     for number, directions in enumerate(zip(forward, reverse, strict=True)):
-        one, other = ([(int(p), int(q)) for p, q in direction.nonzero()] for direction in directions)
-        for link in join(forward.shape[1], forward.shape[2], one, other, how):
-            joined[number][link] = True
+        one, other = ([(p, q) for p, q in direction.nonzero().tolist()] for direction in directions)
+        links = join(forward.shape[1], forward.shape[2], one, other, how)
+        joined[number][tuple(torch.tensor(links, dtype=torch.long).reshape(-1, 2).T)] = True
     return joined
 
 
