@@ -140,7 +140,7 @@ def states(folder: Path, layer: int, sentence: str) -> np.ndarray:
 
 @pytest.mark.parametrize("layer", [None, 0, 3])
 def test_links_are_those_of_the_layers_states(folder: Path, layer: int | None) -> None:
-    aligner = aligners.build("encoder", model=folder, layer=layer, batch_size=2)
+    aligner = aligners.build("encoder", model=folder, method="softmax", layer=layer, batch_size=2)
     layer = 2 if layer is None else layer  # two thirds of 3
     assert aligner.name == f"encoder (softmax, layer {layer}, threshold 0.001)"
     links, probabilities = aligner.align(PAIRS[:1])
@@ -198,9 +198,10 @@ def test_bf16(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"method": "max"}, "method must be one of softmax, argmax, itermax, but is 'max'"),
+        ({"method": "max"}, "method must be one of argmax, itermax, softmax, but is 'max'"),
         ({"layer": 4}, "layer must be 0 to 3 in .*, but is 4"),
         ({"threshold": 1.0}, r"threshold must be between 0 and 1, but is 1\.0"),
+        ({"threshold": 0.1}, "--encoder-threshold is for --encoder-method softmax, but the method is argmax"),
         ({"batch_size": 0}, "batch size must be at least 1 sentence, but is 0"),
     ],
 )

@@ -258,7 +258,8 @@ def test_an_encoder_by_the_command_line(
     encoder: Path, two_pairs: tuple[list[str], Path, dict[str, bytes]], tmp_path: Path
 ) -> None:
     words = ["--aligner", "encoder", "--aligner-model", str(encoder)]
-    more = ["--encoder-layer", "1", "--encoder-threshold", "0.2", "--encoder-batch", "3", "--encoder-device", "cpu"]
+    more = ["--encoder-method", "softmax", "--encoder-layer", "1", "--encoder-threshold", "0.2", "--encoder-batch", "3"]
+    more += ["--encoder-device", "cpu"]
     assert cli.main([*common(tmp_path, two_pairs[0]), *words, *more]) == 0
     manifest = json.loads((tmp_path / "bin" / "manifest.json").read_text())
     assert manifest["aligner"]["name"] == "encoder (softmax, layer 1, threshold 0.2, cpu)"
@@ -273,7 +274,7 @@ def test_an_encoder_by_the_command_line(
         "batch_size": 3,
         "device": "cpu",
     }
-    assert cli.main([*common(tmp_path, two_pairs[0], "argmax"), *words, "--encoder-method", "argmax"]) == 0
+    assert cli.main([*common(tmp_path, two_pairs[0], "argmax"), *words]) == 0
     manifest = json.loads((tmp_path / "argmax" / "manifest.json").read_text())
     assert manifest["aligner"]["name"] == "encoder (argmax, layer 2)"
 
