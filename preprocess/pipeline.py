@@ -249,7 +249,7 @@ def _recipes(options: Options) -> dict[str, aligners.AlignerRecipe]:
     models.check_save(options.save_aligner, kind, names, options.aligner_models, options.destdir, options.resume)
     align.built.cache_clear()  # a folder may hold another model than in an earlier run of this process
     for recipe in () if kind.reads_links else found.values():
-        align.built(recipe)
+        align.built(recipe).check_symmetrize(options.symmetrize)
     if options.cluster is None:
         kind.check_machine(options.aligner_options)
     return found

@@ -50,7 +50,7 @@ class Links(NamedTuple):
 
     sizes: NDArray[np.int32]
     links: NDArray[np.int32]
-    probabilities: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.floating[Any]] | None = None
 
     @classmethod
     def of(cls, items: Sequence[Aligned]) -> Links:
@@ -60,7 +60,7 @@ class Links(NamedTuple):
         return cls(
             np.array([len(item.links) for item in items], dtype=np.int32),
             np.array([link for item in items for link in item.links], dtype=np.int32).reshape(-1, 2),
-            np.array([p for of_pair in probabilities for p in of_pair], dtype=np.float32)
+            np.array([p for of_pair in probabilities for p in of_pair], dtype=np.float64)
             if any(item.probabilities is not None for item in items)
             else None,
         )
@@ -230,6 +230,9 @@ class Aligner(ABC):
     def line(self, pair: WordPair) -> str:
         """A pair as a line of the file that `align_file` reads, without the line end. Neither side may be empty."""
         return " ||| ".join(one_side(words, self.cased) for words in pair)
+
+    def check_symmetrize(self, how: str) -> None:  # noqa: B027 - most aligners join in every way
+        """Raises InputError if the aligner cannot join its directions like this; called before any work."""
 
     @abstractmethod
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:

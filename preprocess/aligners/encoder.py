@@ -162,11 +162,14 @@ class EncoderAligner(ArrayAligner):
         self.name = f"encoder ({options.method}, layer {self._layer}{how})"
         self.version = f"sha256:{_hash(folder)}"
 
+    def check_symmetrize(self, how: str) -> None:
+        if self._options.method == "itermax" and how != "intersect":
+            raise InputError(f"itermax joins the directions by itself. Leave --symmetrize {how} out.")
+
     def link_arrays(self, words: Path, symmetrize: str = "intersect") -> Iterator[Links]:
         from tqdm import tqdm
 
-        if self._options.method == "itermax" and symmetrize != "intersect":
-            raise InputError(f"itermax joins the directions by itself. Leave --symmetrize {symmetrize} out.")
+        self.check_symmetrize(symmetrize)
         self.cut = 0
         if self._read is None:  # not earlier: the machine that prepares a cluster run may have no GPU
             self._model = self._model.to(check_device(self._options.device))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import math
 import re
 import shutil
@@ -27,13 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.common.errors import InputError
 
-from .base import AlignerRecipe, ArrayAligner, Links, TrainedKind, implementation_option, option
+from .base import Aligner, AlignerRecipe, ArrayAligner, Links, TrainedKind, implementation_option, option
 from .directions import NAMES, REVERSE, DirectionalAligner, Finished, Outputs, run_together, temporary_folder
 from .lines import count_lines
 from .models import Card
 
 if TYPE_CHECKING:
     from .diagonal_model import Model
+
+log = logging.getLogger(__name__)
 
 _ITERATIONS = 5  # fast_align's own default
 _VERSION = "1"  # changes when the links of the same text change
@@ -70,6 +73,16 @@ class FastAlign(TrainedKind):
     name = "fast_align"
     summary = "fast_align is the fastest and gives its links probabilities"
     options = FastAlignOptions
+
+    def build(self, recipe: AlignerRecipe) -> Aligner:
+        given = recipe.options or FastAlignOptions()
+        other = "the program" if given.implementation == "program" else "a model" if recipe.model is not None else None
+        if other and (given.agreement, given.sample) != (FastAlignOptions.agreement, FastAlignOptions.sample):
+            raise InputError(
+                "--no-aligner-agreement and --aligner-sample are for training our fast_align, but this run uses "
+                f"{other}. Leave them out."
+            )
+        return super().build(recipe)
 
     def own(self, recipe: AlignerRecipe, card: Card | None) -> FastAlignModel:
         return FastAlignModel(recipe.options or FastAlignOptions(), card)
@@ -108,10 +121,21 @@ class FastAlignModel(ArrayAligner):
     def write_model(self, words: Path, folder: Path) -> dict[str, Any]:
         with temporary_folder(words) as temporary:
             self._train(words, Path(temporary), ["--model", str(folder)])
-        return {"agreement": self._options.agreement}
+        return {"agreement": self._options.agreement, "sampled_pairs": self._trained_on(words)}
+
+    def _trained_on(self, words: Path) -> int:
+        pairs = count_lines(words)
+        return -(-pairs // max(1, -(-pairs // self._options.sample)))
 
     def _train(self, words: Path, folder: Path, results: list[str]) -> None:
-        every = -(-count_lines(words) // self._options.sample)
+        pairs = count_lines(words)
+        every = max(1, -(-pairs // self._options.sample))
+        if every > 1:
+            log.warning(
+                "fast_align is trained on %s of %s pairs (--aligner-sample) and applied to all.",
+                f"{self._trained_on(words):,}",
+                f"{pairs:,}",
+            )
         command = [
             sys.executable,
             "-m",
@@ -119,7 +143,7 @@ class FastAlignModel(ArrayAligner):
             "-i",
             str(words),
             "--every",
-            str(max(1, every)),
+            str(every),
         ]
         agreement = ["--agreement"] if self._options.agreement else []
         run_together(self.name, [[*command, *agreement, *results]], folder, _ITERATIONS)

@@ -38,7 +38,7 @@ def test_models_align_and_repeat_themselves(name: str, of: str) -> None:
 
 
 def test_hard_words_do_not_shift_lines() -> None:
-    hard = [(["|||", "a b", "\u2028", "x\n"], ["\x00", "\u3000", "é", "y"]), *PAIRS]
+    hard = [(["|||", "a b", "\u2028", "x|||y\n"], ["\x00", "\u3000", "é", "y"]), *PAIRS]
     links = aligners.build("fast_align").align(hard, "union").links
     assert len(links) == len(hard)
     assert links[1:6] != [[]] * 5

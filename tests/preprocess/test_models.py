@@ -6,6 +6,7 @@ import json
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from weam_preprocess import aligners
@@ -52,6 +53,26 @@ def test_a_model_is_applied_to_its_own_text_and_to_words_that_it_has_never_seen(
             assert item.probabilities is not None
             assert all(0 < p <= 1 for p in item.probabilities)
     assert {(0, 0), (2, 2)} <= set(found[0].links)
+
+
+def test_a_sample_is_trained_on_all_pairs_get_links_and_both_are_said(
+    words: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every second of 20 pairs, as at most 13 may be."""
+    found = list(aligners.build("fast_align", sample=13).align_file(words))
+    assert "fast_align is trained on 10 of 20 pairs (--aligner-sample) and applied to all" in caplog.text
+    half = write_words(tmp_path / "half", PAIRS[::2])
+    aligners.train("fast_align", half, tmp_path / "of_half")
+    assert found == list(aligners.build("fast_align", model=tmp_path / "of_half").align_file(words))
+    aligners.train("fast_align", words, tmp_path / "model", sample=13)
+    assert json.loads((tmp_path / "model" / "aligner.json").read_text())["details"]["sampled_pairs"] == 10
+
+
+@pytest.mark.parametrize("more", [{"implementation": "program"}, {"model": Path("any")}])
+@pytest.mark.parametrize("option", [{"sample": 9}, {"agreement": False}])
+def test_options_of_a_training_that_does_not_happen(more: dict[str, Any], option: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"are for training our fast_align, but this run uses (?:the program|a model)"):
+        aligners.build("fast_align", **more, **option)
 
 
 def test_the_same_text_gives_the_same_model_which_is_never_overwritten(words: Path, tmp_path: Path) -> None:

@@ -173,6 +173,11 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
             "--encoder-layer is for --aligner encoder, but the aligner is eflomal. Leave it out.",
         ),
         ([0], ["--encoder-bf16"], "--encoder-bf16 is for --aligner encoder"),
+        (
+            [0],
+            ["--aligner", "fast_align", "--aligner-model", "MODELS", "--no-aligner-agreement"],
+            "--no-aligner-agreement and --aligner-sample are for training our fast_align, but this run uses a model",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(
