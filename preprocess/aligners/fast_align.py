@@ -63,7 +63,7 @@ class FastAlignOptions:
         "--aligner-sample",
         1_000_000,
         "for our fast_align: train on at most that many pairs, evenly spread, and apply the model to all (default "
-        "1,000,000, which took 2.5 GiB for sentences of 14 words)",
+        "1,000,000, which took 2.4 GiB for sentences of 14 words)",
         type=int,
         metavar="PAIRS",
     )
