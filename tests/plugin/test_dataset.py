@@ -185,6 +185,25 @@ def test_the_control_links_as_many_rows_wrongly(small_data_bin: Path, one_to_man
     assert not torch.equal(*origins), "drawn anew for each epoch"
 
 
+@pytest.mark.parametrize("objective", ["sentence", "stranger"])
+def test_controls_exchange_the_rows_that_weam_exchanges(small_data_bin: Path, objective: str) -> None:
+    found = {}
+    for name in ("weam", objective):
+        data = dataset(small_data_bin, Policy(objective=name))
+        batch = data.collater([data[i] for i in range(30)])
+        found[name] = batch["net_input"]["exchange"]
+        width = batch["net_input"]["tokens"].size(1)
+        owner = batch["net_input"]["masked_rows"][found[name].linked][found[name].segment] // width
+        is_own_pair = (owner == found[name].origin // width).tolist()
+        assert not any(is_own_pair) if name == "stranger" else all(is_own_pair)
+    assert torch.equal(found["weam"].linked, found[objective].linked)
+
+
+def test_a_batch_of_one_pair_has_no_stranger(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy(objective="stranger"))
+    assert len(data.collater([data[7]])["net_input"]["exchange"].linked) == 0
+
+
 def test_masks_follow_seed_and_epoch_and_not_the_batch(small_data_bin: Path) -> None:
     data = dataset(small_data_bin, Policy(mask_replace="all"))
     alone = data.collater([data[7]])

@@ -103,7 +103,7 @@ PAD, MASK, CLS, SEP = (SPECIAL[name] for name in ("pad", "mask", "cls", "sep"))
 ORDINARY = [i for i in range(40) if i not in SPECIAL.values()]
 
 OPTIONS: dict[str, list[Any]] = {  # the defaults first
-    "objective": ["weam", "tlm", "mlm", "identity", "shuffled"],
+    "objective": ["weam", "tlm", "mlm", "identity", "shuffled", "sentence", "stranger"],
     "one_to_many": ["mean", "first", "one-to-one", "weighted"],
     "piece_policy": ["all", "first", "monotone"],
     "skip_identical": [False, True],
@@ -118,6 +118,8 @@ ONE_CHANGED = [{name: value} for name, values in OPTIONS.items() for value in va
 # Options that only show together.
 TOGETHER = [
     {"objective": "shuffled", "one_to_many": "weighted", "piece_policy": "first"},
+    {"objective": "sentence", "one_to_many": "one-to-one", "piece_policy": "monotone", "shuffle_order": True},
+    {"objective": "stranger", "one_to_many": "weighted", "piece_policy": "first", "shuffle_order": True},
     {"one_to_many": "first", "piece_policy": "monotone", "skip_identical": True},
     {"mask_unit": "word", "objective": "mlm"},
     {"shuffle_order": True, "reset_positions": True, "mask_unit": "word", "segment_ids": "zero"},
@@ -228,7 +230,19 @@ def partners(
             following.get(to, to): {following.get(place, place): weight for place, weight in received.items()}
             for to, received in found.items()
         }
+    if options["objective"] == "sentence":
+        sides = [[place for place in places(example) if place[0] == side] for side in (0, 1)]
+        found = {to: dict.fromkeys(sides[1 - to[0]], 1 / len(sides[1 - to[0]])) for to in found}
     return found
+
+
+def in_next_pair(received: dict[Place, float], example: Example) -> dict[Place, float]:
+    """The control `stranger`: the same places in another pair, counted round where its sentence is shorter. Of two
+    that fall together, the one whose own piece comes first counts."""
+    moved: dict[Place, float] = {}
+    for (side, piece), weight in sorted(received.items()):
+        moved.setdefault((side, piece % len(example[side])), weight)
+    return {place: weight / sum(moved.values()) for place, weight in moved.items()}
 
 
 class Row(NamedTuple):
@@ -273,6 +287,14 @@ def naive_batch(indices: list[int], options: dict[str, Any], epoch: int = EPOCH)
         targets[number] = {p: (example[p[0]][p[1]], list(SIZES).index(pair)) for p in shown}
     if options["objective"] == "mlm":
         rows = rows[::2] + rows[1::2]
+    if options["objective"] == "stranger":
+        ring = np.argsort([drawn(index, 1, 1, epoch)[0] for index in indices]).tolist()
+        following = {number: ring[(k + 1) % len(ring)] for k, number in enumerate(ring)}
+        for number, found in linked.items():
+            other = examples[indices[following[number]] % N][1]
+            linked[number] = {to: in_next_pair(received, other) for to, received in found.items()}
+    else:
+        following = {number: number for number in linked}
     width = max(len(row.tokens) for _, row in rows)
     where = {(n, p): r * width + k for r, (n, row) in enumerate(rows) for k, p in enumerate(row.pieces) if p}
     predicted = sorted((where[n, p], *target) for n, found in targets.items() for p, target in found.items())
@@ -287,7 +309,7 @@ def naive_batch(indices: list[int], options: dict[str, Any], epoch: int = EPOCH)
         "pair_pieces": pieces,
         "ntokens": sum(len(row.tokens) for _, row in rows),
         "received": {
-            where[n, to]: {where[n, place]: weight for place, weight in found.items()}
+            where[n, to]: {where[following[n], place]: weight for place, weight in found.items()}
             for n in linked
             for to, found in linked[n].items()
             if to in targets[n]

@@ -17,6 +17,7 @@ from published_start import give_true_digests, write_folder
 from run_training import arguments, curve, error_of, train
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.convert.from_hf import convert
 from weam_fairseq.plugin import checkpoints
 from weam_fairseq.training.command_line import parse, prepare
@@ -179,7 +180,7 @@ def test_continued_objectives_start_from_the_base(
 ) -> None:
     base = str(uninterrupted[0] / "checkpoint_last.pt")
     found = {}
-    for objective in ("weam", "tlm", "mlm", "shuffled", "identity"):
+    for objective in OBJECTIVES:
         more = (
             "--finetune-from-model",
             base,
@@ -198,10 +199,11 @@ def test_continued_objectives_start_from_the_base(
     assert found["weam"]["en-de:mp_loss"] == found["tlm"]["en-de:mp_loss"] == found["shuffled"]["en-de:mp_loss"]
     assert found["identity"]["loss"] == pytest.approx(2 * found["tlm"]["loss"], rel=1e-5)
     assert "en-de:cp_loss" not in found["tlm"]
-    shares = {objective: found[objective]["en-de:linked_share"] for objective in ("weam", "shuffled", "identity")}
-    assert shares["weam"] > 0.5
+    shares = {name: found[name]["en-de:linked_share"] for name, each in OBJECTIVES.items() if each.has_second_loss}
+    assert shares["weam"] == shares["sentence"] == shares["stranger"] > 0.5
     assert shares["shuffled"] > 0.5
     assert shares["identity"] == 0
+    assert len({found[name]["en-de:cp_loss"] for name in shares}) == len(shares)
 
 
 def test_bf16_runs_on_a_cpu(small_data_bin: Path, tmp_path: Path, uninterrupted: tuple[Path, str]) -> None:

@@ -30,6 +30,8 @@ from weam_fairseq.method.word_exchange import (
     choose_links,
     edges_between,
     edges_into,
+    from_next_pair,
+    from_whole_sentence,
     next_in_cycle,
     number_words,
 )
@@ -289,10 +291,18 @@ class WordExchangeDataset(Dataset[Pair]):
         source_words = number_words(Ragged.of([p.source_words for p in samples]))
         target_words = number_words(Ragged.of([p.target_words for p in samples]))
         into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
-        if self.policy.trains.exchange == "shuffled":
-            # After the policy, so that the number of linked rows, partners and weights are those of the true links.
-            numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
-            renamed = next_in_cycle(target, np.concatenate(numbers))
-            into_source = np.column_stack([into_source[:, 0], renamed[into_source[:, 1]], into_source[:, 2]])
-            into_target = np.column_stack([renamed[into_target[:, 0]], into_target[:, 1:]])
+        # After the policy, so that the controls exchange as many rows as the true links do.
+        match self.policy.trains.exchange:
+            case "shuffled":
+                numbers = self._draw(samples, Stream.LINKS, [(len(p.target),) for p in samples])
+                renamed = next_in_cycle(target, np.concatenate(numbers))
+                into_source = np.column_stack([into_source[:, 0], renamed[into_source[:, 1]], into_source[:, 2]])
+                into_target = np.column_stack([renamed[into_target[:, 0]], into_target[:, 1:]])
+            case "sentence":
+                into_source = from_whole_sentence(into_source, source, target)
+                into_target = from_whole_sentence(into_target, target, source)
+            case "stranger":
+                numbers = self._draw(samples, Stream.LINKS, [(1,)] * len(samples))
+                into_source = from_next_pair(into_source, target, np.concatenate(numbers))
+                into_target = from_next_pair(into_target, source, np.concatenate(numbers))
         return edges_into(edges_between(into_source, into_target, layout.source_rows, layout.target_rows), masked_rows)

@@ -13,7 +13,8 @@ class Objective(NamedTuple):
         name: value of --objective.
         description: describes a model trained with it, for reports. Continues "The model ...".
         help: a short description for `--help`.
-        exchange: how the second loss exchanges rows: along the `true` links, along `shuffled` (wrong) links, or
+        exchange: what the rows that have links receive in the second loss: states along the `true` links, along
+            `shuffled` (wrong) links, from the whole other `sentence`, from another pair of the batch (`stranger`), or
             `none` (each masked row keeps its own state). None: the objective has no second loss and reads no links.
         single_sentences: each sentence is its own sequence; otherwise a sequence is a sentence pair.
     """
@@ -21,13 +22,18 @@ class Objective(NamedTuple):
     name: str
     description: str
     help: str
-    exchange: Literal["true", "shuffled", "none"] | None = None
+    exchange: Literal["true", "shuffled", "sentence", "stranger", "none"] | None = None
     single_sentences: bool = False
 
     @property
     def has_second_loss(self) -> bool:
         """Whether it has the cross-lingual loss L_cp, so that links, aligner and link policies matter."""
         return self.exchange is not None
+
+    @property
+    def predicts_twice(self) -> bool:
+        """Whether the head predicts linked rows a second time. Without an exchange both predictions are equal."""
+        return self.exchange not in (None, "none")
 
 
 OBJECTIVES = {
@@ -61,6 +67,18 @@ OBJECTIVES = {
             "control: has both losses, with as many links as weam, but wrong ones",
             "control: both losses over wrong links",
             exchange="shuffled",
+        ),
+        Objective(
+            "sentence",
+            "control: has both losses, and the rows that weam exchanges receive the mean of the other sentence's states",
+            "control: both losses; linked rows receive the other sentence's mean",
+            exchange="sentence",
+        ),
+        Objective(
+            "stranger",
+            "control: has both losses, with as many links as weam, but into another sentence pair of the batch",
+            "control: both losses; linked rows receive states of another pair",
+            exchange="stranger",
         ),
     )
 }

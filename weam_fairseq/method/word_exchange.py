@@ -160,6 +160,50 @@ def next_in_cycle(targets: Ragged, numbers: np.ndarray) -> np.ndarray:
     return replacement
 
 
+def from_whole_sentence(links: np.ndarray, near: Ragged, far: Ragged) -> np.ndarray:
+    """Replaces the partners of each linked piece by all pieces of the other sentence, for the control `sentence`.
+
+    The mean of a whole sentence in place of a word is the idea of MEXMA (Janeiro et al. 2024, arXiv 2409.12737).
+
+    Args:
+        links: (L, 3) piece of the `near` sentence <- piece of the `far` one, with weights.
+
+    Returns:
+        (L', 3) the same pieces <- every piece of the far sentence, with weight 1.
+    """
+    to = np.unique(links[:, 0])
+    sentence = near.owner()[to]
+    sizes = far.sizes[sentence]
+    every = Ragged(np.repeat(far.starts()[sentence], sizes), sizes)
+    return np.column_stack([np.repeat(to, sizes), every.flat + every.inside(), np.ones_like(every.flat)])
+
+
+def from_next_pair(links: np.ndarray, far: Ragged, numbers: np.ndarray) -> np.ndarray:
+    """Moves the partners of each linked piece to another sentence pair of the batch, for the control `stranger`.
+
+    The pairs form a random cycle. The k-th piece of a sentence becomes the k-th piece of the next pair's sentence in
+    the same place (modulo its length, so two partners can become one). A batch of one pair has no other pair, and
+    exchanges nothing.
+
+    Args:
+        links: (L, 3) piece of the near sentence <- piece of the `far` one, with weights.
+        numbers: (B,) a uniform number for each pair.
+
+    Returns:
+        (L, 3) links, or (0, 3) for one pair.
+    """
+    if len(far.sizes) < 2:
+        return links[:0]
+    cycle = np.argsort(numbers, kind="stable")
+    successor = np.empty(len(cycle), dtype=np.int64)
+    successor[cycle] = np.roll(cycle, -1)
+    origin = links[:, 1]
+    stranger = successor[far.owner()[origin]]
+    return np.column_stack(
+        [links[:, 0], far.starts()[stranger] + far.inside()[origin] % far.sizes[stranger], links[:, 2]]
+    )
+
+
 def _only_one_to_one(links: np.ndarray, source_words: np.ndarray, target_words: np.ndarray) -> np.ndarray:
     words = np.unique(np.stack([source_words[links[:, 0]], target_words[links[:, 1]]], axis=1), axis=0)
     source_degree = np.bincount(words[:, 0], minlength=int(source_words.max(initial=0)) + 1)

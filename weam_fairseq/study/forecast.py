@@ -107,7 +107,7 @@ def operations(training: TrainingFacts, estimate: Estimate) -> float | None:
     layers, width, inner = own("layers"), own("width"), own("feed_forward")
     encoder = layers * (2 * (4 * width**2 + 2 * width * inner) + 4 * estimate.length * width)
     masked = _as_number(training.options.get("mask-prob")) or MASK_PROB
-    again = estimate.linked_share if OBJECTIVES[training.objective].exchange in ("true", "shuffled") else 0.0
+    again = estimate.linked_share if OBJECTIVES[training.objective].predicts_twice else 0.0
     head = masked * (1 + again) * (2 * width**2 + 2 * width * training.vocabulary)
     return 3.0 * pieces * (encoder + head)
 

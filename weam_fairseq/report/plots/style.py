@@ -59,10 +59,12 @@ LOOKS = {
     "weam": Look("#D55E00", "-", "o"),
     "shuffled": Look("#CC79A7", ":", "D"),
     "identity": Look("#0072B2", "-.", "v"),
+    "sentence": Look("#E69F00", "-", "P"),
+    "stranger": Look("#7F7F7F", (0, (1, 1.5)), "*"),
 }
 _OTHERS = (
     Look("#0072B2", "-.", "v"),
-    Look("#E69F00", "-", "P"),
+    Look("#E69F00", "-", "p"),
     Look("#000000", ":", "*"),
     Look("#56B4E9", "--", "<"),
     Look("#009E73", "-", "X"),
