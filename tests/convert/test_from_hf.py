@@ -385,3 +385,43 @@ def test_both_scripts_are_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: 
             runpy.run_path(str(scripts / script), run_name="__main__")
         assert not end.value.code
         assert capsys.readouterr().out.startswith(f"usage: {command} ")
+
+
+def written(folder: Path, family: str) -> Path:
+    folders.write_model(folder, folders.tiny_config(family, num_hidden_layers=4))
+    folders.write_sentencepiece(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "xlm-roberta", "deberta-v2", "modernbert"])
+def test_a_cut_encoder_has_the_first_layers_and_a_new_head(family: str, tmp_path: Path) -> None:
+    there = written(tmp_path / "there", family)
+    done = from_hf.convert(there, tmp_path / "cut.pt", layers=2)
+    assert done.new_head
+    to_hf.convert(tmp_path / "cut.pt", tmp_path / "cut")
+    whole, cut = (
+        transformers.AutoModelForMaskedLM.from_pretrained(each, output_hidden_states=True).eval()
+        for each in (there, tmp_path / "cut")
+    )
+    assert (whole.config.num_hidden_layers, cut.config.num_hidden_layers) == (4, 2)
+    tokens = torch.arange(8)[None] + 5
+    with torch.no_grad():
+        expected, found = (model(tokens).hidden_states for model in (whole, cut))
+    assert len(found) == 3
+    for layer in (0, 1) if family == "modernbert" else (0, 1, 2):  # its last states are normalized once more
+        assert torch.equal(found[layer], expected[layer])
+    embeddings = whole.get_input_embeddings().weight
+    assert torch.equal(cut.get_output_embeddings().weight, embeddings)
+    assert "cut to its first 2 of 4 layers" in (tmp_path / "cut" / "README.md").read_text()
+
+
+def test_all_layers_are_no_cut(tmp_path: Path) -> None:
+    there = written(tmp_path / "there", "bert")
+    assert not from_hf.convert(there, tmp_path / "all.pt", layers=4).new_head
+    assert there_and_back(there, training=False).keys() == read_weights(there).tensors.keys()
+
+
+@pytest.mark.parametrize("layers", [0, 5])
+def test_a_number_of_layers_that_the_encoder_has_not_is_refused(layers: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"--layers must be a number of layers to keep, 1 to 4 for .*, but is {layers}\."):
+        from_hf.convert(written(tmp_path / "there", "bert"), tmp_path / "x.pt", layers=layers)

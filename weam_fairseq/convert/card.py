@@ -44,7 +44,7 @@ def write_card(facts: dict[str, Any]) -> str:
 
     Args:
         facts: `class` (of transformers), `layers`, `width`, `rows`, `languages` (codes), `published` (about the base
-            model: `folder`, `revision`, `card`, `missing`; None: no base model), `pairs`, `updates`, `aligner`,
+            model: `folder`, `revision`, `card`, `missing`, `layers` if it was cut; None: no base model), `pairs`, `updates`, `aligner`,
             `method`, `seed`.
     """
     origin = facts["published"]
@@ -87,7 +87,11 @@ def _training(facts: dict[str, Any]) -> str:
     started = ""
     if origin is not None:
         revision = f" (commit {_code(origin['revision'])})" if origin.get("revision") else ""
-        started = f"Started from {_code(origin['folder'])}{revision}. "
+        cut = ""
+        if origin.get("layers"):
+            kept, depth = origin["layers"]
+            cut = f", cut to its first {kept} of {depth} layers with a new head (not trained at that size before)"
+        started = f"Started from {_code(origin['folder'])}{revision}{cut}. "
     if not facts["pairs"]:
         return f"{started}Not trained since."
     seed = "" if facts.get("seed") is None else f", seed {facts['seed']}"
@@ -108,7 +112,8 @@ def _commands(facts: dict[str, Any]) -> str:
     start = "--arch ARCH" if name is None else "--finetune-from-model start.pt"
     seed = "" if facts.get("seed") is None else f" --seed {facts['seed']}"
     revision = f" --revision {_word(origin['revision'])}" if origin is not None and origin.get("revision") else ""
-    lines = [] if name is None else [f"weam-from-hf {name} start.pt{revision}"]
+    layers = f" --layers {origin['layers'][0]}" if origin is not None and origin.get("layers") else ""
+    lines = [] if name is None else [f"weam-from-hf {name} start.pt{revision}{layers}"]
     lines += [
         f"weam-preprocess {pairs} {tokenizer} --destdir data-bin",
         f"weam-train data-bin {start} --objective {objective} --pairs {','.join(facts['pairs'])}{seed} --save-dir run",

@@ -17,9 +17,9 @@ from weam_fairseq.common.hub import resolve
 from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 from weam_fairseq.convert.card import read_card
 from weam_fairseq.encoder import published
-from weam_fairseq.encoder.configs import UNTIED, parse_config, plain_config
+from weam_fairseq.encoder.configs import UNTIED, first_layers, parse_config, plain_config
 from weam_fairseq.encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
-from weam_fairseq.encoder.names import Placed, place
+from weam_fairseq.encoder.names import Placed, place, tensors_of
 from weam_fairseq.encoder.published import Published, read_files
 from weam_fairseq.encoder.sizes import PUBLISHED, describe
 from weam_fairseq.encoder.tokenizer import TokenizerFacts, read_tokenizer
@@ -80,9 +80,16 @@ def _run(argv: list[str] | None) -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) to write")
     parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: main)")
+    parser.add_argument(
+        "--layers",
+        type=int,
+        metavar="K",
+        help="keep only the first K layers of the encoder and fit a new head: a smaller encoder, cut and not trained "
+        "at that size",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint if it exists")
     args = parser.parse_args(argv)
-    done = convert(args.model, args.checkpoint, revision=args.revision, overwrite=args.overwrite)
+    done = convert(args.model, args.checkpoint, revision=args.revision, layers=args.layers, overwrite=args.overwrite)
     print(f"{args.checkpoint}: {done.description}")
     print(f"check: logits of single rows differ from the full model's by {done.difference:.1e} of the largest")
     print(f"tensors: {done.trained} to train, {len(done.carried)} carried unchanged {done.carried or ''}".rstrip())
@@ -96,23 +103,39 @@ def _run(argv: list[str] | None) -> None:
     print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
 
 
-def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None, overwrite: bool = False) -> Imported:
+def convert(
+    model: str | Path,
+    checkpoint: Path,
+    *,
+    revision: str | None = None,
+    layers: int | None = None,
+    overwrite: bool = False,
+) -> Imported:
     """Writes the checkpoint atomically.
 
     Args:
         model: a folder, or a name on the Hub.
         revision: branch, tag or commit on the Hub.
+        layers: how many of the encoder's layers to keep, from the first one; None: all.
 
     Raises:
-        InputError: the model cannot be found, is not a masked LM of transformers, or lacks weights outside its head.
+        InputError: the model cannot be found, is not a masked LM of transformers, lacks weights outside its head, or
+            has fewer layers.
     """
     check_file_destination(checkpoint, overwrite=overwrite)
     source = resolve(model, revision=revision)
     folder, where = source.folder, source.name
-    config = parse_config(_read_config(folder, where), folder / "config.json")
+    values = _read_config(folder, where)
+    config = parse_config(values, folder / "config.json")
     model_class = masked_lm_class(config, where)
+    depth = config.num_hidden_layers
     tokenizer = read_tokenizer(folder)
     weights = read_weights(folder)
+    if layers not in (None, depth):
+        values = first_layers(values, layers, where)
+        cut = parse_config(values, where)
+        kept = tensors_of(_without_head(skeleton(cut, where)), model_class, config, weights.tensors, where)
+        weights, config = weights._replace(tensors={name: weights.tensors[name] for name in kept}), cut
     placed = place(model_class, config, weights.tensors, where)
     # transformers does not tie weights that have different values in the folder, although the config ties them.
     untied = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
@@ -121,6 +144,8 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
     _check_fit(placed, config, tokenizer, where)
     difference = MaskedLM(placed.model).check()
     files, left_out = read_files(folder)
+    if config.num_hidden_layers != depth:
+        files["config.json"] = json.dumps(values, indent=2).encode()
     carried = {slot.name: weights.tensors[slot.name] for slot in placed.slots if not slot.places}
     about = {
         "folder": source.name if source.revision else folder.resolve().name,
@@ -128,6 +153,7 @@ def convert(model: str | Path, checkpoint: Path, *, revision: str | None = None,
         "weights": weights.sha256,
         "missing": placed.missing,
         "card": read_card(folder),
+        **({} if config.num_hidden_layers == depth else {"layers": [config.num_hidden_layers, depth]}),
     }
     state = _checkpoint(placed, config, tokenizer, Published(about, placed.slots, files, carried))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -167,6 +193,15 @@ def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: st
             f"{where} must hold all weights of {type(placed.model).__name__} outside its head, but lacks "
             f"{len(missing)} of them. The first is {missing[0]}."
         )
+
+
+def _without_head(model: Any) -> set[str]:
+    """The names of the encoder's tensors and of the projection on the vocabulary. The rest of a head belongs to the
+    states of the layer that it was trained on."""
+    projection = model.get_output_embeddings().weight
+    state = model.state_dict(keep_vars=True)
+    base = f"{model.base_model_prefix}."
+    return {name for name, value in state.items() if name.startswith(base) or value is projection}
 
 
 def is_head_new(placed: Placed) -> bool:

@@ -96,6 +96,25 @@ def difference_of(first: Any, second: Any) -> str | None:
     return None
 
 
+def first_layers(values: dict[str, Any], layers: int, where: Path | str = "The config") -> dict[str, Any]:
+    """Returns a config.json of the first layers only. Lists with an entry for each layer are cut as well.
+
+    Args:
+        values: a config.json of an encoder with at least that many layers.
+        layers: from 1.
+
+    Raises:
+        InputError: the encoder has fewer layers.
+    """
+    config = parse_config(values, where)
+    depth = config.num_hidden_layers
+    if not 1 <= layers <= depth:
+        raise InputError(f"--layers must be a number of layers to keep, 1 to {depth} for {where}, but is {layers}.")
+    plain = plain_config(config)
+    lists = {key: plain[key][:layers] for key in values if isinstance(plain.get(key), list) and len(plain[key]) == depth}
+    return {**values, **lists, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): layers}
+
+
 def set_dropout(config: Any, chance: float | None, attention_chance: float | None) -> None:
     """Sets the probabilities of dropping a state and an attention weight. None keeps the config's value.
 

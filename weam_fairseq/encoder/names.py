@@ -82,6 +82,12 @@ def place(model_class: Any, config: Any, tensors: dict[str, Tensor], where: str)
     return Placed(model, slots, missing)
 
 
+def tensors_of(names: set[str], model_class: Any, config: Any, tensors: dict[str, Tensor], where: str) -> list[str]:
+    """Returns the names of a folder's tensors that fill a parameter in `names`, or none of the model's at all."""
+    places = _places(model_class, config, tensors, where)
+    return [name for name, filled in places.items() if not filled or names.intersection(filled)]
+
+
 def gather(slot: Slot, state: dict[str, Tensor]) -> Tensor:
     """Assembles a folder's tensor from the model's state dict."""
     parts = [state[place.name] for place in slot.places]

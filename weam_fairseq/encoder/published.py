@@ -38,7 +38,8 @@ class Published(NamedTuple):
 
     Attributes:
         about: `folder` (its name), `revision` (the commit, if it came from the Hub), `weights` (file -> SHA-256),
-            `missing` (parameters of the model that the folder lacked: a new head), `card` (facts from its model card).
+            `missing` (parameters of the model that the folder lacked: a new head), `card` (facts from its model card),
+            `layers` (how many were kept, and of how many, if it was cut).
         slots: all tensors of the folder, in the order of its files.
         files: config.json, tokenizer files and other small files: path in the folder -> bytes.
         tensors: tensors that the model does not have.

@@ -221,12 +221,14 @@ class Model(Section):
 
     Attributes:
         from_hf: Hugging Face folder, or name on the Hub, to start from; None: a base is trained.
+        layers: how many layers of `from_hf` to keep; None: all.
         tokenizer: folder or name of an equal tokenizer, so that models share a data-bin (default: that of `from_hf`).
         vocabulary: rows of the embeddings, for estimates.
         base, continued: options that replace the study's.
     """
 
     from_hf: str | None = None
+    layers: Positive | None = None
     tokenizer: str | None = None
     vocabulary: int | None = None
     base: TrainOptions = {}
@@ -234,8 +236,9 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Model:
-        if self.from_hf is None and self.tokenizer is not None:
-            raise _must("left out, because only a published model (`from_hf`) has its own tokenizer", "tokenizer")
+        for key in ("layers", "tokenizer"):
+            if self.from_hf is None and getattr(self, key) is not None:
+                raise _must("left out, because it belongs to a published model (`from_hf`)", key)
         if self.from_hf is not None and self.base:
             raise _must("left out, because a published model is not trained from scratch", "base")
         return self

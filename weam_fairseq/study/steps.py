@@ -66,7 +66,7 @@ class Steps:
         config, paths = self._config, self._paths
         model = config.model(arch)
         if model.from_hf is not None:
-            return self._published(arch, model.from_hf)
+            return self._published(arch, model.from_hf, model.layers)
         assert config.base is not None
         base_seed = seed if config.base.seed == "cell" else config.base.seed
         options = config.base_options(arch)
@@ -129,17 +129,18 @@ class Steps:
         """Export and evaluations of a base itself."""
         return self._measured(base.folder, base.arch, names, base.seed, base.checkpoint)
 
-    def _published(self, arch: str, name: str) -> BaseModel:
+    def _published(self, arch: str, name: str, layers: int | None) -> BaseModel:
         paths = self._paths
         source, on_hub = paths.in_root(name), paths.is_on_hub(name)
-        identity = digest({"step": "import", "folder": self._files.identity(source, name)})
+        cut: Options = {} if layers is None else {"layers": layers}
+        identity = digest({"step": "import", "folder": self._files.identity(source, name), **cut})
         folder = paths.find("bases", arch, identity)
         checkpoint = paths.study / folder / "import" / "checkpoint.pt"
         step = Step(
             id=f"{folder}/import",
             kind="import",
             about=f"import {name}",
-            command=("weam-from-hf", paths.typed(source), paths.typed(checkpoint)),
+            command=("weam-from-hf", paths.typed(source), paths.typed(checkpoint), *option_arguments(cut)),
             finished_when="checkpoint.pt",
             inputs=() if on_hub else (source,),
             published=(name,) if on_hub else (),

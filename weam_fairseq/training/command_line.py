@@ -147,8 +147,11 @@ def _start_from(arguments: list[str], folder: Path) -> list[str]:
         return [*arguments, "--finetune-from-model", start]
     imported = folder / IMPORTED
     if not (folder / checkpoints.LAST).is_file():
+        layers = value_of(arguments, "--layers")
+        if layers is not None and not layers.isdecimal():
+            raise InputError(f"--layers must be a whole number, but is {layers}.")
         say(f"importing {start} as {imported}")
-        from_hf.convert(start, imported, overwrite=True)
+        from_hf.convert(start, imported, layers=None if layers is None else int(layers), overwrite=True)
     return [*arguments, "--finetune-from-model", str(imported)]
 
 
