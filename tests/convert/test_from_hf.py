@@ -423,5 +423,7 @@ def test_all_layers_are_no_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layers", [0, 5])
 def test_a_number_of_layers_that_the_encoder_has_not_is_refused(layers: int, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"--layers must be a number of layers to keep, 1 to 4 for .*, but is {layers}\."):
+    with pytest.raises(
+        InputError, match=rf"--layers must be a number of layers to keep, 1 to 4 for .*, but is {layers}\."
+    ):
         from_hf.convert(written(tmp_path / "there", "bert"), tmp_path / "x.pt", layers=layers)

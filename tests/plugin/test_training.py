@@ -17,8 +17,8 @@ from published_start import give_true_digests, write_folder
 from run_training import arguments, curve, error_of, train
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.convert.from_hf import convert
+from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.plugin import checkpoints
 from weam_fairseq.training.command_line import parse, prepare
 

@@ -44,8 +44,8 @@ def write_card(facts: dict[str, Any]) -> str:
 
     Args:
         facts: `class` (of transformers), `layers`, `width`, `rows`, `languages` (codes), `published` (about the base
-            model: `folder`, `revision`, `card`, `missing`, `layers` if it was cut; None: no base model), `pairs`, `updates`, `aligner`,
-            `method`, `seed`.
+            model: `folder`, `revision`, `card`, `missing`, `layers` if it was cut; None: no base model), `pairs`,
+            `updates`, `aligner`, `method`, `seed`.
     """
     origin = facts["published"]
     card = {} if origin is None else origin.get("card") or {}

@@ -110,9 +110,9 @@ def first_layers(values: dict[str, Any], layers: int, where: Path | str = "The c
     depth = config.num_hidden_layers
     if not 1 <= layers <= depth:
         raise InputError(f"--layers must be a number of layers to keep, 1 to {depth} for {where}, but is {layers}.")
-    plain = plain_config(config)
-    lists = {key: plain[key][:layers] for key in values if isinstance(plain.get(key), list) and len(plain[key]) == depth}
-    return {**values, **lists, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): layers}
+    lists = {key: value for key, value in plain_config(config).items() if key in values and isinstance(value, list)}
+    by_layer = {key: value[:layers] for key, value in lists.items() if len(value) == depth}
+    return {**values, **by_layer, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): layers}
 
 
 def set_dropout(config: Any, chance: float | None, attention_chance: float | None) -> None:

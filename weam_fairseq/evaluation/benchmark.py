@@ -39,6 +39,8 @@ class Setting:
         without_split: languages whose files name no split, if the user named none either.
         fine_tuning: choices for tasks that fine-tune.
         gold_from: the number of a sentence's first word in gold links; None expects 0.
+        best_layer: whether the even items choose the layer and the odd items are measured; otherwise all items are
+            measured at a fixed layer.
     """
 
     data: Path
@@ -51,6 +53,7 @@ class Setting:
     fine_tuning: FineTuning | None = None
     without_split: frozenset[str] = frozenset()
     gold_from: int | None = None
+    best_layer: bool = False
 
     def pair(self, language: str) -> str:
         return f"{self.source_language}-{language}"
@@ -239,6 +242,7 @@ class Benchmark:
         measure: (folder, data by language, setting) to numbers, for models measured without training.
         fine_tuned: how the model is fine-tuned; exactly one of `measure` and `fine_tuned` is given.
         needs_head: whether the masked-LM head is used, so that the checkpoint must contain it.
+        chooses_layer: whether --layer best changes its figures.
         draws: whether `measure` draws random numbers. If not, only the first of --seeds is used.
         scoring: None if there are no predictions to score.
     """
@@ -257,6 +261,7 @@ class Benchmark:
     fine_tuned: FineTuned | None = None
     needs_head: bool = False
     draws: bool = False
+    chooses_layer: bool = False
     reads_links: bool = False
     scoring: Scoring | None = None
     hub: HubCopy | None = None

@@ -19,6 +19,7 @@ from weam_fairseq.common.process_setup import wait_without_spinning
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from weam_fairseq.evaluation.command_line import (
+    BEST,
     DEFAULT_BATCH,
     OWN_PAIRS_OPTIONS,
     given_options,
@@ -112,7 +113,7 @@ def _run_tasks(models: Sequence[argparse.Namespace], stack: ExitStack) -> None:
 
 
 # Options of named tasks, which mean nothing without one.
-_TASK_OPTIONS = ("source_language", "split", "seeds")
+_TASK_OPTIONS = ("source_language", "split", "seeds", "layer")
 
 
 def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], stack: ExitStack) -> None:
@@ -283,6 +284,10 @@ def _check_used(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None
     names = ", ".join(task.name for task in tasks)
     if options.gold_from is not None and not any(task.reads_links for task in tasks):
         raise InputError(f"--gold-from has no effect, because {names} reads no gold links. Leave the option out.")
+    if options.layer is not None and not any(task.chooses_layer for task in tasks):
+        raise InputError(
+            f"--layer has no effect on {names}. It is for tatoeba, word-alignment and lareqa. Leave the option out."
+        )
     given = training_options(options)
     if given and all(task.fine_tuned is None for task in tasks):
         raise InputError(
@@ -328,6 +333,7 @@ def _prepare(task: Benchmark, options: argparse.Namespace) -> _Job:
         predictions=_predictions(task, options),
         fine_tuning=_fine_tuning(options) if task.fine_tuned is not None else None,
         gold_from=options.gold_from,
+        best_layer=options.layer == BEST and task.chooses_layer,
     )
     setting = _from_hub(task, setting, options.languages) if from_hub else setting
     setting = replace(setting, languages=_languages(task, options.languages, setting))

@@ -24,6 +24,7 @@ EXAMPLE = """example:
 """
 
 DEFAULT_BATCH = 64
+FIXED, BEST = LAYERS = ("fixed", "best")
 _MODEL_HELP = (
     "folder with a masked language model, its name on the Hugging Face Hub, or a checkpoint of weam-train; repeatable: "
     "the first model is the baseline"
@@ -102,6 +103,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="precision of training and encoding; bf16 uses autocast (default: fp32)"
+    )
+    parser.add_argument(
+        "--layer",
+        choices=LAYERS,
+        help="of tatoeba, word-alignment and lareqa: the `fixed` layer of the publications, or the model's `best` one, "
+        "chosen on every second pair or question; the others are measured, in both directions (default: fixed)",
     )
     _add_own_pairs(parser.add_argument_group(_OWN_GROUP))
     _add_fine_tuning(parser.add_argument_group(_TRAINING_GROUP))

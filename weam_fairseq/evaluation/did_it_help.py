@@ -21,7 +21,6 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Measurement, Setting
-from weam_fairseq.evaluation.benchmarks.sentence_retrieval import Found, find_translations
 from weam_fairseq.evaluation.benchmarks.word_alignment import (
     CHUNK,
     alignment_shares,
@@ -37,7 +36,7 @@ from weam_fairseq.evaluation.items import Resamples, resample_items
 from weam_fairseq.evaluation.pooling import Pooling, read_pooling
 from weam_fairseq.evaluation.prediction_files import write_items
 from weam_fairseq.evaluation.readers import WordLink
-from weam_fairseq.evaluation.retrieval import choose_layer, dev_and_test, percent
+from weam_fairseq.evaluation.retrieval import Found, choose_layer, dev_and_test, find_translations, percent
 from weam_fairseq.evaluation.scores import Entry
 from weam_fairseq.evaluation.terminal import aligned, progress
 

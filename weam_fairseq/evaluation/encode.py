@@ -288,7 +288,8 @@ def word_states(folder: Folder, sentences: Sequence[Sequence[str]], batch_size: 
 
 
 class SentenceVectors(NamedTuple):
-    """*Shape:* `values` `(N, D)`, float32; `long` counts texts that were read in windows."""
+    """*Shape:* `values` `(N, D)`, or `(K, N, D)` for several layers, float32; `long` counts texts that were read in
+    windows."""
 
     values: np.ndarray
     long: int
@@ -300,21 +301,29 @@ def sentence_vectors(folder: Folder, texts: Sequence[str], layer: int, batch_siz
     Raises:
         InputError: a text has no pieces, or a state is not finite.
     """
+    vectors = layer_vectors(folder, texts, batch_size, label, [layer])
+    return vectors._replace(values=vectors.values[0])
+
+
+def layer_vectors(
+    folder: Folder, texts: Sequence[str], batch_size: int, label: str, layers: Sequence[int] | None = None
+) -> SentenceVectors:
+    """`sentence_vectors` at several layers, or all, from one pass over the texts."""
     parts, long = [], 0
     starts = range(0, len(texts), CHUNK)
     for number, start in enumerate(starts, start=1):
         chunk = texts[start : start + CHUNK]
         part = label if len(starts) == 1 else f"{label}, part {number} of {len(starts)}"
         pieces = tokenize(folder, chunk)
-        states = group_states(folder, pieces, sentence_groups(pieces), batch_size, part, [layer])
+        states = group_states(folder, pieces, sentence_groups(pieces), batch_size, part, layers)
         if not states.filled.all():
             text = chunk[int(np.flatnonzero(~states.filled)[0])]
             raise InputError(
                 f"{label}: {text!r} has no pieces in the tokenizer of {folder.path}. Remove it from the file."
             )
-        parts.append(states.values[0])
+        parts.append(states.values)
         long += pieces.long
-    return SentenceVectors(np.concatenate(parts), long)
+    return SentenceVectors(np.concatenate(parts, axis=1), long)
 
 
 _PUBLISHED = {12: 8, 24: 14}

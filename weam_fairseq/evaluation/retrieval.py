@@ -23,7 +23,7 @@ from weam_fairseq.evaluation.encode import (
     depth_of,
     fixed_layer,
     layer_label,
-    sentence_vectors,
+    layer_vectors,
 )
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.metrics.ranking import CUT, mean_average_precision, shares
@@ -42,6 +42,19 @@ class LayerChoice(NamedTuple):
 
     layer: int
     dev: list[float]
+
+
+class Found(NamedTuple):
+    """*Shape:* `forward` and `backward` are `(test,)`: whether each source, and each target, finds its translation.
+
+    `dev_forward` and `dev_backward` are the figures of every layer on the dev half; `choice` is by their mean.
+    """
+
+    choice: LayerChoice
+    dev_forward: list[float]
+    dev_backward: list[float]
+    forward: np.ndarray
+    backward: np.ndarray
 
 
 def dev_and_test(lines: int) -> tuple[Half, Half]:
@@ -95,6 +108,37 @@ def percent(hit: np.ndarray) -> float:
 def choose_layer(dev: Sequence[float]) -> LayerChoice:
     """The layer with the best dev figure; the lowest one if several tie."""
     return LayerChoice(int(np.argmax(dev)), [float(value) for value in dev])
+
+
+def find_translations(
+    source: np.ndarray, target: np.ndarray, source_keys: Sequence[Hashable], target_keys: Sequence[Hashable]
+) -> Found:
+    """Selects the layer on the dev half and measures the test half.
+
+    *Shape:* `(L + 1, N, D)` each; sentences with equal keys are equally right.
+    """
+    dev, test = dev_and_test(len(source_keys))
+    both = [
+        [percent(hit) for hit in _both_directions(above, below, source_keys, target_keys, dev)]
+        for above, below in zip(source, target, strict=True)
+    ]
+    choice = choose_layer([float(np.mean(directions)) for directions in both])
+    layer = choice.layer
+    dev_forward, dev_backward = (list(figures) for figures in zip(*both, strict=True))
+    forward, backward = _both_directions(source[layer], target[layer], source_keys, target_keys, test)
+    return Found(choice, dev_forward, dev_backward, forward, backward)
+
+
+def _both_directions(
+    source: np.ndarray,
+    target: np.ndarray,
+    source_keys: Sequence[Hashable],
+    target_keys: Sequence[Hashable],
+    half: Half,
+) -> tuple[np.ndarray, np.ndarray]:
+    sources, targets = ([keys[line] for line in half.lines] for keys in (source_keys, target_keys))
+    source, target = source[half.lines], target[half.lines]
+    return hits(nearest(source, target), targets, targets), hits(nearest(target, source), sources, sources)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -156,6 +200,16 @@ class Queries(NamedTuple):
     right: Mapping[str, Sequence[str]]
     clusters: Mapping[str, str] = MappingProxyType({})
 
+    def at(self, half: Half) -> Queries:
+        """One half of the queries, with everything about them."""
+        names = list(self.texts)
+        chosen = [names[line] for line in half.lines]
+        return Queries(
+            {name: self.texts[name] for name in chosen},
+            {name: self.right[name] for name in chosen},
+            {name: self.clusters[name] for name in chosen if name in self.clusters},
+        )
+
 
 def measure_rankings(
     folder: Folder,
@@ -167,46 +221,66 @@ def measure_rankings(
     more_detail: Callable[[str, np.ndarray], dict[str, Any]] = lambda language, found: {},
     more_method: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Measurement]:
-    """mAP@20 of all candidates (texts by id) ranked for each query, at the fixed layer: one measurement a language.
+    """mAP@20 of all candidates (texts by id) ranked for each query: one measurement a language.
 
-    Writes rankings and items.
+    All queries are measured at the fixed layer. Or, if the setting asks for the best layer, the even queries choose it
+    and the odd ones are measured. Writes rankings and items.
 
     Args:
         queries: by language. The candidates are the same for all languages.
         more_detail: (language, indices of the ranked candidates `(Q, k)`) to further entries of `detail`.
     """
     depth = depth_of(folder)
-    layer = fixed_layer(depth)
+    fixed = fixed_layer(depth)
 
     def encoded(texts: Mapping[str, str], what: str) -> SentenceVectors:
-        return sentence_vectors(folder, list(texts.values()), layer, setting.batch_size, f"{name} {what}")
+        """All layers, or only the fixed one, along the first axis of `values`."""
+        arguments = (folder, list(texts.values()), setting.batch_size, f"{name} {what}")
+        return layer_vectors(*arguments, None if setting.best_layer else [fixed])
 
     pool, ids = encoded(candidates, "candidates"), list(candidates)
+
+    def rank(asked: Queries, vectors: np.ndarray, place: int) -> tuple[np.ndarray, dict[str, list[str]]]:
+        found = ranked(vectors[place], pool.values[place], CUT)
+        return found, {query: [ids[which] for which in row] for query, row in zip(asked.texts, found, strict=True)}
+
     measurements = []
-    for language, (texts, right, clusters) in queries.items():
-        vectors = encoded(texts, language)
-        found = ranked(vectors.values, pool.values, CUT)
-        rankings = {query: [ids[place] for place in row] for query, row in zip(texts, found, strict=True)}
+    for language, asked in queries.items():
+        encoding = encoded(asked.texts, language)
+        vectors, place, layer, part, chosen = encoding.values, 0, fixed, setting.split, {}
+        if setting.best_layer:
+            dev, test = dev_and_test(len(asked.texts))
+            of_dev = asked.at(dev)
+            maps = [
+                mean_average_precision(of_dev.right, rank(of_dev, vectors[:, dev.lines], each)[1])
+                for each in range(depth + 1)
+            ]
+            place = layer = choose_layer(maps).layer
+            asked, vectors, part = asked.at(test), vectors[:, test.lines], f"{part}/{test.name}"
+            chosen = {"dev_by_layer": maps}
+        found, rankings = rank(asked, vectors, place)
         write_rankings(setting, name, language, rankings)
         items = (
-            {**item, **({"cluster": clusters[str(item["id"])]} if clusters else {})} for item in shares(right, rankings)
+            {**item, **({"cluster": asked.clusters[str(item["id"])]} if asked.clusters else {})}
+            for item in shares(asked.right, rankings)
         )
         detail = {
             "layer": layer,
+            **chosen,
             "candidates": len(ids),
             **more_detail(language, found),
-            "sentences_split": pool.long + vectors.long,
+            "sentences_split": pool.long + encoding.long,
             **write_items(setting, name, language, items),
         }
         method = {
             "lang": language,
-            "split": setting.split,
+            "split": part,
             "pool": "mean",
-            "layer": layer_label(layer, depth),
+            "layer": "dev-best" if setting.best_layer else layer_label(layer, depth),
             **more_method,
             # XTREME-R fine-tunes the encoder first; the overall score mentions this difference.
             "encoder": "as-given",
         }
-        value = mean_average_precision(right, rankings)
-        measurements.append(Measurement(language, setting.split, f"map@{CUT}", value, len(texts), detail, method))
+        value = mean_average_precision(asked.right, rankings)
+        measurements.append(Measurement(language, part, f"map@{CUT}", value, len(asked.texts), detail, method))
     return measurements

@@ -70,13 +70,13 @@ OBJECTIVES = {
         ),
         Objective(
             "sentence",
-            "control: has both losses, and the rows that weam exchanges receive the mean of the other sentence's states",
+            "control: has both losses; rows that weam would exchange receive the mean of the other sentence's states",
             "control: both losses; linked rows receive the other sentence's mean",
             exchange="sentence",
         ),
         Objective(
             "stranger",
-            "control: has both losses, with as many links as weam, but into another sentence pair of the batch",
+            "control: has both losses; rows that weam would exchange receive states of another pair of the batch",
             "control: both losses; linked rows receive states of another pair",
             exchange="stranger",
         ),

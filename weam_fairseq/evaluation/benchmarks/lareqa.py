@@ -165,6 +165,7 @@ BENCHMARK = Benchmark(
     files=tuple((f"{language}.json", f"xquad-r/{language}.json") for language in LANGUAGES),
     read=read_pool,
     measure=measure_lareqa,
+    chooses_layer=True,
     metric="map@20",
     citation="Roy et al. 2020 (LAReQA); Ruder et al. 2021 (XTREME-R)",
     published="github.com/google-research-datasets/lareqa, xquad-r",

@@ -11,7 +11,7 @@ figure comes with that of shared pieces without a model (`shared_pieces`).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +25,10 @@ from weam_fairseq.evaluation.readers import TextPair, read_pairs
 from weam_fairseq.evaluation.retrieval import (
     Bag,
     Half,
-    LayerChoice,
     bags,
-    choose_layer,
     dev_and_test,
+    find_translations,
     hits,
-    nearest,
     nearest_by_overlap,
     percent,
 )
@@ -43,19 +41,6 @@ class SentenceStates(NamedTuple):
     values: np.ndarray
     bags: list[Bag]
     long: int
-
-
-class Found(NamedTuple):
-    """*Shape:* `forward` and `backward` are `(test,)`: whether each source, and each target, finds its translation.
-
-    `dev_forward` and `dev_backward` are the figures of every layer on the dev half; `choice` is by their mean.
-    """
-
-    choice: LayerChoice
-    dev_forward: list[float]
-    dev_backward: list[float]
-    forward: np.ndarray
-    backward: np.ndarray
 
 
 def measure_sentence_retrieval(
@@ -122,37 +107,6 @@ def _sentence_states(folder: Folder, texts: list[str], setting: Setting, languag
             "Remove its pair from the evaluation file."
         )
     return SentenceStates(states.values, bags(pieces, groups), pieces.long)
-
-
-def find_translations(
-    source: np.ndarray, target: np.ndarray, source_keys: Sequence[Hashable], target_keys: Sequence[Hashable]
-) -> Found:
-    """Selects the layer on the dev half and measures the test half.
-
-    *Shape:* `(L + 1, N, D)` each; sentences with equal keys are equally right.
-    """
-    dev, test = dev_and_test(len(source_keys))
-    both = [
-        [percent(hit) for hit in _both_directions(above, below, source_keys, target_keys, dev)]
-        for above, below in zip(source, target, strict=True)
-    ]
-    choice = choose_layer([float(np.mean(directions)) for directions in both])
-    layer = choice.layer
-    dev_forward, dev_backward = (list(figures) for figures in zip(*both, strict=True))
-    forward, backward = _both_directions(source[layer], target[layer], source_keys, target_keys, test)
-    return Found(choice, dev_forward, dev_backward, forward, backward)
-
-
-def _both_directions(
-    source: np.ndarray,
-    target: np.ndarray,
-    source_keys: Sequence[Hashable],
-    target_keys: Sequence[Hashable],
-    half: Half,
-) -> tuple[np.ndarray, np.ndarray]:
-    sources, targets = ([keys[line] for line in half.lines] for keys in (source_keys, target_keys))
-    source, target = source[half.lines], target[half.lines]
-    return hits(nearest(source, target), targets, targets), hits(nearest(target, source), sources, sources)
 
 
 def _floor(source: SentenceStates, target: SentenceStates, sources: list[str], targets: list[str], half: Half) -> float:

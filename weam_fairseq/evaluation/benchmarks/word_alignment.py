@@ -2,7 +2,8 @@
 
 Pieces are linked by their states at a fixed layer (encode.py), and words through their pieces. The figure is the
 alignment error rate of mutual argmax. `detail` holds those of simalign's itermax, of awesome-align's softmax, and of
-every layer. No layer or threshold is selected on the gold links.
+every layer. No layer or threshold is selected on the gold links that are reported: with --layer best, the even pairs
+select the layer and the odd pairs are measured.
 
 Error rate, precision and recall are those of Och and Ney 2003. A gold line holds sure and possible links
 (readers.read_gold), a line of predictions links `i-j`, and line k of one file belongs to line k of the other. An
@@ -46,6 +47,7 @@ from weam_fairseq.evaluation.readers import (
     read_predicted_links,
     read_words_and_gold,
 )
+from weam_fairseq.evaluation.retrieval import Half, choose_layer, dev_and_test
 from weam_fairseq.evaluation.terminal import progress
 
 # Pairs whose states are held at once, at every layer.
@@ -106,10 +108,18 @@ def measure_word_alignment(folder: Folder, data: Mapping[str, GoldSet], setting:
 def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: str) -> Measurement:
     pairs = gold_set.pairs
     depth = depth_of(folder)
-    layer = fixed_layer(depth)
+    layer = None if setting.best_layer else fixed_layer(depth)
     links, split = extract_links(folder, pairs, layer, setting.batch_size, f"word alignment {language}")
     gold = [pair.gold for pair in pairs]
     method = next(iter(EXTRACTIONS))
+    part, chosen = setting.split_of(language), {}
+    by_layer = [score_alignments(gold, links[method, each]).aer for each in range(depth + 1)]
+    if layer is None:
+        dev, test = dev_and_test(len(pairs))
+        dev_by_layer = [score_alignments(*_at(dev, gold, links[method, each])).aer for each in range(depth + 1)]
+        layer = choose_layer([-aer for aer in dev_by_layer]).layer
+        gold, links[method, layer] = _at(test, gold, links[method, layer])
+        part, chosen = f"{part}/{test.name}", {"dev_by_layer": dev_by_layer}
     score = score_alignments(gold, links[method, layer])
     lines = (" ".join(f"{i}-{j}" for i, j in sorted(found)) for found in links[method, layer])
     name = language if "-" in language else setting.pair(language)
@@ -117,35 +127,46 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
     items = write_items(setting, "word-alignment", language, alignment_shares(gold, links[method, layer]), pair=name)
     return Measurement(
         language=name,
-        split=setting.split_of(language),
+        split=part,
         metric="aer",
         value=score.aer,
         n=sum(len(each.sure) for each in gold),
         detail={
             "precision": score.precision,
             "recall": score.recall,
-            **{name: score_alignments(gold, links[name, layer])._asdict() for name in list(EXTRACTIONS)[1:]},
+            **{
+                name: score_alignments(gold, links[name, layer])._asdict()
+                for name in list(EXTRACTIONS)[1:]
+                if (name, layer) in links
+            },
             "layer": layer,
-            "aer_by_layer": [score_alignments(gold, links[method, each]).aer for each in range(depth + 1)],
-            "pairs": len(pairs),
+            "aer_by_layer": by_layer,
+            **chosen,
+            "pairs": len(gold),
             "links_outside": gold_set.outside,
             "sentences_split": split,
             **items,
         },
         method={
             "pair": name,
-            "split": setting.split_of(language),
+            "split": part,
             **({"gold-from": str(setting.gold_from)} if setting.gold_from else {}),
             "links": f"{method}-pieces",
-            "layer": layer_label(layer, depth),
+            "layer": "dev-best" if setting.best_layer else layer_label(layer, depth),
         },
     )
 
 
+def _at(
+    half: Half, gold: Sequence[GoldLinks], links: Sequence[frozenset[WordLink]]
+) -> tuple[list[GoldLinks], list[frozenset[WordLink]]]:
+    return [gold[line] for line in half.lines], [links[line] for line in half.lines]
+
+
 def extract_links(
-    folder: Folder, pairs: Sequence[GoldPair], layer: int, batch_size: int, label: str
+    folder: Folder, pairs: Sequence[GoldPair], layer: int | None, batch_size: int, label: str
 ) -> tuple[Links, int]:
-    """Links of each pair: by the first extraction at every layer, by the others at `layer`.
+    """Links of each pair: by the first extraction at every layer, by the others at `layer`, if one is given.
 
     Returns the number of sentences that were read in windows as well.
     """
@@ -160,7 +181,8 @@ def extract_links(
         split += source_split + target_split
         for k, source, target in zip(chunk, sources, targets, strict=True):
             for name, extract in EXTRACTIONS.items():
-                for each in range(len(source.states)) if name == next(iter(EXTRACTIONS)) else [layer]:
+                at_layer = [] if layer is None else [layer]
+                for each in range(len(source.states)) if name == next(iter(EXTRACTIONS)) else at_layer:
                     links = _links(extract, source, target, each)
                     found.setdefault((name, each), {})[k] = links
     return {key: [by_pair[k] for k in range(len(pairs))] for key, by_pair in found.items()}, split
@@ -338,6 +360,7 @@ BENCHMARK = Benchmark(
     files=FILES,
     read=read_alignment,
     reads_links=True,
+    chooses_layer=True,
     measure=measure_word_alignment,
     metric="aer",
     citation="Och & Ney 2003 (AER); Jalili Sabet et al. 2020 (argmax)",
