@@ -337,6 +337,7 @@ def test_a_lower_error_rate_is_better() -> None:
         (["--bitext", "{bitext}", "--languages", "de"], "must name language pairs like en-de"),
         (["--bitext", "{bitext}", "--split", "dev", "--epochs", "3"], "--split, --epochs have no effect"),
         (["--bitext", "{bitext}", "--gold-from", "1"], "--gold-from has no effect"),
+        (["--bitext", "{bitext}", "--layer", "best"], "--layer has no effect, because no task is named"),
         (["--bitext", "{bitext}", "--name", "a", "--model", "{bin}"], "there are 2 models and 1 names"),
         (["--bitext", "{bitext}", "--model", "{folder}"], "--model must name each model once"),
         (["sentence-retrieval", "--data", "x", "--languages", "de", "--bitext", "{bitext}"], "--bitext has no effect"),

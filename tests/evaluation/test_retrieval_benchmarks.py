@@ -33,7 +33,7 @@ from weam_fairseq.evaluation.benchmarks.word_similarity import (
 )
 from weam_fairseq.evaluation.encode import fixed_layer
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.readers import GoldLinks
+from weam_fairseq.evaluation.readers import GoldLinks, TextPair
 from weam_fairseq.evaluation.scores import make_score
 from weam_fairseq.evaluation.terminal import print_warnings
 
@@ -89,18 +89,42 @@ def test_tatoeba(
     assert len({row["cluster"] for row in items_of(found)}) == len(pairs)
 
 
+def test_tatoeba_at_the_best_layer_is_sentence_retrieval_on_its_lines(
+    folder: Folder, sentences: list[str], setting: Setting
+) -> None:
+    texts = list(dict.fromkeys(sentences))
+    pairs = [TextPair(line, english) for line, english in zip([texts[1], texts[0], *texts[2:]], texts, strict=True)]
+    (found,) = measure_tatoeba(folder, {"de": pairs}, replace(setting, best_layer=True))
+    turned = [TextPair(pair.target, pair.source) for pair in pairs]
+    (expected,) = BY_NAME["sentence-retrieval"].measure(folder, {"de": turned}, setting)  # type: ignore[misc]
+    assert (found.value, found.n, found.split) == (expected.value, expected.n, "test/odd")
+    for name in ("directions", "layer", "dev_by_layer"):
+        assert found.detail[name] == expected.detail[name]
+    assert np.mean([row["accuracy"] for row in items_of(found)]) == pytest.approx(found.value)
+    assert (found.method["direction"], found.method["layer"]) == ("both", "dev-best")
+
+
+def test_lareqa_at_the_best_layer_chooses_on_every_second_question(
+    folder: Folder, setting: Setting, tmp_path: Path
+) -> None:
+    pool = read_pool(*write_xquad_r(tmp_path))
+    (found,) = BY_NAME["lareqa"].measure(folder, {"de": pool}, replace(setting, best_layer=True))
+    rankings = json.loads((tmp_path / "predictions" / "lareqa.test.de.seed1.json").read_text())
+    assert (found.split, found.n, list(rankings)) == ("test/odd", 1, ["q2_de"])
+    assert len(found.detail["dev_by_layer"]) == 3
+    assert found.detail["layer"] == int(np.argmax(found.detail["dev_by_layer"]))
+    # The same questions in the other order: what chose the layer is measured, at the fixed layer for comparison.
+    (fixed,) = BY_NAME["lareqa"].measure(folder, {"de": pool}, setting)
+    by_question = {row["id"]: row["map@20"] for row in items_of(fixed)}
+    assert found.detail["dev_by_layer"][fixed.detail["layer"]] == pytest.approx(by_question["q1_de"])
+
+
 def test_tatoeba_asks_english_sentences(folder: Folder, setting: Setting) -> None:
     """Two English lines are one and the same text, so both find the first of the two lines that equal it."""
-    pairs = [replace_pair(text) for text in ("the town", "the town", "open")]
+    pairs = [TextPair(text, text) for text in ("the town", "the town", "open")]
     (found,) = measure_tatoeba(folder, {"de": pairs}, setting)
     assert found.value == pytest.approx(200 / 3)
     assert found.detail["duplicates"] == [1, 1]
-
-
-def replace_pair(text: str):  # type: ignore[no-untyped-def]
-    from weam_fairseq.evaluation.readers import TextPair
-
-    return TextPair(text, text)
 
 
 def test_lareqa(folder: Folder, setting: Setting, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -341,6 +365,6 @@ def test_an_encoder_that_was_fine_tuned_under_another_head_is_measured(folder_pa
 
 def test_no_predictions_are_written_unless_asked_for(folder: Folder, setting: Setting, tmp_path: Path) -> None:
     measure_tatoeba(
-        folder, {"de": [replace_pair("the town"), replace_pair("open")]}, replace(setting, predictions=None)
+        folder, {"de": [TextPair("the town", "the town"), TextPair("open", "open")]}, replace(setting, predictions=None)
     )
     assert not (tmp_path / "predictions").exists()

@@ -356,3 +356,27 @@ def test_a_missing_language_is_said_with_those_that_are_there(
     ]
     assert main([*words, "--split", "dev"]) == 2
     assert "It has data for de-en, fr, ro-en (split 'dev'" in capsys.readouterr().err
+
+
+def test_the_best_layer_is_chosen_on_the_even_pairs_and_measured_on_the_odd_ones(
+    folder_path: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    """Halves of the set, measured by themselves at every layer, give the same choice and figure."""
+    _measured("word-alignment", folder_path, data_dir, "--languages", "de", "--layer", "best")
+    (found, *_) = read_scores(data_dir / "scores.jsonl")
+    by_layer = []
+    for first in (0, 1):
+        half = tmp_path / f"half{first}"
+        half.mkdir()
+        for ending in ("src-tgt", "gold"):
+            lines = (data_dir / f"heldout.en-de.{ending}").read_text().splitlines()[first::2]
+            (half / f"heldout.en-de.{ending}").write_text("".join(f"{line}\n" for line in lines))
+        _measured("word-alignment", folder_path, half, "--languages", "de")
+        by_layer.append(read_scores(half / "scores.jsonl")[0].detail["aer_by_layer"])
+    assert found.detail["dev_by_layer"] == pytest.approx(by_layer[0])
+    assert found.detail["layer"] == int(np.argmin(by_layer[0]))
+    assert found.value == pytest.approx(by_layer[1][found.detail["layer"]])
+    assert found.split == "heldout/odd"
+    assert "|layer:dev-best|" in found.signature
+    words = ["masked-pieces", "--model", str(folder_path), "--data", str(data_dir), "--languages", "de"]
+    assert main([*words, "--layer", "best"]) == 2
