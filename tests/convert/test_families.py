@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.encoder.configs import first_layers, parse_config, plain_config
 from weam_fairseq.encoder.faster_parts import use_faster_parts
 from weam_fairseq.encoder.huggingface import (
     MaskedLM,
@@ -75,6 +77,20 @@ def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family
     trained = gradients(model.train(), through_the_head(masked_lm, inputs, rows))
     assert sorted(trained) == sorted(expected)
     assert all(bool(value.isfinite().all()) for value in trained.values())
+
+
+@pytest.mark.parametrize("family", EQUAL)
+def test_the_first_layers_are_a_smaller_model_of_the_same_family(family: str) -> None:
+    config = tiny_config(family, num_hidden_layers=2)
+    values = plain_config(config)
+    first = first_layers(values, 1)
+    if family == "funnel":
+        with pytest.raises(InputError, match="Please set `block_sizes`"):
+            parse_config(first)
+        return
+    whole, cut = skeleton(config), skeleton(parse_config(first))
+    assert set(cut.state_dict()) <= set(whole.state_dict())
+    assert type(cut) is type(whole)
 
 
 @pytest.mark.parametrize("family", EQUAL)
