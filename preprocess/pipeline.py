@@ -145,11 +145,17 @@ def _run_stages(run: _Run, recipes: dict[str, aligners.AlignerRecipe]) -> tuple[
 
 
 def _check_packages(options: Options) -> None:
-    """Raises InputError, before any work, for a missing package and for a language that a package does not know."""
+    """Raises InputError, before any work, for missing packages and for languages that a package does not know."""
+    missing: dict[str, str] = {}
     for pair in options.pairs:
         scorers(options.rules, (pair.source_lang, pair.target_lang))
         for language in languages_of([pair]) if pair.name not in options.given_words else []:
-            segmenter(language, options.words.get(language))
+            try:
+                segmenter(language, options.words.get(language))
+            except InputError as error:
+                missing[language] = str(error)
+    if missing:
+        raise InputError(" ".join(missing.values()))
 
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import GERMAN
 from weam_preprocess import cli
+from weam_preprocess.words import segmenter
 
 TRAIN = ("--train-tokenizer", "wordpiece", "--vocab-size", "100")
 
@@ -106,6 +107,18 @@ def test_tokenizer_that_is_not_there(de_tsv: Path, tmp_path: Path, capsys: pytes
         tmp_path / "bin",
         r"mbert must be a folder on this machine or a model of the Hugging Face Hub, .* run hf download mbert",
         *("--pair", f"en-de={de_tsv}", "--tokenizer", "mbert"),
+    )
+
+
+def test_all_missing_packages_are_named_at_once(
+    de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sudachipy", "fugashi", "pythainlp"):
+        monkeypatch.setitem(sys.modules, module, None)
+    segmenter.cache_clear()
+    pairs = [word for pair in ("en-ja", "en-th") for word in ("--pair", f"{pair}={de_tsv}")]
+    refused(
+        capsys, tmp_path / "bin", "Words of ja need .*sudachidict_core.* Words of th need .*pythainlp", *pairs, *TRAIN
     )
 
 

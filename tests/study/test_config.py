@@ -37,7 +37,7 @@ def test_shipped_configs_say_what_is_decided_and_how(path: Path) -> None:
 
 
 def test_all_configs_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["study_paper", "study_sizes", "study_small"]
+    assert [path.stem for path in SHIPPED] == ["study_paper", "study_published", "study_sizes", "study_small"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from tests.study.small_study import plan_of, small_config, write_config
 from weam_fairseq.study.cli import main
 from weam_fairseq.study.config import Estimate
-from weam_fairseq.study.forecast import operations
+from weam_fairseq.study.forecast import duration, operations
 from weam_fairseq.study.step import TrainingFacts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "scripts" / "configs"
@@ -104,6 +104,24 @@ def test_time_is_estimated_from_what_finished_cells_took(tmp_path: Path, capsys:
     listed = capsys.readouterr().out
     assert re.search(r"tlm.1-pair.weam_tiny.s1 +1 of 5 steps", listed)
     assert "0 of 8 cells are done." in listed
+
+
+def test_planned_seconds_stand_in_for_what_was_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small_config()
+    planned = {"preprocess": 60, "base": 1.0, "train": 3.0, "export": 10, "tatoeba": 100}
+    config["estimate"] = {"seconds": planned}
+    plan = plan_of(tmp_path, config)
+    words = [str(write_config(tmp_path, config)), "--root", str(tmp_path), "--study-dir", str(tmp_path / "study")]
+    assert main([*words, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    expected = 0.0
+    for step in plan.steps.values():
+        each = planned["tatoeba" if step.kind == "evaluate" else step.kind]
+        expected += each * (step.training.updates if step.training else 1)
+    assert f"from the config's `estimate.seconds`: {duration(expected)}, one job at a time" in told
+    config["estimate"] = {"seconds": {"tatoba": 1}}
+    assert main([str(write_config(tmp_path, config)), *words[1:], "--dry-run"]) == 2
+    assert "`estimate.seconds` has no key `tatoba`. Did you mean tatoeba?" in capsys.readouterr().err
 
 
 def test_what_is_not_there_is_said_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -303,6 +303,8 @@ class Estimate(Section):
     """Figures that computing time is estimated from.
 
     Attributes:
+        seconds: of a step, by its kind or the evaluation's name, where no similar step is finished. Of one update for
+            `train` and `base`.
         flops: peak operations per second of one GPU; None: GPU hours are not estimated.
         utilisation: the share of them that a training reaches.
         pieces_per_update, base_pieces_per_update: on all GPUs together.
@@ -310,6 +312,7 @@ class Estimate(Section):
         linked_share: of the masked pieces.
     """
 
+    seconds: dict[str, Annotated[Number, Field(gt=0)]] = {}
     flops: Annotated[Number, Field(gt=0)] | None = None
     utilisation: Annotated[Number, Field(gt=0, le=1)] = 0.4
     pieces_per_update: Positive | None = None
@@ -360,6 +363,10 @@ class _Keys(Section):
                     raise _must("left out, because the links are those of `data.data_bin`", "grid", number, key)
             if block.name in [other.name for other in self.grid[:number]]:
                 raise _must("a name that no other block has", "grid", number, "name")
+        labels = [evaluation.label for evaluation in self.evaluations]
+        for name in self.estimate.seconds:
+            if name not in (*KINDS, *labels):
+                raise _unknown_key(name, (*KINDS, *labels), "estimate", "seconds", name)
         for number, evaluation in enumerate(self.evaluations):
             name = evaluation.label
             if not _NAME.fullmatch(name) or name in [other.label for other in self.evaluations[:number]]:

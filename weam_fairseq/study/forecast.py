@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.step import Step, StepFolder, TrainingFacts
 
 MASK_PROB = 0.3  # weam-train's default
-# Objectives that predict linked pieces a second time.
 
 
 class Forecast(NamedTuple):
@@ -26,9 +25,14 @@ class Forecast(NamedTuple):
 
 
 class MeasuredCost:
-    """Mean times of finished steps, from the most to the least similar ones."""
+    """Mean times of finished steps, from the most to the least similar ones.
 
-    def __init__(self) -> None:
+    Args:
+        planned: times by the name of an evaluation or the kind of a step, used if no similar step is finished.
+    """
+
+    def __init__(self, planned: Mapping[str, float]) -> None:
+        self._planned = planned
         self._seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
 
     def add(self, step: Step, seconds: float) -> None:
@@ -38,7 +42,14 @@ class MeasuredCost:
 
     def of(self, step: Step) -> float | None:
         found = next((self._seconds[each] for each in _similarities(step) if each in self._seconds), None)
-        return None if found is None else fmean(found)
+        if found is not None:
+            return fmean(found)
+        return next((self._planned[name] for name in (_evaluation(step), step.kind) if name in self._planned), None)
+
+
+def _evaluation(step: Step) -> str:
+    """The evaluation's name in the config; empty for other steps."""
+    return step.id.rsplit("/", 1)[-1].rpartition("-")[0] if step.kind == "evaluate" else ""
 
 
 def _similarities(step: Step) -> list[tuple[object, ...]]:
@@ -56,7 +67,7 @@ def _similarities(step: Step) -> list[tuple[object, ...]]:
 
 def measure(plan: Plan, steps: Iterable[Step]) -> MeasuredCost:
     """Times of those steps that are finished."""
-    found = MeasuredCost()
+    found = MeasuredCost(plan.config.estimate.seconds)
     for step in steps:
         if StepFolder(plan.paths.study / step.id).is_done(step.languages):
             add_measured(found, plan, step)

@@ -82,12 +82,16 @@ def _estimates(plan: Plan, open_steps: Sequence[Step], forecasts: dict[str, Fore
     if known:
         unknown = len(timed) - len(known)
         left_out = f"; {unknown} jobs of kinds that have not run yet are not counted" if unknown else ""
+        planned = ", or else from the config's `estimate.seconds`" if plan.config.estimate.seconds else ""
         found.append(
-            f"Estimate from finished jobs of the same kind and architecture (measured): {duration(sum(known))}, one "
-            f"job at a time{left_out}."
+            f"Estimate from finished jobs of the same kind and architecture (measured){planned}: "
+            f"{duration(sum(known))}, one job at a time{left_out}."
         )
     elif plan.config.estimate.flops is None and open_steps:
-        found.append("No time is estimated: no job has ended yet, and the config has no `estimate.flops` for a GPU.")
+        found.append(
+            "No time is estimated: no job has ended yet, and the config has neither `estimate.seconds` nor "
+            "`estimate.flops`."
+        )
     elif others:
         found.append(f"Preprocessing, imports, exports and evaluations ({others} jobs) are not part of the estimate.")
     return found
