@@ -160,8 +160,9 @@ _MODEL_HELP = (
 )
 _SAVE_HELP = "train the aligner on the kept pairs, take the links from it, and save the model of each pair as DIR/en-de"
 _LINKS_HELP = (
-    "for --aligner precomputed: file with one line of links for each line of the input; a link is i-j over our words "
-    "(or --given-words), or i-j:p with its probability p; may be repeated"
+    "for --aligner precomputed: file with one line of links for each line of the input; a link is i-j, "
+    "where i and j number the "
+    "words of --words (or of --given-words), or i-j:p with its probability p; may be repeated"
 )
 _WORKERS_HELP = (
     "number of parallel processes (default 1), or of parallel Slurm tasks with --cluster slurm (default 100); the text "
@@ -174,7 +175,7 @@ _CLUSTER_HELP = (
     "must be one that all machines share"
 )
 _CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
-_RETRIES_HELP = "how often to try a Slurm task again that failed or was killed (default 2)"
+_RETRIES_HELP = "how often to retry a Slurm task that failed or was killed (default 2)"
 
 
 def _aligner_help() -> str:

@@ -61,7 +61,7 @@ class EncoderOptions:
         "--encoder-method",
         "argmax",
         "argmax (default) or itermax (both of SimAlign), or softmax (awesome-align), which gives probabilities; it was "
-        "made for encoders of masked LMs, and with multilingual-e5 its links have up to twice as many errors",
+        "made for encoders of masked LMs, and its links have more errors with multilingual-e5",
         choices=METHODS,
     )
     layer: int | None = option(

@@ -12,7 +12,7 @@ from hub_server import hub
 
 from tests.study.small_study import plan_of, small_config
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.study.checks import check_inputs
+from weam_fairseq.study.inputs import check_inputs
 from weam_fairseq.study.paths import Files, canonical, digest
 from weam_fairseq.study.plan import Plan
 

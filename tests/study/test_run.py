@@ -18,8 +18,8 @@ from tests.study.small_study import plan_of, small_config
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.launch import submit
 from weam_fairseq.launch.job import Launch, Submitted
-from weam_fairseq.study.checks import check_processes
 from weam_fairseq.study.forecast import duration
+from weam_fairseq.study.inputs import check_processes
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.run import Jobs, Stopped, StudyResult, run
 from weam_fairseq.study.step import Step, StepFolder

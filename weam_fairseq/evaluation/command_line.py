@@ -107,8 +107,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layer",
         choices=LAYERS,
-        help="of tatoeba, word-alignment and lareqa: the `fixed` layer of the publications, or the model's `best` one, "
-        "chosen on every second pair or question; the others are measured, in both directions (default: fixed)",
+        help="for tatoeba, word-alignment and lareqa: `fixed` measures the layer of the publications; `best` chooses "
+        "the layer on every second pair or question and measures the others, in both directions (default: fixed)",
     )
     _add_own_pairs(parser.add_argument_group(_OWN_GROUP))
     _add_fine_tuning(parser.add_argument_group(_TRAINING_GROUP))
@@ -188,7 +188,10 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
         "--hold-out", metavar="N", type=int, default=0, help="hold out N training examples and select the epoch on them"
     )
     group.add_argument(
-        "--select", choices=SELECTIONS, help="keep the epoch that is best on English dev, or the last epoch"
+        "--select",
+        choices=SELECTIONS,
+        help="keep the epoch that is best on English dev, or the last epoch (default: dev, or last for tasks without "
+        "dev)",
     )
     group.add_argument(
         "--oracle",

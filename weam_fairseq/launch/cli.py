@@ -21,11 +21,13 @@ from weam_fairseq.training.config import read_config
 
 PROG = "weam-launch"
 EXAMPLE = """example:
-  weam-launch --run-dir runs/weam -- weam-train data-bin --config weam_small.yaml
+  weam-launch --run-dir runs/weam -- weam-train data-bin --from ENCODER
   weam-launch --cluster slurm --nodes 2 --gpus-per-node 8 --cpus-per-task 8 --time 24:00:00 --partition gpu \\
-              --run-dir runs/weam -- weam-train data-bin --config weam_small.yaml
+              --run-dir runs/weam -- weam-train data-bin --from ENCODER
   weam-launch --run-dir runs/weam --status
   weam-launch --run-dir runs/weam --again     starts a job again that failed or was killed
+
+Without --save-dir, a training saves into RUN_DIR/checkpoints.
 
 A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is requeued and resumes. If one of
 its nodes fails, Slurm requeues it too, and it resumes from its last checkpoint.
@@ -168,7 +170,11 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--nodes", metavar="N", type=positive, default=1, help="machines (default: 1)")
     where.add_argument("--gpus-per-node", metavar="N", type=int, default=0, help="GPUs of each (default: 0)")
     where.add_argument(
-        "--tasks-per-node", metavar="N", type=int, default=0, help="processes on each (default: one for each GPU)"
+        "--tasks-per-node",
+        metavar="N",
+        type=int,
+        default=0,
+        help="processes on each node (default: one for each GPU; with --cluster local, weam-train starts them)",
     )
     where.add_argument("--cpus-per-task", metavar="N", type=positive, default=1, help="of each process (default: 1)")
     where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS until Slurm ends the job (default: 60)")
@@ -177,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=positive,
         default=120,
-        help="before that, time to save (default: 120)",
+        help="how long before the time limit the job is told to save (default: 120)",
     )
     where.add_argument("--partition", help="Slurm's partition")
     where.add_argument("--name", help="of the job (default: the run folder's)")

@@ -119,7 +119,9 @@ class ModelOptions:
         FREEZE,
     )
     head_first: int = option(
-        0, "train only the head for the first N updates, for example a new head that cannot be fitted", metavar="N"
+        0,
+        "train only the head for the first N updates, if a new head could be fitted only partly (one process only)",
+        metavar="N",
     )
     dropout: float | None = option(
         None, "probability of dropping a state (default: that of the model's config)", metavar="P"

@@ -115,7 +115,8 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="weam-report",
-        description="Compares the models of a study, or of any scores, with a baseline, with 95 % intervals.\n"
+        description="Compares the models of a study, or of score files, with a baseline. Each difference has a 95 % "
+        "interval.\n"
         "Writes report.html (one page that needs no network), report.md and, for a study, plots.json with the numbers\n"
         "of its plots. Prints the main table.",
         epilog=EXAMPLE,
@@ -131,7 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline",
         metavar="MODEL",
-        help="the model to compare with (default: tlm, or the first); for a study, an objective (default: its own)",
+        help="the model to compare with (default: the model named tlm, else the first one); for a study, an objective "
+        "(default: the baseline of its config)",
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder for the report (default: beside the scores)")
     parser.add_argument(

@@ -13,8 +13,8 @@ from types import FrameType
 from weam_fairseq.common.arguments import positive
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.lock import locked
-from weam_fairseq.study.checks import check_inputs, check_processes
 from weam_fairseq.study.config import read_config
+from weam_fairseq.study.inputs import check_inputs, check_processes
 from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
 from weam_fairseq.study.run import Jobs, Stopped, StudyResult, run
@@ -30,9 +30,9 @@ EXAMPLE = """example:
   weam-study scripts/configs/study_paper.yaml --dry-run
   weam-report runs/study
 
-Stop it at any time, even with kill -9: the same command resumes it. Steps that are done are not run again, also after
-you have added seeds, pairs, options or evaluations to the config. After kill -9 the jobs that run continue, and the
-same command waits for them.
+Stop it at any time, even with kill -9: the same command resumes it. Finished steps are not run again, even after you
+add seeds, pairs, options or evaluations to the config. After kill -9, running jobs continue, and the same command
+waits for them.
 """
 
 

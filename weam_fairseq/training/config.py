@@ -9,22 +9,25 @@ from weam_fairseq.common.documents import read_yaml, shown
 from weam_fairseq.common.errors import InputError
 
 PRESETS = Path(__file__).with_name("presets")
-# The defaults: those of presets/paper.yaml. Each is left out where one of the options beside it is given.
-_DEFAULTS: dict[str, tuple[str, ...]] = {
-    "--objective weam": (),
-    "--batch-size 32": ("--max-tokens", "--max-sentences"),
-    "--max-epoch 2": ("--max-update",),
-    "--optimizer adam_bert": (),
-    "--clip-norm 1.0": (),
-    "--lr-scheduler polynomial_decay": (),
-    "--log-interval 20": (),
-    "--save-interval-updates 1000": ("--save-interval", "--no-save"),
-    "--keep-interval-updates 1": ("--save-interval", "--save-interval-updates", "--no-save"),
+# The file with the defaults of the training.
+DEFAULTS = PRESETS / "paper.yaml"
+RATE_FROM_NOTHING = "5e-4"
+# More defaults, which change no result. An empty value is a flag.
+_LOGS_AND_CHECKPOINTS = {
+    "--log-interval": "20",
+    "--save-interval-updates": "1000",
+    "--keep-interval-updates": "1",
+    "--no-epoch-checkpoints": "",
+}
+# A default is left out if one of these options is given.
+_LEFT_OUT_WITH = {
+    "--batch-size": ("--max-tokens", "--max-sentences"),
+    "--max-epoch": ("--max-update",),
+    "--save-interval-updates": ("--save-interval", "--no-save"),
+    "--keep-interval-updates": ("--save-interval", "--save-interval-updates", "--no-save"),
     "--no-epoch-checkpoints": ("--save-interval", "--keep-last-epochs", "--no-save"),
 }
-_DEFAULTS_OF_ADAM = ("--adam-betas (0.9,0.999)", "--adam-eps 1e-6", "--weight-decay 0.01")
-# Learning rates of a run that starts from an encoder, and from nothing.
-LEARNING_RATES = ("5e-5", "5e-4")
+_OF_ADAM = ("--adam-betas", "--adam-eps", "--weight-decay")
 WARM_UP = 0.1  # of the updates
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # A config may come with somebody's data-bin or paper. Such a file must not choose code or machines.
@@ -101,16 +104,16 @@ def add_defaults(arguments: list[str], *, processes: int) -> list[str]:
         arguments: with those of the config file.
         processes: that share an update; the default batch is divided among them.
     """
-    found: list[str] = []
-    defaults = dict(_DEFAULTS)
-    if (value_of(arguments, "--optimizer") or "adam_bert") in ("adam", "adam_bert"):
-        defaults |= dict.fromkeys(_DEFAULTS_OF_ADAM, ())
+    defaults = {f"--{name}": str(value) for name, value in read_yaml(DEFAULTS).items()} | _LOGS_AND_CHECKPOINTS
     starts = ("--from", "--finetune-from-model", "--restore-file")
-    rate = LEARNING_RATES[0 if any(is_given(arguments, option) for option in starts) else 1]
-    defaults[f"--lr {rate}"] = ()
-    for default, others in defaults.items():
-        option, _, value = default.partition(" ")
-        if any(is_given(arguments, each) for each in (option, *others)):
+    if not any(is_given(arguments, option) for option in starts):
+        defaults["--lr"] = RATE_FROM_NOTHING
+    has_adam = (value_of(arguments, "--optimizer") or defaults["--optimizer"]) in ("adam", "adam_bert")
+    found: list[str] = []
+    for option, value in defaults.items():
+        if any(is_given(arguments, each) for each in (option, *_LEFT_OUT_WITH.get(option, ()))):
+            continue
+        if option in _OF_ADAM and not has_adam:
             continue
         if option == "--batch-size":
             value = str(max(1, int(value) // processes))

@@ -47,18 +47,19 @@ EXAMPLE = f"""usage: {PROG} DATA_BIN --from ENCODER --save-dir RUN [--config FIL
 Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
 
   --from ENCODER       what to train: a Hugging Face folder, a name on the Hugging Face Hub, or a checkpoint (.pt).
-                       A masked-LM head that the encoder lacks is fitted to the data first
+                       If the encoder has no masked-LM head, one is fitted to the data first
   --arch ARCH          train a new encoder instead: {", ".join(list(ARCHITECTURES)[:4])},
                        {", ".join(list(ARCHITECTURES)[4:])}
   --save-dir RUN       folder of checkpoints and train.log; if it has checkpoint_last.pt, the run resumes from that
   --config FILE.yaml   options as a mapping (mask-prob: 0.3), or a preset: paper (the defaults),
                        many_pairs (for many language pairs); options of the command line win
-  --user-dir           alone: print the folder for fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)" ...
+  --user-dir           print the folder of the plugin and exit: fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)"
 
-Defaults, each replaced by the option of that name: --lr 5e-5 (5e-4 with --arch), --batch-size 32 pairs (divided among
-the processes), --max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with --adam-betas
-(0.9,0.999), --adam-eps 1e-6 and --weight-decay 0.01, --clip-norm 1, --lr-scheduler polynomial_decay (linear, to 0 at
-the last update) with --warmup-updates of a tenth of all updates, --precision bf16 if the processor or GPU has it.
+Defaults, each replaced by the option of that name: --objective weam, --lr 5e-5 (5e-4 with --arch), --batch-size 32
+pairs (divided among the processes), --max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with
+--adam-betas (0.9,0.999), --adam-eps 1e-6 and --weight-decay 0.01, --clip-norm 1, --lr-scheduler polynomial_decay
+(linear, to 0 at the last update) with --warmup-updates of a tenth of all updates, --precision bf16 if the processor or
+GPU has it, --save-interval-updates 1000 (only the last checkpoint is kept), --log-interval 20.
 
 example: {PROG} data-bin --from bert-base-multilingual-cased --save-dir runs/weam
          {PROG} data-bin --arch weam_small --max-update 10000 --save-dir runs/small
@@ -71,8 +72,8 @@ Signals: on SIGUSR1, SIGUSR2 or SIGTERM the run finishes its update, writes chec
 
 You may change the batches when you resume (--max-tokens, --batch-size, --update-freq, number of processes): the epoch
 continues with the pairs that were not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer
-and the schedule must not change. If a checkpoint cannot be written, training warns, keeps the older checkpoints and
-continues. The exit code is 2 if no later checkpoint could be written either.
+and the schedule must not change. If a checkpoint cannot be written, weam-train warns, keeps the older
+checkpoints and trains on. If no later checkpoint can be written either, the exit code is 2.
 
 With --log-format (json, simple, tqdm) fairseq's log goes to standard output instead of RUN/train.log.
 """
@@ -283,7 +284,9 @@ def show_help() -> None:
     parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
     add_arguments(parser.add_argument_group("data and method"), TaskOptions)
     add_arguments(parser.add_argument_group("loss"), LossOptions)
-    add_arguments(parser.add_argument_group("model, where it differs from --arch or from the checkpoint"), ModelOptions)
+    add_arguments(
+        parser.add_argument_group("model (sizes: for --arch; --layers also cuts an encoder of --from)"), ModelOptions
+    )
     print(parser.format_help())
     print("Optimizer, schedule, batches, checkpoints and logs: fairseq-train --help")
 

@@ -361,7 +361,7 @@ def _score_files(request: Request) -> ScoringResult:
 
 BENCHMARK = Benchmark(
     name="bucc",
-    summary="the translated sentences of two collections, threshold from dev",
+    summary="find the translations between two collections of sentences; the threshold is chosen on dev",
     languages=language_codes("de fr ru zh"),
     splits=("test",),
     files=(*_files("dev", "sample"), *_files("test", "training")),

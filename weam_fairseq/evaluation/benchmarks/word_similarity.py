@@ -170,7 +170,7 @@ def area_under_curve(higher: np.ndarray, lower: np.ndarray) -> float:
 
 BENCHMARK = Benchmark(
     name="word-similarity",
-    summary="linked words against random ones, by layer",
+    summary="how well the states of each layer tell linked words from random ones",
     languages=None,
     files=FILES,
     read=read_alignment,
