@@ -226,3 +226,16 @@ def test_two_gains_may_be_clear_and_their_growth_not(tmp_path: Path) -> None:
     # Student's interval of 1, 2, 3: 2 ± 4.3027 / √3.
     assert growth.seeds == pytest.approx(Interval(2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5, None), abs=1e-4)
     assert not growth.clear
+
+
+def test_a_published_encoder_is_compared_with_every_seed(tmp_path: Path) -> None:
+    base = cell("base", [], "weam_tiny", 1)
+    path = write_study(tmp_path / "study", [base, *grid(("weam",), archs=("weam_tiny",))], baseline="base")
+    gain = _gain(_tasks(path, baseline="base")[0], WEAM[1], "de")
+    # The base finds 6 of 20; WEAM finds 8, and 9 with seed 2.
+    assert gain.by_seed == {1: 10.0, 2: 15.0, 3: 10.0}
+    assert gain.all_shared
+    assert gain.value == pytest.approx(35 / 3)
+    assert gain.seeds is not None
+    assert gain.items is not None
+    assert gain.items.low < gain.value < gain.items.high

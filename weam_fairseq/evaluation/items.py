@@ -186,13 +186,24 @@ class Resamples:
         return Resamples({**self.by_seed, **means}, self.missing_items)
 
     def difference(
-        self, model: str, other: str, language: str, seeds: Collection[int] | None = None
+        self,
+        model: str,
+        other: str,
+        language: str,
+        seeds: Collection[int] | None = None,
+        for_each_seed: bool = False,
     ) -> np.ndarray | None:
         """In each resample, the mean over the seeds that both have (or over `seeds`); where they share none, the
-        difference of their means. None if items or seeds are missing."""
+        difference of their means. None if items or seeds are missing.
+
+        Args:
+            for_each_seed: the mean of `other` stands for each of its seeds.
+        """
         one, two = (self.by_seed.get((name, language)) for name in (model, other))
         if not one or not two:
             return None
+        if for_each_seed:
+            two = dict.fromkeys(one, np.mean(list(two.values()), axis=0))
         shared = sorted(set(one) & set(two) if seeds is None else seeds)
         if not set(shared) <= set(one) & set(two):
             return None

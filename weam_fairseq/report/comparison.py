@@ -10,6 +10,7 @@ from statistics import fmean
 from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.bootstrap import RESAMPLES, Difference, item_interval, percentile_interval, seed_interval
 from weam_fairseq.evaluation.items import LanguageEntries, Resamples, resample_items
 from weam_fairseq.evaluation.scores import Entry
@@ -38,11 +39,14 @@ def compare(
     metrics: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 1,
+    untrained: bool = False,
 ) -> Comparison:
     """Compares every model with the baseline, table by table.
 
     Args:
         baseline: a model's name; None is `tlm` if it has scores, else the first model.
+        untrained: the baseline is an encoder as it was published. Where a task draws no random numbers, its one score
+            is compared with each seed of the other models.
         metrics: the metrics to show; empty is all.
         seed: draws the items.
 
@@ -60,9 +64,16 @@ def compare(
         def draw(columns: Mapping[str, LanguageEntries]) -> Resamples:
             return resample_items(columns, resamples, seed, bar.update)
 
-        tables = [_table(group, titles[group], each, models, chosen, draw) for group, each in columns.items()]
+        tables = [
+            _table(group, titles[group], each, models, chosen, draw, untrained and not _draws(group.task))
+            for group, each in columns.items()
+        ]
     order = [chosen, *(model for model in models if model != chosen)]
     return Comparison(order, chosen, tables, {model: checkpoints_of(scores, model) for model in order}, resamples)
+
+
+def _draws(task: str) -> bool:
+    return any(benchmark.uses_seed for benchmark in BENCHMARKS if benchmark.name == task)
 
 
 def _usual(models: Sequence[str]) -> str:
@@ -99,6 +110,7 @@ def _table(
     models: Sequence[str],
     baseline: str,
     draw: Callable[[Mapping[str, LanguageEntries]], Resamples],
+    for_each_seed: bool,
 ) -> TaskTable:
     here = {model for column in columns.values() for model in column}
     ordered = [model for model in dict.fromkeys([baseline, *models]) if model in here]
@@ -122,7 +134,7 @@ def _table(
         common=common,
         missing={model: gaps for model in ordered if (gaps := [x for x in columns if model not in columns[x]])},
         scores=_with_intervals(scores, resampled),
-        differences=_differences(scores, baseline, resampled),
+        differences=_differences(scores, baseline, resampled, for_each_seed),
         notes=[],
     )
     return replace(table, notes=notes_on(table, said, resampled, [model for model in models if model not in here]))
@@ -161,23 +173,27 @@ def _average(scores: Sequence[MeanScore]) -> MeanScore:
 
 
 def _differences(
-    scores: Mapping[tuple[str, str], MeanScore], baseline: str, resampled: Resamples
+    scores: Mapping[tuple[str, str], MeanScore], baseline: str, resampled: Resamples, for_each_seed: bool
 ) -> dict[tuple[str, str], Difference]:
-    """The mean difference of two runs with the same seed; without common seeds, the difference of the means."""
+    """The mean difference of two runs with the same seed; without common seeds, the difference of the means.
+
+    Args:
+        for_each_seed: the baseline's score is the same for each seed.
+    """
     differences = {}
     for (model, language), score in scores.items():
         other = scores.get((baseline, language))
         if model == baseline or other is None:
             continue
-        shared = sorted(set(score.values) & set(other.values))
-        by_seed = {seed: score.values[seed] - other.values[seed] for seed in shared}
+        of_other = dict.fromkeys(score.values, other.mean) if for_each_seed else other.values
+        by_seed = {seed: score.values[seed] - of_other[seed] for seed in sorted(set(score.values) & set(of_other))}
         value = fmean(by_seed.values()) if by_seed else score.mean - other.mean
-        drawn = resampled.difference(model, baseline, language)
+        drawn = resampled.difference(model, baseline, language, for_each_seed=for_each_seed)
         differences[model, language] = Difference(
             value=value,
             items=None if drawn is None else item_interval(drawn),
             seeds=seed_interval(list(by_seed.values())),
             by_seed=by_seed,
-            all_shared=set(score.values) == set(other.values),
+            all_shared=set(score.values) == set(of_other),
         )
     return differences

@@ -22,7 +22,7 @@ from weam_fairseq.evaluation.items import resample_items
 from weam_fairseq.evaluation.scores import Entry
 from weam_fairseq.report.comparison import Comparison, compare
 from weam_fairseq.report.groups import Group, group_scores
-from weam_fairseq.report.positions import ModelPosition, Positions, StudySetting, joined
+from weam_fairseq.report.positions import BASE, ModelPosition, Positions, StudySetting, joined
 from weam_fairseq.report.score_files import ScoreSet
 from weam_fairseq.report.study_folder import Study
 from weam_fairseq.report.task_table import AVERAGE, MeanScore, TaskTable
@@ -132,7 +132,8 @@ def _tables(
     if not rows:
         return {}
     chosen = baseline if baseline in scores.models else None
-    return {table.group: table for table in compare(scores, chosen, (), resamples, draw_seed).tables}
+    untrained = any(cell.model == chosen and cell.objective == BASE and not cell.pairs for cell in study.cells)
+    return {table.group: table for table in compare(scores, chosen, (), resamples, draw_seed, untrained).tables}
 
 
 def _task(
