@@ -10,6 +10,7 @@ All options but --data and --run-dir are weam-study's. Example, one model and wh
 """
 
 import argparse
+import lzma
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ import published_encoder
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_folder, write_text
+from weam_fairseq.evaluation.readers import read_lines
 
 CONFIG = Path(__file__).resolve().parent / "configs" / "study_published.yaml"
 ENCODER, DATA = "e5-small", "data"
@@ -42,14 +44,22 @@ LINK = re.compile(r"(\d+)([-p])(\d+)")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the published data")
-    parser.add_argument("--run-dir", type=Path, default=Path("runs/study_published"), metavar="DIR")
+    parser.add_argument(
+        *("--run-dir",),
+        type=Path,
+        default=Path("runs/study_published"),
+        metavar="RUN_DIR",
+        help="folder of the study (default: %(default)s)",
+    )
     options, of_study = parser.parse_known_args()
     os.environ |= {"PYTHONWARNINGS": "ignore"}
     from weam_fairseq.study import cli as study  # not before: it imports libraries that read the environment
 
     run_dir = options.run_dir
     if not {"--list", "--dry-run"} & set(of_study):
-        if not (run_dir / DATA).is_dir():
+        if (run_dir / DATA).is_dir():
+            print(f"Using the evaluation sets in {run_dir / DATA}; --data is not read again", flush=True)
+        else:
             prepare(options.data, run_dir / DATA)
         if not (run_dir / ENCODER).is_dir():
             published_encoder.main([str(run_dir / ENCODER)])
@@ -61,7 +71,7 @@ def prepare(source: Path, destination: Path) -> None:
     """Writes the evaluation sets under the names that weam-evaluate reads, English first. Links the bitext.
 
     Raises:
-        InputError: a file is missing, or a line of links is malformed.
+        InputError: a file is missing or cannot be read, or a line is malformed.
     """
     needed = [source / "bitext", *(source / "eval" / f"{name}.tar.xz" for name in ARCHIVES)]
     needed += [
@@ -74,15 +84,25 @@ def prepare(source: Path, destination: Path) -> None:
     with whole_folder(destination) as folder:
         (folder / "bitext").symlink_to((source / "bitext").resolve())
         for name in ARCHIVES:
-            with tarfile.open(source / "eval" / f"{name}.tar.xz") as archive:
-                archive.extractall(folder, filter="data")
+            unpack(source / "eval" / f"{name}.tar.xz", name, folder)
         gold = folder / "gold_alignments"
         gold.mkdir()
         for language, (name, is_turned) in GOLD.items():
             for ending, turned in (("src-tgt", turn_sides), ("gold", turn_links)):
-                text = (source / "gold_alignments" / f"{name}.{ending}").read_text(encoding="utf-8")
-                lines = [turned(line) if is_turned else line for line in text.splitlines()]
+                lines = read_lines(source / "gold_alignments" / f"{name}.{ending}")
+                lines = [turned(line) if is_turned else line for line in lines]
                 write_text(gold / f"gold.en-{language}.{ending}", "".join(f"{line}\n" for line in lines))
+
+
+def unpack(file: Path, name: str, folder: Path) -> None:
+    """Unpacks an archive that holds the folder `name`."""
+    try:
+        with tarfile.open(file) as archive:
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, lzma.LZMAError, OSError) as error:
+        raise InputError(f"{file} must be a whole tar archive, but cannot be unpacked: {error}.") from error
+    if not (folder / name).is_dir():
+        raise InputError(f"{file} must hold a folder {name}, but does not.")
 
 
 def turn_sides(line: str) -> str:

@@ -109,7 +109,7 @@ def test_lareqa_at_the_best_layer_chooses_on_every_second_question(
 ) -> None:
     pool = read_pool(*write_xquad_r(tmp_path))
     (found,) = BY_NAME["lareqa"].measure(folder, {"de": pool}, replace(setting, best_layer=True))
-    rankings = json.loads((tmp_path / "predictions" / "lareqa.test.de.seed1.json").read_text())
+    rankings = json.loads((tmp_path / "predictions" / "lareqa.test.de.best-layer.seed1.json").read_text())
     assert (found.split, found.n, list(rankings)) == ("test/odd", 1, ["q2_de"])
     assert len(found.detail["dev_by_layer"]) == 3
     assert found.detail["layer"] == int(np.argmax(found.detail["dev_by_layer"]))

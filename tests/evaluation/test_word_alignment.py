@@ -377,6 +377,16 @@ def test_the_best_layer_is_chosen_on_the_even_pairs_and_measured_on_the_odd_ones
     assert found.detail["layer"] == int(np.argmin(by_layer[0]))
     assert found.value == pytest.approx(by_layer[1][found.detail["layer"]])
     assert found.split == "heldout/odd"
+    items = (data_dir / found.detail["items"]).read_text().splitlines()
+    assert [json.loads(item)["id"] % 2 for item in items] == [1] * found.detail["pairs"]
+    # The same set at the fixed layer has items of its own.
+    assert main(["word-alignment", *words_of(folder_path, data_dir), "--out", str(data_dir / "scores.jsonl")]) == 0
+    best, fixed = read_scores(data_dir / "scores.jsonl")
+    assert best.detail["items"] != fixed.detail["items"]
     assert "|layer:dev-best|" in found.signature
-    words = ["masked-pieces", "--model", str(folder_path), "--data", str(data_dir), "--languages", "de"]
-    assert main([*words, "--layer", "best"]) == 2
+    for tasks in (["masked-pieces"], ["word-alignment", "word-retrieval"]):
+        assert main([*tasks, *words_of(folder_path, data_dir), "--layer", "best"]) == 2
+
+
+def words_of(model: Path, data: Path) -> list[str]:
+    return ["--model", str(model), "--data", str(data), "--languages", "de"]

@@ -90,7 +90,8 @@ def _training(facts: dict[str, Any]) -> str:
         cut = ""
         if origin.get("layers"):
             kept, depth = origin["layers"]
-            cut = f", cut to its first {kept} of {depth} layers with a new head (not trained at that size before)"
+            head = " with a new head" if origin.get("missing") else ""
+            cut = f", cut to its first {kept} of {depth} layers{head} (not trained at that size before)"
         started = f"Started from {_code(origin['folder'])}{revision}{cut}. "
     if not facts["pairs"]:
         return f"{started}Not trained since."

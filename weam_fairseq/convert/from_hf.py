@@ -49,6 +49,7 @@ class Imported(NamedTuple):
         missing: parameters of the head that the folder lacks.
         new_head: whether weam-train fits the head at the start of the training.
         left_out: files that the checkpoint does not carry.
+        cut: how many layers were kept, and of how many; None: all.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Imported(NamedTuple):
     missing: list[str]
     new_head: bool
     left_out: list[str]
+    cut: tuple[int, int] | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,11 +93,14 @@ def _run(argv: list[str] | None) -> None:
     args = parser.parse_args(argv)
     done = convert(args.model, args.checkpoint, revision=args.revision, layers=args.layers, overwrite=args.overwrite)
     print(f"{args.checkpoint}: {done.description}")
+    if done.cut is not None:
+        kept, depth = done.cut
+        print(f"cut: the first {kept} of {depth} layers; the head, which belongs to the last layer, is left out")
     print(f"check: logits of single rows differ from the full model's by {done.difference:.1e} of the largest")
     print(f"tensors: {done.trained} to train, {len(done.carried)} carried unchanged {done.carried or ''}".rstrip())
     if done.missing:
         start = "weam-train fits the head to the data" if done.new_head else "they have transformers' initial values"
-        print(f"new: {args.model} has no weights for {', '.join(done.missing)}; {start} at the start of the run")
+        print(f"new: there are no weights for {', '.join(done.missing)}; {start} at the start of the run")
     if done.left_out:
         print(f"left out: {', '.join(done.left_out)}")
     # The folder, not the name, so that the tokenizer is of the same commit.
@@ -133,18 +138,24 @@ def convert(
     weights = read_weights(folder)
     if layers not in (None, depth):
         values = first_layers(values, layers, where)
-        cut = parse_config(values, where)
-        kept = tensors_of(_without_head(skeleton(cut, where)), model_class, config, weights.tensors, where)
-        weights, config = weights._replace(tensors={name: weights.tensors[name] for name in kept}), cut
-    placed = place(model_class, config, weights.tensors, where)
+        try:
+            cut = parse_config(values, where)
+            kept = tensors_of(_without_head(skeleton(cut, where)), model_class, config, weights.tensors, where)
+            weights, config = weights._replace(tensors={name: weights.tensors[name] for name in kept}), cut
+            placed = place(model_class, config, weights.tensors, where)
+        except InputError as error:
+            raise InputError(f"--layers cannot cut {where}, a {config.model_type}. {error}") from error
+    else:
+        placed = place(model_class, config, weights.tensors, where)
     # transformers does not tie weights that have different values in the folder, although the config ties them.
     untied = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
     if untied:
         setattr(config, UNTIED, untied)
     _check_fit(placed, config, tokenizer, where)
     difference = MaskedLM(placed.model).check()
+    is_cut = config.num_hidden_layers != depth
     files, left_out = read_files(folder)
-    if config.num_hidden_layers != depth:
+    if is_cut:
         files["config.json"] = json.dumps(values, indent=2).encode()
     carried = {slot.name: weights.tensors[slot.name] for slot in placed.slots if not slot.places}
     about = {
@@ -153,7 +164,7 @@ def convert(
         "weights": weights.sha256,
         "missing": placed.missing,
         "card": read_card(folder),
-        **({} if config.num_hidden_layers == depth else {"layers": [config.num_hidden_layers, depth]}),
+        **({"layers": [config.num_hidden_layers, depth]} if is_cut else {}),
     }
     state = _checkpoint(placed, config, tokenizer, Published(about, placed.slots, files, carried))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +179,7 @@ def convert(
         placed.missing,
         is_head_new(placed),
         left_out,
+        (config.num_hidden_layers, depth) if is_cut else None,
     )
 
 

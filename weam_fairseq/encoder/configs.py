@@ -32,6 +32,9 @@ _IGNORED_KEYS = {
     *ATTENTION_DROPOUT_KEYS,
 }
 
+# Keys of the families' configs that can hold a list with an entry for each layer.
+_LISTS_BY_LAYER = ("layer_types", "attention_window", "attn_layers")
+
 # Limits far above any real model, so that an untrusted config cannot request all memory or endless layers.
 _LIMITS = {
     "num_hidden_layers": 1_000,
@@ -97,7 +100,7 @@ def difference_of(first: Any, second: Any) -> str | None:
 
 
 def first_layers(values: dict[str, Any], layers: int, where: Path | str = "The config") -> dict[str, Any]:
-    """Returns a config.json of the first layers only. Lists with an entry for each layer are cut as well.
+    """Returns a config.json of the first layers only. Known lists with an entry for each layer are cut as well.
 
     Args:
         values: a config.json of an encoder with at least that many layers.
@@ -110,8 +113,8 @@ def first_layers(values: dict[str, Any], layers: int, where: Path | str = "The c
     depth = config.num_hidden_layers
     if not 1 <= layers <= depth:
         raise InputError(f"--layers must be a number of layers to keep, 1 to {depth} for {where}, but is {layers}.")
-    lists = {key: value for key, value in plain_config(config).items() if key in values and isinstance(value, list)}
-    by_layer = {key: value[:layers] for key, value in lists.items() if len(value) == depth}
+    lists = {key: plain_config(config).get(key) for key in _LISTS_BY_LAYER if key in values}
+    by_layer = {key: value[:layers] for key, value in lists.items() if isinstance(value, list)}
     return {**values, **by_layer, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): layers}
 
 

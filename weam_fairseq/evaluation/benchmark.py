@@ -68,7 +68,8 @@ class Setting:
         Args:
             pair: what the score calls the language, if not `language`.
         """
-        parts = (name, self.split_of(language), pair or language, f"seed{self.seed}")
+        best = "best-layer" if self.best_layer else WHOLE
+        parts = (name, self.split_of(language), pair or language, best, f"seed{self.seed}")
         return ".".join(part for part in parts if part != WHOLE)
 
 

@@ -284,9 +284,11 @@ def _check_used(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None
     names = ", ".join(task.name for task in tasks)
     if options.gold_from is not None and not any(task.reads_links for task in tasks):
         raise InputError(f"--gold-from has no effect, because {names} reads no gold links. Leave the option out.")
-    if options.layer is not None and not any(task.chooses_layer for task in tasks):
+    without = [task.name for task in tasks if not task.chooses_layer]
+    if options.layer is not None and without:
         raise InputError(
-            f"--layer has no effect on {names}. It is for tatoeba, word-alignment and lareqa. Leave the option out."
+            f"--layer has no effect on {', '.join(without)}. It is for tatoeba, word-alignment and lareqa. Measure the "
+            "other tasks by a command of their own."
         )
     given = training_options(options)
     if given and all(task.fine_tuned is None for task in tasks):

@@ -108,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--layer",
         choices=LAYERS,
         help="for tatoeba, word-alignment and lareqa: `fixed` measures the layer of the publications; `best` chooses "
-        "the layer on every second pair or question and measures the others, in both directions (default: fixed)",
+        "each language's layer on every second pair or question, and measures the others (default: fixed)",
     )
     _add_own_pairs(parser.add_argument_group(_OWN_GROUP))
     _add_fine_tuning(parser.add_argument_group(_TRAINING_GROUP))

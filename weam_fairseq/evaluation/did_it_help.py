@@ -236,7 +236,7 @@ def _alignment(held_out: HeldOut, setting: Setting, links: Links) -> Measurement
     layer = choose_layer([-aer for aer in by_layer]).layer
     gold, found = [every[k] for k in test], [links[layer][k] for k in test]
     score = score_alignments(gold, found)
-    shares = ({**share, "id": line} for line, share in zip(test, alignment_shares(gold, found), strict=True))
+    shares = alignment_shares(gold, found, test)
     files = write_items(setting, ALIGNMENT, held_out.target.language, shares, pair=held_out.pair)
     detail = {
         "precision": score.precision,

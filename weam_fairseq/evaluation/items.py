@@ -203,7 +203,8 @@ class Resamples:
         if not one or not two:
             return None
         if for_each_seed:
-            two = dict.fromkeys(one, np.mean(list(two.values()), axis=0))
+            mean: np.ndarray = np.mean(list(two.values()), axis=0)
+            two = dict.fromkeys(one, mean)
         shared = sorted(set(one) & set(two) if seeds is None else seeds)
         if not set(shared) <= set(one) & set(two):
             return None

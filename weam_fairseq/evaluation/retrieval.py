@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Measurement, Setting
 from weam_fairseq.evaluation.encode import (
     Group,
@@ -218,7 +219,7 @@ def measure_rankings(
     candidates: Mapping[str, str],
     queries: Mapping[str, Queries],
     *,
-    more_detail: Callable[[str, np.ndarray], dict[str, Any]] = lambda language, found: {},
+    more_detail: Callable[[str, Queries, np.ndarray], dict[str, Any]] = lambda language, asked, found: {},
     more_method: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Measurement]:
     """mAP@20 of all candidates (texts by id) ranked for each query: one measurement a language.
@@ -228,7 +229,11 @@ def measure_rankings(
 
     Args:
         queries: by language. The candidates are the same for all languages.
-        more_detail: (language, indices of the ranked candidates `(Q, k)`) to further entries of `detail`.
+        more_detail: (language, its measured queries, indices of the ranked candidates `(Q, k)`) to further entries of
+            `detail`.
+
+    Raises:
+        InputError: the best layer is asked for, and there are fewer than two queries.
     """
     depth = depth_of(folder)
     fixed = fixed_layer(depth)
@@ -249,6 +254,8 @@ def measure_rankings(
         encoding = encoded(asked.texts, language)
         vectors, place, layer, part, chosen = encoding.values, 0, fixed, setting.split, {}
         if setting.best_layer:
+            if len(asked.texts) < 2:
+                raise InputError(f"{language}: --layer best needs at least 2 queries, one to choose the layer on.")
             dev, test = dev_and_test(len(asked.texts))
             of_dev = asked.at(dev)
             maps = [
@@ -268,7 +275,7 @@ def measure_rankings(
             "layer": layer,
             **chosen,
             "candidates": len(ids),
-            **more_detail(language, found),
+            **more_detail(language, asked, found),
             "sentences_split": pool.long + encoding.long,
             **write_items(setting, name, language, items),
         }

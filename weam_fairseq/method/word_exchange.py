@@ -163,7 +163,8 @@ def next_in_cycle(targets: Ragged, numbers: np.ndarray) -> np.ndarray:
 def from_whole_sentence(links: np.ndarray, near: Ragged, far: Ragged) -> np.ndarray:
     """Replaces the partners of each linked piece by all pieces of the other sentence, for the control `sentence`.
 
-    The mean of a whole sentence in place of a word is the idea of MEXMA (Janeiro et al. 2024, arXiv 2409.12737).
+    A whole sentence in place of a word is the idea of MEXMA (Janeiro et al. 2024, arXiv 2409.12737), which uses the
+    state of [CLS] and encodes the two sentences apart.
 
     Args:
         links: (L, 3) piece of the `near` sentence <- piece of the `far` one, with weights.
@@ -182,8 +183,8 @@ def from_next_pair(links: np.ndarray, far: Ragged, numbers: np.ndarray) -> np.nd
     """Moves the partners of each linked piece to another sentence pair of the batch, for the control `stranger`.
 
     The pairs form a random cycle. The k-th piece of a sentence becomes the k-th piece of the next pair's sentence in
-    the same place (modulo its length, so two partners can become one). A batch of one pair has no other pair, and
-    exchanges nothing.
+    the same place (modulo its length, so two partners can become one). The next pair can be of another language pair. A
+    batch of one pair has no other pair, and exchanges nothing.
 
     Args:
         links: (L, 3) piece of the near sentence <- piece of the `far` one, with weights.

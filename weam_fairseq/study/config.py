@@ -241,6 +241,8 @@ class Model(Section):
                 raise _must("left out, because it belongs to a published model (`from_hf`)", key)
         if self.from_hf is not None and self.base:
             raise _must("left out, because a published model is not trained from scratch", "base")
+        if self.from_hf is not None and "layers" in self.continued:
+            raise _must("left out: `layers` of the model itself cuts a published model", "continued", "layers")
         return self
 
 

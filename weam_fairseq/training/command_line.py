@@ -149,7 +149,7 @@ def _start_from(arguments: list[str], folder: Path) -> list[str]:
     if not (folder / checkpoints.LAST).is_file():
         layers = value_of(arguments, "--layers")
         if layers is not None and not layers.isdecimal():
-            raise InputError(f"--layers must be a whole number, but is {layers}.")
+            raise InputError(f"--layers must be a whole number from 1, but is {layers!r}.")
         say(f"importing {start} as {imported}")
         from_hf.convert(start, imported, layers=None if layers is None else int(layers), overwrite=True)
     return [*arguments, "--finetune-from-model", str(imported)]

@@ -132,9 +132,9 @@ def measure_lareqa(folder: Folder, data: Mapping[str, CandidatePool], setting: S
     """One measurement a language of the questions; the candidates are always those of all languages."""
     pool = next(iter(data.values()))
 
-    def more_detail(language: str, found: np.ndarray) -> dict[str, Any]:
+    def more_detail(language: str, asked: Queries, found: np.ndarray) -> dict[str, Any]:
         own = np.array([[pool.candidates[place].language == language for place in row] for row in found])
-        counts = [len(pool.right[question.key]) for question in pool.questions[language]]
+        counts = [len(right) for right in asked.right.values()]
         return {
             "right_candidates": [min(counts), max(counts)],
             # How much the model prefers the question's own language: without preference it would be 100 / 11.

@@ -117,11 +117,13 @@ def _measure_language(folder: Folder, pairs: Sequence[TextPair], setting: Settin
 
 
 def _measure_best_layer(folder: Folder, pairs: Sequence[TextPair], setting: Setting, language: str) -> Measurement:
-    sides = [[pair.source for pair in pairs], [pair.target for pair in pairs]]
-    states = []
-    for texts, name in zip(sides, (language, "en"), strict=True):
-        states.append(layer_vectors(folder, texts, setting.batch_size, f"tatoeba {language} ({name})"))
-    source, target = states
+    if len(pairs) < 2:
+        raise InputError(f"{language}: --layer best needs at least 2 lines, one of them to choose the layer on.")
+    sides = {language: [pair.source for pair in pairs], "en": [pair.target for pair in pairs]}
+    source, target = (
+        layer_vectors(folder, texts, setting.batch_size, f"tatoeba {language} ({name})")
+        for name, texts in sides.items()
+    )
     found = find_translations(target.values, source.values, range(len(pairs)), range(len(pairs)))
     _, test = dev_and_test(len(pairs))
     into, out_of = percent(found.forward), percent(found.backward)

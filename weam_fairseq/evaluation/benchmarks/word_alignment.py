@@ -112,19 +112,25 @@ def _measure_set(folder: Folder, gold_set: GoldSet, setting: Setting, language: 
     links, split = extract_links(folder, pairs, layer, setting.batch_size, f"word alignment {language}")
     gold = [pair.gold for pair in pairs]
     method = next(iter(EXTRACTIONS))
-    part, chosen = setting.split_of(language), {}
+    part, chosen, numbers = setting.split_of(language), {}, range(len(pairs))
     by_layer = [score_alignments(gold, links[method, each]).aer for each in range(depth + 1)]
     if layer is None:
         dev, test = dev_and_test(len(pairs))
+        if not all(any(gold[line].sure for line in half.lines) for half in (dev, test)):
+            raise InputError(
+                f"{language}: --layer best needs sure links (written i-j) on even and on odd lines, but one half has "
+                f"none ({len(pairs)} pairs). Leave --layer out."
+            )
         dev_by_layer = [score_alignments(*_at(dev, gold, links[method, each])).aer for each in range(depth + 1)]
         layer = choose_layer([-aer for aer in dev_by_layer]).layer
-        gold, links[method, layer] = _at(test, gold, links[method, layer])
-        part, chosen = f"{part}/{test.name}", {"dev_by_layer": dev_by_layer}
-    score = score_alignments(gold, links[method, layer])
+        part, chosen, numbers = f"{part}/{test.name}", {"dev_by_layer": dev_by_layer}, test.lines.tolist()
     lines = (" ".join(f"{i}-{j}" for i, j in sorted(found)) for found in links[method, layer])
     name = language if "-" in language else setting.pair(language)
     write_lines(setting, "word-alignment", language, lines, pair=name)
-    items = write_items(setting, "word-alignment", language, alignment_shares(gold, links[method, layer]), pair=name)
+    gold, found = [gold[line] for line in numbers], [links[method, layer][line] for line in numbers]
+    score = score_alignments(gold, found)
+    shares = alignment_shares(gold, found, numbers)
+    items = write_items(setting, "word-alignment", language, shares, pair=name)
     return Measurement(
         language=name,
         split=part,
@@ -287,10 +293,10 @@ def score_alignments(gold: Sequence[GoldLinks], predictions: Iterable[AbstractSe
 
 
 def alignment_shares(
-    gold: Sequence[GoldLinks], predictions: Iterable[AbstractSet[WordLink]]
+    gold: Sequence[GoldLinks], predictions: Iterable[AbstractSet[WordLink]], numbers: Iterable[int]
 ) -> Iterator[dict[str, int]]:
-    """The counts of each pair; the figures follow from their sums."""
-    for number, (pair, links) in enumerate(zip(gold, predictions, strict=True)):
+    """The counts of each pair, by its number; the figures follow from their sums."""
+    for number, pair, links in zip(numbers, gold, predictions, strict=True):
         yield {
             "id": number,
             "in_sure": len(links & pair.sure),
