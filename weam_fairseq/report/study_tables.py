@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.evaluation.bootstrap import Difference
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
+from weam_fairseq.report.groups import group_scores
 from weam_fairseq.report.positions import BETWEEN, ModelPosition, Positions, joined
 from weam_fairseq.report.study_folder import Cost, PredictedPair, Study, mean_cost
 from weam_fairseq.report.tables import (
@@ -151,6 +152,30 @@ def interval_table(task: TaskGains, positions: Positions, languages: bool) -> Ta
             what = "all" if name == AVERAGE else name
             rows.append(TableRow(f"{position.method}, {position.setting.name}: {what}", _both(gain)))
     return Table(["", *_BOTH], rows)
+
+
+def layer_table(task: TaskGains, study: Study, positions: Positions) -> Table | None:
+    """The mean figure of every layer on the items that chose the layers, over languages and seeds; the best starred.
+
+    None if no layer was chosen.
+    """
+    found: dict[str, list[list[float]]] = {}
+    for entry in group_scores(study.scores.entries)[task.group]:
+        figures = entry.score.detail.get("dev_by_layer")
+        if figures and entry.score.language in task.common:
+            found.setdefault(entry.score.model, []).append(figures)
+    if not found:
+        return None
+    best = min if task.lower_is_better else max
+    layers = max(len(rows[0]) for rows in found.values())
+    body = []
+    for position in positions.of.values():
+        if position.model in found:
+            means = [fmean(column) for column in zip(*found[position.model], strict=True)]
+            cells = [f"{mean:.1f}{'*' * (mean == best(means))}" for mean in means]
+            where = [cell.text for cell in _where(position)]
+            body.append([_named(position), *where, *cells, *[""] * (layers - len(cells))])
+    return plain_table(["layer", *_WHERE, *map(str, range(layers))], body)
 
 
 def growth_table(growths: Sequence[Growth], tasks: Sequence[TaskGains]) -> Table:
