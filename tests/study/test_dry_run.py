@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.study.small_study import plan_of, small_config, write_config
 from weam_fairseq.study.cli import main
-from weam_fairseq.study.config import Estimate
+from weam_fairseq.study.config import Estimate, Shape
 from weam_fairseq.study.forecast import duration, operations
 from weam_fairseq.study.step import TrainingFacts
 
@@ -23,9 +24,10 @@ def test_the_study_at_paper_scale(
     monkeypatch.chdir(tmp_path)
     assert main([str(CONFIGS / "study_paper.yaml"), "--dry-run"]) == 0
     told = capsys.readouterr().out
-    # 3 models × 4 sets of pairs × 3 objectives × 3 seeds, and the 3 models as they are.
-    assert "111 cells, 668 jobs, 0 done: 2 data-bins, 3 imports, 108 trainings, 111 exports, 444 evaluations." in told
-    assert len(re.findall(r"^(?:tlm|weam|shuffled)\.(?:1-pair|\d+-pairs)\.\w+\.s[123] ", told, re.MULTILINE)) == 108
+    # rates: 3 models × 2 objectives × 3 rates; why: 3 × 5 × 3 seeds; languages: 3 × 3 more sets of pairs × 2 × 3;
+    # size: 1 more model × 2 sets × 2 × 3; and the 4 models as they are.
+    assert "133 cells, 801 jobs, 0 done: 3 data-bins, 4 imports, 129 trainings, 133 exports, 532 evaluations." in told
+    assert len(re.findall(r"^\w+\.(?:1-pair|\d+-pairs)\.\w+(?:\.lr-\S+)?\.s[123] ", told, re.MULTILINE)) == 129
     hours = re.search(r"Estimated GPU hours .*: ([\d.]+), by counting operations .* at 40% of 989 TFLOP/s", told)
     assert hours is not None
     assert 100 < float(hours[1]) < 200
@@ -56,6 +58,15 @@ def test_operations_are_those_of_docs_scaling() -> None:
     assert operations(large, estimate) == pytest.approx(2.6e9, rel=0.02)
     by_hand = 3 * (12 * (24 * 768**2 + 4 * 128 * 768) + 0.51 * (2 * 768**2 + 2 * 768 * 119_547))
     assert operations(mbert, estimate) == pytest.approx(by_hand)
+
+
+def test_a_published_model_can_have_a_shape_for_estimates() -> None:
+    estimate = Estimate(pieces_per_update=1)
+    shape = Shape(layers=12, width=768, feed_forward=3072)
+    published = TrainingFacts("mbert", "weam", 1, 119_547, {}, is_base=False, shape=shape)
+    named = TrainingFacts("weam_mbert_base", "weam", 1, 119_547, {}, is_base=False)
+    assert operations(published, estimate) == operations(named, estimate)
+    assert operations(replace(published, shape=None), estimate) is None
 
 
 def test_what_is_not_known_is_not_estimated() -> None:

@@ -216,6 +216,14 @@ class Data(Section):
         return tuple(name.format(pair=pair) for name in self.bitext)
 
 
+class Shape(Section):
+    """The shape of a published encoder, for estimates. The size of a gated feed-forward block counts 1.5 times."""
+
+    layers: Positive
+    width: Positive
+    feed_forward: Positive
+
+
 class Model(Section):
     """What is special about an architecture: trained from scratch, or a published model.
 
@@ -224,6 +232,7 @@ class Model(Section):
         layers: how many layers of `from_hf` to keep; None: all.
         tokenizer: folder or name of an equal tokenizer, so that models share a data-bin (default: that of `from_hf`).
         vocabulary: rows of the embeddings, for estimates.
+        shape: for estimates, if it is not a named architecture.
         base, continued: options that replace the study's.
     """
 
@@ -231,6 +240,7 @@ class Model(Section):
     layers: Positive | None = None
     tokenizer: str | None = None
     vocabulary: int | None = None
+    shape: Shape | None = None
     base: TrainOptions = {}
     continued: TrainOptions = {}
 

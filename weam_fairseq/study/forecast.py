@@ -109,9 +109,9 @@ def operations(training: TrainingFacts, estimate: Estimate) -> float | None:
     that for the gradients.
     """
     pieces = pieces_of(training, estimate)
-    if pieces is None or training.vocabulary is None or training.arch not in ARCHITECTURES:
+    size = training.shape or ARCHITECTURES.get(training.arch)
+    if pieces is None or training.vocabulary is None or size is None:
         return None
-    size = ARCHITECTURES[training.arch]
     own: Callable[[str], int] = lambda name: int(  # noqa: E731
         _as_number(training.options.get(name.replace("_", "-"))) or getattr(size, name)
     )

@@ -14,14 +14,19 @@ from weam_fairseq.common.files import write_json
 from weam_fairseq.evaluation.data_files import PREFIX
 from weam_fairseq.launch.job import RunFolder
 from weam_fairseq.launch.submit import state
-from weam_fairseq.study.config import Options
+from weam_fairseq.study.config import Options, Shape
 
 LANGUAGES = "--languages"
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What an estimate and a cost depend on. `options`: all options of weam-train that the config gives."""
+    """What an estimate and a cost depend on.
+
+    Attributes:
+        options: all options of weam-train that the config gives.
+        shape: of an encoder that is not a named architecture; None: named or unknown.
+    """
 
     arch: str
     objective: str
@@ -29,6 +34,7 @@ class TrainingFacts:
     vocabulary: int | None
     options: Options
     is_base: bool
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,11 @@ class Steps:
                 needs=data.needs,
                 log="train.log",
                 arch=arch,
-                training=TrainingFacts(arch, objective, updates, vocabulary, options, is_base=kind == "base"),
+                training=TrainingFacts(
+                    *(arch, objective, updates, vocabulary, options),
+                    is_base=kind == "base",
+                    shape=config.model(arch).shape,
+                ),
             )
         )
         return Output(save_dir / LAST, identity, (step_id,)), step_id
