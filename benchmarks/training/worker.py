@@ -69,9 +69,10 @@ def serve(contestant: str, told: str) -> int:
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
     options = json.loads(told)
     if contestant == "ours":  # as weam-train does
-        from weam_fairseq.common.process_setup import keep_memory
+        from weam_fairseq.common.process_setup import bound_compiled_products, keep_memory
 
         keep_memory()
+        bound_compiled_products()
     import torch
 
     if options["threads"]:

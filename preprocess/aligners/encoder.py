@@ -276,6 +276,9 @@ def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
     import torch
     import transformers
 
+    from weam_fairseq.common.process_setup import bound_compiled_products
+
+    bound_compiled_products()
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} has no config.json, so it is not a Hugging Face folder. Name another --aligner-model."

@@ -7,28 +7,30 @@ import os
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-# oneDNN keeps the compiled matrix products of this many shapes (its default: 1,024).
-_COMPILED_SHAPES = "128"
-
-
 def keep_memory() -> None:
-    """Makes glibc keep freed memory, makes torch allocate pages of 2 MiB instead of 4 KiB, and bounds oneDNN's cache.
+    """Makes glibc keep freed memory, and makes torch allocate pages of 2 MiB instead of 4 KiB.
 
     Every update frees and allocates activations and gradients. By default glibc returns large blocks to the system each
     time, and new memory costs one page fault per page: an update of `weam_mbert_base` in bf16 took 2.5 s with the
-    defaults and 2.0 s with these settings. oneDNN keeps working memory of several MiB with each compiled product, and
-    batches have many shapes: without a bound, a training of multilingual-e5-small in bf16 grew by 120 MiB an update, to
-    over 13 GiB (docs/performance.md). Results do not change. Environment variables take precedence
-    (THP_MEM_ALLOC_ENABLE of torch, ONEDNN_PRIMITIVE_CACHE_CAPACITY, MALLOC_… of glibc). Does nothing if the C library
-    or the system lacks the setting.
+    defaults and 2.0 s with these settings. Results do not change. Environment variables take precedence
+    (THP_MEM_ALLOC_ENABLE of torch, MALLOC_… of glibc). Does nothing if the C library or the system lacks the setting.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _COMPILED_SHAPES)
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None or any(name.startswith("MALLOC_") for name in os.environ):
         return
     set_option(_M_MMAP_MAX, 0)
     set_option(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def bound_compiled_products() -> None:
+    """Makes oneDNN keep the matrix products of 128 shapes instead of 1,024. To be called before the first product.
+
+    oneDNN keeps working memory of up to several MiB with each compiled product, and batches have many shapes: without
+    this, a training of multilingual-e5-small in bf16 grew by 120 MiB an update (docs/performance.md). Results do not
+    change. ONEDNN_PRIMITIVE_CACHE_CAPACITY takes precedence.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 def wait_without_spinning() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, check_parent
-from weam_fairseq.common.process_setup import wait_without_spinning
+from weam_fairseq.common.process_setup import bound_compiled_products, wait_without_spinning
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from weam_fairseq.evaluation.command_line import (
@@ -83,6 +83,7 @@ def _refuse_unused(given: Sequence[str], why: str) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     wait_without_spinning()
+    bound_compiled_products()
     options.device = find_device(options.device)
     models = name_models(options.model, options.name)
     with ExitStack() as stack:
