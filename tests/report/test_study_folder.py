@@ -45,6 +45,13 @@ def test_missing_cells_are_named_from_the_plan(tmp_path: Path) -> None:
     assert f"5 of 8 planned cells are finished. Missing: {'; '.join(names[-3:])}." in _said(path)
 
 
+def test_only_the_first_of_many_missing_cells_are_named(tmp_path: Path) -> None:
+    cells = _small()
+    names = [*(each["cell"] for each in cells), "weam.x.s1", "weam.x.s2"]
+    said = _said(write_study(tmp_path / "study", cells[:1], len(names), planned=names))
+    assert f"Missing: {'; '.join(names[1:6])} and 4 more (weam-study --list names them)." in said
+
+
 def test_missing_seeds_are_named_without_a_plan_and_the_rest_is_counted(tmp_path: Path) -> None:
     path = write_study(tmp_path / "study", _small()[:-1], 10)
     assert (

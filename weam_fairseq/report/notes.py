@@ -137,6 +137,9 @@ def progress(study: Study, positions: Positions) -> list[str]:
     ]
 
 
+_MOST_NAMED = 6  # cells in a sentence
+
+
 def _missing_cells(study: Study) -> list[str]:
     finished = {cell.name for cell in study.cells}
     gap = study.planned - len(finished)
@@ -146,7 +149,9 @@ def _missing_cells(study: Study) -> list[str]:
         return [f"That is {-gap} more than study.json counts, so study.json is older than the cells."]
     named = [name for name in study.planned_names if name not in finished] or _holes(study, gap)
     rest = gap - len(named)
-    sentences = [f"Missing: {'; '.join(named)}."] if named else []
+    shown = named if len(named) <= _MOST_NAMED else named[: _MOST_NAMED - 1]
+    further = f" and {len(named) - len(shown)} more (weam-study --list names them)" if len(named) > len(shown) else ""
+    sentences = [f"Missing: {'; '.join(shown)}{further}."] if named else []
     if rest > 0:
         more = "more are" if named and rest > 1 else "more is" if named else "are" if rest > 1 else "is"
         sentences.append(f"{rest} {more} missing that cannot be derived from the finished cells: see the config below.")
