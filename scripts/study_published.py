@@ -2,7 +2,7 @@
 """Runs scripts/configs/study_published.yaml: decodes the encoder, prepares the evaluation sets, then calls weam-study.
 
 DATA holds bitext/en-XX.tsv.xz (English, tab, XX), gold_alignments/ (the published sets of hand-made word links) and
-eval/tatoeba.tar.xz and eval/lareqa.tar.xz. The prepared sets and the encoder (490 MB) are written to RUN_DIR once.
+eval/tatoeba.tar.xz. The prepared sets and the encoder (490 MB) are written to RUN_DIR once.
 
 All options but --data and --run-dir are weam-study's. Example, one model and what it needs:
 
@@ -37,7 +37,7 @@ GOLD = {
     "hi": ("en-hi", False),
     "ru": ("xlwa-en-ru", False),
 }
-ARCHIVES = ("tatoeba", "lareqa")
+ARCHIVES = ("tatoeba",)
 LINK = re.compile(r"(\d+)([-p])(\d+)")
 
 

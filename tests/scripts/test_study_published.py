@@ -47,8 +47,8 @@ def test_sides_and_links_are_turned_where_the_other_language_comes_first(source:
     [
         ("eval/tatoeba.tar.xz", None, "lacks .*tatoeba.tar.xz"),
         ("eval/tatoeba.tar.xz", b"no archive", "must be a whole tar archive, but cannot be unpacked"),
-        ("eval/lareqa.tar.xz", ["other/file"], "must hold a folder lareqa, but does not"),
-        ("eval/lareqa.tar.xz", ["/lareqa/../../file"], "cannot be unpacked"),
+        ("eval/tatoeba.tar.xz", ["other/file"], "must hold a folder tatoeba, but does not"),
+        ("eval/tatoeba.tar.xz", ["/tatoeba/../../file"], "cannot be unpacked"),
         ("gold_alignments/de-en.dev.gold", b"0:1\n", r"must be i-j or ipj, but is '0:1'"),
         ("gold_alignments/de-en.dev.src-tgt", b"ein Haus\n", r"must be `words \|\|\| words`"),
         ("gold_alignments/de-en.dev.src-tgt", b"\xff\n", "not.*UTF-8"),
@@ -74,4 +74,4 @@ def test_the_config_names_what_the_script_writes() -> None:
     assert [config.model(arch).layers for arch in config.models] == [None, 8, 4]
     (alignment,) = (each for each in config.evaluations if each.label == "word-alignment")
     assert set(alignment.languages) == set(study_published.GOLD)
-    assert {each.data for each in config.evaluations} == {"tatoeba", "gold_alignments", "lareqa"}
+    assert {each.data for each in config.evaluations} == {"tatoeba", "gold_alignments"}
