@@ -54,7 +54,7 @@ def run(run_dir: Path, short: bool) -> int:
         published_encoder.main([str(run_dir / ENCODER)])
     config = CONFIGS / ("demo_short.yaml" if short else "demo.yaml")
     folders = ["--root", str(run_dir), "--data", str(run_dir), "--study-dir", str(run_dir)]
-    # Two jobs with one thread each get more done than one job with two threads.
+    # Two jobs with one thread each get more done than one job with two threads. They need 12 GiB of memory.
     status = study.main([str(config), *folders, "--jobs", "2"])
     if status == 0 and not (run_dir / "examples.json").is_file():
         data_bin = next(run_dir.glob("data/*/data-bin"))
