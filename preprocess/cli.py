@@ -161,8 +161,7 @@ _MODEL_HELP = (
 _SAVE_HELP = "train the aligner on the kept pairs, take the links from it, and save the model of each pair as DIR/en-de"
 _LINKS_HELP = (
     "for --aligner precomputed: file with one line of links for each line of the input; a link is i-j, "
-    "where i and j number the "
-    "words of --words (or of --given-words), or i-j:p with its probability p; may be repeated"
+    "where i and j number the words of --words (or of --given-words), or i-j:p with its probability p; may be repeated"
 )
 _WORKERS_HELP = (
     "number of parallel processes (default 1), or of parallel Slurm tasks with --cluster slurm (default 100); the text "

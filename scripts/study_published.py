@@ -99,7 +99,7 @@ def unpack(file: Path, name: str, folder: Path) -> None:
     try:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError, lzma.LZMAError, OSError) as error:
+    except (tarfile.TarError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{file} must be a whole tar archive, but cannot be unpacked: {error}.") from error
     if not (folder / name).is_dir():
         raise InputError(f"{file} must hold a folder {name}, but does not.")

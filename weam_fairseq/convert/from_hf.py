@@ -18,6 +18,7 @@ from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 from weam_fairseq.convert.card import read_card
 from weam_fairseq.encoder import published
 from weam_fairseq.encoder.configs import UNTIED, first_layers, parse_config, plain_config
+from weam_fairseq.encoder.faster_parts import output_embeddings
 from weam_fairseq.encoder.huggingface import MaskedLM, masked_lm_class, names_without_ties, skeleton, ties_of
 from weam_fairseq.encoder.names import Placed, place, tensors_of
 from weam_fairseq.encoder.published import Published, read_files
@@ -140,7 +141,7 @@ def convert(
         values = first_layers(values, layers, where)
         try:
             cut = parse_config(values, where)
-            kept = tensors_of(_without_head(skeleton(cut, where)), model_class, config, weights.tensors, where)
+            kept = tensors_of(without_head(skeleton(cut, where)), model_class, config, weights.tensors, where)
             weights, config = weights._replace(tensors={name: weights.tensors[name] for name in kept}), cut
             placed = place(model_class, config, weights.tensors, where)
         except InputError as error:
@@ -207,13 +208,17 @@ def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: st
         )
 
 
-def _without_head(model: Any) -> set[str]:
+def without_head(model: Any) -> set[str]:
     """The names of the encoder's tensors and of the projection on the vocabulary. The rest of a head belongs to the
     states of the layer that it was trained on."""
-    projection = model.get_output_embeddings().weight
+    output = output_embeddings(model)  # None: the family names no such module, so its head is left out as a whole
     state = model.state_dict(keep_vars=True)
     base = f"{model.base_model_prefix}."
-    return {name for name, value in state.items() if name.startswith(base) or value is projection}
+    return {
+        name
+        for name, value in state.items()
+        if name.startswith(base) or (output is not None and value is output.weight)
+    }
 
 
 def is_head_new(placed: Placed) -> bool:

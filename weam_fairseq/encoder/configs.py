@@ -33,7 +33,7 @@ _IGNORED_KEYS = {
 }
 
 # Keys of the families' configs that can hold a list with an entry for each layer.
-_LISTS_BY_LAYER = ("layer_types", "attention_window", "attn_layers")
+_LISTS_BY_LAYER = ("layer_types", "attention_window")
 
 # Limits far above any real model, so that an untrusted config cannot request all memory or endless layers.
 _LIMITS = {

@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=positive,
         default=120,
-        help="how long before the time limit the job is told to save (default: 120)",
+        help="Slurm signals the job to save this many seconds before its time limit (default: 120)",
     )
     where.add_argument("--partition", help="Slurm's partition")
     where.add_argument("--name", help="of the job (default: the run folder's)")
