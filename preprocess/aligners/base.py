@@ -166,8 +166,8 @@ def implementation_option() -> Any:
         "--aligner-implementation",
         "auto",
         "auto (default): the fast_align of weam-preprocess, or the eflomal of the package sil-thot; program: the "
-        "program fast_align or eflomal-align, which must be on the PATH (eflomal-align has no seed, so links differ from "
-        "run to run)",
+        "program fast_align or eflomal-align, which must be on the PATH (eflomal-align has no seed, so links differ "
+        "from run to run)",
         choices=IMPLEMENTATIONS,
     )
 
