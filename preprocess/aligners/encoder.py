@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.tokenizers import id_range
+from weam_fairseq.common.tokenizers import id_range, max_pieces, words_of_characters
 
 from ..corpus import sha256
 from .base import SMALLEST_PROBABILITY, AlignerKind, AlignerRecipe, Alignments, ArrayAligner, Links, option
@@ -48,9 +48,6 @@ METHODS = ("argmax", "itermax", "softmax")
 
 _WINDOW = 2_048  # pairs that are read at once and batched by length
 _CELLS = 1 << 20  # cells (source piece, target piece) that are compared at once
-
-# In these models position rows start after the padding index, so fewer rows are usable than the config says.
-_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ class EncoderAligner(ArrayAligner):
         backend = self._tokenizer.backend_tokenizer
         self._blank = frozenset(white_space_ids(json.loads(backend.to_str()), backend.get_vocab()))
         self._input_names = [name for name in self._tokenizer.model_input_names if name in accepted]
-        self._max_pieces = _max_pieces(self._model.config, self._tokenizer)
+        self._max_pieces = max_pieces(self._model.config, self._tokenizer)
         threshold = f", threshold {options.threshold:g}" if options.method == "softmax" else ""
         how = f"{threshold}{', bf16' if options.bf16 else ''}{f', {options.device}' if options.device else ''}"
         self.name = f"encoder ({options.method}, layer {self._layer}{how})"
@@ -221,7 +218,7 @@ class EncoderAligner(ArrayAligner):
         self.cut += sum(bool(encoding.overflowing) for encoding in batch.encodings)
         found = []
         for n, words in enumerate(sentences):
-            owners = _word_of_character(words)
+            owners = words_of_characters(words)
             special, offsets = batch["special_tokens_mask"][n], batch["offset_mapping"][n]
             ids = batch["input_ids"][n]
             # A word-start mark by itself has the span of the next character, but belongs to no word.
@@ -248,14 +245,6 @@ class EncoderAligner(ArrayAligner):
             for row, n in enumerate(batch):
                 found[n] = states[row, sentences[n].positions]
         return found
-
-
-def _word_of_character(words: Sequence[str]) -> list[int | None]:
-    """The word of each character of words joined by single spaces; None for a space."""
-    owners: list[int | None] = []
-    for word_idx, word in enumerate(words):
-        owners += [word_idx] * len(word) + [None]
-    return owners
 
 
 def check_device(name: str | None) -> str:
@@ -302,13 +291,6 @@ def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
         raise InputError(f"The tokenizer in {folder} gives no character offsets. Add a tokenizer.json.")
     id_range(tokenizer.get_vocab(), folder)
     return model.to(torch.bfloat16 if bf16 else torch.float32).eval(), tokenizer
-
-
-def _max_pieces(config: Any, tokenizer: Any) -> int:
-    rows = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if config.model_type in _SHIFTED_POSITIONS:
-        rows -= config.pad_token_id + 1
-    return min(rows, tokenizer.model_max_length)
 
 
 def _hash(folder: Path) -> str:

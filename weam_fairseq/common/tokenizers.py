@@ -1,6 +1,6 @@
 """Facts about tokenizers: the files of a folder, special pieces and their ids, fairseq's first four symbols."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weam_fairseq.common.errors import InputError
@@ -42,6 +42,9 @@ PROBES = (
     "😀👍🏽 a\u200bb",
 )
 _FIRST = ("cls", "pad", "sep", "unk")  # fairseq's <s>, <pad>, </s>, <unk>
+
+# In these models position rows start after the padding index, so fewer rows are usable than the config says.
+_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
 
 def named_special_ids(tokenizer: Any, folder: object) -> dict[str, int]:
@@ -92,6 +95,22 @@ def id_range(vocabulary: Mapping[str, int], folder: object) -> range:
             f"to {size - 1:,}. Check the ids in its tokenizer.json."
         )
     return range(size)
+
+
+def max_pieces(config: Any, tokenizer: Any) -> int:
+    """Returns the longest input of a model of transformers in pieces, special ones included."""
+    rows = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    if config.model_type in _SHIFTED_POSITIONS:
+        rows -= config.pad_token_id + 1
+    return min(rows, tokenizer.model_max_length)
+
+
+def words_of_characters(words: Sequence[str]) -> list[int | None]:
+    """Returns the word of each character of `words` joined with single spaces. A space belongs to no word (None)."""
+    owners: list[int | None] = []
+    for word_idx, word in enumerate(words):
+        owners += [word_idx] * len(word) + [None]
+    return owners
 
 
 def first_ids(special_ids: Mapping[str, int], ids: Iterable[int]) -> list[int]:

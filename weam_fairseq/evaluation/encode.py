@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.tokenizers import words_of_characters
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.terminal import progress
 
@@ -111,7 +112,7 @@ def word_groups(pieces: Pieces, sentences: Sequence[Sequence[str]]) -> list[list
     """
     groups = []
     for words, special, offsets in zip(sentences, pieces.special, pieces.offsets, strict=True):
-        word_of_char = _word_of_char(words)
+        word_of_char = words_of_characters(words)
         row: list[Group] = [[] for _ in words]
         for position, (start, end) in enumerate(offsets):
             if not special[position]:
@@ -119,13 +120,6 @@ def word_groups(pieces: Pieces, sentences: Sequence[Sequence[str]]) -> list[list
                     row[word_idx].append(position)
         groups.append(row)
     return groups
-
-
-def _word_of_char(words: Sequence[str]) -> list[int | None]:
-    owners: list[int | None] = []
-    for word_idx, word in enumerate(words):
-        owners += [word_idx] * len(word) + [None]
-    return owners
 
 
 def batches_by_length(pieces: Pieces, batch_size: int) -> list[list[int]]:
@@ -161,7 +155,8 @@ def group_states(
     sizes = np.array([len(group) for row in groups for group in row], dtype=np.float32)
     rows = windows(pieces, folder.max_pieces)
     sums: np.ndarray | None = None
-    with torch.inference_mode(), folder.autocast():
+    # Not inference_mode: there autocast converts all weights again in each call.
+    with torch.no_grad(), folder.autocast():
         for indices in _progress(_by_length([len(row) for row in rows], batch_size), label):
             batch = [rows[index] for index in indices]
             # The base model only: the vocabulary projection is the costliest product and is not needed here.

@@ -12,19 +12,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import check_name, read_json, value_at
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range
+from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, max_pieces
 from weam_fairseq.evaluation.fine_tuning.head import Head
-
-if TYPE_CHECKING:
-    pass
-
-
-# Their positions start after the padding index, so two rows fewer are usable than the config states.
-_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precis
         tokenizer=(tokenizer := load_tokenizer(path)),
         checkpoint=checkpoint_hash(path, tokenizer),
         device=device,
-        max_pieces=_max_pieces(model.config, tokenizer),
+        max_pieces=max_pieces(model.config, tokenizer),
         precision=precision,
     )
 
@@ -88,7 +81,7 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
     except Exception as error:  # transformers raises whatever its checks raise
         raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
     tokenizer = load_tokenizer(path)
-    return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, _max_pieces(config, tokenizer))
+    return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, max_pieces(config, tokenizer))
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -240,13 +233,6 @@ def load_tokenizer(path: Path) -> Any:
         raise InputError(f"the tokenizer in {path} gives no character offsets. Add a tokenizer.json.")
     id_range(tokenizer.get_vocab(), path)
     return tokenizer
-
-
-def _max_pieces(config: Any, tokenizer: Any) -> int:
-    rows = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if config.model_type in _SHIFTED_POSITIONS:
-        rows -= config.pad_token_id + 1
-    return min(rows, tokenizer.model_max_length)
 
 
 def first_line(error: Exception) -> str:

@@ -134,7 +134,7 @@ def _ranks(folder: Folder, masked: MaskedSentence, batch_size: int, label: str) 
     import torch
 
     ranks = []
-    with torch.inference_mode(), folder.autocast():
+    with torch.no_grad(), folder.autocast():  # inference_mode converts all weights in each call
         batches = batches_by_length(masked.pieces, batch_size)
         for indices in progress(batches, label, "batches", len(batches)):
             rows = [row for row, index in enumerate(indices) for _ in masked.positions[index]]

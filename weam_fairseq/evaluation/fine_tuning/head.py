@@ -252,7 +252,7 @@ def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine
 
     model.eval()
     found: list[Any] = [None] * len(rows)
-    with torch.inference_mode(), machine.autocast():
+    with torch.no_grad(), machine.autocast():  # inference_mode converts all weights in each call
         batches = length_sorted(rows, machine.batch_size)
         for units in progress(batches, label, "batches", len(batches)):
             output = model(**padded(rows, units, model, machine.pad_piece, machine.device))
