@@ -12,12 +12,12 @@ RUN_DIR ?= runs/demo
 help:
 	@echo 'make setup       .venv with the pinned versions of requirements.lock'
 	@echo 'make test        the tests (sets up first, if need be)'
-	@echo 'make test-slurm  the tests on a real Slurm of two nodes, which they start (Debian: slurm-wlm, munge)'
-	@echo 'make demo        the main job on real text: runs/demo/report.html'
+	@echo 'make test-slurm  tests on a Slurm cluster of two nodes, which they start (Debian: slurm-wlm, munge)'
+	@echo 'make demo        trains a published encoder on real text and evaluates it: runs/demo/report.html'
 	@echo 'make demo-short  the same code with few updates: runs/demo-short'
-	@echo 'make bench       how fast training is, beside fairseq and Hugging Face: a table (runs/training.jsonl; DATA=folder)'
+	@echo 'make bench       compares the speed of training with fairseq and Hugging Face (runs/training.jsonl; DATA=folder)'
 	@echo 'make lint        ruff and mypy'
-	@echo 'make format      ruff, mending what it can'
+	@echo 'make format      formats the code and applies the fixes of ruff'
 	@echo 'make clean       removes .venv and caches; runs/ stays'
 
 setup: .venv/ready

@@ -118,7 +118,7 @@ _PAIR_HELP = (
     "two such files; text may be plain or compressed with gzip, bzip2, xz or Zstandard; also JSON Lines (.jsonl), a "
     "Parquet file (needs pyarrow), or hub:NAME:CONFIGURATION:SPLIT, a data set of the Hugging Face Hub or a local "
     "folder, by default its split train (needs datasets), such as hub:Helsinki-NLP/opus_books:en-fr; write a hyphen in "
-    "a code as an underscore, en-zh_CN; repeat the option for more pairs, and for more files of a pair"
+    "a code as an underscore, en-zh_CN; repeatable, for more pairs and for more files of a pair"
 )
 _COLUMNS_HELP = (
     "where the sentences of a one-file pair are: column numbers of tab-separated text, such as 3,4, or names in JSON "
@@ -127,7 +127,7 @@ _COLUMNS_HELP = (
 )
 _EXCLUDE_HELP = (
     "drop pairs in which either sentence also occurs in FILE, as a line or as a tab-separated column (for example, "
-    "your test set); may be repeated"
+    "your test set); repeatable"
 )
 _MAX_PIECES_HELP = "drop pairs of more than N pieces, including special pieces (default 128)"
 _VALID_HELP = "hold out N pairs of each language pair for validation (default 0)"
@@ -140,10 +140,10 @@ _LANGUAGE_HELP = (
     "drop a pair if either sentence seems to be in the wrong language: the probability of the expected language "
     "divided by that of the likeliest one is below P (py3langid; default: no check)"
 )
-_WORDS_HELP = f"segmenter of a language: {', '.join(words.KINDS)} (default: by language); may be repeated"
+_WORDS_HELP = f"segmenter of a language: {', '.join(words.KINDS)} (default: by language); repeatable"
 _GIVEN_HELP = (
     "take the words of a pair from FILE instead of a segmenter: a line `source words ||| target words` for each line "
-    "of the input; may be repeated"
+    "of the input; repeatable"
 )
 _TOKENIZER_HELP = (
     "a Hugging Face tokenizer folder, a name on the Hugging Face Hub, a tokenizer.json, a WordPiece vocab.txt or a "
@@ -155,13 +155,13 @@ _SAMPLE_HELP = (
 )
 _SYMMETRIZE_HELP = "how the links of the two directions are joined (default intersect, which gives 1-1 links)"
 _MODEL_HELP = (
-    "apply trained aligners: the folder that --save-aligner wrote, or en-de=DIR for each pair (may be repeated); with "
+    "apply trained aligners: the folder that --save-aligner wrote, or en-de=DIR for each pair (repeatable); with "
     "--aligner encoder, one Hugging Face folder for all pairs, or its name on the Hugging Face Hub"
 )
 _SAVE_HELP = "train the aligner on the kept pairs, take the links from it, and save the model of each pair as DIR/en-de"
 _LINKS_HELP = (
     "for --aligner precomputed: file with one line of links for each line of the input; a link is i-j, "
-    "where i and j number the words of --words (or of --given-words), or i-j:p with its probability p; may be repeated"
+    "where i and j number the words of --words (or of --given-words), or i-j:p with its probability p; repeatable"
 )
 _WORKERS_HELP = (
     "number of parallel processes (default 1), or of parallel Slurm tasks with --cluster slurm (default 100); the text "
@@ -173,7 +173,7 @@ _CLUSTER_HELP = (
     "local (default): processes of this machine; slurm: arrays of Slurm tasks, by submitit; the folder of --destdir "
     "must be one that all machines share"
 )
-_CHUNKS_HELP = "chunks of a Slurm task (default 25: a minute or more)"
+_CHUNKS_HELP = "number of chunks for each Slurm task (default 25, which take a minute or more)"
 _RETRIES_HELP = "how often to retry a Slurm task that failed or was killed (default 2)"
 
 

@@ -11,7 +11,7 @@ CLUSTER/
 ```
 
 A task takes a group of items, one after the other, and leaves out those whose result is there: a task that was killed
-or preempted goes on where it stopped. Nothing here depends on Slurm's accounting (sacct): a task has ended when squeue
+or preempted resumes where it stopped. Nothing here depends on Slurm's accounting (sacct): a task has ended when squeue
 no longer shows it.
 """
 
@@ -258,7 +258,7 @@ def _gave_up(task: _Task, attempts: _Attempts) -> Unfinished:
     file, last = _last_words(attempts.job)
     return Unfinished(
         f"Task {attempts.job.job_id} of {task.folder.name} failed {attempts.count} times. Its log {file} ends: {last}. "
-        "Mend the cause (--cluster-option gives tasks more time or memory) and go on with --resume."
+        "Fix the cause (--cluster-option gives tasks more time or memory), then run the command again with --resume."
     )
 
 

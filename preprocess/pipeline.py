@@ -75,7 +75,7 @@ def run(options: Options) -> Report:
     """Writes `options.destdir`.
 
     Raises:
-        InputError: the user's data or options are wrong. Nothing is left behind.
+        InputError: the user's data or options are wrong. Partial output is deleted unless `options.resume` is set.
         Unfinished: the machine failed. Finished parts are kept, and `resume` continues with them, as after an OSError.
     """
     check_destdir(options.destdir, options.overwrite)

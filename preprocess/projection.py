@@ -82,14 +82,14 @@ class _Touching:
         assert len(words.sizes) == len(pieces.sizes)
         self.words, self.pieces = words, pieces
         self.first_word, self.first_piece = _firsts(words.sizes), _firsts(pieces.sizes)
-        # All sentences stand in one line, each in a stretch of its own.
+        # Places all sentences on one axis, at distances of `stretch`.
         stretch = 1 + max(words.ends.max(initial=0), pieces.ends.max(initial=0))
         self._sentence_of_piece = np.repeat(np.arange(len(pieces.sizes)), pieces.sizes)
         word_shift = stretch * np.repeat(np.arange(len(words.sizes)), words.sizes)
         piece_shift = stretch * self._sentence_of_piece
         word_starts, word_ends = words.starts + word_shift, words.ends + word_shift
         starts, ends = pieces.starts + piece_shift, pieces.ends + piece_shift
-        # Words are in order, so those that share a character with a piece are neighbours.
+        # Words are in order, so those that share a character with a piece are neighbors.
         low = np.searchsorted(word_ends, starts, side="right")
         high = np.where(starts < ends, np.searchsorted(word_starts, ends, side="left"), low)
         self._words_of_piece = np.maximum(high - low, 0)
@@ -119,12 +119,12 @@ class _Touching:
 
 
 def _firsts(sizes: Integers) -> Integers:
-    """Where each of the runs begins that have these sizes and stand end to end."""
+    """Returns the start of each consecutive run, given the runs' lengths."""
     return np.cumsum(sizes) - sizes
 
 
 def _spread(counts: Integers) -> tuple[Integers, Integers]:
-    """For counts 2 0 1 the arrays 0 0 2 (whose turn it is) and 0 1 0 (which of its turns)."""
+    """Repeats each index by its count, and numbers the repetitions: counts 2 0 1 give 0 0 2 and 0 1 0."""
     whose = np.repeat(np.arange(len(counts)), counts)
     return whose, np.arange(len(whose)) - _firsts(counts)[whose]
 

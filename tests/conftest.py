@@ -39,7 +39,7 @@ LONGEST = (
     "test_study.py",
     "test_training.py",
     "test_cluster.py",
-    "test_preemption.py",
+    "test_stop_and_resume.py",
     "test_distributed.py",
     "test_kills.py",
 )

@@ -91,7 +91,10 @@ def explain(
         raise InputError(f"--pair must be one of {', '.join(manifest['pairs'])}, but is {pair}.")
     carried = read(checkpoint)
     if carried.pieces_sha256 != manifest["tokenizer"]["pieces_sha256"]:
-        raise InputError(f"{checkpoint} and {data_bin} must have the same tokenizer, but their pieces differ.")
+        raise InputError(
+            f"{checkpoint} and {data_bin} must have the same tokenizer, but their pieces differ. Give "
+            "the data-bin on which the checkpoint was trained."
+        )
     vocabulary = read_vocabulary(manifest, read_dictionary(data_bin, pair.split("-")[0], manifest))
     # The policy of the training, but always with links and with pairs in one sequence, because those are to be shown.
     trained = Policy.of(carried.description["method"] or Policy().plain())

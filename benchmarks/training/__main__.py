@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=0, metavar="N", help="0: one for each core")
     made.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: on a machine that others use too")
     made.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    made.add_argument("--peak", type=float, metavar="TFLOPS", help="dense bf16 peak of the GPU, for its utilisation")
+    made.add_argument("--peak", type=float, metavar="TFLOPS", help="dense bf16 peak of the GPU, for its utilization")
     made.add_argument(
         "--smoke", action="store_true", help="figures 1 and 3 with small shapes; their values mean nothing"
     )

@@ -1,4 +1,4 @@
-"""JSON lines: one for each thing measured, so that a benchmark that was cut off goes on where it stopped."""
+"""JSON lines: one for each thing measured, so an interrupted benchmark resumes where it stopped."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _waiting(data_bin: Path, updates: int) -> None:
         trainer.train_step(samples)
     seconds = time.perf_counter() - start
     print(json.dumps({"waited": waited, "seconds": seconds, "updates": updates}), file=answers, flush=True)
-    os._exit(0)  # the worker goes on reading otherwise
+    os._exit(0)  # otherwise the worker continues reading
 
 
 def start(data_bin: Path, scratch: Path) -> dict[str, Any]:

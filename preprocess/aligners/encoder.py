@@ -57,8 +57,8 @@ class EncoderOptions:
     method: str = option(
         "--encoder-method",
         "argmax",
-        "argmax (default) or itermax (both of SimAlign), or softmax (awesome-align), which gives probabilities; it was "
-        "made for encoders of masked LMs, and its links have more errors with multilingual-e5",
+        "argmax (default) or itermax (both of SimAlign), or softmax (awesome-align), which also gives probabilities; "
+        "softmax was designed for masked LMs and makes more errors with multilingual-e5",
         choices=METHODS,
     )
     layer: int | None = option(

@@ -238,7 +238,9 @@ def check_save(
         return
     check_trained(kind)
     if folders:
-        raise InputError("--save-aligner keeps what a run trains, but a run with --aligner-model trains nothing.")
+        raise InputError(
+            "--save-aligner saves a model that the run trains, but --aligner-model applies one. Remove one of them."
+        )
     if folder.absolute().is_relative_to(destdir.absolute()):
         raise InputError(f"--save-aligner {folder} must be outside the data-bin {destdir}. Name another folder.")
     for name in pairs:

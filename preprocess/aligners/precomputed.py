@@ -92,8 +92,8 @@ class PrecomputedLinks(Aligner):
             )
         if first_word is None and not has_0 and linked >= _LINES_WITHOUT_0:
             raise InputError(
-                f"{file} counts words from 1: none of its links has a 0. Give --links-from 1, which subtracts 1 from "
-                "both numbers of each link, or --links-from 0 if the file does count from 0."
+                f"{file} seems to count words from 1, because no link contains a 0. Give --links-from 1 if it does, or "
+                "--links-from 0 if it does not."
             )
 
     def align_file(self, words: Path, symmetrize: str = "intersect") -> Iterator[Aligned]:

@@ -284,5 +284,5 @@ def test_a_data_set_that_is_a_program_is_refused_in_one_sentence(
 
 
 def test_rows_without_gold_are_refused() -> None:
-    with pytest.raises(InputError, match="label -1, so this split lacks its gold"):
+    with pytest.raises(InputError, match="label -1, so this split has no gold labels"):
         copy_of("xnli").text([{"premise": "a", "hypothesis": "b", "label": -1}], lambda column: NAMES[column])

@@ -432,7 +432,7 @@ def test_stripped_gold_is_an_error_and_no_chance_figure(
 ) -> None:
     data, out = write_benchmark("xquad", tmp_path / "data"), tmp_path / "scores.jsonl"
     (data / "xquad" / "xquad.de.json").write_text(squad("stripped", gold=False))
-    _fails(capsys, "the file lacks its gold", _call("xquad", folder_path, data, out))
+    _fails(capsys, "has no gold answer", _call("xquad", folder_path, data, out))
 
 
 def test_an_encoder_without_all_its_weights_is_refused(

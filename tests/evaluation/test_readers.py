@@ -71,7 +71,9 @@ def test_gold_that_counts_from_1_is_known_by_the_last_words(tmp_path: Path, gold
     words = tmp_path / "words"
     words.write_text("a b ||| c d\na ||| c d\n")
     (tmp_path / "gold").write_text(gold)
-    with pytest.raises(InputError, match=f"gold counts words from 1: .* has a 0, and {sign}. Give --gold-from 1"):
+    with pytest.raises(
+        InputError, match=f"gold seems to count words from 1, .* contains a 0, and {sign}. Give --gold-from 1"
+    ):
         read_linked_pairs(words, tmp_path / "gold")
     first, second = read_linked_pairs(words, tmp_path / "gold", first_word=1)
     assert [first.links[0], *second.links] in ([Link(0, 0)], [Link(0, 0), Link(0, 1)])

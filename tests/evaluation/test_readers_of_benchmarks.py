@@ -130,7 +130,7 @@ def test_nli_rows_with_the_names_of_the_hub(tmp_path: Path) -> None:
         (read_nli, XNLI_HEADER + "en\tneutral\n", r"f\.tsv:2: the line has 2 columns, but its header names 7"),
         (read_paws, "a\tb\n", r"f\.tsv:1: the line has two sentences and no label"),
         (read_paws, "a\tb\t2\n", r"f\.tsv:1: the label must be 1 \(paraphrase\) or 0 .*, but is '2'"),
-        (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag, so the file lacks its gold"),
+        (read_panx, "Anton\tB-PER\nBerta\n", r"f\.tsv:2: the word has no tag, so the file has no gold tags"),
         (read_panx, "Anton\tNOUN\n", r"f\.tsv:1: the tag must be one of B-LOC, .*, but is 'NOUN'"),
         (read_udpos, "Anton\n", r"f\.tsv:1: the word has no tag"),
         (read_udpos, "\n\n", r"f\.tsv contains no sentence"),
@@ -172,7 +172,7 @@ def test_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answers", [[], [{"text": "", "answer_start": 0}]])
 def test_questions_without_gold(tmp_path: Path, answers: list[dict[str, Any]]) -> None:
     path = _file(tmp_path, "f.json", _squad(("a", "What?", answers)))
-    with pytest.raises(InputError, match=r"f\.json: question 'a' has no gold answer, so the file lacks its gold"):
+    with pytest.raises(InputError, match=r"f\.json: question 'a' has no gold answer"):
         read_questions(path)
 
 
@@ -323,7 +323,7 @@ def test_copa_and_social_iqa(tmp_path: Path) -> None:
 
 def test_labels_that_are_all_the_same_are_no_gold(tmp_path: Path) -> None:
     path = _file(tmp_path, "test.et.jsonl", (_copa(0) + "\n") * 10)
-    with pytest.raises(InputError, match="all 10 labels are 0: the file lacks its gold"):
+    with pytest.raises(InputError, match="all 10 labels are 0: the file has no gold labels"):
         read_choices(path)
 
 

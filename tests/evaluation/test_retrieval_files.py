@@ -108,7 +108,7 @@ def test_lareqa_has_eleven_right_answers_in_one_pool(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (xquad_r("de", qas=[]), r"de.json: its questions must be those of the other languages.* lacks 2 of theirs"),
+        (xquad_r("de", qas=[]), r"de.json has 0 questions, but it must contain every question .* 2 are missing"),
         (xquad_r("de", sentence_breaks=[[0, 3]]), r"de.json: the answer of question 'q1' begins at character 3"),
         ("{}", r"de.json is not in XQuAD-R's format \(KeyError"),
         ('{"data": [', r"de.json must be JSON, but is not"),

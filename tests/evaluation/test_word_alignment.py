@@ -110,8 +110,8 @@ FROM_0, FROM_1 = "0-0 1-1\n" * 5, "1-1 2-2\n" * 5
 @pytest.mark.parametrize(
     ("gold_text", "predicted", "options", "expected"),
     [
-        (FROM_1, FROM_0, (), "gold counts words from 1: no link in it has a 0. Give --gold-from 1"),
-        (FROM_0, FROM_1, (), "links counts words from 1: .* Give --predictions-from 1"),
+        (FROM_1, FROM_0, (), "gold seems to count words from 1, because no link contains a 0. Give --gold-from 1"),
+        (FROM_0, FROM_1, (), "links seems to count words from 1: .* Give --predictions-from 1"),
         (FROM_1, FROM_0, ("--gold-from", "1"), 0.0),
         (FROM_0, FROM_1, ("--predictions-from", "1"), 0.0),
         (FROM_1, FROM_1, ("--gold-from", "1", "--predictions-from", "1"), 0.0),
@@ -331,7 +331,10 @@ def test_gold_that_counts_from_1_is_shifted_when_asked(
     gold.write_text("".join(" ".join(f"{i + 1}-{j + 1}" for i, j in line) + "\n" for line in links))
     words = [task, "--model", str(folder_path), "--data", str(data_dir), "--languages", "de"]
     assert main(words) == 2
-    assert "heldout.en-de.gold counts words from 1: no link in it has a 0, and line" in capsys.readouterr().err
+    assert (
+        "heldout.en-de.gold seems to count words from 1, because no link contains a 0, and line"
+        in capsys.readouterr().err
+    )
     _measured(task, folder_path, data_dir, "--languages", "de", "--gold-from", "1")
     (shifted, *_) = read_scores(data_dir / "scores.jsonl")
     assert shifted.value == expected.value

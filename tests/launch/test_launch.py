@@ -77,7 +77,7 @@ def test_a_job_that_is_killed_is_not_called_done(tmp_path: Path) -> None:
     job = start(run, launch(f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(99)", tmp_path))
     until(ready)
     assert state(run).word == "running"
-    with pytest.raises(InputError, match=f"must have no job, but job {job.id} is running"):
+    with pytest.raises(InputError, match=f"already has job {job.id}, which is running"):
         start(run, launch("", tmp_path))
     os.killpg(int(job.id), signal.SIGKILL)
     assert finished(run) == ("gone", None)
@@ -119,11 +119,11 @@ def test_two_starts_at_once_give_one_job(tmp_path: Path) -> None:
     (job,) = RunFolder(tmp_path).read()[1]
     os.killpg(int(job.id), signal.SIGKILL)
     assert len(told) == 1
-    assert "is in use by" in told[0] or "must have no job" in told[0]
+    assert "is in use by" in told[0] or "already has job" in told[0]
 
 
 def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
-    """As weam-train does: told to stop, it ends with 75."""
+    """As weam-train does: on a signal it ends with 75."""
     run, ready = tmp_path / "run", tmp_path / "ready"
     code = "import pathlib, signal, sys, time; signal.signal(signal.SIGUSR2, lambda *_: sys.exit(75)); "
     job = start(run, launch(f"{code}pathlib.Path({str(ready)!r}).touch(); time.sleep(99)", tmp_path))
@@ -175,7 +175,7 @@ def test_slurm_without_submitit_names_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(InputError, match=r"pip install 'weam-fairseq\[slurm\]'"):
         start(tmp_path, Launch(command=["true"], directory=str(tmp_path), cluster="slurm"))
-    with pytest.raises(InputError, match="must have had a job"):
+    with pytest.raises(InputError, match="was never submitted"):
         state(tmp_path)
 
 

@@ -323,11 +323,15 @@ def _put(manifest: dict[str, Any], path: str, value: object) -> None:
         ("tokenizer.special_ids.pad", -1, "must give special pieces ids from 0 to 39, but gives -1"),
         ("tokenizer.special_ids", {}, "must have a whole number as `tokenizer.special_ids.cls`, but has none"),
         ("tokenizer.all_special_ids", [1 << 40], "must give special pieces ids"),
-        ("tokenizer.template.pair.ids", [2, "A", 3], "must have, as `tokenizer.template.pair`, A and B among"),
+        (
+            "tokenizer.template.pair.ids",
+            [2, "A", 3],
+            "`tokenizer.template.pair` in .* is invalid: it must contain A and B once",
+        ),
         (
             "tokenizer.template.single.segments",
             [0, 10**9, 0],
-            "must have, as `tokenizer.template.single`, .* a segment id below 16",
+            "`tokenizer.template.single` in .* a segment id below 16",
         ),
         ("tokenizer.sha256", "abc", "must have an object as `tokenizer.sha256`, but has a text"),
         ("dictionary", [], "must have a text as `dictionary.sha256`, but has none"),

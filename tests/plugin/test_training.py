@@ -1,10 +1,9 @@
-"""Real fairseq trainings of seconds: resuming, the golden loss curve, options, bad input."""
+"""Real fairseq trainings of seconds: the golden loss curve, options, bad input."""
 
 import json
 import os
 import platform
 import re
-import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -123,23 +122,6 @@ def test_a_new_head_is_fitted_at_the_start_and_never_again(make_data_bin: Callab
     assert (int(first["head_is_new"]), int(last["head_is_new"])) == (1, 0)
     base = [name for name in first if name.startswith("masked_lm.bert.")]
     assert all(torch.equal(first[name], last[name]) for name in base)
-
-
-def test_a_killed_training_ends_as_if_it_had_not_been(
-    small_data_bin: Path, tmp_path: Path, uninterrupted: tuple[Path, str]
-) -> None:
-    whole_dir, whole_log = uninterrupted
-    killed = train(arguments(small_data_bin, tmp_path / "run", 20), (TRAIN_WITH_SIGNAL, "SIGKILL", "only8", "0"))
-    assert killed.returncode == -signal.SIGKILL
-    assert "Saved checkpoint" in killed.stdout
-    again = train(arguments(small_data_bin, tmp_path / "run", 20, "--num-workers", "2"))
-    assert again.returncode == 0, again.stderr
-    assert "Loaded checkpoint" in again.stdout
-    resumed, whole = curve(again.stdout), curve(whole_log)
-    assert resumed == {update: whole[update] for update in range(6, 21)}
-    ours = checkpoints.load(tmp_path / "run" / "checkpoint_last.pt")["model"]
-    theirs = checkpoints.load(whole_dir / "checkpoint_last.pt")["model"]
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_fairseq_train_with_user_dir_is_the_same_training(

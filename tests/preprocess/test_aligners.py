@@ -238,7 +238,9 @@ def test_lines_of_links_may_end_in_a_carriage_return_and_begin_with_a_byte_order
 
 def test_links_that_count_words_from_1(tmp_path: Path) -> None:
     lines = ["1-1 2-2", "1-2", "2-1", "2-2", "1-1"]
-    with pytest.raises(InputError, match=r"links counts words from 1: none of its links has a 0\. Give --links-from 1"):
+    with pytest.raises(
+        InputError, match=r"links seems to count words from 1, because no link contains a 0\. Give --links-from 1"
+    ):
         given_links(tmp_path, "links", *lines)
     aligner = PrecomputedLinks(tmp_path / "links", 5, first_word=1)
     assert aligner.align([TWO_BY_TWO] * 5).links == [[(0, 0), (1, 1)], [(0, 1)], [(1, 0)], [(1, 1)], [(0, 0)]]

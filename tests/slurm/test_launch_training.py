@@ -121,7 +121,7 @@ def test_a_training_goes_on_whatever_slurm_does(
     gate.move_to(7)
     slurm.run("scancel", "--signal=USR2", job)
     go_on(slurm, job, 1)
-    assert "told to stop (SIGUSR2): checkpoint_last.pt holds " in log.read_text()
+    assert "stopped by SIGUSR2 after " in log.read_text()
     assert " | valid | " not in log.read_text()
 
     # Somebody else needs the machine.

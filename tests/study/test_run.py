@@ -277,7 +277,7 @@ def test_trainings_are_of_as_many_processes_as_the_config_says(tmp_path: Path, k
     config["slurm"] = {kind: {"nodes": 2, "gpus-per-node": 4}}
     plan = plan_of(tmp_path / "many", config)
     with pytest.raises(
-        InputError, match=r"must have 8 processes, as `slurm\.\w+` of the config asks for, but would have 1"
+        InputError, match=r"`slurm\.\w+` of the config asks for trainings of 8 processes, but this machine would run 1"
     ):
         check_processes(plan.config, list(plan.steps.values()))
 

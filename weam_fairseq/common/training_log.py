@@ -60,7 +60,7 @@ class TrainingLog:
 
 
 def read_log(path: Path) -> TrainingLog:
-    """Reads one model's `train.log`; bytes that are no UTF-8 are replaced, for a log is no data."""
+    """Reads one model's `train.log`, replacing invalid UTF-8 bytes."""
     with path.open(encoding="utf-8", errors="replace") as file:
         return parse_log(file)
 

@@ -73,8 +73,8 @@ def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-from-hf",
         description="Converts a published masked language model (any encoder that AutoModelForMaskedLM loads: BERT, "
-        "XLM-R, mDeBERTa, ModernBERT, ...) into a checkpoint for weam-train. Checks that single rows give the same "
-        "logits as whole sentences in transformers. Runs no code from the model.",
+        "XLM-R, mDeBERTa, ModernBERT, ...) into a checkpoint for weam-train. Verifies that logits computed only at "
+        "selected positions equal those of the complete model in transformers. Runs no code from the model.",
         epilog="example: weam-from-hf bert-base-multilingual-cased mbert.pt; weam-train data-bin "
         "--finetune-from-model mbert.pt --save-dir run",
     )
@@ -87,8 +87,8 @@ def _run(argv: list[str] | None) -> None:
         "--layers",
         type=int,
         metavar="K",
-        help="keep only the first K layers of the encoder and fit a new head: a smaller encoder, cut and not trained "
-        "at that size",
+        help="keep only the first K layers of the encoder and fit a new head; the smaller encoder was not pre-trained "
+        "at that depth",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint if it exists")
     args = parser.parse_args(argv)
@@ -196,8 +196,8 @@ def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: st
     rows = placed.model.get_input_embeddings().weight.shape[0]
     if tokenizer.pieces > rows:
         raise InputError(
-            f"The tokenizer of {where} has {tokenizer.pieces:,} pieces, but its model has only {rows:,} rows. They do "
-            "not belong together."
+            f"The tokenizer of {where} has {tokenizer.pieces:,} pieces, but its model has only {rows:,} rows. Use the "
+            "tokenizer of this model."
         )
     base = f"{placed.model.base_model_prefix}."
     missing = [name for name in placed.missing if name.startswith(base)]

@@ -127,8 +127,8 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
         valid = all(type(item) is int and 0 <= item < MAX_SEGMENTS for item in segments)
         if sentence_marks not in (sentences, sentences[::-1]) or len(segments) != len(written) or not valid:
             raise InputError(
-                f"{path} must have, as `tokenizer.template.{name}`, {' and '.join(sentences)} among special pieces, "
-                f"and a segment id below {MAX_SEGMENTS} for each, but does not.{AGAIN}"
+                f"`tokenizer.template.{name}` in {path} is invalid: it must contain {' and '.join(sentences)} once, "
+                f"and a segment id below {MAX_SEGMENTS} for every element.{AGAIN}"
             )
         ids += [item for item in written if item not in (SOURCE, TARGET)]
     wrong = [item for item in ids if type(item) is not int or not 0 <= item < size]
@@ -265,14 +265,14 @@ def read_vocabulary(manifest: dict[str, Any], symbols: list[str]) -> Vocabulary:
     """
     ids = manifest["tokenizer"]["special_ids"]
     if not all(re.fullmatch("[0-9]{1,10}", symbol) for symbol in symbols):
-        raise InputError("Every symbol of a WEAM dictionary must be a tokenizer id in decimal, but one is not.")
+        raise InputError(f"Every symbol of a WEAM dictionary must be a tokenizer id in decimal, but one is not.{AGAIN}")
     size = int(manifest["tokenizer"]["vocab_size"])
     plausible = size == len(symbols) + 4  # checked first, because the manifest may claim any size
     order = [*first_ids(ids, range(size)), *map(int, symbols)] if plausible else []
     tokenizer_ids = np.asarray(order, dtype=np.int64)
     if not plausible or not np.array_equal(np.sort(tokenizer_ids), np.arange(size)):
         raise InputError(
-            f"The dictionary must hold each of the tokenizer's {size:,} ids once, four of them before its first line, "
+            f"The dictionary must list each of the tokenizer's {size:,} ids once, except the four that fairseq adds, "
             f"but its {len(symbols):,} lines do not.{AGAIN}"
         )
     templates = manifest["tokenizer"]["template"]

@@ -81,7 +81,10 @@ def open_split(data_bin: Path, split: str, pair: str, weighted: bool = False) ->
     counts = {names[role]: len(file) for role, file in files.items()}
     if len(set(counts.values())) != 1:
         counted = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"All files of {pair} in {data_bin} must have the same number of items, but have: {counted}.")
+        raise InputError(
+            f"All files of {pair} in {data_bin} must have the same number of items, but have: {counted}. Run "
+            "weam-preprocess again."
+        )
     for pieces, words in (("source", "source_words"), ("target", "target_words")):
         if not np.array_equal(files[pieces].sizes, files[words].sizes):
             raise InputError(

@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-size",
         type=int,
-        help=f"examples per update (default: the task's), and per batch of encoding (default: {DEFAULT_BATCH})",
+        help=f"batch size of fine-tuning (default: set by the task) and of encoding (default: {DEFAULT_BATCH})",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="JSON lines file to which the scores are added")
     parser.add_argument(
@@ -108,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--layer",
         choices=LAYERS,
         help="for tatoeba, word-alignment and lareqa: `fixed` measures the layer of the publications; `best` chooses "
-        "each language's layer on every second pair or question, and measures the others (default: fixed)",
+        "the layer of each language on half of its pairs or questions, and reports the other half (default: fixed)",
     )
     _add_own_pairs(parser.add_argument_group(_OWN_GROUP))
     _add_fine_tuning(parser.add_argument_group(_TRAINING_GROUP))
@@ -182,7 +182,7 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
             type=Path,
             action="append",
             default=[],
-            help=f"{use} this English file instead of the task's own; can be repeated",
+            help=f"{use} this English file instead of the task's own; repeatable",
         )
     group.add_argument(
         "--hold-out", metavar="N", type=int, default=0, help="hold out N training examples and select the epoch on them"

@@ -192,8 +192,8 @@ def check_tokenizer(name: str, folder: Path, data_bin: Path) -> None:
 
     if read_tokenizer(folder).pieces_sha256 != pieces_digest(data_bin):
         raise InputError(
-            f"{name} must have the tokenizer of {data_bin}, whose pairs are stored as its pieces, but has another one. "
-            "Give the held-out pairs as text, with --bitext FILE.tsv in place of --data: every model can read them."
+            f"{data_bin} stores the pieces of another tokenizer than that of {name}. Give the held-out pairs as text, "
+            "with --bitext FILE.tsv in place of --data: every model can read them."
         )
 
 

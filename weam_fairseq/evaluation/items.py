@@ -174,8 +174,8 @@ class Resamples:
         return np.mean(list(rows.values()), axis=0) if rows else None
 
     def averaged(self, name: str, models: Sequence[str], languages: Sequence[str]) -> Resamples:
-        """With the mean over languages under `name`, for models that have the items of all of them; of the seeds that
-        all languages have, where there are such."""
+        """Adds the mean over `languages` as the language `name`, for models that have items in every language. If some
+        seeds have all languages, only these seeds count."""
         means = {}
         for model in models:
             cells = [self.by_seed.get((model, language), {}) for language in languages]

@@ -164,8 +164,8 @@ def read_gold(
     every = [possible for _, possible in rows]
     if first_word is None and (sign := counted_from_1(every, sizes)) is not None:
         raise InputError(
-            f"{path} counts words from 1: no link in it has a 0{sign}. Give --gold-from 1, which subtracts 1 "
-            "from both numbers of each link, or --gold-from 0 if the file does count from 0."
+            f"{path} seems to count words from 1, because no link contains a 0{sign}. Give --gold-from 1 if it does, "
+            "or --gold-from 0 if it does not."
         )
     shifted = (from_0(links, first_word or 0, path, "--gold-from") for links in ([sure for sure, _ in rows], every))
     return [GoldLinks(*row) for row in zip(*shifted, strict=True)]

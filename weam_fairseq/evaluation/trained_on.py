@@ -46,8 +46,8 @@ def count_trained_on(held_out: HeldOut, data_bins: Sequence[Path], data: Path | 
             raise InputError(f"--training-data {data_bin} must be a data-bin of weam-preprocess, but is not.")
         if data is not None and pieces_digest(data) != pieces_digest(data_bin):
             raise InputError(
-                f"--training-data {data_bin} must have the tokenizer of {data}, because pieces are compared, but has "
-                "another one. Give the held-out pairs as text, with --bitext FILE.tsv."
+                f"--training-data {data_bin} stores the pieces of another tokenizer than {data}. Give the held-out "
+                "pairs as text, with --bitext FILE.tsv."
             )
         manifest = read_manifest(data_bin)
         tokenizer_ids = read_vocabulary(manifest, read_symbols(data_bin, manifest)).tokenizer_ids

@@ -1,1 +1,1 @@
-"""weam-launch: a command as a job, on this machine or on Slurm, with what it was in its run folder."""
+"""weam-launch: runs a command as a job, on this machine or on Slurm, and records it in its run folder."""

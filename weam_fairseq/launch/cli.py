@@ -27,7 +27,7 @@ EXAMPLE = """example:
   weam-launch --run-dir runs/weam --status
   weam-launch --run-dir runs/weam --again     starts a job again that failed or was killed
 
-Without --save-dir, a training saves into RUN_DIR/checkpoints.
+Without --save-dir, a training saves its checkpoints in RUN/checkpoints.
 
 A training that Slurm preempts, or whose time runs out, writes checkpoint_last.pt, is requeued and resumes. If one of
 its nodes fails, Slurm requeues it too, and it resumes from its last checkpoint.
@@ -93,7 +93,9 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
         per_node = 1  # weam-train itself starts one process for each GPU
     time = minutes(options.time)
     if options.cluster == "slurm" and time * 60 <= options.grace:
-        raise InputError(f"--time must be more than --grace, but is {time * 60} seconds of {options.grace}.")
+        raise InputError(
+            f"--time ({time * 60} seconds) must be longer than --grace ({options.grace} seconds). Change one of them."
+        )
     parameters = {"partition": options.partition} if options.partition else {}
     arguments, config = _complete(command, options.run_dir)
     launch = Launch(
@@ -168,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
     )
     where.add_argument("--nodes", metavar="N", type=positive, default=1, help="machines (default: 1)")
-    where.add_argument("--gpus-per-node", metavar="N", type=int, default=0, help="GPUs of each (default: 0)")
+    where.add_argument("--gpus-per-node", metavar="N", type=int, default=0, help="GPUs per node (default: 0)")
     where.add_argument(
         "--tasks-per-node",
         metavar="N",
@@ -176,17 +178,19 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help="processes on each node (default: one for each GPU; with --cluster local, weam-train starts them)",
     )
-    where.add_argument("--cpus-per-task", metavar="N", type=positive, default=1, help="of each process (default: 1)")
+    where.add_argument(
+        "--cpus-per-task", metavar="N", type=positive, default=1, help="CPU cores per process (default: 1)"
+    )
     where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS until Slurm ends the job (default: 60)")
     where.add_argument(
         "--grace",
         metavar="SECONDS",
         type=positive,
         default=120,
-        help="Slurm signals the job to save this many seconds before its time limit (default: 120)",
+        help="how many seconds before the time limit Slurm tells the job to save a checkpoint (default: 120)",
     )
     where.add_argument("--partition", help="Slurm's partition")
-    where.add_argument("--name", help="of the job (default: the run folder's)")
+    where.add_argument("--name", help="name of the job (default: that of the run folder)")
     where.add_argument("--cluster-option", metavar="NAME=VALUE", action="append", default=[], help=OPTION_HELP)
     return parser
 

@@ -209,7 +209,7 @@ def local_command(launch: Launch) -> list[str]:
 
 
 def runs_to_the_end(program: str) -> bool:
-    """Whether a program gains nothing from a signal that its time runs out: the signal would only end it."""
+    """Returns whether a signal before the time limit would only kill the program, because it cannot save its state."""
     return Path(program).name.startswith("weam-") and Path(program).name != TRAIN
 
 

@@ -76,7 +76,7 @@ def check_free(run_dir: Path) -> None:
         return
     found = state(run_dir)
     if not found.is_over:
-        raise InputError(f"{run_dir} must have no job, but job {found.job} is {found.word}: wait for it or end it.")
+        raise InputError(f"{run_dir} already has job {found.job}, which is {found.word}. Wait for it or cancel it.")
 
 
 def state(run_dir: Path) -> State:
@@ -84,7 +84,7 @@ def state(run_dir: Path) -> State:
     run = RunFolder(run_dir)
     jobs = run.read()[1]
     if not jobs:
-        raise InputError(f"{run_dir} must have had a job, but its submission failed: start it with --again.")
+        raise InputError(f"The job of {run_dir} was never submitted. Submit it with --again.")
     job = jobs[-1]
     alive = _in_slurm(job.id) if job.kind == "slurm" else "running" if is_locked(run.lock) else None
     if alive is not None:
@@ -97,7 +97,8 @@ def state(run_dir: Path) -> State:
 def wait(run_dir: Path) -> State:
     """Waits for the end of the last job of a folder.
 
-    A Slurm job that is not in the queue and has left no end gets time: it may just begin, or its files may appear late.
+    A Slurm job that is not in the queue and has no recorded exit code gets time: it may be about to begin, or its files
+    may appear late.
     """
     poll, patience = (POLL, 0.0) if RunFolder(run_dir).is_local() else (POLL_SLURM, PATIENCE)
     gone_since = None

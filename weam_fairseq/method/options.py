@@ -120,7 +120,7 @@ class ModelOptions:
     )
     head_first: int = option(
         0,
-        "train only the head for the first N updates, if a new head could be fitted only partly (one process only)",
+        "train only the head for the first N updates (one process only), for a head that could be fitted only partly",
         metavar="N",
     )
     dropout: float | None = option(

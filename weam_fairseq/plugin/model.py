@@ -107,8 +107,8 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         )
         if not model.predictor.stops_before_projection:
             logger.warning(
-                "%s computes more after its head's last matrix, so all logits of the predicted rows are computed at "
-                "once. This takes more memory and time.",
+                "%s applies further operations after its output projection, so the loss cannot be computed in parts. "
+                "Training takes more memory and time.",
                 type(masked_lm).__name__,
             )
         return model
@@ -249,10 +249,7 @@ def _config(args: Any, task: Any) -> Any:
         if given.lstrip().startswith("{"):
             return parse_config(parse_json(given.encode(), "the checkpoint's config", dict))
         if named:
-            raise InputError(
-                f"--{named[0].replace('_', '-')} must be left out, because --encoder-config {given} defines the "
-                "shape, but is given."
-            )
+            raise InputError(f"Remove --{named[0].replace('_', '-')}: --encoder-config {given} defines the shape.")
         return parse_config(read_json(Path(given), dict), given)
     if given:
         raise InputError(f"--encoder-config must go with --arch {PUBLISHED}, but --arch is {args.arch}.")

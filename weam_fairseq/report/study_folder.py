@@ -215,7 +215,7 @@ class Study:
 
     @cached_property
     def sources(self) -> list[dict[str, str]]:
-        """The text's sources with their licences, if `corpus.json` beside the bitext names them under `sources`."""
+        """The text's sources with their licenses, if `corpus.json` beside the bitext names them under `sources`."""
         data = self.config.get("data") if isinstance(self.config, dict) else None
         bitext = data.get("bitext") if isinstance(data, dict) else None
         file = self.path.joinpath(str(bitext)).with_name(_SOURCES)

@@ -233,7 +233,7 @@ class Model(Section):
         tokenizer: folder or name of an equal tokenizer, so that models share a data-bin (default: that of `from_hf`).
         vocabulary: rows of the embeddings, for estimates.
         shape: for estimates, if it is not a named architecture.
-        base, continued: options that replace the study's.
+        base, continued: options of weam-train that replace the study's `base` and `continued`.
     """
 
     from_hf: str | None = None
@@ -342,7 +342,13 @@ class Machine(Section):
 
 
 class _Keys(Section):
-    """The keys of a study."""
+    """The keys of a study.
+
+    Attributes:
+        base: options of weam-train for the models that are trained from scratch.
+        continued: options of weam-train for the models of the grid, which continue from a base or a published model.
+        evaluate_bases: evaluate these starting points too.
+    """
 
     title: str
     question: str = ""
@@ -541,7 +547,6 @@ _SENTENCES = {
     "dict_type": "a mapping",
     "list_type": "a list of mappings",
     "too_short": "a list of mappings",
-    "missing": "given",
 }
 
 
@@ -566,6 +571,8 @@ def _refuse(path: Path, node: yaml.Node, value: Any, error: Any) -> NoReturn:
         raise InputError(f"{path}:{line}: {f'`{outer}`' if outer else 'a study'} has no key `{details['key']}`.{hint}")
     must = details.get("sentence") or _SENTENCES.get(kind) or error["msg"].removeprefix("Input should be ")
     hint = details.get("hint", _quotes(value) if kind == "string_type" else "")
+    if kind == "missing":
+        raise InputError(f"{path}:{line}: `{name}` is missing.{hint}")
     is_now = shown(value) if is_given else "missing"
     raise InputError(f"{path}:{line}: `{name}` must be {must}, but is {is_now}.{hint}")
 

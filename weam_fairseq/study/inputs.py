@@ -48,7 +48,7 @@ def check_processes(config: Config, steps: Sequence[Step]) -> None:
         if nodes * tasks != here:
             many = f"{nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}"
             raise InputError(
-                f"Trainings must have {many}, as `slurm.{kind}` of the config asks for, but would have {here} here. "
+                f"`slurm.{kind}` of the config asks for trainings of {many}, but this machine would run {here}. "
                 f"Choose GPUs with CUDA_VISIBLE_DEVICES, or add `slurm: {{{kind}: {{gpus-per-node: {here}}}}}` to the "
                 "config, with a matching update-freq."
             )

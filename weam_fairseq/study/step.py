@@ -136,7 +136,7 @@ class StepFolder:
         return None if self.done() is not None or end is None else self.run.ended(end["job"]) or None
 
     def settle(self, step: Step) -> None:
-        """Records as done what the last job has finished. No job of the step may run."""
+        """Records as done what the last job has finished. No job of the step may be running."""
         end, done = self.run.last_end(), self.done() or {}
         if end is None or self.run.ended(end["job"]) != 0:
             if done or step.finished_when is None or not (self.path / step.finished_when).exists():

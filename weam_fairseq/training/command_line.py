@@ -1,4 +1,4 @@
-"""Where a run starts: the command line of fairseq-train, completed, and the checkpoint that the run goes on from."""
+"""How a run starts: completes the command line of fairseq-train and finds the checkpoint to resume from."""
 
 import logging
 import os
@@ -107,8 +107,7 @@ def complete(arguments: list[str], processes: int = 1) -> list[str]:
     arguments, folder = take(arguments, "--user-dir")
     if folder is not None and os.path.realpath(folder) != os.path.realpath(USER_DIR):
         raise InputError(
-            f"--user-dir must be left out, because {PROG} uses its own folder {USER_DIR}, but is {folder}. To run "
-            "other code, use fairseq-train."
+            f"Remove --user-dir {folder}: {PROG} always uses {USER_DIR}. To load other code, run fairseq-train."
         )
     arguments, config = take(arguments, "--config")
     if config is not None:
@@ -158,7 +157,7 @@ def _start_from(arguments: list[str], folder: Path) -> list[str]:
 def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path | None]:
     """Which checkpoint the run starts from, as fairseq will find it; mends one that was cut short.
 
-    fairseq would load --restore-file again at every restart. Here a run goes on from its own checkpoint_last.pt once
+    fairseq would load --restore-file again at every restart. Here a run resumes from its own checkpoint_last.pt once
     there is one.
 
     Args:
@@ -178,8 +177,8 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
     finetune = value_of(arguments, "--finetune-from-model")
     if restore is not None and finetune is not None:
         raise InputError(
-            "--restore-file and --finetune-from-model must not both be given, but are: the first goes on with what its "
-            "optimizer has seen, the second starts anew from its weights."
+            "Give either --restore-file, which loads weights and the optimizer's state, or --finetune-from-model, "
+            "which loads only weights, but not both."
         )
     first = restore or finetune
     mended = checkpoints.repair_last(folder, "anew" if first is None else f"from {first}")
@@ -195,8 +194,8 @@ def find_checkpoint(arguments: list[str], folder: Path) -> tuple[list[str], Path
         if restore is None or os.path.realpath(restore) == os.path.realpath(last):
             return arguments, last
         say(
-            f"{last} is there: the run goes on from it, and --restore-file {restore} is not used (to start from that "
-            "again, name another --save-dir)."
+            f"resumes from {last}, so --restore-file {restore} is not used (to start from it again, choose another "
+            "--save-dir)."
         )
         return [argument for argument in rest if argument not in RESETS], last
     if first is None:
@@ -305,9 +304,13 @@ def parse(arguments: list[str], place: RankInfo | None) -> Namespace:
     try:
         args: Namespace = options.parse_args_and_arch(parser, input_args=arguments)
     except SyntaxError as wrong:  # of a list of numbers, which fairseq reads as Python does
-        raise InputError(f"Every value must be of its option's kind, but one is {str(wrong.text).strip()}.") from wrong
+        raise InputError(
+            f"{str(wrong.text).strip()} is not a list of numbers. Write numbers separated by commas."
+        ) from wrong
     except (RecursionError, MemoryError):  # likewise
-        raise InputError("Every value must be of its option's kind, but one has too many brackets or signs.") from None
+        raise InputError(
+            "A list of numbers has too many brackets or signs. Write numbers separated by commas."
+        ) from None
     _write_numbers_plainly(args)
     check_numbers(args)
     if args.best_checkpoint_metric == "retrieval":
@@ -354,7 +357,7 @@ def _is_number(text: str) -> bool:
 
 
 def follow_checkpoint(start: Start, args: Namespace) -> Start:
-    """Compares the options with those of the checkpoint that the run goes on from, and completes the schedule.
+    """Compares the options with those of the checkpoint that the run resumes from, and completes the schedule.
 
     Raises:
         InputError: an option that a run must keep has changed; the schedule must know the run's length, and nothing
@@ -383,11 +386,11 @@ def follow_checkpoint(start: Start, args: Namespace) -> Start:
 
 
 def _compare(checkpoint: Path, seen: Any, args: Namespace) -> dict[str, tuple[Any, Any]]:
-    """What is different from the run so far: option -> (before, now). Says it.
+    """Finds and prints the options that differ from the run so far: option -> (before, now).
 
     Raises:
-        InputError: an option that a run must keep has changed; or the batches, and the checkpoint, of an older
-            version, does not say which pairs it has seen.
+        InputError: an option that a run must keep has changed; or options of the batches changed, and the checkpoint of
+            an older version does not record which pairs were used.
     """
     from weam_fairseq.plugin.resume import BATCHES, option, refuse_changes
 
@@ -400,15 +403,14 @@ def _compare(checkpoint: Path, seen: Any, args: Namespace) -> dict[str, tuple[An
     }
     if changed:
         said = (f"{option(name)} {_shown(value)} (was {_shown(old)})" for name, (old, value) in sorted(changed.items()))
-        say(f"the run goes on from {checkpoint} with other options: {', '.join(said)}")
+        say(f"resumes from {checkpoint} with other options: {', '.join(said)}")
     place = seen.place or {}
     if place.get("iterations_in_epoch") and "weam" not in place and not args.reset_dataloader:
         batches = [option(name) for name in BATCHES if name in changed]
         if batches:
             raise InputError(
-                f"{checkpoint} is of an older version and from within an epoch, so it can only go on with the same "
-                f"batches, but {', '.join(batches)} changed. Give the old value, or add --reset-dataloader to begin "
-                "epoch 1 again."
+                f"An older version saved {checkpoint} within an epoch, so the options of batches must stay the same, "
+                f"but {', '.join(batches)} changed. Give the old value, or add --reset-dataloader to restart epoch 1."
             )
     return changed
 

@@ -1,12 +1,12 @@
-"""A training that must go: a signal, one checkpoint in time, and an exit code that says what to do.
+"""Stops a training on a signal: finishes the update, saves a checkpoint and exits with a code for the caller.
 
-Slurm says USR2 (or what --signal names) some time before a job's end, and TERM at a preemption. fairseq handles
-neither, and its own way to stop validates before it saves, which can outlast the grace time. Here the update under way
-is finished, all processes agree, checkpoint_last.pt is written and nothing else is done. The same command then goes on
-from it, with the losses of a run that nobody stopped.
+Slurm sends SIGUSR2 (or what --signal names) some time before a job's end, and SIGTERM at a preemption. fairseq handles
+neither, and its own way to stop validates before it saves, which can outlast the grace time. Here the training finishes
+its update, all processes agree to stop, and checkpoint_last.pt is written. The same command then resumes from it, with
+the losses of a run that nobody stopped.
 
-Exit codes: 75 (sysexits.h: try again later) after USR1 or USR2, which ask for another start: queue the job again. 143
-(128 + TERM) after TERM alone: whoever sent it, Slurm's requeue or a person's scancel, has decided what comes next.
+Exit codes: 75 (sysexits.h: try again later) after SIGUSR1 or SIGUSR2: the caller should queue the job again. 143
+(128 + SIGTERM) after SIGTERM alone: its sender (Slurm's requeue, or a person's scancel) has decided what comes next.
 """
 
 import atexit
@@ -25,14 +25,14 @@ ASKED = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Watch:
-    """What signals have told this process.
+    """The signals that this process has received.
 
     Attributes:
-        told: the first signal, by name; None: nothing.
-        stopped: the training has ended for it, with a checkpoint.
-        training: there is an update to lose.
-        asked_again: a signal that asks for another start was among them.
-        status: what the process exits with; 0 where the training was not stopped.
+        told: name of the first signal; None: no signal yet.
+        stopped: the training has stopped because of it, with a checkpoint.
+        training: updates have begun, so a stop would lose work.
+        asked_again: one of the signals asks for another start.
+        status: exit code of the process; 0 if the training was not stopped.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Watch:
         return 0 if not self.stopped else AGAIN if self.asked_again else TERMINATED
 
     def hear(self, number: int, frame: FrameType | None = None) -> None:
-        """The handler: training goes on to the end of its update; before the first one, the process ends at once."""
+        """The handler: the training finishes its update. Before the first update the process exits at once."""
         children = multiprocessing.active_children()
         if not self.training and not children:
             os._exit(AGAIN if number in ASKED else TERMINATED)
@@ -107,15 +107,15 @@ def stop_when_told(
             return validate_and_save(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch)  # type: ignore[no-any-return]
         save(cfg.checkpoint, trainer, epoch_itr, None)
         if _is_over(cfg, trainer, epoch_itr, end_of_epoch):
-            # Nothing is left to go on with. What is killed from here on has its last checkpoint.
+            # The training is over, and its last checkpoint is written.
             return validate_and_save(cfg, trainer, task, epoch_itr, valid_subsets, end_of_epoch)  # type: ignore[no-any-return]
         _wait_for_all(trainer)
         heard.stopped = True
         if trainer.data_parallel_rank == 0 and not saves_failed():
             updates = trainer.get_num_updates()
             print(
-                f"weam-train: told to stop ({heard.told or 'another process was'}): checkpoint_last.pt holds "
-                f"{updates:,} updates; the same command goes on from it.",
+                f"weam-train: stopped by {heard.told or 'a signal to another process'} after {updates:,} updates and "
+                "saved checkpoint_last.pt. The same command resumes from it.",
                 flush=True,
             )
         return [None], True

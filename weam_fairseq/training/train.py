@@ -73,7 +73,7 @@ Signals: on SIGUSR1, SIGUSR2 or SIGTERM the run finishes its update, writes chec
 You may change the batches when you resume (--max-tokens, --batch-size, --update-freq, number of processes): the epoch
 continues with the pairs that were not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer
 and the schedule must not change. If a checkpoint cannot be written, weam-train warns, keeps the older
-checkpoints and trains on. If no later checkpoint can be written either, the exit code is 2.
+checkpoints and continues training. If no later checkpoint can be written either, the exit code is 2.
 
 With --log-format (json, simple, tqdm) fairseq's log goes to standard output instead of RUN/train.log.
 """

@@ -88,7 +88,7 @@ def _read_split(source: Path, english: Path, gold: Path) -> BuccSplit:
     ids, english_ids = _read_rows(source), _read_rows(english)
     pairs = read_id_pairs(gold)
     if not pairs:
-        raise InputError(f"{gold} contains no pair.")
+        raise InputError(f"{gold} contains no pair. Use the published file.")
     for one, other in sorted(pairs):
         if one not in ids or other not in english_ids:
             raise InputError(f"{gold}: the pair {one} {other} must name ids of {source} and {english}, in this order.")

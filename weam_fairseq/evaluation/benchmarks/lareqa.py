@@ -123,8 +123,8 @@ def _check(pool: CandidatePool, paths: Sequence[Path]) -> None:
         missing = set(pool.right) - set(here)
         if not here or missing or len(here) != len(set(here)):
             raise InputError(
-                f"{path}: its questions must be those of the other languages, each once, but it holds "
-                f"{len(here):,} and lacks {len(missing):,} of theirs."
+                f"{path} has {len(here):,} questions, but it must contain every question of the other languages "
+                f"exactly once, and {len(missing):,} are missing. Use the published file."
             )
 
 

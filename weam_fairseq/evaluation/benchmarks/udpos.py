@@ -128,8 +128,8 @@ def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Nod
         elif "." not in cells[0]:  # `8.1` is an empty node of the enhanced graph, not a word
             if cells[3] == "_":
                 raise InputError(
-                    f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _), so the file lacks its "
-                    "gold, like files of shared tasks. Use the published file."
+                    f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _), so the file has no "
+                    "gold tags, like files of shared tasks. Use the published file."
                 )
             tag = known_tag(cells[3], UPOS_TAGS, where)
             nodes[int(cells[0])] = _Node(form, tag, _heads(cells))
@@ -187,7 +187,9 @@ def _conllu_row(line: str, where: str) -> tuple[str, str] | None:
     if "-" in columns[0] or "." in columns[0]:
         return None
     if columns[3] == "_":
-        raise InputError(f"{where}: the word {columns[1]!r} has no UPOS tag, so the file lacks its gold.")
+        raise InputError(
+            f"{where}: the word {columns[1]!r} has no UPOS tag, so the file has no gold tags. Use the published file."
+        )
     return columns[1], columns[3]
 
 

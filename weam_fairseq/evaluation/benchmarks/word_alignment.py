@@ -324,9 +324,8 @@ def score_files(
         )
     if predictions_from is None and _predicted_from_1(gold_links, predicted):
         raise InputError(
-            f"{predictions} counts words from 1: no link in it has a 0, and with 1 subtracted from both numbers "
-            "more links are gold. Give --predictions-from 1, which does that, or --predictions-from 0 if the file does "
-            "count from 0."
+            f"{predictions} seems to count words from 1: no link contains a 0, and more links are gold after "
+            "subtracting 1 from both numbers. Give --predictions-from 1 if it does, else --predictions-from 0."
         )
     predicted = from_0(predicted, predictions_from or 0, predictions, "--predictions-from")
     try:

@@ -41,7 +41,7 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
     """Reads COPA, XCOPA and Social IQa lines; Social IQa's labels may be in a second file, `train-labels.lst`.
 
     Raises:
-        InputError: a line is malformed, or a file lacks its gold (no labels, or the same label on every line).
+        InputError: a line is malformed, or a file has no gold labels (none, or the same label on every line).
     """
     choices = []
     for path in paths:
@@ -54,7 +54,7 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
         ]
         if len(here) > 9 and len({choice.label for choice in here}) == 1:
             raise InputError(
-                f"{path}: all {len(here)} labels are {here[0].label}: the file lacks its gold (XTREME's "
+                f"{path}: all {len(here)} labels are {here[0].label}: the file has no gold labels (XTREME's "
                 "download script writes 0 on every line of test files). Use the published file."
             )
         choices += here
@@ -124,7 +124,7 @@ _SOCIAL_IQA = trained_as_xtreme_r(
 
 BENCHMARK = Benchmark(
     name="xcopa",
-    summary="the cause or the effect of a premise, one of two",
+    summary="choose the cause or the effect of a premise from two alternatives",
     languages=language_codes("et ht id it qu sw ta th tr vi zh"),
     splits=("test", "val"),
     files=(_FILES,),

@@ -96,7 +96,7 @@ def _rte_rows(path: Path) -> Iterator[LabelledRow]:
 
 def _label(row: Row, names: Callable[[str], Sequence[str]]) -> str:
     if row["label"] < 0:
-        raise InputError("the Hub's rows have the label -1, so this split lacks its gold. Choose another split.")
+        raise InputError("the Hub's rows have the label -1, so this split has no gold labels. Choose another split.")
     return names("label")[row["label"]]
 
 

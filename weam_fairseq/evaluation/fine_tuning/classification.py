@@ -223,8 +223,8 @@ def _plain_rows(path: Path, lines: Sequence[str]) -> Iterator[LabelledRow]:
         cells = line.split("\t")
         if len(cells) == 2:
             raise InputError(
-                f"{path}:{number}: the line has two sentences and no label, so the file lacks its gold "
-                "(XTREME's download script removes it from test files). Use the published file."
+                f"{path}:{number}: the line has two sentences and no label, so the file has no gold "
+                "labels (XTREME's download script removes them from test files). Use the published file."
             )
         if len(cells) != 3:
             raise InputError(

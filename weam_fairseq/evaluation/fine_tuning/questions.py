@@ -110,8 +110,8 @@ def _question(context: str, row: Mapping[str, Any], path: Path) -> Question:
         raise InputError(f"{path}: a question is malformed ({type(error).__name__}: {error}).") from None
     if not any(answer.text.strip() for answer in answers):
         raise InputError(
-            f"{path}: question {question.id!r} has no gold answer, so the file lacks its gold "
-            "(XTREME's download script removes it from test files). Use the published file."
+            f"{path}: question {question.id!r} has no gold answer (XTREME's download "
+            "script removes answers from test files). Use the published file."
         )
     return question
 

@@ -202,7 +202,7 @@ def _word_and_tag(line: str, where: str, tags: Sequence[str]) -> tuple[str, str]
     cells = line.split("\t")
     if len(cells) == 1:
         raise InputError(
-            f"{where}: the word has no tag, so the file lacks its gold (XTREME's download script removes it from "
+            f"{where}: the word has no tag, so the file has no gold tags (XTREME's download script removes them from "
             "test files). Use the published file."
         )
     return cells[0], known_tag(cells[-1], tags, where)

@@ -1,4 +1,4 @@
-"""A signal stops weam-train: it saves a checkpoint in time, and resumes as if it had not stopped."""
+"""weam-train is killed, or stops on a signal with a checkpoint; then it resumes as if it had not stopped."""
 
 import signal
 import subprocess
@@ -35,6 +35,22 @@ def undisturbed(small_data_bin: Path, tmp_path_factory: pytest.TempPathFactory) 
     return curve(done.stdout), weights(folder / "checkpoint_last.pt")
 
 
+def test_a_killed_training_resumes_as_if_it_had_not_been_killed(
+    small_data_bin: Path, tmp_path: Path, undisturbed: tuple[dict[int, str], dict]
+) -> None:
+    more = ("--save-interval-updates", "5")
+    killed = train(arguments(small_data_bin, tmp_path, UPDATES, *more), (TRAIN_WITH_SIGNAL, "SIGKILL", "only8", "0"))
+    assert killed.returncode == -signal.SIGKILL
+    assert "Saved checkpoint" in killed.stdout
+    again = train(arguments(small_data_bin, tmp_path, UPDATES, *more, "--num-workers", "2"))
+    assert again.returncode == 0, again.stderr
+    assert "Loaded checkpoint" in again.stdout
+    losses, trained = undisturbed
+    assert curve(again.stdout) == {update: losses[update] for update in range(6, UPDATES + 1)}
+    ours = weights(tmp_path / "checkpoint_last.pt")
+    assert all(torch.equal(ours[key], trained[key]) for key in trained)
+
+
 # Within an epoch, and at its end.
 @pytest.mark.parametrize(("name", "update", "status"), [("SIGUSR2", 7, AGAIN), ("SIGTERM", 12, TERMINATED)])
 def test_a_signal_leaves_a_checkpoint_and_the_run_resumes(
@@ -42,7 +58,7 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_resumes(
 ) -> None:
     stopped = run(small_data_bin, tmp_path, TRAIN_WITH_SIGNAL, name, str(update), "0")
     assert stopped.returncode == status, stopped.stderr
-    assert f"told to stop ({name}): checkpoint_last.pt holds {update} updates" in stopped.stdout
+    assert f"stopped by {name} after {update} updates and saved checkpoint_last.pt" in stopped.stdout
     assert list(curve(stopped.stdout)) == list(range(1, update + 1))
     assert " | valid | " not in stopped.stdout  # it would take time that is not there
     assert checkpoints.glance(tmp_path / "checkpoint_last.pt").updates == update
@@ -66,7 +82,7 @@ def test_at_the_last_update_the_run_ends_normally(
 def test_several_processes_stop_after_the_same_update(small_data_bin: Path, tmp_path: Path) -> None:
     """Only one process gets the signal, but all must stop after the same update."""
     stopped = run(small_data_bin, tmp_path / "a", BY_TORCHRUN, TRAIN_WITH_SIGNAL, "SIGUSR2", "only3", "1")
-    assert "told to stop" in stopped.stdout, stopped.stderr
+    assert "stopped by " in stopped.stdout, stopped.stderr
     assert f"exitcode  : {AGAIN}" in stopped.stderr
     assert checkpoints.glance(tmp_path / "a" / "checkpoint_last.pt").updates == 3
     again, whole = (warm_process.ranks(["weam-train", *words(small_data_bin, tmp_path / name)]) for name in ("a", "b"))
