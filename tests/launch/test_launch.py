@@ -68,7 +68,7 @@ def test_a_job_that_was_refused_starts_again(tmp_path: Path, capsys: pytest.Capt
     RunFolder(run).begin()
     RunFolder(run).write(launch("print('here')", tmp_path), [])  # what a refusal by Slurm leaves
     assert cli.main(["--run-dir", str(run), "--status"]) == 2
-    assert "its submission failed: start it with --again" in capsys.readouterr().err
+    assert "was never submitted. Submit it with --again" in capsys.readouterr().err
     assert cli.main(["--run-dir", str(run), "--again", "--wait"]) == 0
 
 
@@ -155,7 +155,7 @@ def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--", "no-such-program"], "no-such-program must be a program"),
         (["--nodes", "2", "--", "true"], "--nodes must be 1 with --cluster local, but is 2"),
         (["--gpus-per-node", "2", "--", "weam-evaluate"], "weam-evaluate must run as one process"),
-        (["--cluster", "slurm", "--time", "2", "--", "true"], "--time must be more than --grace, but is 120 seconds"),
+        (["--cluster", "slurm", "--time", "2", "--", "true"], "--time (120 seconds) must be longer than --grace (120 seconds)"),
         (["--time", "soon", "--", "true"], "A time for Slurm must be minutes or D-HH:MM:SS, but is soon"),
         (
             ["--cluster-option", "account", "--", "true"],

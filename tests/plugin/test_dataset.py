@@ -326,12 +326,12 @@ def _put(manifest: dict[str, Any], path: str, value: object) -> None:
         (
             "tokenizer.template.pair.ids",
             [2, "A", 3],
-            "`tokenizer.template.pair` in .* is invalid: it must contain A and B once",
+            "is invalid: it must contain A and B once",
         ),
         (
             "tokenizer.template.single.segments",
             [0, 10**9, 0],
-            "`tokenizer.template.single` in .* a segment id below 16",
+            "once, and a segment id below 16",
         ),
         ("tokenizer.sha256", "abc", "must have an object as `tokenizer.sha256`, but has a text"),
         ("dictionary", [], "must have a text as `dictionary.sha256`, but has none"),
@@ -351,7 +351,7 @@ def test_an_untrusted_manifest_is_checked(
 @pytest.mark.parametrize("symbols", [["4"], [str(i) for i in range(5, 41)], ["5"] * 36, ["9" * 10] * 36, ["x"] * 36])
 def test_a_dictionary_that_is_no_permutation_is_an_error(symbols: list[str], small_data_bin: Path) -> None:
     manifest = read_manifest(small_data_bin)
-    with pytest.raises(InputError, match=r"The dictionary must hold each of the tokenizer's 40 ids once|in decimal"):
+    with pytest.raises(InputError, match=r"The dictionary must list each of the tokenizer's 40 ids once|in decimal"):
         read_vocabulary(manifest, symbols)
     manifest["tokenizer"]["vocab_size"] = 10**12  # takes no memory
     with pytest.raises(InputError, match=r"1,000,000,000,000 ids once|in decimal"):

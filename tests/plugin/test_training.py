@@ -23,7 +23,6 @@ from weam_fairseq.training.command_line import parse, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent
-TRAIN_WITH_SIGNAL = str(GOLDEN / "train_with_signal.py")
 WITHOUT_DROPOUT = ("--dropout", "0", "--attention-dropout", "0")
 
 
