@@ -155,7 +155,7 @@ def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--", "no-such-program"], "no-such-program must be a program"),
         (["--nodes", "2", "--", "true"], "--nodes must be 1 with --cluster local, but is 2"),
         (["--gpus-per-node", "2", "--", "weam-evaluate"], "weam-evaluate must run as one process"),
-        (["--cluster", "slurm", "--time", "2", "--", "true"], "--time (120 seconds) must be longer than --grace (120 seconds)"),
+        (["--cluster", "slurm", "--time", "2", "--", "true"], "--time (120 seconds) must be longer than --grace"),
         (["--time", "soon", "--", "true"], "A time for Slurm must be minutes or D-HH:MM:SS, but is soon"),
         (
             ["--cluster-option", "account", "--", "true"],

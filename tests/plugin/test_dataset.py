@@ -331,7 +331,7 @@ def _put(manifest: dict[str, Any], path: str, value: object) -> None:
         (
             "tokenizer.template.single.segments",
             [0, 10**9, 0],
-            "once, and a segment id below 16",
+            "is invalid: it must contain A once, and a segment id below 16",
         ),
         ("tokenizer.sha256", "abc", "must have an object as `tokenizer.sha256`, but has a text"),
         ("dictionary", [], "must have a text as `dictionary.sha256`, but has none"),
