@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,18 +31,21 @@ class PairTemplate(NamedTuple):
 
 
 class PieceTokenizer:
-    """An open Hugging Face tokenizer folder. Raises InputError if it does not fit a masked language model."""
+    """An open Hugging Face tokenizer folder. Raises InputError if it does not fit a masked language model.
 
-    def __init__(self, folder: Path) -> None:
-        self._auto = open_auto_tokenizer(folder)
+    Args:
+        opened: what AutoTokenizer has opened from the folder already; None: it is opened here.
+    """
+
+    def __init__(self, folder: Path, opened: Any = None) -> None:
+        self._auto = open_auto_tokenizer(folder) if opened is None else opened
         self._rust: Any = getattr(self._auto, "backend_tokenizer", None)
         if self._rust is None:
             raise InputError(f"{folder} has no fast (Rust) tokenizer. Convert it to a tokenizer.json.")
         self._rust.no_truncation()
         self._rust.no_padding()
-        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
+        vocabulary = self._vocabulary
         self.ids = list(id_range(vocabulary, folder))
-        self._encoder = PieceEncoder(self.to_json())
         self.special_ids = named_special_ids(self._auto, folder)
         holes = set(self.ids).difference(vocabulary.values())  # so that no masked piece is replaced by one of them
         self.all_special_ids = sorted({*self._auto.all_special_ids, *holes})
@@ -55,6 +57,15 @@ class PieceTokenizer:
                 f"{folder} must add special pieces to a pair of sentences, but its tokenizer adds none. "
                 "Name another --tokenizer, or train one with --train-tokenizer."
             )
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
+        return vocabulary
+
+    @cached_property
+    def _encoder(self) -> PieceEncoder:
+        return PieceEncoder(self.to_json())
 
     @property
     def lower_cases(self) -> bool:
@@ -73,8 +84,7 @@ class PieceTokenizer:
 
     def pieces_sha256(self) -> str:
         """Hexadecimal digest of the pieces in the order of their ids."""
-        vocabulary: dict[str, int] = self._rust.get_vocab(with_added_tokens=True)
-        lines = sorted((number, piece) for piece, number in vocabulary.items())
+        lines = sorted((number, piece) for piece, number in self._vocabulary.items())
         return hashlib.sha256("".join(f"{number}\t{piece}\n" for number, piece in lines).encode()).hexdigest()
 
     def behaviour_sha256(self) -> str:
@@ -99,8 +109,12 @@ class PieceTokenizer:
     @cached_property
     def _text(self) -> str:
         """A text of at least one piece: without unk, a letter may have none."""
-        pieces = chain("a1。", self._rust.get_vocab(with_added_tokens=False))
-        return next((text for text in pieces if self._rust.encode(text, add_special_tokens=False).ids), "a")
+
+        def candidates() -> Iterator[str]:
+            yield from "a1。"
+            yield from self._rust.get_vocab(with_added_tokens=False)
+
+        return next((text for text in candidates() if self._rust.encode(text, add_special_tokens=False).ids), "a")
 
     def names(self, ids: Sequence[int]) -> list[str]:
         """The pieces' own text."""

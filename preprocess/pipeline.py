@@ -159,13 +159,14 @@ def _check_packages(options: Options) -> None:
 
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:
+    opened = None
     if not folder.exists():
         with written(folder) as partial:
             if options.tokenizer is not None:
-                tokenizer_folder.make(options.tokenizer, partial)
+                opened = tokenizer_folder.make(options.tokenizer, partial)
             else:
                 _train_tokenizer(options, excluded, partial)
-    return PieceTokenizer(folder)
+    return PieceTokenizer(folder, opened)
 
 
 def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> None:

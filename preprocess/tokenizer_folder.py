@@ -39,33 +39,34 @@ _MAX_LENGTH = 512  # pieces; the number of positions of BERT models
 _GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast"}  # transformers uses the tokenizer.json unchanged
 
 
-def make(source: Path, folder: Path) -> None:
+def make(source: Path, folder: Path) -> Any:
     """Fills `folder` from `--tokenizer`: a folder, a tokenizer.json, a vocab.txt or a SentencePiece .model.
 
     A folder keeps its files and its ids. A .model file alone has the ids of the sentencepiece library. XLM-R's ids
     differ: for those, give the folder with its sentencepiece.bpe.model. Raises InputError.
+
+    Returns what AutoTokenizer opens from `folder`; None if it was not opened yet. Opening a large one takes seconds.
     """
     if source.is_dir():
-        _copy(source, folder)
-    elif not source.exists():
+        return _copy(source, folder)
+    if not source.exists():
         raise InputError(
             f"The tokenizer {source} does not exist. Looked for a Hugging Face tokenizer folder, a tokenizer.json, "
             "a vocab.txt or a SentencePiece .model of that name; or train one with --train-tokenizer wordpiece "
             "--vocab-size N."
         )
-    elif source.suffix == ".json":
-        _from_json(source, folder)
-    elif source.suffix == ".txt":
-        _from_vocab(source, folder)
-    elif source.suffix == ".model":
-        write_sentencepiece(sentencepiece_model.read(source.read_bytes(), source), folder)
-    else:
-        raise InputError(
-            f"The tokenizer {source} must be a folder, a tokenizer.json, a vocab.txt or a SentencePiece .model."
-        )
+    if source.suffix == ".json":
+        return _from_json(source, folder)
+    if source.suffix == ".txt":
+        return _from_vocab(source, folder)
+    if source.suffix == ".model":
+        return write_sentencepiece(sentencepiece_model.read(source.read_bytes(), source), folder)
+    raise InputError(
+        f"The tokenizer {source} must be a folder, a tokenizer.json, a vocab.txt or a SentencePiece .model."
+    )
 
 
-def _copy(source: Path, folder: Path) -> None:
+def _copy(source: Path, folder: Path) -> Any:
     # Files are copied, because saving them with transformers would change bytes.
     names = [name for name in TOKENIZER_FILES if (source / name).is_file()]
     models = [name for name in names if name.endswith(".model")]
@@ -93,9 +94,11 @@ def _copy(source: Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
     if "tokenizer.json" not in names and models:
         _convert_sentencepiece(source, folder, models, config, model_config)
-    if "do_lower_case" not in config:
-        _state_casing(source, folder, config)
-    _warn_of_casing(open_auto_tokenizer(folder), source)
+    opened = open_auto_tokenizer(folder)
+    if "do_lower_case" not in config and _state_casing(source, folder, config, opened):
+        opened = open_auto_tokenizer(folder)
+    _warn_of_casing(opened, source)
+    return opened
 
 
 def _convert_sentencepiece(
@@ -181,32 +184,39 @@ def casing_of(pieces: Iterable[str]) -> Casing:
     return Casing(lower_case=True, strip_accents=not any(unicodedata.category(char) == "Mn" for char in set(text)))
 
 
-def _stated_casing(content: Mapping[str, Any]) -> Casing | None:
-    """What the BertNormalizer of a tokenizer.json does; None if it has none."""
-    normalizer = content.get("normalizer") or {}
+def _stated_casing(normalizer: Mapping[str, Any]) -> Casing | None:
+    """What a normalizer, as tokenizer.json has it, does; None if it is not a BertNormalizer."""
     if normalizer.get("type") != "BertNormalizer":
         return None
     lower_case, strip = bool(normalizer.get("lowercase")), normalizer.get("strip_accents")
     return Casing(lower_case, lower_case if strip is None else bool(strip))
 
 
-def _state_casing(source: Path, folder: Path, config: Mapping[str, Any]) -> None:
+def _state(part: Any) -> dict[str, Any]:
+    """A normalizer or pre-tokenizer as tokenizer.json has it. (The complete file has the vocabulary too.)"""
+    content: dict[str, Any] = {} if part is None else json.loads(part.__getstate__())
+    return content
+
+
+def _state_casing(source: Path, folder: Path, config: Mapping[str, Any], auto: Any) -> bool:
     """Writes into tokenizer_config.json whether text is lower-cased, which BERT's class does by default.
 
-    The tokenizer.json states it; for a vocab.txt it is guessed from the pieces.
+    The tokenizer.json states it; for a vocab.txt it is guessed from the pieces. Returns whether the file changed.
     """
-    opened = _stated_casing(json.loads(open_auto_tokenizer(folder).backend_tokenizer.to_str()))
+    opened = _stated_casing(_state(auto.backend_tokenizer.normalizer))
     if opened is None:
-        return
+        return False
     if (source / "tokenizer.json").is_file():
-        wanted = _stated_casing(_read_json(source / "tokenizer.json"))
+        wanted = _stated_casing(_read_json(source / "tokenizer.json").get("normalizer") or {})
     elif (source / "vocab.txt").is_file():
         wanted = _guessed_casing(strict_lines([source / "vocab.txt"]), source)
     else:
         wanted = None
-    if wanted is not None and wanted != opened:
-        told = {**config, "do_lower_case": wanted.lower_case, "strip_accents": wanted.strip_accents}
-        _write_json(folder / "tokenizer_config.json", told)
+    if wanted is None or wanted == opened:
+        return False
+    stated = {**config, "do_lower_case": wanted.lower_case, "strip_accents": wanted.strip_accents}
+    _write_json(folder / "tokenizer_config.json", stated)
+    return True
 
 
 def _guessed_casing(pieces: Iterable[str], source: Path) -> Casing:
@@ -224,13 +234,13 @@ def _guessed_casing(pieces: Iterable[str], source: Path) -> Casing:
 
 def _warn_of_casing(auto: Any, source: Path) -> None:
     """Warns of a vocabulary that does not fit the tokenizer's treatment of capital letters."""
-    content = json.loads(auto.backend_tokenizer.to_str())
-    if "ByteLevel" in json.dumps([content.get("normalizer"), content.get("pre_tokenizer")]):
+    backend = auto.backend_tokenizer
+    if any("ByteLevel" in json.dumps(_state(part)) for part in (backend.normalizer, backend.pre_tokenizer)):
         return  # byte-level pieces write bytes as letters
     pieces = [piece for piece in auto.get_vocab() if not re.fullmatch(r"\[.+\]|<.+>", piece)]
     capital = sum(piece != piece.lower() for piece in pieces)
     lower = sum(piece != piece.upper() for piece in pieces)
-    normalizer = auto.backend_tokenizer.normalizer
+    normalizer = backend.normalizer
     lower_cases = normalizer is not None and "A" not in normalizer.normalize_str("A")
     if lower_cases and capital > 0.01 * len(pieces):
         log.warning(
@@ -248,7 +258,7 @@ def _warn_of_casing(auto: Any, source: Path) -> None:
         )
 
 
-def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = None) -> None:
+def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = None) -> Any:
     """`config`: the content of a tokenizer_config.json that names no class."""
     content = _read_json(source)
     names = _special_names(source, content, config or {})
@@ -256,7 +266,9 @@ def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = No
     folder.mkdir(parents=True)
     shutil.copyfile(source, folder / "tokenizer.json")
     _write_config(folder, names, {**(config or {}), **(_bert_options(content) if bert else _GENERIC)})
-    _warn_of_casing(open_auto_tokenizer(folder), source)
+    opened = open_auto_tokenizer(folder)
+    _warn_of_casing(opened, source)
+    return opened
 
 
 def _special_names(source: Path, content: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
