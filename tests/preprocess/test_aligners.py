@@ -50,7 +50,7 @@ def test_a_side_without_words_is_refused() -> None:
 
 
 def test_unknown_aligner() -> None:
-    with pytest.raises(InputError, match="fast_align, eflomal, encoder, precomputed, but is 'giza'"):
+    with pytest.raises(InputError, match=f"{', '.join(aligners.NAMES)}, but is 'giza'"):
         aligners.build("giza")
 
 

@@ -64,6 +64,8 @@ RATIOS = {
         )
     ],
 }
+# Metrics of errors. Reports show a decrease as a gain.
+LOWER_IS_BETTER = {"aer"}
 
 
 @dataclass(frozen=True)

@@ -216,11 +216,12 @@ class WordExchange(nn.Module):
             return self._predict(self.predictor, rows_to_project(own, received), exchange.linked, target, cp_weight)
         # Two heads predict an unlinked row differently, so no row is shared.
         exchanged = own.index_copy(0, exchange.linked, received.to(own.dtype))
-        ones = torch.ones(len(own), device=own.device)
-        mp = self._weigh(self.predictor, own, target, ones)
-        cp = self._weigh(cp_head, exchanged, target, cp_weight * ones)
+        again = torch.arange(len(own), device=own.device)
+        weights = weights_in_the_loss(again, len(own), cp_weight)
+        mp = self._weigh(self.predictor, own, target, weights[: len(own)])
+        cp = self._weigh(cp_head, exchanged, target, weights[len(own) :])
         both = Predictions(*(torch.cat(columns) for columns in zip(mp.predictions, cp.predictions, strict=True)))
-        return Predicted(Weighed(mp.loss + cp.loss, both), torch.arange(len(own), device=own.device))
+        return Predicted(Weighed(mp.loss + cp.loss, both), again)
 
     def _predict(self, head: MaskedLM, rows: Tensor, again: Tensor, target: Tensor, cp_weight: float) -> Predicted:
         weights = weights_in_the_loss(again, len(target), cp_weight)

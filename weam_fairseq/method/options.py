@@ -12,6 +12,8 @@ from weam_fairseq.method.objectives import OBJECTIVES
 REQUIRED = "???"  # omegaconf.MISSING
 PRECISIONS = ("fp32", "bf16", "fp16")
 FREEZE = ("none", "embeddings", "encoder")
+# They change nothing for an objective without a second loss, so a study trains it once for all their values.
+LINK_OPTIONS = ("cp-weight", "one-to-many", "piece-policy", "skip-identical", "cp-head")
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = (), metavar: str | None = None) -> Any:

@@ -17,10 +17,6 @@ from weam_fairseq.plugin.task import fairseq_config
 
 AUTOCAST = dict(zip(PRECISIONS, (None, torch.bfloat16, torch.float16), strict=True))
 
-# Sums that each update reports for each language pair. reduce_metrics derives the logged values from them.
-SUMS = ("mp_nll", "cp_nll", "mp_hits", "cp_hits", "masked", "linked", "pieces")
-
-
 WeamCriterionConfig = fairseq_config("WeamCriterionConfig", LossOptions, amp=(bool, "common.amp"))
 
 
@@ -51,9 +47,16 @@ class WeamCriterion(FairseqCriterion):
             return torch.zeros(len(self.pairs), device=pair.device).index_add(0, pair, values.float())
 
         ones = torch.ones_like(mp.nll)
-        is_linked = torch.zeros_like(ones).index_fill(0, linked, 1.0)
-        columns = (mp.nll, cp.nll, mp.hit, cp.hit, ones, is_linked)
-        sums = torch.stack([*map(per_pair, columns), sample["pair_pieces"].float()]).tolist()
+        # Summed for each language pair. reduce_metrics derives the logged values from these sums.
+        of_rows = {
+            "mp_nll": mp.nll,
+            "cp_nll": cp.nll,
+            "mp_hits": mp.hit,
+            "cp_hits": cp.hit,
+            "masked": ones,
+            "linked": torch.zeros_like(ones).index_fill(0, linked, 1.0),
+        }
+        sums = torch.stack([*map(per_pair, of_rows.values()), sample["pair_pieces"].float()]).tolist()
         log: dict[str, Any] = {
             "loss": loss.detach(),
             "sample_size": len(target),
@@ -62,7 +65,7 @@ class WeamCriterion(FairseqCriterion):
             "without_masked": int(len(target) == 0),
         }
         # Every rank reports every pair at every update, because fairseq aggregates only the keys of the first output.
-        for name, row in zip(SUMS, sums, strict=True):
+        for name, row in zip((*of_rows, "pieces"), sums, strict=True):
             log.update({f"{p}:{name}": value for p, value in zip(self.pairs, row, strict=True)})
         log["has_cp"] = int(exchange is not None)
         return loss, len(target), log

@@ -218,7 +218,10 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         return self.predict(states, masked_rows, exchange, target, cp_weight)
 
     def set_num_updates(self, num_updates: int) -> None:
-        """Unfreezes the encoder after the first --head-first updates. fairseq calls this after every update."""
+        """Unfreezes the encoder after the first --head-first updates.
+
+        fairseq calls this before every update, with the number of updates made so far.
+        """
         super().set_num_updates(num_updates)
         if self.head_first and self.freeze != "encoder":
             self.head_only = num_updates < self.head_first

@@ -15,14 +15,15 @@ from string import ascii_lowercase
 from typing import NamedTuple
 
 from weam_fairseq.method.objectives import OBJECTIVES
+from weam_fairseq.method.options import LINK_OPTIONS
 from weam_fairseq.report.study_folder import StudyCell
 
 # The other models continue from it. It has read single sentences only, so it has no pairs.
 BASE = "base"
 # Objectives that read no links.
 WITHOUT_LINKS = {BASE, *(name for name, each in OBJECTIVES.items() if not each.has_second_loss)}
-# Options that change nothing if no links are read.
-LINK_OPTIONS = {"aligner", "symmetrize", "cp-weight", "one-to-many", "piece-policy", "cp-head", "skip-identical"}
+# Settings that change nothing if no links are read.
+LINK_SETTINGS = {"aligner", "symmetrize", *LINK_OPTIONS}
 
 BETWEEN = " · "
 
@@ -167,7 +168,7 @@ def _reads_links(cell: StudyCell) -> bool:
 
 
 def _concerns(cell: StudyCell, name: str) -> bool:
-    return cell.objective != BASE and (_reads_links(cell) or name not in LINK_OPTIONS)
+    return cell.objective != BASE and (_reads_links(cell) or name not in LINK_SETTINGS)
 
 
 def _pairs(cell: StudyCell) -> frozenset[str]:
@@ -183,7 +184,7 @@ def _words(cell: StudyCell, usual: Mapping[str, str], about_links: bool) -> list
     found = []
     for name, commonest in usual.items():
         value = _choice(cell, name) or "default"
-        if (name in LINK_OPTIONS) != about_links or value == commonest or cell.objective == BASE:
+        if (name in LINK_SETTINGS) != about_links or value == commonest or cell.objective == BASE:
             continue
         if name in ("aligner", "symmetrize"):
             found.append(value)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from statistics import stdev
 
 from weam_fairseq.evaluation.bootstrap import Difference
+from weam_fairseq.evaluation.items import LOWER_IS_BETTER
 from weam_fairseq.report.groups import Group
 
 AVERAGE = "average"
-LOWER_IS_BETTER = {"aer"}
 
 
 @dataclass(frozen=True)

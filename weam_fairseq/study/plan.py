@@ -11,13 +11,11 @@ from typing import Any
 from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.method.objectives import OBJECTIVES
+from weam_fairseq.method.options import LINK_OPTIONS
 from weam_fairseq.study.config import BASE_OBJECTIVE, Block, Config, Options, as_list
 from weam_fairseq.study.paths import Files, StudyPaths, canonical
 from weam_fairseq.study.step import Step
 from weam_fairseq.study.steps import BaseModel, Steps
-
-# Options that change nothing for an objective without a second loss: one cell serves all aligners and all λ.
-LINK_OPTIONS = ("cp-weight", "one-to-many", "piece-policy", "skip-identical", "cp-head")
 
 
 @dataclass(frozen=True)

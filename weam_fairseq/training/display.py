@@ -92,7 +92,7 @@ class Display:
     def validated(self, stats: dict[str, Any]) -> None:
         """Prints the line of one validation."""
         updates, found = int(stats["num_updates"]), stats.get("retrieval")
-        parts = [f"{name} {float(stats[name]):.3f}" for name in ("mp_loss", "cp_loss") if stats.get(name) is not None]
+        parts = [f"{name} {float(stats[name]):.3f}" for name in _loss_names(stats) if stats[name] is not None]
         if found is not None:
             parts.append(
                 f"retrieval {stats['retrieval_forward']:.1f} → {stats['retrieval_backward']:.1f} ← "
@@ -121,7 +121,7 @@ class Display:
 
     def show(self, stats: dict[str, Any]) -> None:
         """Shows the losses and the speed: beside the bar, or without a terminal ten times in a run."""
-        names = {"mp_loss": "mp_loss", "cp_loss": "cp_loss", "wps": "pieces/s"}
+        names = {**{name: name for name in _loss_names(stats)}, "wps": "pieces/s"}
         text = ", ".join(f"{shown} {_plain(stats[name])}" for name, shown in names.items() if name in stats)
         self.bar.set_postfix_str(text)
         made = self.trainer.get_num_updates()
@@ -178,6 +178,11 @@ class _Progress:
         self._inner.print(stats, tag=tag, step=step)
         if self._validates:
             self._display.validated(stats)
+
+
+def _loss_names(stats: dict[str, Any]) -> list[str]:
+    """The losses that the criterion logs as means over language pairs: mp_loss, cp_loss."""
+    return [name for name in stats if name.endswith("_loss") and ":" not in name and not name.startswith("best_")]
 
 
 def _plain(value: Any) -> str:
