@@ -15,7 +15,7 @@ help:
 	@echo 'make test-slurm  tests on a Slurm cluster of two nodes, which they start (Debian: slurm-wlm, munge)'
 	@echo 'make demo        trains a published encoder on real text and evaluates it: runs/demo/report.html'
 	@echo 'make demo-short  the same code with few updates: runs/demo-short'
-	@echo 'make bench       compares the speed of training with fairseq and Hugging Face (runs/training.jsonl; DATA=folder)'
+	@echo 'make bench       compares our speed with that of fairseq and Hugging Face (DATA=folder; FULL=1: all workloads)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make format      formats the code and applies the fixes of ruff'
 	@echo 'make clean       removes .venv and caches; runs/ stays'
@@ -51,7 +51,7 @@ demo-short: setup
 
 bench: export OMP_WAIT_POLICY ?= PASSIVE
 bench: setup
-	$(BIN)/python benchmarks/training $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/training $(if $(DATA),--data $(DATA)) $(if $(FULL),--full)
 
 lint: setup
 	$(BIN)/python -m ruff check .

@@ -1,12 +1,14 @@
-"""How fast training is: ours with two losses and with one, fairseq's stock masked_lm, Hugging Face; side by side.
+"""Compares the speed of training: ours with two losses and with one, fairseq's masked_lm, and Hugging Face's model.
 
-    python benchmarks/training --data DIR --table docs/performance.md
+    python benchmarks/training --data DIR                                   workload E, at most 10 minutes on two cores
+    python benchmarks/training --data DIR --full --table docs/performance.md
     python benchmarks/training --data-bins DIR ... --workloads A --precisions fp32 --parts full
     python benchmarks/training --smoke
 
-Parts (`--parts`); each measures what `--results` lacks, and a row is written as soon as it is there:
+Parts (`--parts`). Each measures what `--results` lacks, and writes a row as soon as it is measured:
   full     rows of real text without padding, the same tensors for every contestant
   used     the same 20,000 pairs as each contestant batches them; real pieces count, padding does not
+  links    processor time of the aligners: our fast_align, eflomal, and the program fast_align if it is on the PATH
   memory   peak of an update over parameters and optimizer state, with --memory-workloads
   length   share of padding by --max-tokens, with how many pairs
   feed     share of the time that weam-train waits for data; start with a data-bin of 3 million pairs
@@ -28,6 +30,8 @@ BEGIN, END = "<!-- written by benchmarks/training -->", "<!-- end -->"
 
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
+    if options.full:
+        options.workloads, options.parts = "E,A,B", "full,used,links,memory,length,feed,two"
     if options.smoke:
         options.workloads, options.precisions, options.memory_workloads = "smoke", "fp32", ""
         options.parts, options.rounds, options.used = "full", 2, 1
@@ -74,8 +78,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--data-bins", type=Path, nargs="+", metavar="DIR", help="made by weam-preprocess, of one tokenizer"
     )
-    made.add_argument("--parts", default="full,used,memory,length,feed,two", help="(all); empty: only the table")
-    made.add_argument("--workloads", default="A,B", metavar="A,B,C", help="for the parts full and used (A,B)")
+    made.add_argument("--full", action="store_true", help="all parts, and the workloads E, A and B: about half an hour")
+    made.add_argument("--parts", default="full,used,links", help="(full,used,links); empty: only the table")
+    made.add_argument("--workloads", default="E", metavar="E,A,B,C", help="for the parts full and used (E)")
     made.add_argument("--memory-workloads", default="A,C", metavar="A,C", help="for the part memory (A,C)")
     made.add_argument("--precisions", default="fp32,bf16", metavar="fp32,bf16")
     made.add_argument("--contestants", default="ours,fairseq,hf", metavar="ours,fairseq,hf")

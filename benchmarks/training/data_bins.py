@@ -28,6 +28,14 @@ def make_data_bins(data: Path | None, scratch: Path) -> list[Path]:
     return [folder]
 
 
+def text_of(scratch: Path, pair: str) -> Path:
+    """The text of a pair that `make_data_bins` used."""
+    for file in (scratch / f"{pair}.tsv", scratch / "corpus" / f"train.{pair}.tsv"):
+        if file.is_file():
+            return file
+    raise SystemExit("The part links needs the text of the data-bins: leave out --data-bins, or name other --parts.")
+
+
 def _bitext(data: Path, scratch: Path) -> dict[str, Path]:
     made = {}
     for pair in PAIRS:

@@ -27,7 +27,7 @@ def table(rows: list[Row], clock: str = "wall") -> Iterator[str]:
     yield ""
     yield "| figure | workload | measured | beside it | ratio (least–most) | wanted |"
     yield "|---|---|---|---|---|---|"
-    for make in (_two_losses, _stock, _hugging_face, _bf16, _padding, _feed, _two_processes, _memory, _gpu):
+    for make in (_two_losses, _stock, _hugging_face, _bf16, _links, _padding, _feed, _two_processes, _memory, _gpu):
         for cells in make(rows):
             yield f"| {' | '.join(cells)} |"
 
@@ -39,7 +39,7 @@ def _where(rows: list[Row]) -> Iterator[str]:
     gpu = f"{found}; " if (found := every("gpu")) else ""
     yield f"{gpu}{every('machine')}; {every('threads')} threads; torch {every('torch')}, Python {every('python')}."
     yield ""
-    for name in sorted({row["workload"].split(" ")[0] for row in rows if "workload" in row}):
+    for name in sorted({row["workload"].split(" ")[0] for row in rows if "workload" in row}, key=_place):
         parameters = max(row["parameters"] for row in rows if row.get("workload", "").split(" ")[0] == name)
         yield f"- {WORKLOADS[name].told()}; {parameters / 1e6:.1f} M parameters"
 
@@ -54,7 +54,8 @@ def _by_cpu(row: Row) -> Row:
 def _groups(rows: list[Row], part: str) -> Iterator[tuple[str, str, dict[str, list[Row]]]]:
     """Workload, precision, contestant -> its rows by round."""
     chosen = [row for row in rows if row["part"] == part]
-    for workload, precision in sorted({(row["workload"], row["precision"]) for row in chosen}):
+    named = {(row["workload"], row["precision"]) for row in chosen}
+    for workload, precision in sorted(named, key=lambda each: (_place(each[0]), *each)):
         of: dict[str, list[Row]] = {}
         for row in sorted(chosen, key=lambda row: row.get("round", 0)):
             if (row["workload"], row["precision"]) == (workload, precision):
@@ -104,11 +105,22 @@ def _hugging_face(rows: list[Row]) -> Iterator[Cells]:
 
 def _bf16(rows: list[Row]) -> Iterator[Cells]:
     by = {(workload, precision): of for workload, precision, of in _groups(rows, "full")}
-    for workload in sorted({workload for workload, _ in by}):
+    for workload in sorted({workload for workload, _ in by}, key=_place):
         fp32, bf16 = by.get((workload, "fp32"), {}).get("weam"), by.get((workload, "bf16"), {}).get("weam")
         if fp32 and bf16:
             wanted = {"A": "≥ 2 with AMX", "B": "≥ 3 with AMX"}.get(workload, "")
             yield "4. bf16 against fp32", workload, _seconds(bf16), f"fp32 {_seconds(fp32)}", _ratio(fp32, bf16), wanted
+
+
+def _links(rows: list[Row]) -> Iterator[Cells]:
+    of = {row["aligner"]: row for row in rows if row["part"] == "links"}
+    ours = of.pop("fast_align", None)
+    for name, row in of.items() if ours else ():
+        told = f"{ours['pairs'] / ours['cpu_seconds']:,.0f} pairs/s of one core"
+        other = f"{name} {row['pairs'] / row['cpu_seconds']:,.0f}"
+        ratio = f"{ours['cpu_seconds'] / row['cpu_seconds']:.2f}"
+        wanted = "≤ 0.4" if name.endswith("(program)") else ""
+        yield "links by fast_align (ours)", f"{ours['pairs']:,} pairs en-de", told, other, ratio, wanted
 
 
 def _padding(rows: list[Row]) -> Iterator[Cells]:
@@ -166,6 +178,11 @@ def _gpu(rows: list[Row]) -> Iterator[Cells]:
                 f"{median(rates) / 1e12:.0f} TFLOP/s{share}",
                 wanted,
             )
+
+
+def _place(workload: str) -> int:
+    """Order of the rows: that of WORKLOADS."""
+    return list(WORKLOADS).index(workload.split(" ")[0])
 
 
 def _seconds(rows: list[Row]) -> str:

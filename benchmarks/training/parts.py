@@ -14,7 +14,7 @@ from shapes import WORKLOADS, Workload
 from tqdm import tqdm
 from worker import Worker
 
-PARTS = ("full", "used", "memory", "length", "feed", "two")
+PARTS = ("full", "used", "links", "memory", "length", "feed", "two")
 TIMED = ("full", "used")
 MAX_TOKENS = (2048, 4096, 8192)
 
@@ -127,6 +127,18 @@ class Bench:
                 if not self._results.has(part="two", processes=processes, round=round_):
                     found = training_runs.together(self._folders[0], self._options.scratch, processes)
                     self._results.add(part="two", processes=processes, round=round_, **found)
+
+    def links(self) -> None:
+        """Each aligner once, the others after ours."""
+        import links
+        from data_bins import text_of
+
+        words = self._options.scratch / "words.txt"
+        if not words.is_file():
+            links.write_words(text_of(self._options.scratch, "en-de"), ("en", "de"), words)
+        for name in links.names():
+            if not self._results.has(part="links", aligner=name):
+                self._results.add(part="links", aligner=name, **links.measure(name, words))
 
     def _workloads(self, names: str) -> Iterator[Workload]:
         for name in filter(None, names.split(",")):

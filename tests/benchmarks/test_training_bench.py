@@ -14,6 +14,7 @@ BENCH = ROOT / "benchmarks" / "training"
 BENCH_IN_FORKS = Path(__file__).with_name("bench_in_forks.py")
 sys.path[:0] = [str(BENCH), str(ROOT / "tests" / "plugin")]
 
+import links  # noqa: E402
 from figures import table  # noqa: E402
 from hand_made_data_bin import random_examples, write_data_bin  # noqa: E402
 from shapes import WORKLOADS, operations  # noqa: E402
@@ -111,3 +112,16 @@ def test_utilisation_of_a_gpu_by_hand() -> None:
     weam, hf = (line for line in lines if line.startswith("| 8. on a GPU | G × 32 bf16 |"))
     assert "| 100 TFLOP/s, 10 % of the peak | ≥ 40 % at the best batch |" in weam
     assert "| 500 TFLOP/s, 50 % of the peak |  |" in hf
+
+
+def test_links_are_counted_and_aligners_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, words = tmp_path / "en-de.tsv", tmp_path / "words.txt"
+    text.write_text("the house\tdas Haus\nthe book\tdas Buch\n" * 10)
+    links.write_words(text, ("en", "de"), words)
+    assert words.read_text().splitlines()[:2] == ["the house ||| das haus", "the book ||| das buch"]
+    links._align("fast_align", words)
+    assert capsys.readouterr().out == "20 40\n"
+    common = {"part": "links", "pairs": 8000, "links": 1, "machine": "m", "python": "3"}
+    rows = [{**common, "aligner": name, "cpu_seconds": cpu} for name, cpu in (("fast_align", 4.0), ("eflomal", 80.0))]
+    line = next(line for line in table(rows) if "links by fast_align" in line)
+    assert "| 8,000 pairs en-de | 2,000 pairs/s of one core | eflomal 100 | 0.05 |" in line

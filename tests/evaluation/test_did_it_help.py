@@ -165,7 +165,7 @@ def test_training_data_with_another_tokenizer_is_refused(
     manifest["tokenizer"]["pieces_sha256"] = "0" * 64
     (other / "manifest.json").write_text(json.dumps(manifest))
     code = main(["--model", str(models[0]), "--data", str(data_bin), "--training-data", str(other)])
-    _fails(capsys, "must have the tokenizer of", code)
+    _fails(capsys, "stores the pieces of another tokenizer than", code)
     code = main(["--model", str(models[0]), "--data", str(data_bin), "--training-data", str(tmp_path)])
     _fails(capsys, "must be a data-bin of weam-preprocess, but is not", code)
 
@@ -328,7 +328,7 @@ def test_a_lower_error_rate_is_better() -> None:
         (["--data", "{bin}", "--bitext", "{bitext}"], "give either --data DATA_BIN"),
         (["--data", "{folder}"], "because no task is named, but has no manifest.json"),
         (["--data", "{bin}", "--languages", "en-fr"], "--languages names en-fr, but"),
-        (["--data", "{bin}"], "must have the tokenizer of"),
+        (["--data", "{bin}"], "stores the pieces of another tokenizer than"),
         (["--data", "{bin}", "--gold", "{gold}"], "--gold holds the word links of --bitext"),
         (["--bitext", "{few}"], "must have at least 20 pairs"),
         (["--bitext", "{bitext}", "--max-pairs", "19"], "--max-pairs must be at least 20"),

@@ -254,13 +254,13 @@ def test_an_unknown_kind(tmp_path: Path) -> None:
 @pytest.mark.skipif(not LANGUAGES, reason=WHY_SKIPPED)
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_ids_of_real_text(kind: str) -> None:
-    texts = [text for lang in LANGUAGES for text in sentences(lang, 100)]
+    texts = [text for lang in LANGUAGES for text in sentences(lang, 30)]
     model = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=model,
         model_type=kind,
-        vocab_size=4_000,
+        vocab_size=2_500,
         num_threads=1,
         minloglevel=2,
     )
