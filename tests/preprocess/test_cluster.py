@@ -45,7 +45,7 @@ def test_a_task_that_keeps_failing_is_reported_with_the_end_of_its_log(tmp_path:
     said = str(raised.value)
     assert "of 000-always_fails failed 2 times. Its log" in said
     assert "_0_log.err ends: RuntimeError: no room for 7." in said
-    assert "go on with --resume" in said
+    assert "run the command again with --resume" in said
     log = Path(said.split("Its log ")[1].split(" ends:")[0])
     assert log.is_relative_to(tmp_path / "cluster" / "logs")
     assert log.is_file()

@@ -160,7 +160,7 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         ([0], ["--aligner-implementation", "program"], "The program eflomal-align must be on the PATH"),
         ([0], ["--aligner-implementation", "program", "--aligner", "eflomal"], "eflomal-align must be on the PATH"),
         ([0], ["--save-aligner", "MODELS"], "MODELS/en-de exists already"),
-        ([0], ["--save-aligner", "new", "--aligner-model", "MODELS"], "a run with --aligner-model trains nothing"),
+        ([0], ["--save-aligner", "new", "--aligner-model", "MODELS"], "but --aligner-model applies one"),
         ([0], ["--save-aligner", "BIN/models"], "must be outside the data-bin"),
         (
             [0],

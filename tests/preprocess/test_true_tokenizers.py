@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real_text import DATA, LANGUAGES, SIDES, WHY_SKIPPED, some_or_all
@@ -36,11 +37,18 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-@pytest.mark.parametrize("side", SIDES, ids="-".join)
-def test_ids_equal_autotokenizer_and_spans_are_inside(side: tuple[str, str], folder: Path) -> None:
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> tuple[Any, PieceTokenizer]:
     from transformers import AutoTokenizer
 
-    auto, ours = AutoTokenizer.from_pretrained(str(folder)), PieceTokenizer(folder)
+    return AutoTokenizer.from_pretrained(str(folder)), PieceTokenizer(folder)
+
+
+@pytest.mark.parametrize("side", SIDES, ids="-".join)
+def test_ids_equal_autotokenizer_and_spans_are_inside(
+    side: tuple[str, str], opened: tuple[Any, PieceTokenizer]
+) -> None:
+    auto, ours = opened
     every = some_or_all(side)
     for start in range(0, len(every), 20_000):
         lines = every[start : start + 20_000]

@@ -66,9 +66,8 @@ class Ended:
 
 
 def one_seed() -> dict[str, Any]:
-    """One objective on one base, and the base itself."""
+    """One objective on one base."""
     config = small_config()
-    config["evaluate_bases"] = True
     config["grid"][0] |= {"objective": "weam", "seed": 1}
     return config
 
@@ -84,7 +83,7 @@ def test_it_goes_on_and_makes_nothing_twice(ended: Ended) -> None:
     after = ended._done()
     assert {path: after[path] for path in ended.before} == ended.before
     steps = [path.parent.parent for path in ended.study.rglob("launch.json")]
-    assert len(steps) == 7  # data-bin, base, its export and evaluation; train, export, evaluate
+    assert len(steps) == 5  # data-bin, base; train, export, evaluate
     assert ended.killed
     for step in steps:
         # What was starting up when everything was killed has started twice as well.
@@ -97,19 +96,16 @@ def test_it_goes_on_and_makes_nothing_twice(ended: Ended) -> None:
 
 def test_cells_have_their_cost(ended: Ended) -> None:
     cells = ended.lines("cells.jsonl")
-    assert [cell["cell"] for cell in cells] == [
-        "base.1-pair.weam_tiny.s1",
-        "weam.1-pair.weam_tiny.s1",
-    ]
+    assert [cell["cell"] for cell in cells] == ["weam.1-pair.weam_tiny.s1"]
     parameters = {cell["cost"]["parameters"] for cell in cells}
     # 120 pieces at most × 16 tied, positions 512 × 16, two layers: by hand within a tenth.
     assert len(parameters) == 1
     assert 12_000 < parameters.pop() < 16_000
     for cell in cells:
         cost = cell["cost"]
-        base = cell["objective"] == "base"
-        assert cost["updates"] == (0 if base else 40)
-        assert (cost["pieces"] > 0) == (cost["seconds"] > 0) == (not base)
+        assert cost["updates"] == 40
+        assert cost["pieces"] > 0
+        assert cost["seconds"] > 0
         assert cost["base_updates"] == 40
         assert cost["base_pieces"] > 40 * 16 * 8  # 16 pairs of 8 pieces and more
         assert cost["base_seconds"] > 0
@@ -134,7 +130,7 @@ def test_the_study_says_what_it_is(ended: Ended) -> None:
     told = json.loads((ended.study / "study.json").read_text(encoding="utf-8"))
     assert told["title"] == "Small"
     assert told["hypotheses"] == ["H1: it does."]
-    assert told["cells_planned"] == 2
+    assert told["cells_planned"] == 1
     assert told["config"]["grid"][0]["name"] == "main"
     (copy,) = (ended.study / "configs").iterdir()
     assert copy.name == f"small.{told['config_sha256'][:12]}.yaml"
@@ -146,7 +142,7 @@ def test_its_files_are_those_that_the_report_reads(ended: Ended) -> None:
 
     study = read_study(ended.study)
     assert [cell.name for cell in study.cells] == study.planned_names
-    assert len(study.scores.entries) == 2
+    assert len(study.scores.entries) == 1
     assert study.early == {}
 
 
@@ -165,13 +161,13 @@ def test_a_further_seed_adds_a_cell(ended: Ended, capsys: pytest.CaptureFixture[
     words = [str(path), "--root", str(ended.folder), "--study-dir", str(ended.study)]
     assert main([*words, "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "3 cells, 10 jobs, 7 done: " in told
+    assert "2 cells, 8 jobs, 5 done: " in told
     assert "2 trainings (1 done)" in told
     assert "1 base training (1 done)" in told
     assert "(measured)" in told
     assert main([*words, "--list"]) == 0
     listed = capsys.readouterr().out
-    assert "2 of 3 cells are done." in listed
+    assert "1 of 2 cells are done." in listed
 
 
 def test_another_weam_study_in_the_same_folder_is_refused(ended: Ended, capsys: pytest.CaptureFixture[str]) -> None:
