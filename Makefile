@@ -11,10 +11,10 @@ RUN_DIR ?= runs/demo
 
 help:
 	@echo 'make setup       .venv with the pinned versions of requirements.lock'
-	@echo 'make test        the tests (sets up first, if need be)'
-	@echo 'make test-slurm  tests on a Slurm cluster of two nodes, which they start (Debian: slurm-wlm, munge)'
+	@echo 'make test        the tests (sets up first, if needed)'
+	@echo 'make test-slurm  starts a two-node Slurm cluster and tests on it (Debian: slurm-wlm, munge)'
 	@echo 'make demo        trains a published encoder on real text and evaluates it: runs/demo/report.html'
-	@echo 'make demo-short  the same code with few updates: runs/demo-short'
+	@echo 'make demo-short  trains a toy model from scratch with the steps of the demo: runs/demo-short'
 	@echo 'make bench       compares our speed with that of fairseq and Hugging Face (DATA=folder; FULL=1: all workloads)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make format      formats the code and applies the fixes of ruff'

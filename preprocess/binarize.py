@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from .aligners.base import Links
 from .corpus import PairFiles
 from .databin import CERTAIN, IdSpace, write_part
-from .options import Options
 from .prepare import SIDES, read_prepared
 from .projection import project_batch
+from .run_options import Options
 from .spans import select, select_spans
 from .work import Work, load_arrays, save_arrays
 

@@ -16,7 +16,7 @@ from weam_fairseq.common.slurm import OPTION_HELP, sbatch_options
 
 # Only what --help needs is imported here; the rest is imported when a run starts.
 from . import aligners, words
-from .options import SAMPLED, TOKENIZER_SAMPLE, TRAINED, Options
+from .run_options import SAMPLED, TOKENIZER_SAMPLE, TRAINED, Options
 
 if TYPE_CHECKING:
     from .cluster import ClusterOptions
@@ -114,11 +114,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _PAIR_HELP = (
-    "a language pair and its text: en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with "
-    "two such files; text may be plain or compressed with gzip, bzip2, xz or Zstandard; also JSON Lines (.jsonl), a "
-    "Parquet file (needs pyarrow), or hub:NAME:CONFIGURATION:SPLIT, a data set of the Hugging Face Hub or a local "
-    "folder, by default its split train (needs datasets), such as hub:Helsinki-NLP/opus_books:en-fr; write a hyphen in "
-    "a code as an underscore, en-zh_CN; repeatable, for more pairs and for more files of a pair"
+    "a language pair and its text; repeatable, for more pairs and for more files of a pair. Text, plain or compressed "
+    "(gzip, bzip2, xz, Zstandard): en-de=FILE.tsv (source, tab, target), en-de=FILE.en,FILE.de, or en-de=FILE.zip with "
+    "two such files. Records: FILE.jsonl, a Parquet file (needs pyarrow), or hub:NAME[:CONFIGURATION[:SPLIT]], a "
+    "dataset of the Hugging Face Hub or a local folder (needs datasets; default split: train), such as "
+    "hub:Helsinki-NLP/opus_books:en-fr. Write a hyphen in a code as an underscore: en-zh_CN"
 )
 _COLUMNS_HELP = (
     "where the sentences of a one-file pair are: column numbers of tab-separated text, such as 3,4, or names in JSON "

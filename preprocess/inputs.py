@@ -20,8 +20,8 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import is_regular
 
 from .corpus import PairFiles, sha256
-from .options import Options
 from .records import copy_texts, is_on_hub, is_parquet
+from .run_options import Options
 
 log = logging.getLogger(__name__)
 

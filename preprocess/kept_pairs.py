@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from weam_fairseq.common.errors import InputError
 
 from .corpus import DUPLICATE, PairFiles, key, to_keys
-from .options import Options
 from .prepare import read_prepared, read_sentences
 from .report import Account
+from .run_options import Options
 from .work import Work, save_arrays
 
 if TYPE_CHECKING:

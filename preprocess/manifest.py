@@ -19,9 +19,9 @@ from .cleaning import LANGUAGE_PACKAGE
 from .corpus import PairFiles, sha256
 from .databin import MANIFEST
 from .inputs import Digests
-from .options import SAMPLED, Options, languages_of
 from .pieces import PairTemplate, PieceTokenizer
 from .report import PairReport
+from .run_options import SAMPLED, Options, languages_of
 from .words import segmenter
 
 FORMAT = "weam-data-bin/1"

@@ -31,11 +31,11 @@ from .corpus import InputFile, PairFiles, sha256
 from .given_words import GivenWords
 from .inputs import Digests, copied, digests, input_name
 from .kept_pairs import mark_kept
-from .options import SAMPLED, Options, check_links, languages_of
 from .pieces import PieceTokenizer
 from .prepare import SIDES, Preparation, is_prepared, prepare, read_account, write_excluded
 from .raw import RawReader
 from .report import DROPPED_FILE, Account, MadeBy, PairReport, Report, add_up, unknown_warnings, write_dropped
+from .run_options import SAMPLED, Options, check_links, languages_of
 from .tokenizer_text import TokenizerText
 from .words import segmenter
 from .work import FOLDER, MARKER, Work, check_destdir, remove_unknown, resumable, written

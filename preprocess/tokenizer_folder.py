@@ -18,8 +18,8 @@ from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 
 from . import sentencepiece_model
 from .cleaning import strict_lines
-from .options import TRAINED
 from .pieces import open_auto_tokenizer
+from .run_options import TRAINED
 
 log = logging.getLogger(__name__)
 

@@ -39,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Shows sentence pairs of a data-bin: links between words, masked pieces, the pieces they are "
-        "exchanged with, and the model's predictions from their own and from the exchanged representations.",
+        description="Shows sentence pairs of a data-bin: word links, masked pieces, the pieces linked to them, and the "
+        "model's predictions before and after the exchange.",
         epilog=f"example: {PROG} runs/weam/checkpoint_last.pt data-bin --pair en-de --index 3",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) of the task 'weam'")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) of weam-train")
     parser.add_argument("data_bin", type=Path, help="data-bin made by weam-preprocess")
     parser.add_argument("--pair", required=True, nargs="+", metavar="XX-YY", help="language pairs, for example en-de")
     parser.add_argument("--split", default="valid", help="split of the data-bin (default: valid)")
@@ -53,7 +53,7 @@ def _run(argv: list[str] | None) -> None:
         nargs="+",
         default=[0],
         metavar="N",
-        help="indices in the split, from 0",
+        help="indices in the split, from 0 (default: 0)",
     )
     parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="masking probability (default: 0.3)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the masks (default: 1)")

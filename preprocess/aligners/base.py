@@ -165,7 +165,7 @@ def implementation_option() -> Any:
     return option(
         "--aligner-implementation",
         "auto",
-        "auto (default): the fast_align of weam-preprocess, or the eflomal of the package sil-thot; program: the "
+        "auto (default): the built-in fast_align, or eflomal of the package sil-thot; program: the "
         "program fast_align or eflomal-align, which must be on the PATH (eflomal-align has no seed, so links differ "
         "from run to run)",
         choices=IMPLEMENTATIONS,

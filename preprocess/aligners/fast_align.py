@@ -55,15 +55,15 @@ class FastAlignOptions:
     agreement: bool = option(
         "--aligner-agreement",
         True,
-        "for our fast_align: train both directions to agree, which gives fewer errors (default); "
+        "for the built-in fast_align: train both directions to agree, which gives fewer errors (default); "
         "--no-aligner-agreement trains them apart, as the program does",
         action=argparse.BooleanOptionalAction,
     )
     sample: int = option(
         "--aligner-sample",
         1_000_000,
-        "for our fast_align: train on at most that many pairs, evenly spread, and apply the model to all (default "
-        "1,000,000, which took 2.4 GiB for sentences of 14 words)",
+        "for the built-in fast_align: train on at most that many pairs, evenly spread, and apply the model to all "
+        "(default 1,000,000, which took 2.4 GiB for sentences of 14 words)",
         type=int,
         metavar="PAIRS",
     )
@@ -71,7 +71,7 @@ class FastAlignOptions:
 
 class FastAlign(TrainedKind):
     name = "fast_align"
-    summary = "fast_align is the fastest and gives its links probabilities"
+    summary = "fast_align is the fastest and also gives link probabilities"
     options = FastAlignOptions
 
     def build(self, recipe: AlignerRecipe) -> Aligner:

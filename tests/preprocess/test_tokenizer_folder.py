@@ -15,9 +15,9 @@ from weam_preprocess import pipeline, tokenizer_folder
 from weam_preprocess.corpus import parse_pair_files
 from weam_preprocess.databin import IdSpace
 from weam_preprocess.errors import InputError
-from weam_preprocess.options import Options
 from weam_preprocess.pieces import PieceTokenizer
 from weam_preprocess.report import render
+from weam_preprocess.run_options import Options
 from weam_preprocess.spans import unpack
 
 from weam_fairseq.common.tokenizers import PROBES

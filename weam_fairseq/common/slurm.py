@@ -14,8 +14,8 @@ from weam_fairseq.common.arguments import suggest
 from weam_fairseq.common.errors import InputError
 
 OPTION_HELP = (
-    "any option of sbatch, such as partition=gpu, time=60, mem=8G, account=lab or exclusive= (without a value); "
-    "repeatable"
+    "any option of sbatch, such as mem=8G, account=lab or exclusive= (without a value); it replaces an option of this "
+    "command that sets the same; repeatable"
 )
 
 

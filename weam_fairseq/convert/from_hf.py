@@ -75,8 +75,9 @@ def _run(argv: list[str] | None) -> None:
         description="Converts a published masked language model (any encoder that AutoModelForMaskedLM loads: BERT, "
         "XLM-R, mDeBERTa, ModernBERT, ...) into a checkpoint for weam-train. Verifies that logits computed only at "
         "selected positions equal those of the complete model in transformers. Runs no code from the model.",
-        epilog="example: weam-from-hf bert-base-multilingual-cased mbert.pt; weam-train data-bin "
-        "--finetune-from-model mbert.pt --save-dir run",
+        epilog="example:\n  weam-from-hf bert-base-multilingual-cased mbert.pt\n"
+        "  weam-train data-bin --from mbert.pt --save-dir run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model", help="Hugging Face folder with config.json, weights and tokenizer, or a name on the Hugging Face Hub"
@@ -106,7 +107,7 @@ def _run(argv: list[str] | None) -> None:
         print(f"left out: {', '.join(done.left_out)}")
     # The folder, not the name, so that the tokenizer is of the same commit.
     print(f"data:  weam-preprocess --tokenizer {args.model if args.revision is None else done.folder} ...")
-    print(f"train: weam-train DATA_BIN --finetune-from-model {args.checkpoint}")
+    print(f"train: weam-train DATA_BIN --from {args.checkpoint} --save-dir RUN")
 
 
 def convert(

@@ -78,8 +78,9 @@ def _run(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(
         prog="weam-to-hf",
         description="Converts a WEAM checkpoint into a Hugging Face folder (config, safetensors, tokenizer, model "
-        "card) for AutoModelForMaskedLM and AutoTokenizer. Checks that both models give the same logits. If training "
-        "started from a published folder, the new folder has the same files and tensor names.",
+        "card) for AutoModelForMaskedLM and AutoTokenizer. Verifies that the folder's model gives the logits of the "
+        "checkpoint. If training started from a published folder, the export keeps its tensor names "
+        "and tokenizer files.",
         epilog="example: weam-to-hf runs/weam/checkpoint_last.pt runs/weam/hf",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pt) of fairseq-train or weam-train")

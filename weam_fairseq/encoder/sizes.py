@@ -24,10 +24,10 @@ class Size(NamedTuple):
 # Options that override a size, with their help texts.
 OPTIONS = {
     "layers": "encoder layers",
-    "width": "size of the representations",
+    "width": "hidden size",
     "heads": "attention heads",
     "feed_forward": "inner size of the feed-forward blocks",
-    "positions": "pieces of the longest sequence",
+    "positions": "maximum sequence length, in pieces",
 }
 
 ARCHITECTURES: dict[str, Size] = {

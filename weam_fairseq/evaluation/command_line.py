@@ -27,7 +27,7 @@ DEFAULT_BATCH = 64
 FIXED, BEST = LAYERS = ("fixed", "best")
 _MODEL_HELP = (
     "folder with a masked language model, its name on the Hugging Face Hub, or a checkpoint of weam-train; repeatable: "
-    "the first model is the baseline"
+    "the first model is the baseline (weam-report has its own --baseline)"
 )
 _OWN_GROUP = "did it help? Without TASK, models are compared on your own held-out pairs"
 _TRAINING_GROUP = "options of tasks that fine-tune (the task list below shows the defaults)"
@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--data",
         metavar="DIR",
         type=Path,
-        help="folder with the evaluation files, or with one sub-folder a task; or hub:NAME, a data set on the Hugging "
+        help="folder with the evaluation files, or with one subfolder per task; or hub:NAME, a dataset on the Hugging "
         f"Face Hub (hub: alone uses the task's usual name), for {on_hub} (needs the package datasets). Without TASK: "
         "a data-bin of weam-preprocess, whose validation pairs are measured",
     )
@@ -67,7 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split",
         help="part of the data, as spelled in the file names (default: the first split listed for the task; "
-        "`heldout` for your own pairs; none for gold-link files without a split in their names)",
+        "`heldout` for masked-pieces, sentence-retrieval and word-retrieval; none for gold-link files without a split "
+        "in their names)",
     )
     parser.add_argument(
         *("--seeds", "--seed"),
@@ -91,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
         *("--predictions",),
         metavar="DIR",
         type=Path,
-        help="folder for predictions, with one sub-folder a model (default: the fine-tuned folder, or `predictions` "
+        help="folder for predictions, with one subfolder per model (default: the fine-tuned folder, or `predictions` "
         "next to --out)",
     )
     parser.add_argument(
@@ -230,7 +231,7 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
 def _described() -> list[str]:
     """The tasks in three groups."""
     groups: dict[str, list[Benchmark]] = {
-        "tasks on your own pairs, without training:": [],
+        "tasks that read your own files, without training:": [],
         "tasks that fine-tune:": [],
         "published benchmarks and gold links, without training:": [],
     }

@@ -15,7 +15,7 @@ from weam_fairseq.evaluation.benchmark import Benchmark, Request, Scoring, Scori
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS, find_benchmark
 
 EXAMPLE = """example:
-  weam-score word-alignment --gold de-en.gold --predictions de-en.links --language de
+  weam-score word-alignment --gold de-en.gold --predictions de-en.links
   weam-score mlqa --gold dev-context-de-question-de.json --predictions answers.de.json --language de
 
 Prints one JSON object on one line, such as {"exact_match": 40.6, "f1": 57.9}.

@@ -153,9 +153,9 @@ def _complete(command: list[str], run_dir: Path) -> tuple[list[str], Path | None
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG,
-        usage="%(prog)s --run-dir RUN [options] -- COMMAND …",
+        usage="%(prog)s --run-dir RUN [options] -- COMMAND …\n       %(prog)s --run-dir RUN (--status | --again)",
         description="Runs weam-train, weam-preprocess, weam-evaluate or any other command as a job, on this machine or "
-        "on Slurm.\nRUN/launch holds the command, its config, the git revision, versions and logs.",
+        "on Slurm.\nRUN/launch contains the command, its config, the git revision, versions and logs.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--cpus-per-task", metavar="N", type=positive, default=1, help="CPU cores per process (default: 1)"
     )
-    where.add_argument("--time", default="60", help="minutes or D-HH:MM:SS until Slurm ends the job (default: 60)")
+    where.add_argument("--time", default="60", help="time limit: minutes, HH:MM:SS or D-HH:MM:SS (default: 60)")
     where.add_argument(
         "--grace",
         metavar="SECONDS",

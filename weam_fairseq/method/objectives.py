@@ -1,4 +1,5 @@
-"""Pure: the training objectives. All lists of objectives and all facts about them come from this file.
+"""Pure: the training objectives. All lists of objectives and all facts about them come from this file;
+word_exchange.py computes the exchange of each.
 
 It does not import torch, so that commands that only name objectives start quickly.
 """

@@ -87,7 +87,7 @@ class LossOptions:
     )
     precision: str = option(
         "fp32",
-        "number type of the forward pass (autocast); losses are in fp32. bf16: on CPU and GPU; fp16: on a GPU with "
+        "data type of the forward pass (autocast); losses are in fp32. bf16: on CPU and GPU; fp16: on a GPU with "
         "fairseq's --amp, which scales the loss",
         PRECISIONS,
     )

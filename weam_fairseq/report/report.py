@@ -132,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline",
         metavar="MODEL",
-        help="the model to compare with (default: the model named tlm, else the first one); for a study, an objective "
-        "(default: the baseline of its config)",
+        help="the model to compare with (default: tlm if it has scores, else the first one in the files); for a study, "
+        "an objective, or base for the model before training (default: the baseline of its config)",
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder for the report (default: beside the scores)")
     parser.add_argument(

@@ -44,7 +44,7 @@ _held = ExitStack()  # the lock of the run's folder
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
 EXAMPLE = f"""usage: {PROG} DATA_BIN --from ENCODER --save-dir RUN [--config FILE.yaml] [options]
 
-Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
+Trains with WEAM or another objective (--objective) on a data-bin made by weam-preprocess.
 
   --from ENCODER       what to train: a Hugging Face folder, a name on the Hugging Face Hub, or a checkpoint (.pt).
                        If the encoder has no masked-LM head, one is fitted to the data first
@@ -52,7 +52,7 @@ Trains with WEAM or one of its controls on a data-bin made by weam-preprocess.
                        {", ".join(list(ARCHITECTURES)[4:])}
   --save-dir RUN       folder of checkpoints and train.log; if it has checkpoint_last.pt, the run resumes from that
   --config FILE.yaml   options as a mapping (mask-prob: 0.3), or a preset: paper (the defaults),
-                       many_pairs (for many language pairs); options of the command line win
+                       many_pairs (for many language pairs); options of the command line override it
   --user-dir           print the folder of the plugin and exit: fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)"
 
 Defaults, each replaced by the option of that name: --objective weam, --lr 5e-5 (5e-4 with --arch), --batch-size 32

@@ -1,4 +1,4 @@
-"""What `weam-preprocess` is asked to do, as plain values, and checks for contradictions."""
+"""What a run of weam-preprocess is asked to do, as plain values. Each aligner declares its own options in aligners/."""
 
 from __future__ import annotations
 
