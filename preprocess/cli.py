@@ -10,6 +10,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.slurm import OPTION_HELP, sbatch_options
@@ -34,12 +35,6 @@ between subword pieces, the dictionaries, the Hugging Face tokenizer and a manif
 _RESUME = "Finished parts are kept: run the command again with --resume."
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        """One line and exit code 2, like every other mistake; argparse would print the complete usage first."""
-        raise InputError(f"{message[:1].upper()}{message[1:]}. See weam-preprocess --help.")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -55,12 +50,10 @@ def _run(argv: Sequence[str] | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="weam-preprocess",
         description="Turns raw sentence pairs into a fairseq data-bin with links between subword pieces.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     text = parser.add_argument_group("text")
     text.add_argument("--pair", action="append", required=True, metavar="EN-DE=FILE", help=_PAIR_HELP)

@@ -31,7 +31,9 @@ EXAMPLES = ["3", "11"]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="folder of the study")
     parser.add_argument("--short", action="store_true", help="the same steps with toy sizes: a test, not a result")
     args = parser.parse_args()

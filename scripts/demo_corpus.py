@@ -53,7 +53,9 @@ Pair = tuple[str, str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("destination", type=Path, help="folder for train.en-XX.tsv and heldout.en-XX.tsv")
     args = parser.parse_args()
     build(args.destination)

@@ -17,7 +17,9 @@ from weam_fairseq.report.study_folder import read_study
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("study", type=Path, help="folder of a study that weam-study ran")
     parser.add_argument("picture", type=Path, help="SVG file to write")
     args = parser.parse_args()

@@ -96,7 +96,9 @@ class PublishedTensor(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the Hugging Face folder to write, about 490 MB")
     parser.add_argument(
         "--wheels",

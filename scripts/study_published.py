@@ -42,7 +42,9 @@ LINK = re.compile(r"(\d+)([-p])(\d+)")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the published data")
     parser.add_argument(
         *("--run-dir",),

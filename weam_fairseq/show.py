@@ -1,6 +1,5 @@
 """weam-show: shows sentence pairs with their links and masks, and both predictions of each masked piece."""
 
-import argparse
 import logging
 import sys
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, write_json
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROG,
         description="Shows sentence pairs of a data-bin: word links, masked pieces, the pieces linked to them, and the "
         "model's predictions before and after the exchange.",

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import machine_error, run_command
 from weam_fairseq.common.errors import InputError
 
@@ -87,3 +88,30 @@ def test_streams_that_cannot_take_the_output(monkeypatch: pytest.MonkeyPatch) ->
     assert result.returncode == 2
     assert result.stderr.startswith(b"weam-x: error: standard output: No space left on device.")
     assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--lenght", "3"], "Unrecognized arguments: --lenght 3. Did you mean --length?"),
+        (["--len", "3"], "Unrecognized arguments: --len 3. Did you mean --length?"),
+        (["--length", "x"], "Argument --length: invalid int value: 'x'. See weam-x --help."),
+        (["--zzz"], "Unrecognized arguments: --zzz. See weam-x --help."),
+    ],
+)
+def test_a_wrong_option_gets_one_sentence_and_none_is_abbreviated(words: list[str], sentence: str) -> None:
+    parser = CommandParser(prog="weam-x")
+    parser.add_argument("--length", type=int)
+    with pytest.raises(InputError) as error:
+        parser.parse_args(words)
+    assert str(error.value) == sentence
+
+
+def test_long_prose_of_a_help_text_is_wrapped_and_examples_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    example = f"  weam-x {'--option ' * 12}".rstrip()
+    lines = (
+        CommandParser(prog="weam-x", description="word " * 30, epilog=f"example:\n{example}").format_help().split("\n")
+    )
+    assert example in lines
+    assert max(len(line) for line in lines if line != example) <= 60

@@ -188,10 +188,10 @@ def test_files_that_cannot_be_scored(
         (["gluten", "--gold", "g", "--predictions", "p"], "The tasks are bucc, lareqa, "),
         (
             ["word-alignment", "--gold", "g"],
-            "the following arguments are required: --predictions. See weam-score --help.",
+            "The following arguments are required: --predictions. See weam-score --help.",
         ),
         (["xnli", "--gold", "g", "--predictions", "p", "--gold-from", "1"], "are for word-alignment, not for xnli."),
-        (["word-alignment", "--gold", "g", "--predictions", "p", "--model", "x"], "unrecognized arguments: --model x."),
+        (["word-alignment", "--gold", "g", "--predictions", "p", "--model", "x"], "Unrecognized arguments: --model x."),
     ],
 )
 def test_commands_that_cannot_be_run(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:

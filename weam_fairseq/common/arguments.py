@@ -1,7 +1,38 @@
-"""Pure: reads options from the list of command-line arguments, before fairseq parses it."""
+"""The parser of our commands, and options read from the list of arguments before fairseq parses it."""
 
+import argparse
 import difflib
+import textwrap
 from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from weam_fairseq.common.errors import InputError
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser, with errors in one sentence. An option must be written in full: no abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _HelpFormatter, "allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError. argparse would print the usage first."""
+        see = f" See {self.prog} --help."
+        raise InputError(f"{message[:1].upper()}{message[1:]}.{suggest_options(message, self) or see}")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of description and epilog, but wraps long lines of prose (those that are not indented)."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = super()._fill_text(text, width, indent).splitlines()
+        return "\n".join(line if line.startswith(" ") else textwrap.fill(line, width) for line in lines)
+
+
+def suggest_options(message: str, parser: argparse.ArgumentParser) -> str:
+    """Returns " Did you mean ...?" for each unrecognized option that argparse's message names."""
+    unknown = [word for word in message.split() if word.startswith("--")] if message.startswith("unrecognized") else []
+    return "".join(suggest(word.split("=")[0], parser._option_string_actions) for word in unknown)
 
 
 def take(arguments: list[str], option: str) -> tuple[list[str], str | None]:

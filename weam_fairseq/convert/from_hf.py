@@ -1,6 +1,5 @@
 """weam-from-hf: converts a published masked LM into a checkpoint for weam-train, and checks it before saving."""
 
-import argparse
 import json
 import sys
 from argparse import Namespace
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
@@ -70,14 +70,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="weam-from-hf",
         description="Converts a published masked language model (any encoder that AutoModelForMaskedLM loads: BERT, "
         "XLM-R, mDeBERTa, ModernBERT, ...) into a checkpoint for weam-train. Verifies that logits computed only at "
         "selected positions equal those of the complete model in transformers. Runs no code from the model.",
         epilog="example:\n  weam-from-hf bert-base-multilingual-cased mbert.pt\n"
         "  weam-train data-bin --from mbert.pt --save-dir run",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model", help="Hugging Face folder with config.json, weights and tokenizer, or a name on the Hugging Face Hub"

@@ -1,6 +1,5 @@
 """weam-to-hf: converts a checkpoint into a complete Hugging Face folder, and checks it before saving."""
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.documents import check_name, parse_json
 from weam_fairseq.common.errors import InputError, reason_of
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="weam-to-hf",
         description="Converts a WEAM checkpoint into a Hugging Face folder (config, safetensors, tokenizer, model "
         "card) for AutoModelForMaskedLM and AutoTokenizer. Verifies that the folder's model gives the logits of the "

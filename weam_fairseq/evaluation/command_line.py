@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Alternatives, Benchmark, Training
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.data_files import alternatives
@@ -34,14 +35,13 @@ _TRAINING_GROUP = "options of tasks that fine-tune (the task list below shows th
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="weam-evaluate",
         usage="%(prog)s TASK … --model MODEL … --data DIR --languages de,es,zh [option …]\n"
         "       %(prog)s --model MODEL --model MODEL … (--data DATA_BIN | --bitext FILE.tsv) [option …]",
         description="Scores masked language models. Each score is 0–100 and has a signature. Without TASK, compares\n"
         "models on your own held-out pairs: did training help?",
         epilog="\n\n".join([*_described(), EXAMPLE]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", metavar="TASK", nargs="*", help=", ".join(benchmark.name for benchmark in BENCHMARKS))
     parser.add_argument("--model", metavar="MODEL", type=Path, action="append", required=True, help=_MODEL_HELP)

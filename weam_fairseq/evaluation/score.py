@@ -7,8 +7,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Benchmark, Request, Scoring, ScoringResult
@@ -25,12 +25,6 @@ SCORED = tuple(benchmark for benchmark in BENCHMARKS if benchmark.scoring is not
 
 # Their figures come from a model's states, so they have no predictions to score.
 FROM_STATES = tuple(benchmark.name for benchmark in BENCHMARKS if benchmark.scoring is None)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Prints one line, like every other error. argparse would print the usage first."""
-        raise InputError(f"{message}. See weam-score --help.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,15 +71,13 @@ def score(benchmark: Benchmark, request: Request) -> ScoringResult:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="weam-score",
         description="Scores predictions in a benchmark's own format, without a model. Every number is 0–100.",
         epilog="tasks:\n"
         + "\n".join(_describe(benchmark.name, benchmark.scoring) for benchmark in SCORED if benchmark.scoring)
         + f"\n\n{', '.join(FROM_STATES)}\nhave no predictions to score: "
         + f"weam-evaluate computes them from a model's states.\n\n{EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("task", metavar="TASK", help=", ".join(benchmark.name for benchmark in SCORED))
     parser.add_argument("--gold", metavar="FILE", type=Path, required=True, help="the correct answers")

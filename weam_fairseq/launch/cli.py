@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from weam_fairseq.common.arguments import positive, take, value_of
+from weam_fairseq.common.arguments import CommandParser, positive, take, value_of
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
@@ -151,13 +151,12 @@ def _complete(command: list[str], run_dir: Path) -> tuple[list[str], Path | None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROG,
         usage="%(prog)s --run-dir RUN [options] -- COMMAND …\n       %(prog)s --run-dir RUN (--status | --again)",
         description="Runs weam-train, weam-preprocess, weam-evaluate or any other command as a job, on this machine or "
         "on Slurm.\nRUN/launch contains the command, its config, the git revision, versions and logs.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run-dir", metavar="RUN", type=Path, required=True, help="folder of the run")
     what = parser.add_argument_group("about the job")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
@@ -113,14 +114,13 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="weam-report",
         description="Compares the models of a study, or of score files, with a baseline. Each difference has a 95 % "
         "interval.\n"
         "Writes report.html (one page that needs no network), report.md and, for a study, plots.json with the numbers\n"
         "of its plots. Prints the main table.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "paths",

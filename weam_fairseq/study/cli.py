@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from weam_fairseq.common.arguments import positive
+from weam_fairseq.common.arguments import CommandParser, positive
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.lock import locked
 from weam_fairseq.study.config import read_config
@@ -109,14 +109,13 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROG,
         description="Runs a grid of trainings described by one config file: pairs × architecture × objective "
         "× aligner × options of the method × seed.\nA cell is one combination of these. Cells "
         "that need the same data-bin, base model or training share it, so nothing runs twice. "
         "Every step is a job of weam-launch in its own folder.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "config", metavar="CONFIG.yaml", type=Path, help="the study, such as scripts/configs/study_small.yaml"

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from weam_fairseq.common.arguments import is_given, suggest, take, value_of
+from weam_fairseq.common.arguments import is_given, suggest, suggest_options, take, value_of
 from weam_fairseq.common.documents import parse_json, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, describe
@@ -294,10 +294,9 @@ def parse(arguments: list[str], place: RankInfo | None) -> Namespace:
     parser = options.get_training_parser()
 
     def error(message: str) -> NoReturn:
-        unknown = [w for w in message.split() if w.startswith("--")] if message.startswith("unrecognized") else []
+        hints = suggest_options(message, parser)
         # fairseq's parsers of lists have no name.
         message = message.replace("invalid <lambda> value: ", "it must be a number, or several joined by commas, not ")
-        hints = "".join(suggest(word, parser._option_string_actions) for word in unknown)
         raise InputError(f"{message}.{hints}")
 
     parser.error = error
