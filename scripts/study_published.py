@@ -58,15 +58,17 @@ def main() -> int:
     from weam_fairseq.study import cli as study  # not before: it imports libraries that read the environment
 
     run_dir = options.run_dir
-    if not {"--list", "--dry-run"} & set(of_study):
+    folders = ["--root", str(run_dir), "--data", str(run_dir / DATA), "--study-dir", str(run_dir)]
+    arguments = [str(CONFIG), *folders, *of_study]
+    parsed = study.make_parser().parse_args(arguments)  # a wrong option ends the run before anything is prepared
+    if not (parsed.list or parsed.dry_run):
         if (run_dir / DATA).is_dir():
             print(f"Using the evaluation sets in {run_dir / DATA}; --data is not read again", flush=True)
         else:
             prepare(options.data, run_dir / DATA)
         if not (run_dir / ENCODER).is_dir():
             published_encoder.main([str(run_dir / ENCODER)])
-    folders = ["--root", str(run_dir), "--data", str(run_dir / DATA), "--study-dir", str(run_dir)]
-    return study.main([str(CONFIG), *folders, *of_study])
+    return study.main(arguments)
 
 
 def prepare(source: Path, destination: Path) -> None:

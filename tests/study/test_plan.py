@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hub_server import hub
 
-from tests.study.small_study import plan_of, small_config
+from tests.study.small_study import plan_of, small_config, write_data
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.inputs import check_inputs
 from weam_fairseq.study.paths import Files, canonical, digest
@@ -305,3 +305,24 @@ def test_files_of_evaluations_lie_in_the_data_folder(tmp_path: Path) -> None:
     assert words[words.index("--data") + 1] == "data/xnli"
     assert words[-6:] == ("--train-file", "data/a.jsonl", "--train-file", "data/b.jsonl", "--epochs", "2")
     assert words[words.index("--languages") + 1] == "de,es"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"lyer": "best"},
+            r"small\.yaml: the options of evaluation cells/.*tatoeba.*--lyer best. Did you mean --layer\?",
+        ),
+        ({"layer": "worst"}, r"argument --layer: invalid choice: 'worst'"),
+    ],
+)
+def test_options_of_evaluations_are_checked_before_any_training(
+    tmp_path: Path, options: dict[str, Any], sentence: str
+) -> None:
+    write_data(tmp_path)
+    config = small_config()
+    config["evaluations"][0]["options"] = options
+    plan = plan_of(tmp_path, config)
+    with pytest.raises(InputError, match=f"(?i){sentence}"):
+        check_inputs(plan, list(plan.steps.values()))

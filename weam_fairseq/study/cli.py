@@ -38,7 +38,7 @@ waits for them.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0; 1 if a step failed; 2 after one sentence on stderr; 143 after a signal."""
-    return run_command(PROG, lambda: _run(_parser().parse_args(argv)))
+    return run_command(PROG, lambda: _run(make_parser().parse_args(argv)))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -108,7 +108,7 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog=PROG,
         description="Runs a grid of trainings described by one config file: pairs × architecture × objective "

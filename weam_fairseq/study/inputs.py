@@ -1,4 +1,4 @@
-"""Checks before hours of training: data, published models, files of each evaluation's languages, number of GPUs."""
+"""Checks before hours of training: data, published models, files and options of each evaluation, number of GPUs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from weam_fairseq.common.hub import resolve
 from weam_fairseq.evaluation.benchmark import Benchmark as Task
 from weam_fairseq.evaluation.benchmark import Setting
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
+from weam_fairseq.evaluation.command_line import make_parser
 from weam_fairseq.evaluation.data_files import data_files
 from weam_fairseq.study.config import TRAININGS, Config, Evaluation
 from weam_fairseq.study.plan import Plan
@@ -34,9 +35,11 @@ def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
         for name in step.published:
             # A download, because the steps may run where the Hub cannot be reached.
             resolve(name, weights=step.kind == "import")
-    if any(step.kind == "evaluate" for step in open_steps):
+    evaluations = [step for step in open_steps if step.kind == "evaluate"]
+    if evaluations:
         for evaluation in plan.config.evaluations:
             _check_languages(plan, evaluation)
+        _check_options(plan, evaluations)
 
 
 def check_processes(config: Config, steps: Sequence[Step]) -> None:
@@ -60,6 +63,15 @@ def _gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def _check_options(plan: Plan, evaluations: Sequence[Step]) -> None:
+    parser = make_parser()
+    for step in evaluations:
+        try:
+            parser.parse_args(step.command[1:])
+        except InputError as error:
+            raise InputError(f"{plan.config.path}: the options of evaluation {step.id}: {error}") from None
 
 
 def _check_languages(plan: Plan, evaluation: Evaluation) -> None:
