@@ -33,6 +33,7 @@ setup: .venv/ready
 	$(PIP) install $$(grep '^torch==' requirements.lock)
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+	@echo 'Ready: source .venv/bin/activate'
 
 # Idle OpenMP threads sleep: tests start processes that share the cores.
 test: export OMP_WAIT_POLICY ?= PASSIVE

@@ -47,6 +47,8 @@ def _run(argv: Sequence[str] | None) -> None:
     from .report import render
 
     print(render(pipeline.run(_options(arguments))))
+    start = f"--from {arguments.tokenizer}" if arguments.tokenizer else "--arch weam_small"
+    print(f"next: weam-train {arguments.destdir} {start} --save-dir RUN")
 
 
 def _parser() -> argparse.ArgumentParser:

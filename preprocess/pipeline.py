@@ -25,7 +25,7 @@ from weam_fairseq.common.errors import InputError
 from . import align, aligners, binarize, databin, explain, manifest, tokenizer_folder
 from .aligners import models
 from .binarize import Binarization, merge
-from .cleaning import read_excluded, scorers
+from .cleaning import NOT_ONE_TAB, read_excluded, scorers
 from .cluster import Cluster
 from .corpus import InputFile, PairFiles, sha256
 from .given_words import GivenWords
@@ -243,6 +243,11 @@ def _check_unchanged(run: _Run, read: dict[str, str]) -> None:
 
 def _nothing_kept(pair: PairFiles, account: Account) -> InputError:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in account.dropped.items())
+    if account.dropped.keys() == {NOT_ONE_TAB}:
+        return InputError(
+            f"{pair.name}: none of {account.read:,} lines has exactly one tab. Give lines of {pair.source_lang}, tab, "
+            f"{pair.target_lang}; or two files (--pair {pair.name}=FILE,FILE), or --columns for other columns."
+        )
     return InputError(
         f"{pair.name}: none of {account.read:,} pairs is left (dropped: {reasons}). Check the files and languages "
         "of --pair, or relax the rules (weam-preprocess --help: cleaning, --max-pieces)."

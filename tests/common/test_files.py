@@ -173,3 +173,10 @@ def test_without_flock_the_recorded_owner_decides(tmp_path: Path, monkeypatch: p
         else:
             with pytest.raises(InputError, match="weam-x"), lock.locked(file):
                 pass
+
+
+def test_a_writer_that_makes_its_file_private_does_not_keep_it_so(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with whole_file(tmp_path / "a") as partial:
+        partial.chmod(0o600)  # as safetensors does
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode

@@ -309,5 +309,5 @@ def test_values_of_a_checkpoint_cannot_break_the_model_card(checkpoint: Path, tm
 def test_the_command_says_what_it_wrote(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert to_hf.main([str(checkpoint), str(tmp_path / "hf"), "--dtype", "bfloat16"]) == 0
     output = capsys.readouterr().out
-    assert f"{tmp_path / 'hf'}: written; logits differ by 0.0e+00 of the largest" in output
+    assert f"{tmp_path / 'hf'}: written; its logits differ from the checkpoint's by 0.0e+00 of the largest" in output
     assert "rounded to bfloat16" in output

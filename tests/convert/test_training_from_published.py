@@ -93,7 +93,7 @@ def test_one_command_trains_on_from_a_folder_and_shows_what_it_does(tmp_path: Pa
     assert shown["next"] == f"weam-to-hf {folder / 'checkpoint_best.pt'} {folder / 'hf'}"
     log = Path(shown["log"]).read_text(encoding="utf-8")
     assert "fitted head" in log
-    assert "fitted head" not in trained.stdout
+    assert "fitted head" in shown["head"]
     assert run(*shown["next"].split()).returncode == 0
     # The base model's names have its prefix beside the fitted head.
     check_the_trained_folder(published, folder / "hf", prefix="bert.")
@@ -109,11 +109,16 @@ def test_a_run_whose_schedule_needs_no_length_is_shown_too(tmp_path: Path) -> No
     published = folders.mbert(tmp_path / "published")
     binarized = data_bin(published, tmp_path, "--valid-size", 2)
     words = (binarized, "--from", published, "--save-dir", tmp_path / "run", "--batch-size", 2)
-    trained = run("weam-train", *words, "--lr-scheduler", "fixed", "--max-epoch", 1, "--log-interval", 1)
+    words = (*words, "--lr-scheduler", "fixed", "--max-epoch", 1, "--log-interval", 1)
+    trained = run("weam-train", *words)
     assert trained.returncode == 0, trained.stderr
     assert "those of 1 epochs with 2 pairs each" in trained.stdout
     assert "1  training: mp_loss " in trained.stdout
     assert "next  weam-to-hf" in trained.stdout
+    again = run("weam-train", *words)
+    assert again.returncode == 0, again.stderr
+    assert f"done  {tmp_path / 'run'} made all its updates earlier. " in again.stdout
+    assert "next  weam-to-hf" in again.stdout
 
 
 def test_a_start_that_is_neither_is_refused(tmp_path: Path) -> None:

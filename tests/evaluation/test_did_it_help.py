@@ -118,8 +118,8 @@ def test_a_data_bin_gives_both_directions_and_the_links(
     assert scores["random", "sentence-retrieval", "en>de"].value < 100
     assert {each.split for each in scores.values()} == {"valid/odd"}
     printed = capsys.readouterr().out
-    assert "Measured on 13 pairs of en-de." in printed
-    assert "random compared with knows, of 3 figures: worse in 3." in printed
+    assert "Measured on 13 of 26 held-out pairs of en-de." in printed
+    assert "random compared with knows, of 3 figures (without means): worse in 3." in printed
     assert "If an interval contains 0, these pairs do not show which model is better" in printed
     assert f"weam-report {out} --baseline knows" in printed
 
@@ -326,7 +326,7 @@ def test_a_lower_error_rate_is_better() -> None:
     [
         ([], "give either --data DATA_BIN"),
         (["--data", "{bin}", "--bitext", "{bitext}"], "give either --data DATA_BIN"),
-        (["--data", "{folder}"], "because no task is named, but has no manifest.json"),
+        (["--data", "{folder}"], "is not a data-bin (it has no manifest.json). Give the --destdir"),
         (["--data", "{bin}", "--languages", "en-fr"], "--languages names en-fr, but"),
         (["--data", "{bin}"], "stores the pieces of another tokenizer than"),
         (["--data", "{bin}", "--gold", "{gold}"], "--gold holds the word links of --bitext"),

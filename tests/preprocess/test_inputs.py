@@ -236,7 +236,7 @@ def test_the_content_decides(
     de_tsv.write_bytes(bz2.compress(text[:100]) + bz2.compress(b"\n".join(text[100:].split(b"\n"))))
     assert cli.main(["--pair", f"en-de={de_tsv}", *plain[0], "--destdir", str(tmp_path / "bin")]) == 0
     assert contents(tmp_path / "bin") == plain[1]
-    assert capsys.readouterr().out.endswith("decompressed: en-de.tsv (bzip2)\n")
+    assert "\ndecompressed: en-de.tsv (bzip2)\n" in capsys.readouterr().out
     manifest = json.loads((tmp_path / "bin" / "manifest.json").read_text())
     assert manifest["pairs"]["en-de"]["inputs"][0][0]["compression"] == "bzip2"
 

@@ -115,8 +115,10 @@ def whole_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        mode = partial.stat().st_mode
         try:
             yield partial
+            os.chmod(partial, mode)  # safetensors writes files that only their owner may read
             _to_disk(partial)
             os.replace(partial, path)
         except BaseException:

@@ -91,9 +91,13 @@ def _run(argv: list[str] | None) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     args = parser.parse_args(argv)
     done = convert(args.checkpoint, args.folder, dtype=args.dtype, overwrite=args.overwrite)
-    print(f"{args.folder}: written; logits differ by {done.difference:.1e} of the largest (allowed {TOLERANCE:.0e})")
+    print(
+        f"{args.folder}: written; its logits differ from the checkpoint's by {done.difference:.1e} of the largest "
+        f"(allowed {TOLERANCE:.0e})"
+    )
     for note in done.notes:
         print(note)
+    print(f"next: weam-evaluate --model ENCODER --model {args.folder} --data DATA_BIN")
 
 
 def convert(checkpoint: Path, folder: Path, *, dtype: str | None = None, overwrite: bool = False) -> Exported:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import whole_file
 
 SAFETENSORS, BIN = "model.safetensors", "pytorch_model.bin"
 
@@ -58,7 +59,8 @@ def write_weights(tensors: dict[str, Tensor], folder: Path) -> None:
             copied = copied.clone()
         written.add(copied.data_ptr())
         separate[name] = copied
-    save_file(separate, folder / SAFETENSORS, metadata={"format": "pt"})
+    with whole_file(folder / SAFETENSORS) as partial:
+        save_file(separate, partial, metadata={"format": "pt"})
 
 
 def _parts(folder: Path, name: str) -> list[Path]:

@@ -161,8 +161,10 @@ def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], s
 
 
 def _measured(held_out: Sequence[HeldOut]) -> str:
-    counts = ", ".join(f"{len(dev_and_test(len(each))[1].lines):,} pairs of {each.pair}" for each in held_out)
-    return f"Measured on {counts}. As many others chose each model's layer."
+    counts = ", ".join(
+        f"{len(dev_and_test(len(each))[1].lines):,} of {len(each):,} held-out pairs of {each.pair}" for each in held_out
+    )
+    return f"Measured on {counts}. The other half chose the best layer of each model."
 
 
 def _note(text: str) -> None:

@@ -146,8 +146,8 @@ def read_data_bin(data_bin: Path, languages: Sequence[str] | None, most: int) ->
     """
     if not (data_bin / "manifest.json").is_file():
         raise InputError(
-            f"--data {data_bin} must be a data-bin of weam-preprocess, because no task is named, but has no "
-            "manifest.json. Name a task (weam-evaluate --help lists them), or give your pairs with --bitext FILE.tsv."
+            f"--data {data_bin} is not a data-bin (it has no manifest.json). Give the --destdir of weam-preprocess, or "
+            "pairs with --bitext FILE.tsv. (Folders with evaluation files are for named tasks: weam-evaluate --help.)"
         )
     manifest = read_manifest(data_bin)
     pairs = choose_pairs(list(languages) if languages else None, manifest, data_bin, "--languages")

@@ -67,7 +67,7 @@ def fit_new_head(trainer: Any) -> None:
 def _fit(task: Any, model: Any) -> None:
     from weam_fairseq.encoder.fitted_head import fit_head
 
-    logger.info("the head is new: fitting it to %s masked pieces of the training data", f"{ROWS:,}")
+    logger.info("the encoder has no masked-LM head: fitting one to %s masked pieces of the training data", f"{ROWS:,}")
     data = task.open_for_fitting(Policy(objective="tlm", mask_prob=task.policy.mask_prob), EPOCH)
     order = np.random.default_rng(task.cfg.seed).permutation(len(data))
     report = fit_head(

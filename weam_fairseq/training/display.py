@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 LOG = "train.log"
 _MEBIBYTE = 1 << 20
+_NEW_HEAD = "weam_fairseq.plugin.new_head"
 
 
 class Display:
@@ -43,7 +44,11 @@ class Display:
         errors.setLevel(logging.WARNING)
         errors.addFilter(lambda record: record.name.startswith("weam_fairseq"))
         errors.setFormatter(logging.Formatter("weam-train: %(message)s"))
-        root.handlers = [file, errors]
+        head = logging.StreamHandler(sys.stdout)  # a minute or two without any other sign of life
+        head.setLevel(logging.INFO)
+        head.addFilter(lambda record: record.name == _NEW_HEAD and record.levelno == logging.INFO)
+        head.setFormatter(logging.Formatter(f"{'head':>10}  %(message)s"))
+        root.handlers = [file, errors, head]
 
     def describe(self, trainer: Any, task: Any, epoch: Any) -> None:
         """Prints what will run."""
@@ -95,7 +100,7 @@ class Display:
         parts = [f"{name} {float(stats[name]):.3f}" for name in _loss_names(stats) if stats[name] is not None]
         if found is not None:
             parts.append(
-                f"retrieval {stats['retrieval_forward']:.1f} → {stats['retrieval_backward']:.1f} ← "
+                f"retrieval {stats['retrieval_forward']:.1f} source to target, {stats['retrieval_backward']:.1f} back "
                 f"(layer {stats['retrieval_layer']})"
             )
             if updates == 0:
@@ -132,19 +137,26 @@ class Display:
         elif 10 * made // self.total() > self._shown:
             self._shown = 10 * made // self.total()
             left = (time.monotonic() - self._trains_since) / (made - self._made_before) * (self.total() - made)
-            print(f"{f'{made:,}':>10}  training: {text}, {left / 60:.0f} minutes left", flush=True)
+            print(f"{f'{made:,}':>10}  training: {text}, {_minutes(left)} left", flush=True)
 
     def end(self) -> None:
         """Prints how the run ended and which command comes next."""
-        if self.bar is None:  # no update was left to make
-            return
-        self.bar.close()
         folder = Path(self.cfg.checkpoint.save_dir)
+        if self.bar is None:
+            print(
+                f"{'done':>10}  {folder} made all its updates earlier. "
+                "Raise --max-epoch or --max-update to continue, or choose another --save-dir"
+            )
+        else:
+            self.bar.close()
         best = folder / "checkpoint_best.pt"
         if self.cfg.checkpoint.best_checkpoint_metric != "retrieval" or not best.is_file():
             best = folder / "checkpoint_last.pt"
-        minutes = (time.monotonic() - self.began) / 60
-        print(f"{'done':>10}  {self.trainer.get_num_updates():,} updates in {minutes:.1f} minutes")
+        if self.bar is not None:
+            minutes = (time.monotonic() - self.began) / 60
+            print(f"{'done':>10}  {self.trainer.get_num_updates():,} updates in {minutes:.1f} minutes")
+        if self.first is not None and self.best is not None:
+            print(f"{'retrieval':>10}  {self.first:.1f} before the run, at best {self.best:.1f} after (mean)")
         print(f"{'next':>10}  weam-to-hf {best} {folder / 'hf'}", flush=True)
         if self.first is not None and self.best is not None and self.best <= self.first:
             print(
@@ -178,6 +190,11 @@ class _Progress:
         self._inner.print(stats, tag=tag, step=step)
         if self._validates:
             self._display.validated(stats)
+
+
+def _minutes(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return "less than a minute" if minutes == 0 else f"{minutes} minute{'' if minutes == 1 else 's'}"
 
 
 def _loss_names(stats: dict[str, Any]) -> list[str]:
