@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, fields
@@ -47,8 +48,16 @@ def _run(argv: Sequence[str] | None) -> None:
     from .report import render
 
     print(render(pipeline.run(_options(arguments))))
-    start = f"--from {arguments.tokenizer}" if arguments.tokenizer else "--arch weam_small"
-    print(f"next: weam-train {arguments.destdir} {start} --save-dir RUN")
+    print(f"next: {_next_command(arguments)}")
+
+
+def _next_command(arguments: argparse.Namespace) -> str:
+    start = ["--arch", "weam_small"]
+    if arguments.tokenizer is not None:
+        # A vocabulary or a tokenizer.json alone is no model.
+        start = ["--from", "ENCODER" if Path(arguments.tokenizer).is_file() else str(arguments.tokenizer)]
+    valid = [] if arguments.valid_size else ["--disable-validation"]
+    return shlex.join(["weam-train", str(arguments.destdir), *start, "--save-dir", "RUN", *valid])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -31,7 +31,9 @@ BEGIN, END = "<!-- written by benchmarks/training -->", "<!-- end -->"
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     if options.full:
-        options.workloads, options.parts = "E,A,B", "full,used,links,memory,length,feed,two"
+        from parts import PARTS
+
+        options.workloads, options.parts = "E,A,B", ",".join(PARTS)
     if options.smoke:
         options.workloads, options.precisions, options.memory_workloads = "smoke", "fp32", ""
         options.parts, options.rounds, options.used = "full", 2, 1

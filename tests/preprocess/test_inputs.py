@@ -348,3 +348,18 @@ def test_codes_of_languages(name: str) -> None:
 def test_codes_that_are_refused(texts: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         parse_pair_files(texts)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--tokenizer", "org/encoder", "--valid-size", "9"], "weam-train 'my bin' --from org/encoder --save-dir RUN"),
+        (["--tokenizer", "{vocab}", "--valid-size", "9"], "weam-train 'my bin' --from ENCODER --save-dir RUN"),
+        (["--train-tokenizer", "bpe"], "weam-train 'my bin' --arch weam_small --save-dir RUN --disable-validation"),
+    ],
+)
+def test_the_next_command_can_be_typed(words: list[str], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").touch()
+    given = [word.format(vocab=tmp_path / "vocab.txt") for word in words]
+    arguments = cli._parser().parse_args(["--pair", "en-de=x", "--destdir", "my bin", *given])
+    assert cli._next_command(arguments) == expected

@@ -118,7 +118,8 @@ def whole_file(path: Path, *, follow: bool = True) -> Iterator[Path]:
         mode = partial.stat().st_mode
         try:
             yield partial
-            os.chmod(partial, mode)  # safetensors writes files that only their owner may read
+            if partial.stat().st_mode != mode:
+                os.chmod(partial, mode)  # safetensors writes files that only their owner may read
             _to_disk(partial)
             os.replace(partial, path)
         except BaseException:
