@@ -15,6 +15,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.inputs import check_inputs
 from weam_fairseq.study.paths import Files, canonical, digest
 from weam_fairseq.study.plan import Plan
+from weam_fairseq.study.step import Step
 
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -326,3 +327,26 @@ def test_options_of_evaluations_are_checked_before_any_training(
     plan = plan_of(tmp_path, config)
     with pytest.raises(InputError, match=f"(?i){sentence}"):
         check_inputs(plan, list(plan.steps.values()))
+
+
+def test_a_published_model_aligns_its_own_training_pairs(tmp_path: Path) -> None:
+    config = small_config()
+    del config["base"]
+    (tmp_path / "mbert").mkdir()
+    (tmp_path / "mbert" / "weights").write_text("1")
+    config["models"] = {"weam_mbert_base": {"from_hf": "mbert", "tokenizer": "owner/other"}}
+    config["grid"][0] |= {"arch": "weam_mbert_base", "aligner": ["fast_align", "encoder"], "objective": "weam"}
+
+    def align() -> tuple[Step, Step]:
+        steps = [step for step in plan_of(tmp_path, config).steps.values() if step.kind == "preprocess"]
+        by_fast_align, by_encoder = steps
+        return by_fast_align, by_encoder
+
+    before = align()
+    assert "--aligner-model" not in before[0].command
+    assert before[1].command[before[1].command.index("--aligner-model") + 1] == "mbert"
+    assert {*before[1].inputs} - {*before[0].inputs} == {tmp_path / "mbert"}
+    # Other weights make other links.
+    (tmp_path / "mbert" / "weights").write_text("12")
+    after = align()
+    assert (after[0].id == before[0].id, after[1].id == before[1].id) == (True, False)

@@ -255,14 +255,21 @@ class Steps:
             manifest = self._files.identity(path / "manifest.json", f"{data.data_bin}/manifest.json")
             return Output(path, digest({"data-bin": manifest}), ())
         tokenizer = self._tokenizer(model, pair_set, links)
-        pairs = config.pair_sets[pair_set]
+        pairs, options, inputs = config.pair_sets[pair_set], data.preprocess, tokenizer.inputs
+        identity_of_links = [*links]
+        if links[0] == "encoder" and model.from_hf is not None and "aligner-model" not in options:
+            # A published model aligns the pairs that it is trained on.
+            encoder = paths.in_root(model.from_hf)
+            options = {**options, "aligner-model": paths.typed(encoder)}
+            identity_of_links.append(self._files.identity(encoder, model.from_hf))
+            inputs = (*inputs, *([] if paths.is_on_hub(model.from_hf) else [encoder]))
         identity = digest(
             {
                 "step": "preprocess",
                 "pairs": [[pair, self._identities(_sides(data, [pair]))] for pair in pairs],
                 "exclude": self._identities(data.exclude),
                 "tokenizer": tokenizer.identity,
-                "links": links,
+                "links": identity_of_links,
                 "options": data.preprocess,
             }
         )
@@ -278,7 +285,7 @@ class Steps:
         for file in data.exclude:
             command += ["--exclude", paths.typed(paths.data / file)]
         command += [*tokenizer.arguments, "--aligner", links[0], "--symmetrize", links[1]]
-        command += option_arguments({**config.machine.preprocess, **data.preprocess}, repeat=True)
+        command += option_arguments({**config.machine.preprocess, **options}, repeat=True)
         step = Step(
             id=folder,
             kind="preprocess",
@@ -286,7 +293,7 @@ class Steps:
             command=(*command, "--destdir", paths.typed(path), "--resume"),
             needs=tokenizer.needs,
             finished_when="data-bin",
-            inputs=(*tokenizer.inputs, *(paths.data / side for side in (*_sides(data, pairs), *data.exclude))),
+            inputs=(*inputs, *(paths.data / side for side in (*_sides(data, pairs), *data.exclude))),
             published=tokenizer.published,
         )
         return Output(path, identity, (self._add(step),))
