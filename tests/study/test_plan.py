@@ -329,6 +329,15 @@ def test_options_of_evaluations_are_checked_before_any_training(
         check_inputs(plan, list(plan.steps.values()))
 
 
+def test_other_links_are_made_for_the_pairs_that_need_them(tmp_path: Path) -> None:
+    config = small_config()
+    config["pair_sets"] = {1: ["en-de"], 2: ["en-de", "en-fr"]}
+    config["data"]["pairs"] = 2
+    config["grid"][0] |= {"objective": "weam", "aligner": ["fast_align", "eflomal"]}
+    steps = [step for step in plan_of(tmp_path, config).steps.values() if step.kind == "preprocess"]
+    assert [(step.command.count("--pair"), "eflomal" in step.command) for step in steps] == [(2, False), (1, True)]
+
+
 def test_a_published_model_aligns_its_own_training_pairs(tmp_path: Path) -> None:
     config = small_config()
     del config["base"]

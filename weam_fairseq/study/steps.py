@@ -103,10 +103,12 @@ class Steps:
         config, paths = self._config, self._paths
         objective, pair_set, seed = method
         model, pairs = config.model(base.arch), config.pair_sets[pair_set]
-        # Pairs of the pool are read from the pool's data-bin. A set of pairs that goes beyond the pool has a data-bin
-        # of its own, so that one more language changes nothing that exists.
+        # Pairs of the pool are read from the pool's data-bin, which has the same bytes for each pair as a smaller one.
+        # A set of pairs that goes beyond the pool has a data-bin of its own, so that one more language changes nothing
+        # that exists. So have other links than the usual ones: only the pairs that need them are aligned.
         pool = config.data.pool
-        data = self._data_bin(model, pool if set(pairs) <= set(config.pair_sets[pool]) else pair_set, links)
+        in_pool = links == config.data.links and set(pairs) <= set(config.pair_sets[pool])
+        data = self._data_bin(model, pool if in_pool else pair_set, links)
         decides = {"objective": objective, "pairs": pairs, "seed": seed, "options": options, "data": data.identity}
         identity = digest({"step": "train", "base": base.checkpoint.identity, **decides, **self._processes("train")})
         if identity not in self._cells:  # else another name of the same cell
@@ -260,7 +262,7 @@ class Steps:
         if links[0] == "encoder" and model.from_hf is not None and "aligner-model" not in options:
             # A published model aligns the pairs that it is trained on.
             encoder = paths.in_root(model.from_hf)
-            options = {**options, "aligner-model": paths.typed(encoder)}
+            options = {**options, "aligner-model": paths.typed(encoder), "encoder-bf16": True}
             identity_of_links.append(self._files.identity(encoder, model.from_hf))
             inputs = (*inputs, *([] if paths.is_on_hub(model.from_hf) else [encoder]))
         identity = digest(
