@@ -16,6 +16,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert import from_hf, to_hf
+from weam_fairseq.convert.card import write_card
 from weam_fairseq.encoder import published
 from weam_fairseq.encoder.configs import plain_config
 from weam_fairseq.encoder.huggingface import build
@@ -286,8 +287,26 @@ def test_the_model_card_says_what_the_model_came_from_and_how_it_was_trained(tmp
     assert header["license"] == "apache-2.0"
     assert header["language"] == ["de", "en", "fr"]
     assert header["pipeline_tag"] == "fill-mask"
-    for words in ("1,234 updates", "en-de", "seed 3", "eflomal", "weam-from-hf there start.pt", "--seed 3"):
+    for words in ("1,234 updates", "en-de", "seed 3", "eflomal", "--from there --", "--max-update 1234 --seed 3"):
         assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("published", "commands"),
+    [
+        ({"folder": "x", "layers": [4, 12]}, ["weam-train data-bin --from x --layers 4 --objective"]),
+        (
+            {"folder": "a/x", "revision": "c0ffee", "layers": [4, 12]},
+            ["weam-from-hf a/x start.pt --revision c0ffee --layers 4\n", "weam-train data-bin --from start.pt --obj"],
+        ),
+        (None, ["--train-tokenizer wordpiece", "weam-train data-bin --arch ARCH --objective"]),
+    ],
+)
+def test_the_card_has_the_commands_of_the_start(published: dict[str, Any] | None, commands: list[str]) -> None:
+    facts = {"class": "X", "layers": 1, "width": 2, "rows": 3, "languages": ["en"], "pairs": ["en-de"], "updates": 5}
+    text = write_card({**facts, "published": published, "aligner": {}, "method": {"objective": "tlm"}, "seed": None})
+    for command in commands:
+        assert command in text
 
 
 def test_values_of_a_checkpoint_cannot_break_the_model_card(checkpoint: Path, tmp_path: Path) -> None:

@@ -100,24 +100,29 @@ def _training(facts: dict[str, Any]) -> str:
         f"{started}{facts['updates']:,} updates in its last training on the pairs {', '.join(facts['pairs'])}{seed}, "
         f"links from {_code(facts['aligner'])}.\n\nMethod: {_code(facts['method'])}"
     )
-    return f"{text}\n\n## Commands\n\n```bash\n{_commands(facts)}\n```"
+    return (
+        f"{text}\n\n## How to train such a model\n\nOn your own text. Settings that differ from the defaults are in "
+        f"*Method* above.\n\n```bash\n{_commands(facts)}\n```"
+    )
 
 
 def _commands(facts: dict[str, Any]) -> str:
     """The commands that train such a model, with placeholders for the files."""
-    origin = facts["published"]
-    name = None if origin is None else _word(origin["folder"])
+    origin = facts["published"] or {}
     pairs = " ".join(f"--pair {pair}={pair.upper()}_TEXT.tsv" for pair in facts["pairs"])
     objective = _word((facts["method"] or {}).get("objective", "weam"))
-    tokenizer = "--train-tokenizer wordpiece" if name is None else f"--tokenizer {name}"
-    start = "--arch ARCH" if name is None else "--finetune-from-model start.pt"
+    tokenizer, start, lines = "--train-tokenizer wordpiece", "--arch ARCH", []
+    if origin:
+        name = _word(origin["folder"])
+        layers = f" --layers {origin['layers'][0]}" if origin.get("layers") else ""
+        tokenizer, start = f"--tokenizer {name}", f"--from {name}{layers}"
+        if origin.get("revision"):  # weam-train always takes the newest commit
+            lines = [f"weam-from-hf {name} start.pt --revision {_word(origin['revision'])}{layers}"]
+            start = "--from start.pt"
     seed = "" if facts.get("seed") is None else f" --seed {facts['seed']}"
-    revision = f" --revision {_word(origin['revision'])}" if origin is not None and origin.get("revision") else ""
-    layers = f" --layers {origin['layers'][0]}" if origin is not None and origin.get("layers") else ""
-    lines = [] if name is None else [f"weam-from-hf {name} start.pt{revision}{layers}"]
     lines += [
         f"weam-preprocess {pairs} {tokenizer} --destdir data-bin",
-        f"weam-train data-bin {start} --objective {objective} --pairs {','.join(facts['pairs'])}{seed} --save-dir run",
+        f"weam-train data-bin {start} --objective {objective} --max-update {facts['updates']}{seed} --save-dir run",
         "weam-to-hf run/checkpoint_last.pt FOLDER",
     ]
     return "\n".join(lines)
