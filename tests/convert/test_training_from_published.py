@@ -90,6 +90,11 @@ def test_one_command_trains_on_from_a_folder_and_shows_what_it_does(tmp_path: Pa
     assert shown["pairs"] == "en-de 4; 2 held out"
     validations = re.findall(r"^ *(\d+)  validation: mp_loss [\d.]+, cp_loss [\d.]+, retrieval ", trained.stdout, re.M)
     assert [validations[0], validations[-1]] == ["0", "3"]
+    assert (
+        shown["kept"]
+        == "checkpoint_last.pt (after the last update) and checkpoint_best.pt (best retrieval at a validation)"
+    )
+    assert shown["disk"] == f"0.0 GB for each checkpoint in {folder}"
     assert shown["next"] == f"weam-to-hf {folder / 'checkpoint_best.pt'} {folder / 'hf'}"
     log = Path(shown["log"]).read_text(encoding="utf-8")
     assert "fitted head" in log
@@ -125,4 +130,5 @@ def test_a_start_that_is_neither_is_refused(tmp_path: Path) -> None:
     refused = run("weam-train", tmp_path / "bin", "--from", tmp_path / "nothing", "--save-dir", tmp_path / "run")
     assert refused.returncode == 2
     assert "must be a Hugging Face folder on this machine or a name on the Hub" in refused.stderr
+    assert "importing" not in refused.stdout + refused.stderr
     assert not (tmp_path / "run" / "imported.pt").exists()

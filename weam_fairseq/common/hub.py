@@ -34,6 +34,20 @@ def is_name(model: str | Path) -> bool:
     return _NAME.fullmatch(str(model)) is not None and not Path(model).exists()
 
 
+def check_source(model: str | Path) -> None:
+    """Checks, without a download, that `model` is a folder or can be a name on the Hub.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if not Path(model).is_dir() and not is_name(model):
+        kind = "a file" if Path(model).exists() else "neither"
+        raise InputError(
+            f"{model} must be a Hugging Face folder on this machine or a name on the Hub (owner/model), but is {kind}. "
+            "Check the path."
+        )
+
+
 def resolve(model: str | Path, *, revision: str | None = None, weights: bool = True) -> Resolved:
     """Finds the folder of a model, and downloads it if necessary.
 
@@ -46,16 +60,11 @@ def resolve(model: str | Path, *, revision: str | None = None, weights: bool = T
         InputError: the folder or the name on the Hub does not exist, or the Hub cannot be reached.
     """
     name, folder = str(model), Path(model)
+    check_source(model)
     if folder.is_dir():
         if revision is not None:
             raise InputError(f"--revision must go with a name on the Hugging Face Hub, but {name} is a folder.")
         return Resolved(name, folder, None)
-    if not is_name(model):
-        kind = "a file" if folder.exists() else "neither"
-        raise InputError(
-            f"{name} must be a Hugging Face folder on this machine or a name on the Hub (owner/model), but is {kind}. "
-            "Check the path."
-        )
     folder = _download(name, revision, _SMALL + _SAFETENSORS * weights)
     if weights and not list(folder.glob("model*.safetensors")):
         folder = _download(name, folder.name, _BIN)

@@ -203,3 +203,9 @@ def progress(items: Iterable[T], label: str, unit: str, total: int) -> Iterator[
 def _minutes(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """`+1.2`, `−0.4`, and `0.0` without a sign."""
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")

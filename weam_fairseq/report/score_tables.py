@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.scores import Entry, Score
+from weam_fairseq.evaluation.terminal import signed
 from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, TaskAverage, overall_by_model
 from weam_fairseq.report.comparison import Comparison
 from weam_fairseq.report.groups import TRANSLATED, group_scores
@@ -23,7 +24,6 @@ from weam_fairseq.report.tables import (
     mean_text,
     plain_table,
     side_of_zero,
-    signed,
 )
 from weam_fairseq.report.task_table import AVERAGE, TaskTable
 

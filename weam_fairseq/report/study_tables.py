@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from weam_fairseq.evaluation.bootstrap import Difference
+from weam_fairseq.evaluation.terminal import signed
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Growth, TaskGains
 from weam_fairseq.report.groups import group_scores
 from weam_fairseq.report.positions import BETWEEN, ModelPosition, Positions, joined
@@ -24,7 +25,6 @@ from weam_fairseq.report.tables import (
     mean_text,
     p_text,
     plain_table,
-    signed,
 )
 from weam_fairseq.report.task_table import AVERAGE
 

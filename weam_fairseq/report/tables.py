@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from weam_fairseq.evaluation.bootstrap import OUTSIDE, Difference, Interval
+from weam_fairseq.evaluation.terminal import signed
 from weam_fairseq.report.comparison import MeanScore
 
 MISSING = "–"
@@ -44,12 +45,6 @@ def format_table(table: Table) -> str:
     aligned = ["left", *["right"] * (len(table.head) - 1)]
     text = tabulate([table.head, *rows], tablefmt="plain", colalign=aligned, disable_numparse=True)
     return "\n".join(line.rstrip() for line in text.splitlines())
-
-
-def signed(value: float, decimals: int = 1) -> str:
-    """`+1.2`, `−0.4`, and `0.0` without a sign."""
-    text = f"{value:+.{decimals}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def mean_text(score: MeanScore) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 from weam_fairseq.common.arguments import is_given, suggest, suggest_options, take, value_of
 from weam_fairseq.common.documents import parse_json, shown
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.hub import check_source
 from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, describe
 from weam_fairseq.method.limits import check_numbers
 from weam_fairseq.training import distributed
@@ -149,6 +150,7 @@ def _start_from(arguments: list[str], folder: Path) -> list[str]:
         layers = value_of(arguments, "--layers")
         if layers is not None and not layers.isdecimal():
             raise InputError(f"--layers must be a whole number from 1, but is {layers!r}.")
+        check_source(start)
         say(f"importing {start} as {imported}")
         from_hf.convert(start, imported, layers=None if layers is None else int(layers), overwrite=True)
     return [*arguments, "--finetune-from-model", str(imported)]

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 LOG = "train.log"
+LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"  # fairseq's names
 _MEBIBYTE = 1 << 20
 _NEW_HEAD = "weam_fairseq.plugin.new_head"
 
@@ -76,6 +77,7 @@ class Display:
             f"learning rate {cfg.optimization.lr[0]:g}",
             "precision": f"{cfg.criterion.precision} on {trainer.device}",
             "memory": f"{held / _MEBIBYTE:,.0f} MiB for weights, gradients and Adam; activations come on top",
+            "disk": f"{(4 * parameters + 8 * trained) / 1e9:.1f} GB for each checkpoint in {cfg.checkpoint.save_dir}",
             "log": str(Path(cfg.checkpoint.save_dir, LOG)),
         }
         made = trainer.get_num_updates()
@@ -149,12 +151,15 @@ class Display:
             )
         else:
             self.bar.close()
-        best = folder / "checkpoint_best.pt"
+        best = folder / BEST
         if self.cfg.checkpoint.best_checkpoint_metric != "retrieval" or not best.is_file():
-            best = folder / "checkpoint_last.pt"
+            best = folder / LAST
         if self.bar is not None:
             minutes = (time.monotonic() - self.began) / 60
             print(f"{'done':>10}  {self.trainer.get_num_updates():,} updates in {minutes:.1f} minutes")
+        if (folder / BEST).is_file():
+            metric = self.cfg.checkpoint.best_checkpoint_metric
+            print(f"{'kept':>10}  {LAST} (after the last update) and {BEST} (best {metric} at a validation)")
         if self.first is not None and self.best is not None:
             print(f"{'retrieval':>10}  {self.first:.1f} before the run, at best {self.best:.1f} after (mean)")
         print(f"{'next':>10}  weam-to-hf {best} {folder / 'hf'}", flush=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from weam_fairseq.evaluation.terminal import signed
 from weam_fairseq.report.gains import AVERAGES, SEEN, UNSEEN, Results, TaskGains
 from weam_fairseq.report.plots.style import GAIN, INK, LOSS, PAPER, Palette, Plot, Plots, canvas, to_svg
 from weam_fairseq.report.positions import ModelPosition
-from weam_fairseq.report.tables import signed
 from weam_fairseq.report.task_table import AVERAGE, TaskTable
 
 if TYPE_CHECKING:
