@@ -37,7 +37,7 @@ from .raw import RawReader
 from .report import DROPPED_FILE, Account, MadeBy, PairReport, Report, add_up, unknown_warnings, write_dropped
 from .run_options import SAMPLED, Options, check_links, languages_of
 from .tokenizer_text import TokenizerText
-from .words import segmenter
+from .words import check_segmenters
 from .work import FOLDER, MARKER, Work, check_destdir, remove_unknown, resumable, written
 from .workers import Pool, Workers
 
@@ -146,16 +146,10 @@ def _run_stages(run: _Run, recipes: dict[str, aligners.AlignerRecipe]) -> tuple[
 
 def _check_packages(options: Options) -> None:
     """Raises InputError, before any work, for missing packages and for languages that a package does not know."""
-    missing: dict[str, str] = {}
     for pair in options.pairs:
         scorers(options.rules, (pair.source_lang, pair.target_lang))
-        for language in languages_of([pair]) if pair.name not in options.given_words else []:
-            try:
-                segmenter(language, options.words.get(language))
-            except InputError as error:
-                missing[language] = str(error)
-    if missing:
-        raise InputError(" ".join(missing.values()))
+    to_cut = [pair for pair in options.pairs if pair.name not in options.given_words]
+    check_segmenters({language: options.words.get(language) for language in languages_of(to_cut)})
 
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:

@@ -2,7 +2,8 @@
 """Runs scripts/configs/study_published.yaml: decodes the encoder, prepares the evaluation sets, then calls weam-study.
 
 DATA holds bitext/en-XX.tsv.xz (English, tab, XX), gold_alignments/ (the published sets of hand-made word links) and
-eval/tatoeba.tar.xz. The prepared sets and the encoder (490 MB) are written to RUN_DIR once.
+eval/tatoeba.tar.xz. The prepared sets and the encoder (490 MB) are written to RUN_DIR once. Words of Japanese and Thai
+need two packages: pip install -e '.[ja,th]'
 
 All options but --data and --run-dir are weam-study's. Example, one model and what it needs:
 
@@ -62,6 +63,7 @@ def main() -> int:
     arguments = [str(CONFIG), *folders, *of_study]
     parsed = study.make_parser().parse_args(arguments)  # a wrong option ends the run before anything is prepared
     if not (parsed.list or parsed.dry_run):
+        check_words()
         if (run_dir / DATA).is_dir():
             print(f"Using the evaluation sets in {run_dir / DATA}; --data is not read again", flush=True)
         else:
@@ -69,6 +71,17 @@ def main() -> int:
         if not (run_dir / ENCODER).is_dir():
             published_encoder.main([str(run_dir / ENCODER)])
     return study.main(arguments)
+
+
+def check_words() -> None:
+    """Raises InputError, before anything is prepared, for packages that the words of a language need."""
+    from weam_preprocess.words import check_segmenters
+
+    from weam_fairseq.study.config import read_config
+
+    config = read_config(CONFIG)
+    pairs = config.pair_sets[config.data.pool]
+    check_segmenters({language: None for pair in pairs for language in pair.split("-")})
 
 
 def prepare(source: Path, destination: Path) -> None:

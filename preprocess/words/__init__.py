@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -144,6 +144,22 @@ _OPENERS: dict[str, tuple[Callable[[str], Opened], str]] = {
     "whitespace": (_whitespace, ""),
 }
 KINDS = tuple(_OPENERS)
+
+
+def check_segmenters(kinds: Mapping[str, str | None]) -> None:
+    """Raises one InputError for all languages whose segmenter cannot be opened.
+
+    Args:
+        kinds: of each language code, as for `segmenter`.
+    """
+    missing = []
+    for language, kind in kinds.items():
+        try:
+            segmenter(language, kind)
+        except InputError as error:
+            missing.append(str(error))
+    if missing:
+        raise InputError(" ".join(missing))
 
 
 @cache

@@ -1,11 +1,13 @@
 """The evaluation sets of the study on a published encoder: English first, and nothing half done."""
 
 import io
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 import study_published
+from weam_preprocess import words
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.study.config import read_config
@@ -75,3 +77,16 @@ def test_the_config_names_what_the_script_writes() -> None:
     (alignment,) = (each for each in config.evaluations if each.label == "word-alignment")
     assert set(alignment.languages) == set(study_published.GOLD)
     assert {each.data for each in config.evaluations} == {"tatoeba", "gold_alignments"}
+
+
+def test_missing_word_packages_are_named_before_anything_is_prepared(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sudachipy", "fugashi", "pythainlp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    words.segmenter.cache_clear()
+    run_dir = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["study_published.py", "--data", str(source), "--run-dir", str(run_dir)])
+    with pytest.raises(InputError, match="Words of ja need .*pip install sudachipy.*Words of th need .*pythainlp"):
+        study_published.main()
+    assert not run_dir.exists()
