@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     pieces.add_argument("--vocab-size", type=_positive, metavar="N", help="pieces of the vocabulary to train")
     pieces.add_argument("--tokenizer-sample", type=_positive, metavar="N", help=_SAMPLE_HELP)
     links = parser.add_argument_group("links")
-    links.add_argument("--aligner", choices=aligners.NAMES, default="eflomal", help=_aligner_help())
+    links.add_argument("--aligner", choices=aligners.NAMES, default=aligners.DEFAULT, help=_aligner_help())
     links.add_argument("--symmetrize", choices=aligners.SYMMETRIZATIONS, default="intersect", help=_SYMMETRIZE_HELP)
     links.add_argument("--aligner-model", action="append", default=[], metavar="[EN-DE=]DIR", help=_MODEL_HELP)
     links.add_argument("--save-aligner", type=Path, metavar="DIR", help=_SAVE_HELP)
@@ -182,7 +182,9 @@ _RETRIES_HELP = "how often to retry a Slurm task that failed or was killed (defa
 
 
 def _aligner_help() -> str:
-    return "; ".join(["what finds the links (default eflomal)", *(kind.summary for kind in aligners.kinds())])
+    return "; ".join(
+        [f"what finds the links (default {aligners.DEFAULT})", *(kind.summary for kind in aligners.kinds())]
+    )
 
 
 def _aligner_options() -> dict[str, tuple[Field[Any], list[str]]]:

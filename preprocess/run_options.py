@@ -41,7 +41,7 @@ class Options:
     train_tokenizer: str | None = None
     vocab_size: int = 0
     tokenizer_sample: int = TOKENIZER_SAMPLE
-    aligner: str = "eflomal"
+    aligner: str = aligners.DEFAULT
     aligner_options: Any = None
     aligner_models: dict[str, Path] = field(default_factory=dict)
     save_aligner: Path | None = None

@@ -23,8 +23,10 @@ _CLASSES = {
     "precomputed": "precomputed.Precomputed",
 }
 NAMES = tuple(_CLASSES)
+DEFAULT = "fast_align"  # docs/aligners.md has the rule and the figures that chose it
 
 __all__ = [
+    "DEFAULT",
     "NAMES",
     "SYMMETRIZATIONS",
     "Aligned",

@@ -148,16 +148,20 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         ([0], ["--aligner-model", "en-de=a", "--aligner-model", "en-de=b"], "--aligner-model en-de is given twice"),
         (
             [0],
-            ["--aligner-model", "MODELS", "--aligner", "fast_align"],
-            "a model of eflomal (sil-thot), but the aligner is fast_align",
+            ["--aligner-model", "MODELS", "--aligner", "eflomal"],
+            "a model of fast_align (agreement), but the aligner is eflomal",
         ),
         (
             [0],
             ["--aligner-model", "MODELS", "--aligner-implementation", "program"],
             "A model is applied by the implementation that trained it",
         ),
-        ([0], ["--aligner-sample", "9"], "--aligner-sample is for --aligner fast_align, but the aligner is eflomal"),
-        ([0], ["--aligner-implementation", "program"], "The program eflomal-align must be on the PATH"),
+        (
+            [0],
+            ["--aligner", "eflomal", "--aligner-sample", "9"],
+            "--aligner-sample is for --aligner fast_align, but the aligner is eflomal",
+        ),
+        ([0], ["--aligner-implementation", "program"], "The program fast_align must be on the PATH"),
         ([0], ["--aligner-implementation", "program", "--aligner", "eflomal"], "eflomal-align must be on the PATH"),
         ([0], ["--save-aligner", "MODELS"], "MODELS/en-de exists already"),
         ([0], ["--save-aligner", "new", "--aligner-model", "MODELS"], "but --aligner-model applies one"),
@@ -170,7 +174,7 @@ def test_every_pair_has_a_model_of_its_own(two_pairs: tuple[list[str], Path, dic
         (
             [0],
             ["--encoder-layer", "3"],
-            "--encoder-layer is for --aligner encoder, but the aligner is eflomal. Leave it out.",
+            "--encoder-layer is for --aligner encoder, but the aligner is fast_align. Leave it out.",
         ),
         ([0], ["--encoder-bf16"], "--encoder-bf16 is for --aligner encoder"),
         (

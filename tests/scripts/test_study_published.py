@@ -87,6 +87,6 @@ def test_missing_word_packages_are_named_before_anything_is_prepared(
     words.segmenter.cache_clear()
     run_dir = tmp_path / "run"
     monkeypatch.setattr(sys, "argv", ["study_published.py", "--data", str(source), "--run-dir", str(run_dir)])
-    with pytest.raises(InputError, match="Words of ja need .*pip install sudachipy.*Words of th need .*pythainlp"):
+    with pytest.raises(InputError, match=r"Words of ja need .*pip install sudachipy.*Words of th need .*pythainlp"):
         study_published.main()
     assert not run_dir.exists()

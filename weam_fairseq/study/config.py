@@ -182,7 +182,7 @@ class Data(Section):
     exclude: Texts = ()
     tokenizer: Tokenizer | str | None = None
     pairs: Texts
-    aligner: str = "eflomal"
+    aligner: str = "fast_align"
     symmetrize: str = "intersect"
     preprocess: Annotated[GivenOptions, _without(SET_FOR_PREPROCESS)] = {}
     data_bin: str | None = None
