@@ -209,8 +209,8 @@ def test_what_cannot_be_is_said_before_any_work(
 def test_models_of_two_aligners_do_not_make_one_data_bin(
     two_pairs: tuple[list[str], Path, dict[str, bytes]], made: Callable[[str], Made], tmp_path: Path
 ) -> None:
-    folders = {"en-de": made("fast_align").models / "en-de", "en-zh": two_pairs[1] / "en-zh"}
-    with pytest.raises(InputError, match=r"must be of one aligner, but .* is of fast_align .* is of eflomal"):
+    folders = {"en-de": made("eflomal").models / "en-de", "en-zh": two_pairs[1] / "en-zh"}
+    with pytest.raises(InputError, match=r"must be of one aligner, but .* is of eflomal .* is of fast_align"):
         models.recipes(aligners.kind_of("fast_align"), ["en-de", "en-zh"], folders, 1, None)
 
 
@@ -331,6 +331,6 @@ def test_a_model_that_does_not_say_its_pair_is_taken_with_a_warning(
     shutil.copytree(two_pairs[1] / "en-de", tmp_path / "model")
     card = tmp_path / "model" / "aligner.json"
     card.write_text(card.read_text().replace('"pair": "en-de",', '"pair": null,'))
-    found = models.recipes(aligners.kind_of("eflomal"), ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None)
-    assert align.built(found["fr-it"]).name == "eflomal (sil-thot)"
+    found = models.recipes(aligners.kind_of("fast_align"), ["fr-it"], {"fr-it": tmp_path / "model"}, 1, None)
+    assert align.built(found["fr-it"]).name == "fast_align (agreement)"
     assert "does not name its languages. It is used as a model of fr-it" in caplog.text
