@@ -118,9 +118,10 @@ def test_a_training_goes_on_whatever_slurm_does(
     # Its time is nearly over, says Slurm: the job has itself queued again.
     assert len(set(gate.reach(3).values())) == 1
     assert "is running" in launch(run, environment, "--status").stdout
-    gate.move_to(7)
     slurm.run("scancel", "--signal=USR2", job)
-    go_on(slurm, job, 1)
+    wait_for_requeue(slurm, job, 1)  # the signal itself ends the wait at the gate
+    gate.move_to(7)
+    slurm.start_now(job)
     assert "stopped by SIGUSR2 after " in log.read_text()
     assert " | valid | " not in log.read_text()
 
