@@ -101,8 +101,8 @@ def _training(facts: dict[str, Any]) -> str:
         f"links from {_code(facts['aligner'])}.\n\nMethod: {_code(facts['method'])}"
     )
     return (
-        f"{text}\n\n## How to train such a model\n\nOn your own text. Settings that differ from the defaults are in "
-        f"*Method* above.\n\n```bash\n{_commands(facts)}\n```"
+        f"{text}\n\n## How to train such a model\n\nOn your own text, with the default settings. "
+        f"Those of this model are in *Method* above.\n\n```bash\n{_commands(facts)}\n```"
     )
 
 

@@ -262,7 +262,7 @@ class Steps:
         if links[0] == "encoder" and model.from_hf is not None and "aligner-model" not in options:
             # A published model aligns the pairs that it is trained on.
             encoder = paths.in_root(model.from_hf)
-            options = {**options, "aligner-model": paths.typed(encoder), "encoder-bf16": True}
+            options = {"encoder-bf16": True, **options, "aligner-model": paths.typed(encoder)}
             identity_of_links.append(self._files.identity(encoder, model.from_hf))
             inputs = (*inputs, *([] if paths.is_on_hub(model.from_hf) else [encoder]))
         identity = digest(
