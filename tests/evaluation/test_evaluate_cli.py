@@ -12,7 +12,7 @@ import pytest
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.cli import main
-from weam_fairseq.evaluation.hf_folder import open_folder, weight_files
+from weam_fairseq.evaluation.hf_folder import open_folder
 from weam_fairseq.evaluation.scores import read_scores
 
 # The tasks whose data are pairs under any name; the benchmarks have tests of their own.
@@ -206,4 +206,4 @@ def test_shards_lie_in_the_folder(folder_path: Path, tmp_path: Path, shard: obje
     (copy / "model.safetensors").unlink()
     (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
     with pytest.raises(InputError, match=r"index\.json must name files by plain names"):
-        weight_files(copy)
+        open_folder(copy)

@@ -52,7 +52,6 @@ def cell(objective: str, pairs: Sequence[str], arch: str, seed: int, **own: Any)
         },
         "machine": "a machine, 2 cores",
         "train_log": f"cells/{name}/train.log",
-        "base": f"bases/{arch}.s{seed}",
         **own,
     }
 
@@ -119,7 +118,7 @@ def write_log(path: Path, line: Line) -> None:
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def write_study(path: Path, cells: list[Line] | None = None, count: int | None = None, **described: Any) -> Path:
+def write_study(path: Path, cells: list[Line] | None = None, **described: Any) -> Path:
     """The whole folder; `described` adds to study.json, or replaces."""
     cells = grid() if cells is None else cells
     path.mkdir(parents=True)
@@ -131,7 +130,7 @@ def write_study(path: Path, cells: list[Line] | None = None, count: int | None =
         "baseline": "tlm",
         "config": {"pair_sets": {str(size): pairs for size, pairs in PAIR_SETS.items()}},
         "config_sha256": "4f" * 32,
-        "cells_planned": len(cells) if count is None else count,
+        "planned": [line["cell"] for line in cells],
         **described,
     }
     (path / "study.json").write_text(json.dumps(study), encoding="utf-8")

@@ -41,30 +41,15 @@ def test_all_is_read(tmp_path: Path) -> None:
 def test_missing_cells_are_named_from_the_plan(tmp_path: Path) -> None:
     cells = _small()
     names = [each["cell"] for each in cells]
-    path = write_study(tmp_path / "study", cells[:-3], len(cells), planned=names)
+    path = write_study(tmp_path / "study", cells[:-3], planned=names)
     assert f"5 of 8 planned cells are finished. Missing: {'; '.join(names[-3:])}." in _said(path)
 
 
 def test_only_the_first_of_many_missing_cells_are_named(tmp_path: Path) -> None:
     cells = _small()
     names = [*(each["cell"] for each in cells), "weam.x.s1", "weam.x.s2"]
-    said = _said(write_study(tmp_path / "study", cells[:1], len(names), planned=names))
+    said = _said(write_study(tmp_path / "study", cells[:1], planned=names))
     assert f"Missing: {'; '.join(names[1:6])} and 4 more (weam-study --list names them)." in said
-
-
-def test_missing_seeds_are_named_without_a_plan_and_the_rest_is_counted(tmp_path: Path) -> None:
-    path = write_study(tmp_path / "study", _small()[:-1], 10)
-    assert (
-        "7 of 10 planned cells are finished. Missing: weam · 3 pairs · weam_tiny, seed 2. 2 more are missing"
-        in _said(path)
-    )
-
-
-def test_guesses_that_cannot_all_be_right_are_not_made(tmp_path: Path) -> None:
-    cells = [each for each in _small() if each["seed"] == 1 or each["objective"] == "tlm"]
-    said = _said(write_study(tmp_path / "study", cells, 7))  # two of the four seed 2 may never have been planned
-    assert "1 is missing that cannot be derived from the finished cells" in said
-    assert "Missing:" not in said
 
 
 def test_scores_of_unfinished_cells_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ FILES = ["plots.json", "report.html", "report.md"]
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds, one cell missing."""
     cells = grid(seeds=(1, 2))
-    return write_study(tmp_path_factory.mktemp("report") / "study", cells[:-1], len(cells))
+    return write_study(tmp_path_factory.mktemp("report") / "study", cells[:-1], planned=[cell["cell"] for cell in cells])
 
 
 class Report(NamedTuple):
@@ -41,7 +41,7 @@ def report(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
     assert re.search(r"^weam +3 +weam_tiny +\+13\.[78] \[", report.printed, flags=re.MULTILINE)
-    assert "Missing: shuffled · 3 pairs · weam_mini, seed 2." in report.printed
+    assert "Missing: shuffled.3-pairs.weam_mini.s2." in report.printed
     assert sorted(path.name for path in report.folder.iterdir()) == FILES
     page, checker = checked(report.folder)
     # The headline, two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses, and these losses of
@@ -53,7 +53,7 @@ def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
         "It gains more with 3 pairs than with 1.",
         "Both intervals of the average leave 0 out.",
         "23 of 24 planned cells are finished.",
-        "Missing: shuffled · 3 pairs · weam_mini, seed 2.",
+        "Missing: shuffled.3-pairs.weam_mini.s2.",
         "Koehn 2004",
         "Does the gain grow?",
         "All cells ran on a machine, 2 cores.",
@@ -202,7 +202,7 @@ def test_the_page_has_a_dark_form_with_plots_on_a_light_card(report: Report) -> 
 
 
 def test_a_study_before_its_baseline(tmp_path: Path) -> None:
-    path = write_study(tmp_path / "study", grid(["weam"], (1, 2), ["weam_tiny"]), 8)
+    path = write_study(tmp_path / "study", grid(["weam"], (1, 2), ["weam_tiny"]))
     assert main([str(path)]) == 0
     page, _ = checked(path)
     assert "No tlm model yet, so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page

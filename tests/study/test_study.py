@@ -130,7 +130,7 @@ def test_the_study_says_what_it_is(ended: Ended) -> None:
     told = json.loads((ended.study / "study.json").read_text(encoding="utf-8"))
     assert told["title"] == "Small"
     assert told["hypotheses"] == ["H1: it does."]
-    assert told["cells_planned"] == 1
+    assert len(told["planned"]) == 1
     assert told["config"]["grid"][0]["name"] == "main"
     (copy,) = (ended.study / "configs").iterdir()
     assert copy.name == f"small.{told['config_sha256'][:12]}.yaml"
@@ -141,7 +141,7 @@ def test_its_files_are_those_that_the_report_reads(ended: Ended) -> None:
     from weam_fairseq.report.study_folder import read_study
 
     study = read_study(ended.study)
-    assert [cell.name for cell in study.cells] == study.planned_names
+    assert [cell.name for cell in study.cells] == study.planned
     assert len(study.scores.entries) == 1
     assert study.early == {}
 

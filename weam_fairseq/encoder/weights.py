@@ -1,17 +1,19 @@
 """Reads and writes the weights of a Hugging Face folder (safetensors or .bin, one or several files). Runs no code."""
 
+from __future__ import annotations
+
 import hashlib
 import pickle
 import re
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import whole_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAFETENSORS, BIN = "model.safetensors", "pytorch_model.bin"
 
@@ -29,14 +31,24 @@ def read_weights(folder: Path) -> Weights:
     Raises:
         InputError: there are no weights, a part is missing or truncated, or a pickle contains more than tensors.
     """
-    for name in (SAFETENSORS, BIN):
-        files = _parts(folder, name)
-        if files:
-            tensors: dict[str, Tensor] = {}
-            for file in files:
-                tensors |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-            return Weights(tensors, {file.name: _sha256(file) for file in files})
-    raise InputError(f"{folder} must hold {SAFETENSORS} or {BIN}, as one file or as parts with an index, but does not.")
+    files = weight_files(folder)
+    if not files:
+        raise InputError(
+            f"{folder} must hold {SAFETENSORS} or {BIN}, as one file or as parts with an index, but does not."
+        )
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+    return Weights(tensors, {file.name: _sha256(file) for file in files})
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights (as transformers chooses them): safetensors, else .bin; one file or parts.
+
+    Raises:
+        InputError: the index is malformed, or a part is missing.
+    """
+    return next((files for name in (SAFETENSORS, BIN) if (files := _parts(folder, name))), [])
 
 
 def is_weight_file(name: str) -> bool:
@@ -93,6 +105,8 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(file: Path) -> dict[str, Tensor]:
+    import torch
+
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -105,7 +119,7 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:  # raised for malformed data
         raise InputError(f"{file} must hold weights, but does not: {type(error).__name__}: {error}.") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{file} must be a mapping from names to tensors, but is not.")
     return dict(state)
 

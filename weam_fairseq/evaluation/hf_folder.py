@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weam_fairseq.common.documents import check_name, read_json, value_at
+from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, max_pieces
+from weam_fairseq.encoder.weights import weight_files
 from weam_fairseq.evaluation.fine_tuning.head import Head
 
 
@@ -82,27 +83,6 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
         raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
     tokenizer = load_tokenizer(path)
     return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, max_pieces(config, tokenizer))
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The files that transformers takes the weights from: safetensors, else pytorch_model.bin, one file or shards.
-
-    Raises:
-        InputError: a shard named by the index is missing.
-    """
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (path / name).is_file():
-            return [path / name]
-        index = path / f"{name}.index.json"
-        if not index.is_file():
-            continue
-        weight_map = value_at(read_json(index, dict), "weight_map", dict, index)
-        shards = sorted({check_name(shard, index) for shard in weight_map.values()})
-        missing = [shard for shard in shards if not (path / shard).is_file()]
-        if missing:
-            raise InputError(f"{path} lacks {', '.join(missing)}, which {index.name} names. Download the shards again.")
-        return [path / shard for shard in shards]
-    return []
 
 
 def loading_options(path: Path) -> dict[str, Any]:
@@ -198,20 +178,7 @@ def _check_device(device: str) -> None:
 
 
 def _load_model(path: Path, needs_head: bool) -> Any:
-    import pickle
-
-    import safetensors
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        model, info = transformers.AutoModelForMaskedLM.from_pretrained(path, **loading_options(path))
-    except (
-        *(OSError, ValueError, RuntimeError, KeyError, EOFError),
-        *(pickle.UnpicklingError, safetensors.SafetensorError),
-    ) as error:
-        raise InputError(f"{path} does not load as a masked language model: {first_line(error)}") from error
+    model, info = _from_pretrained(path, "AutoModelForMaskedLM", "as a masked language model")
     prefix = model.base_model_prefix + "."
     missing = sorted(key for key in info["missing_keys"] if needs_head or key.startswith(prefix))
     if missing:
@@ -280,6 +247,16 @@ def load_fine_tuned(path: Path, head: Head, device: str) -> Any:
 
 
 def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, dict[str, Any]]:
+    names = dict(enumerate(head.labels))
+    labels: dict[str, Any] = {}
+    if labelled and names:
+        labels = {"id2label": names, "label2id": {label: number for number, label in names.items()}}
+    model, info = _from_pretrained(path, head.auto_class, f"under a head for {head.name}", **labels)
+    return model.float(), info
+
+
+def _from_pretrained(path: Path, auto_class: str, purpose: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and transformers' account of the weights that it found."""
     import pickle
 
     import safetensors
@@ -287,15 +264,10 @@ def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, dict[str, Any]]:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    names = dict(enumerate(head.labels))
-    labels: dict[str, Any] = {}
-    if labelled and names:
-        labels = {"id2label": names, "label2id": {label: number for number, label in names.items()}}
     try:
-        model, info = getattr(transformers, head.auto_class).from_pretrained(path, **loading_options(path), **labels)
-        return model.float(), info
+        return getattr(transformers, auto_class).from_pretrained(path, **loading_options(path), **options)
     except (
         *(OSError, ValueError, RuntimeError, KeyError, EOFError),
         *(pickle.UnpicklingError, safetensors.SafetensorError),
     ) as error:
-        raise InputError(f"{path} does not load under a head for {head.name}: {first_line(error)}") from error
+        raise InputError(f"{path} does not load {purpose}: {first_line(error)}") from error

@@ -124,7 +124,7 @@ def _on_counts(table: TaskTable) -> list[str]:
 
 def progress(study: Study, positions: Positions) -> list[str]:
     """How much of a study is finished and what is missing. The first sentence counts the cells."""
-    there, planned = len(study.cells), study.planned
+    there, planned = len(study.cells), len(study.planned)
     return [
         f"{there} of {planned} planned {'cell is' if planned == 1 else 'cells are'} finished.",
         *_missing_cells(study),
@@ -142,32 +142,12 @@ _MOST_NAMED = 6  # cells in a sentence
 
 def _missing_cells(study: Study) -> list[str]:
     finished = {cell.name for cell in study.cells}
-    gap = study.planned - len(finished)
-    if gap == 0:
+    missing = [name for name in study.planned if name not in finished]
+    if not missing:
         return []
-    if gap < 0:
-        return [f"That is {-gap} more than study.json counts, so study.json is older than the cells."]
-    named = [name for name in study.planned_names if name not in finished] or _holes(study, gap)
-    rest = gap - len(named)
-    shown = named if len(named) <= _MOST_NAMED else named[: _MOST_NAMED - 1]
-    further = f" and {len(named) - len(shown)} more (weam-study --list names them)" if len(named) > len(shown) else ""
-    sentences = [f"Missing: {'; '.join(shown)}{further}."] if named else []
-    if rest > 0:
-        more = "more are" if named and rest > 1 else "more is" if named else "are" if rest > 1 else "is"
-        sentences.append(f"{rest} {more} missing that cannot be derived from the finished cells: see the config below.")
-    return sentences
-
-
-def _holes(study: Study, gap: int) -> list[str]:
-    """The missing combinations of each group's models and seeds; none if they are more than the missing cells."""
-    holes = []
-    for group in dict.fromkeys(cell.group for cell in study.cells):
-        here = [cell for cell in study.cells if cell.group == group]
-        known = {(cell.model, cell.seed) for cell in here}
-        seeds = sorted({cell.seed for cell in here})
-        models = dict.fromkeys(cell.model for cell in here)
-        holes += [f"{model}, seed {seed}" for model in models for seed in seeds if (model, seed) not in known]
-    return holes if len(holes) <= gap else []
+    shown = missing if len(missing) <= _MOST_NAMED else missing[: _MOST_NAMED - 1]
+    further = f" and {len(missing) - len(shown)} more (weam-study --list names them)" if shown != missing else ""
+    return [f"Missing: {'; '.join(shown)}{further}."]
 
 
 def _without_scores(study: Study) -> list[str]:

@@ -1,6 +1,6 @@
 """Reads and checks what weam-study writes into its folder.
 
-STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, number of planned cells
+STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, names of the planned cells
 STUDY_DIR/cells.jsonl    a line a finished cell: its model, seed, method, cost and log
 STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 """
@@ -37,7 +37,7 @@ _STUDY_FIELDS: dict[str, tuple[Any, ...]] = {
     "baseline": _TEXT,
     "config": (dict, list, str, None),
     "config_sha256": _TEXT,
-    "cells_planned": _COUNT,
+    "planned": _LIST,
 }
 _CELL_FIELDS: dict[str, tuple[Any, ...]] = {
     "cell": _TEXT,
@@ -53,7 +53,6 @@ _CELL_FIELDS: dict[str, tuple[Any, ...]] = {
     "cost": _OBJECT,
     "machine": (str, None),
     "train_log": (str, None),
-    "base": (str, None),
 }
 _NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object", None: "null"}
 
@@ -143,8 +142,7 @@ class Study:
 
     Attributes:
         baseline: an objective.
-        planned: how many cells there will be.
-        planned_names: their names, where study.json has them under `planned`; else empty.
+        planned: names of all cells, the finished ones included.
         cells: the finished ones, in the plan's order.
         scores: those of finished cells.
         early: the number of scores of unfinished cells, by model and seed. They are left out.
@@ -158,8 +156,7 @@ class Study:
     baseline: str
     config: Any
     config_sha256: str
-    planned: int
-    planned_names: list[str]
+    planned: list[str]
     cells: list[StudyCell]
     scores: ScoreSet
     early: dict[tuple[str, int], int]
@@ -286,8 +283,7 @@ def read_study(path: Path) -> Study:
         baseline=described["baseline"],
         config=described["config"],
         config_sha256=described["config_sha256"],
-        planned=described["cells_planned"],
-        planned_names=[str(each) for each in described["planned"]],
+        planned=[str(each) for each in described["planned"]],
         cells=cells,
         scores=ScoreSet(kept, scores.files, scores.repeated),
         early=early,
@@ -295,11 +291,7 @@ def read_study(path: Path) -> Study:
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    value = read_json(path, hint=f" {AGAIN}")
-    described = _checked(value, _STUDY_FIELDS, str(path))
-    if not isinstance(described.setdefault("planned", []), list):
-        raise InputError(f"{path}: `planned` must be a list of cells' names. {AGAIN}")
-    return described
+    return _checked(read_json(path, hint=f" {AGAIN}"), _STUDY_FIELDS, str(path))
 
 
 def _read_cells(path: Path) -> list[StudyCell]:

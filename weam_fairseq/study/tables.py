@@ -39,7 +39,6 @@ def write_study(plan: Plan) -> None:
         "baseline": config.baseline,
         "config": config.plain,
         "config_sha256": digest,
-        "cells_planned": len(plan.cells),
         "planned": [cell.name for cell in plan.cells],
     }
     write_text(folder / "study.json", json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n")
