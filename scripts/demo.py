@@ -22,9 +22,7 @@ from weam_fairseq.common.files import whole_folder, write_text
 CONFIGS = Path(__file__).parent / "configs"
 ENCODER = "e5-small"  # the folder that demo.yaml names
 PAIRS = [f"en-{language}" for language in demo_corpus.LANGUAGES]
-# --short: architecture, updates of the base and of the cells, held-out pairs, and pairs to learn their links from.
-SHORT_ARCH, SHORT_UPDATES, SHORT_HELD_OUT, SHORT_TEXT = "weam_tiny", (60, 20), 100, 1500
-# Held-out pairs of each language pair, and training pairs that their aligner learns from.
+# Held-out pairs of each language pair, and training pairs that their aligner learns from (SHORT: with --short).
 FULL, SHORT = (250, 3000), (100, 1500)
 # The report shows these pairs of the validation split with their links and predictions.
 EXAMPLES = ["3", "11"]

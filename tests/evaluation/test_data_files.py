@@ -278,7 +278,7 @@ def test_a_data_set_that_is_a_program_is_refused_in_one_sentence(
         raise RuntimeError("Dataset scripts are no longer supported, but found mlqa.py\nmore")
 
     monkeypatch.setattr(fake_hub, "load_dataset", refuse)
-    sentence = r"no test data of facebook/mlqa, configuration mlqa\.de\.de: Dataset scripts .* mlqa\.py\. Give"
+    sentence = r"no test data of facebook/mlqa, configuration mlqa\.de\.de: Dataset scripts .* mlqa\.py more\. Give"
     with pytest.raises(InputError, match=sentence):
         folder("mlqa", "hub:", ["de"], "test", (), tmp_path)
 

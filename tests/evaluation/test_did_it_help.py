@@ -312,7 +312,7 @@ def test_nothing_is_written_without_out(folder_path: Path, bitext: Path, capsys:
 def _compared(task: str, low: float, high: float) -> str:
     from weam_fairseq.evaluation.bootstrap import Interval
 
-    return ComparedModel(task, "en-de", "weam", 1.0, None, 9, 1.0, Interval(low, high, 0.01)).verdict
+    return ComparedModel(task, "en-de", "weam", 1.0, None, 1.0, Interval(low, high, 0.01)).verdict
 
 
 def test_a_lower_error_rate_is_better() -> None:

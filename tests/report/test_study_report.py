@@ -22,7 +22,9 @@ FILES = ["plots.json", "report.html", "report.md"]
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds, one cell missing."""
     cells = grid(seeds=(1, 2))
-    return write_study(tmp_path_factory.mktemp("report") / "study", cells[:-1], planned=[cell["cell"] for cell in cells])
+    return write_study(
+        tmp_path_factory.mktemp("report") / "study", cells[:-1], planned=[cell["cell"] for cell in cells]
+    )
 
 
 class Report(NamedTuple):

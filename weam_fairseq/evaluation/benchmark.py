@@ -269,6 +269,10 @@ class Benchmark:
     xtreme_r: XtremeR | None = None
 
     @property
+    def default_split(self) -> str:
+        return self.splits[0] if self.splits else Setting.split
+
+    @property
     def uses_seed(self) -> bool:
         return self.draws or self.fine_tuned is not None
 

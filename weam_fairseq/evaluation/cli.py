@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ from weam_fairseq.evaluation.command_line import (
     training_options,
 )
 from weam_fairseq.evaluation.data_files import (
-    PREFIX,
+    EVERY,
+    check_data_folder,
     check_language,
     check_split,
     data_files,
     download,
+    from_hub,
     has_split,
     languages_of,
     languages_with_data,
@@ -39,7 +41,7 @@ from weam_fairseq.evaluation.data_files import (
 )
 from weam_fairseq.evaluation.did_it_help import compare_with_first, format_comparison, measure, report_command
 from weam_fairseq.evaluation.fine_tuning.measure import Run
-from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, FineTuning
+from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, FineTuning, Recipe
 from weam_fairseq.evaluation.held_out import FEWEST_PAIRS, HeldOut, check_tokenizer, read_bitext, read_data_bin
 from weam_fairseq.evaluation.hf_folder import Folder, check_folder, find_device, hash_files, load_folder, open_folder
 from weam_fairseq.evaluation.models import NamedModel, local_folder, name_models
@@ -49,13 +51,7 @@ from weam_fairseq.evaluation.scores import Entry, Score, installed_versions, mak
 from weam_fairseq.evaluation.terminal import format_table, print_replaced, print_warnings
 from weam_fairseq.evaluation.trained_on import TrainedOn, count_trained_on, describe_trained_on
 
-_DEFAULT_SPLIT = "heldout"
 _AGAIN = "The same command resumes a fine-tuning that was interrupted."
-
-# Hyper-parameters by the option that sets them.
-_RECIPE_OPTIONS = (
-    *("epochs", "learning_rate", "batch_size", "max_length", "doc_stride", "warmup", "weight_decay", "precision"),
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,7 +116,7 @@ _TASK_OPTIONS = ("source_language", "split", "seeds", "layer")
 def _run_comparison(options: argparse.Namespace, models: Sequence[NamedModel], stack: ExitStack) -> None:
     """Measures every model on the user's own held-out pairs, and compares them with the first."""
     _refuse_unused([*given_options(options, _TASK_OPTIONS), *training_options(options)], "no task is named")
-    _check_places([], options)
+    _check_places(options)
     held_out = _read_held_out(options)
     data_bins = list(dict.fromkeys([*([] if options.data is None else [options.data]), *options.training_data]))
     trained_on = {each.pair: count_trained_on(each, data_bins, options.data) for each in held_out if data_bins}
@@ -183,7 +179,7 @@ def _read_held_out(options: argparse.Namespace) -> list[HeldOut]:
         if options.gold is not None:
             raise InputError("--gold holds the word links of --bitext FILE.tsv, so --data cannot use it. Leave it out.")
         _refuse_unused(given_options(options, ["gold_from"]), "no --gold is given")
-        languages = None if options.languages in (None, "all", "present") else _named(options.languages)
+        languages = None if options.languages in (None, *EVERY) else _named(options.languages)
         return read_data_bin(options.data, languages, options.max_pairs)
     if options.gold is None:
         _refuse_unused(given_options(options, ["gold_from"]), "no --gold is given")
@@ -262,9 +258,10 @@ def _checked_jobs(options: argparse.Namespace, stack: ExitStack) -> list[_Job]:
             tasks.append(find_benchmark(name))
     problems.raise_any()
     folder = None
-    for check in (_check_used, _check_places):
-        with problems.noted():
-            check(tasks, options)
+    with problems.noted():
+        _check_used(tasks, options)
+    with problems.noted():
+        _check_places(options)
     with problems.noted():
         options.model = local_folder(options.model, stack)
         check_folder(options.model, options.device)
@@ -307,7 +304,7 @@ def _check_used(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None
         )
 
 
-def _check_places(tasks: Sequence[Benchmark], options: argparse.Namespace) -> None:
+def _check_places(options: argparse.Namespace) -> None:
     """Raises InputError: the scores file cannot be written or extended, or a results folder is not a folder."""
     if options.out is not None:
         check_file_destination(options.out, overwrite=True)
@@ -324,15 +321,14 @@ def _check_places(tasks: Sequence[Benchmark], options: argparse.Namespace) -> No
 
 def _prepare(task: Benchmark, options: argparse.Namespace) -> _Job:
     seeds = _seeds(options, task)
-    from_hub = str(options.data).startswith(PREFIX)
-    if from_hub and task.hub is None:
+    if from_hub(options.data) and task.hub is None:
         on_hub = ", ".join(benchmark.name for benchmark in BENCHMARKS if benchmark.hub is not None)
         raise InputError(f"{task.name} cannot be read from the Hub; these tasks can: {on_hub}. Give --data a folder.")
     setting = Setting(
         data=options.data,
         languages=(),
         source_language=options.source_language,
-        split=options.split or (task.splits[0] if task.splits else _DEFAULT_SPLIT),
+        split=options.split or task.default_split,
         seed=seeds[0],
         batch_size=DEFAULT_BATCH if options.batch_size is None else options.batch_size,
         predictions=_predictions(task, options),
@@ -340,7 +336,7 @@ def _prepare(task: Benchmark, options: argparse.Namespace) -> _Job:
         gold_from=options.gold_from,
         best_layer=options.layer == BEST and task.chooses_layer,
     )
-    setting = _from_hub(task, setting, options.languages) if from_hub else setting
+    setting = _from_hub(task, setting, options.languages) if from_hub(options.data) else setting
     setting = replace(setting, languages=_languages(task, options.languages, setting))
     _check(task, setting)
     files = data_files(task, setting)
@@ -429,7 +425,7 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
             "tasks that fine-tune store models and predictions. Give --out FILE (to store them in `fine-tuned` next to "
             "it), or --work DIR."
         )
-    values = {name: getattr(options, name) for name in _RECIPE_OPTIONS if getattr(options, name) is not None}
+    names = [field.name for field in fields(Recipe)]
     return FineTuning(
         work=work,
         train_on=options.train_on,
@@ -440,14 +436,14 @@ def _fine_tuning(options: argparse.Namespace) -> FineTuning:
         select=options.select,
         oracle=options.oracle,
         answer_decoding=options.answer_decoding or ANSWER_DECODINGS[0],
-        values=values,
+        values={name: value for name in names if (value := getattr(options, name)) is not None},
         save_every=options.save_every,
     )
 
 
 def _from_hub(task: Benchmark, setting: Setting, text: str) -> Setting:
     """Downloads the data of these languages. Returns the setting with its folder."""
-    chosen = list(task.languages or ()) if text in ("all", "present") else _named(text)
+    chosen = list(task.languages or ()) if text in EVERY else _named(text)
     check_split(task, setting.split)
     for language in chosen:
         check_language(task, language)
@@ -463,10 +459,9 @@ def _named(text: str) -> list[str]:
 
 def _languages(task: Benchmark, text: str, setting: Setting) -> tuple[str, ...]:
     """`all` is every language of the benchmark, `present` every language that has files."""
-    if text not in ("all", "present"):
+    if text not in EVERY:
         return tuple(dict.fromkeys(_named(text)))
-    if not setting.data.is_dir():
-        raise InputError(f"the data folder {setting.data} does not exist. Give --data the folder of evaluation files.")
+    check_data_folder(setting)
     found = languages_with_data(task, setting)
     missing = [language for language in languages_of(task, setting) if language not in found]
     if missing and text == "all":
@@ -480,10 +475,7 @@ def _languages(task: Benchmark, text: str, setting: Setting) -> tuple[str, ...]:
             "Change --split or --data."
         )
     if missing:
-        print(
-            f"weam-evaluate: note: {task.name}: no data (split {setting.split!r}) for {', '.join(missing)}.",
-            file=sys.stderr,
-        )
+        _note(f"{task.name}: no data (split {setting.split!r}) for {', '.join(missing)}.")
     return tuple(found)
 
 

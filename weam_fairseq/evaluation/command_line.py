@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weam_fairseq.common.arguments import CommandParser
-from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Alternatives, Benchmark, Training
+from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Alternatives, Benchmark, Setting, Training
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.data_files import alternatives
 from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS, SELECTIONS, TRAIN_ON
@@ -24,7 +24,7 @@ EXAMPLE = """example:
       --train-file tydiqa.goldp.en.train.json --hold-out 300 --epochs 2 --out scores.jsonl
 """
 
-DEFAULT_BATCH = 64
+DEFAULT_BATCH = Setting.batch_size
 FIXED, BEST = LAYERS = ("fixed", "best")
 _MODEL_HELP = (
     "folder with a masked language model, its name on the Hugging Face Hub, or a checkpoint of weam-train; repeatable: "

@@ -11,9 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.common.files import write_text
 from weam_fairseq.evaluation.benchmark import Alternatives, Benchmark, HubCopy, Setting
+
+# Values of --languages that stand for the languages of a benchmark, or for those with data.
+EVERY = ("all", "present")
 
 # The start of a --data value that names a data set on the Hub.
 PREFIX = "hub:"
@@ -45,6 +48,11 @@ def fill(name: str, setting: Setting, language: str, codes: Mapping[str, str]) -
     )
 
 
+def from_hub(data: object) -> bool:
+    """Whether --data names a data set on the Hugging Face Hub."""
+    return str(data).startswith(PREFIX)
+
+
 def find_files(setting: Setting, benchmark: Benchmark, names: Names, language: str) -> list[Path]:
     """The files of the first alternative that exists; empty if none does.
 
@@ -54,7 +62,7 @@ def find_files(setting: Setting, benchmark: Benchmark, names: Names, language: s
     Raises:
         InputError: the data folder does not exist.
     """
-    _check_folder(setting)
+    check_data_folder(setting)
     parent = setting.data.resolve().parent
     for base in (setting.data / benchmark.name, setting.data, parent):
         for name in alternatives(names):
@@ -66,7 +74,7 @@ def find_files(setting: Setting, benchmark: Benchmark, names: Names, language: s
     return []
 
 
-def _check_folder(setting: Setting) -> None:
+def check_data_folder(setting: Setting) -> None:
     if not setting.data.is_dir():
         raise InputError(f"the data folder {setting.data} does not exist. Give --data the folder of evaluation files.")
 
@@ -240,9 +248,8 @@ def _load(copy: HubCopy, name: str, split: str, language: str) -> str:
     try:
         rows = datasets.load_dataset(name, config, split=copy.splits[split])
     except (ValueError, OSError, KeyError, RuntimeError) as error:  # RuntimeError: a data set that is a program
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"the Hub returned no {split} data of {name}, configuration {config}: {lines[0].rstrip('.')}. Give "
+            f"the Hub returned no {split} data of {name}, configuration {config}: {reason_of(error)}. Give "
             "--data hub:NAME with another name, or a folder."
         ) from None
     return copy.text(rows, lambda column: _class_names(rows, column))

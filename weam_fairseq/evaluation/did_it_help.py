@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Measurement, Setting
 from weam_fairseq.evaluation.benchmarks.word_alignment import (
     CHUNK,
@@ -29,10 +28,10 @@ from weam_fairseq.evaluation.benchmarks.word_alignment import (
     score_alignments,
 )
 from weam_fairseq.evaluation.bootstrap import RESAMPLES, Interval, item_interval
-from weam_fairseq.evaluation.encode import depth_of, group_states, sentence_groups
+from weam_fairseq.evaluation.encode import check_filled, depth_of, group_states, sentence_groups
 from weam_fairseq.evaluation.held_out import HeldOut, PieceSide, TextSide
 from weam_fairseq.evaluation.hf_folder import Folder
-from weam_fairseq.evaluation.items import Resamples, resample_items
+from weam_fairseq.evaluation.items import Resamples, by_language_and_model, resample_items
 from weam_fairseq.evaluation.pooling import Pooling, read_pooling
 from weam_fairseq.evaluation.prediction_files import write_items
 from weam_fairseq.evaluation.readers import WordLink
@@ -92,12 +91,7 @@ def _side(folder: Folder, side: TextSide | PieceSide, setting: Setting, count: i
     pieces = side.pieces(folder, 0, count)
     label = f"{setting_name(setting)}: sentences {side.language}"
     states = group_states(folder, pieces, sentence_groups(pieces), setting.batch_size, label)
-    if not states.filled.all():
-        number = int(np.flatnonzero(~states.filled)[0])
-        raise InputError(
-            f"The {side.language} sentence {side.named(number)} has no pieces in the tokenizer of {folder.path}. "
-            "Remove its pair."
-        )
+    check_filled(states, side.named, f"the {side.language} sentence", folder)
     return states.values
 
 
@@ -259,7 +253,6 @@ class ComparedModel(NamedTuple):
     model: str
     value: float
     layer: int | None
-    n: int
     difference: float | None = None
     interval: Interval | None = None
 
@@ -275,11 +268,7 @@ def compare_with_first(entries: Sequence[Entry], models: Sequence[str]) -> list[
     """Rows by measure, language and model. A measure of several languages also has their mean."""
     rows: list[ComparedModel] = []
     for task in LABELS:
-        columns: dict[str, dict[str, list[Entry]]] = {}
-        for entry in entries:
-            if entry.score.task == task:
-                columns.setdefault(entry.score.language, {}).setdefault(entry.score.model, []).append(entry)
-        if columns:
+        if columns := by_language_and_model(entry for entry in entries if entry.score.task == task):
             rows += _rows(task, columns, models)
     return rows
 
@@ -292,9 +281,7 @@ def _rows(
         scores = {model: column[model][0].score for model in models if model in column}
         values = {model: score.value for model, score in scores.items()}
         for model, score in scores.items():
-            yield _row(task, language, model, values, models[0], resampled)._replace(
-                layer=score.detail.get("layer"), n=score.n
-            )
+            yield _row(task, language, model, values, models[0], resampled)._replace(layer=score.detail.get("layer"))
     if len(columns) > 1:
         complete = [model for model in models if all(model in column for column in columns.values())]
         means = resampled.averaged(MEAN, complete, list(columns))
@@ -308,7 +295,7 @@ def _rows(
 def _row(
     task: str, language: str, model: str, values: Mapping[str, float], first: str, resampled: Resamples
 ) -> ComparedModel:
-    row = ComparedModel(task, language, model, values[model], None, 0)
+    row = ComparedModel(task, language, model, values[model], None)
     drawn = None if model == first else resampled.difference(model, first, language)
     if drawn is None or first not in values:
         return row

@@ -15,7 +15,8 @@ of mBERT. For other depths, the layer is two thirds of the way up, rounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -311,14 +312,23 @@ def layer_vectors(
         part = label if len(starts) == 1 else f"{label}, part {number} of {len(starts)}"
         pieces = tokenize(folder, chunk)
         states = group_states(folder, pieces, sentence_groups(pieces), batch_size, part, layers)
-        if not states.filled.all():
-            text = chunk[int(np.flatnonzero(~states.filled)[0])]
-            raise InputError(
-                f"{label}: {text!r} has no pieces in the tokenizer of {folder.path}. Remove it from the file."
-            )
+        check_filled(states, partial(quoted, chunk), f"{label}:", folder)
         parts.append(states.values)
         long += pieces.long
     return SentenceVectors(np.concatenate(parts, axis=1), long)
+
+
+def check_filled(states: GroupStates, named: Callable[[int], str], what: str, folder: Folder) -> None:
+    """Raises InputError: a sentence has no pieces. `named` makes the name of the sentence with that number."""
+    if not states.filled.all():
+        name = named(int(np.flatnonzero(~states.filled)[0]))
+        raise InputError(
+            f"{what} {name} has no pieces in the tokenizer of {folder.path}. Remove it and its translation."
+        )
+
+
+def quoted(texts: Sequence[str], number: int) -> str:
+    return repr(texts[number])
 
 
 _PUBLISHED = {12: 8, 24: 14}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
-from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, max_pieces
 from weam_fairseq.encoder.weights import weight_files
 from weam_fairseq.evaluation.fine_tuning.head import Head
@@ -80,7 +80,7 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
     try:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its checks raise
-        raise InputError(f"{path}/config.json does not load: {first_line(error)}") from error
+        raise InputError(f"{path}/config.json does not load: {reason_of(error)}") from error
     tokenizer = load_tokenizer(path)
     return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, max_pieces(config, tokenizer))
 
@@ -195,16 +195,11 @@ def load_tokenizer(path: Path) -> Any:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers and Rust raise whatever their parsers raise
-        raise InputError(f"the tokenizer in {path} does not load: {first_line(error)}") from error
+        raise InputError(f"the tokenizer in {path} does not load: {reason_of(error)}") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {path} gives no character offsets. Add a tokenizer.json.")
     id_range(tokenizer.get_vocab(), path)
     return tokenizer
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a library's error message."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class HeadedModel(NamedTuple):
@@ -270,4 +265,4 @@ def _from_pretrained(path: Path, auto_class: str, purpose: str, **options: Any) 
         *(OSError, ValueError, RuntimeError, KeyError, EOFError),
         *(pickle.UnpicklingError, safetensors.SafetensorError),
     ) as error:
-        raise InputError(f"{path} does not load {purpose}: {first_line(error)}") from error
+        raise InputError(f"{path} does not load {purpose}: {reason_of(error)}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,11 +115,8 @@ def read_item_counts(entry: Entry) -> ItemCounts | None:
 
 def _cluster(entry: Entry, record: Mapping[str, Any]) -> str:
     """What the item counts with other languages: its `cluster` where the file names one, else its id."""
-    name, language = str(record.get("cluster", record["id"])), entry.score.language
-    if entry.score.task in _OWN_ITEMS:
-        return f"{language}:{name}"
-    # Older item files of LAReQA name no cluster: `572a…_de` is question 572a… in German.
-    return name.removesuffix(f"_{language}") if entry.score.task == "lareqa" else name
+    name = str(record.get("cluster", record["id"]))
+    return f"{entry.score.language}:{name}" if entry.score.task in _OWN_ITEMS else name
 
 
 def _check_value(entry: Entry, path: Path, counts: ItemCounts) -> None:
@@ -156,6 +153,13 @@ ModelLanguage = tuple[str, str]  # model, language
 
 # The scores of one language by model.
 LanguageEntries = Mapping[str, Sequence[Entry]]
+
+
+def by_language_and_model(entries: Iterable[Entry]) -> dict[str, dict[str, list[Entry]]]:
+    columns: dict[str, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        columns.setdefault(entry.score.language, {}).setdefault(entry.score.model, []).append(entry)
+    return columns
 
 
 @dataclass(frozen=True)

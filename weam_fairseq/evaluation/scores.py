@@ -50,8 +50,13 @@ class Score:
 
         Zero-shot and translate-train scores of one model differ only in this.
         """
-        parts = [part for part in self.signature.split("|") if part.startswith("train:")]
-        return parts[0].removeprefix("train:") if parts else ""
+        return self.parts.get("train", "")
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The parts of the signature by name, without the task, which has no name."""
+        pairs = (part.partition(":") for part in self.signature.split("|")[1:])
+        return {name: value for name, _, value in pairs}
 
 
 @dataclass(frozen=True)
@@ -160,14 +165,9 @@ def write_scores(path: Path, scores: Sequence[Score]) -> list[Score]:
 
 def differing_parts(old: Score, new: Score) -> dict[str, tuple[str, str]]:
     """The differing parts of the signatures, each with its old and new value. Versions are ignored."""
-    was, now = _parts(old), _parts(new)
+    was, now = old.parts, new.parts
     names = [name for name in {**was, **now} if name not in _VERSIONS]
     return {name: (was.get(name, ""), now.get(name, "")) for name in names if was.get(name) != now.get(name)}
-
-
-def _parts(score: Score) -> dict[str, str]:
-    pairs = (part.partition(":") for part in score.signature.split("|")[1:])
-    return {name: value for name, _, value in pairs}
 
 
 def _line(score: Score) -> str:

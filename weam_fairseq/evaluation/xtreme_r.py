@@ -22,8 +22,6 @@ from weam_fairseq.evaluation.benchmark import Benchmark
 from weam_fairseq.evaluation.fine_tuning.recipe import ANSWER_DECODINGS, PRECISIONS
 from weam_fairseq.evaluation.scores import Score
 
-EXACT_AND_F1 = ("exact_match", "f1")
-
 
 class Counted(NamedTuple):
     """A benchmark of XTREME-R: its figure is the mean of `metrics` on `split`, over all `languages`."""
@@ -174,10 +172,9 @@ def _otherwise(score: Score, benchmark: Counted) -> dict[str, str]:
             + record.xtreme_r.not_done
         }
     training = record.fine_tuned.training
-    parts = {name: value for name, _, value in (part.partition(":") for part in score.signature.split("|")[1:])}
     found = {}
     # `multinli:en:<hash>`, then how many examples were drawn (`:1000`) or are left (`:without300`).
-    trained_on, *rest = parts.get("train", "").split(":")
+    trained_on, *rest = score.trained_on.split(":")
     if trained_on == "files":
         found["train=files"] = f"fine-tuned on files that --train-file named, not on XTREME-R's ({training.name})"
     elif trained_on != training.name or rest[:1] != ["en"]:
@@ -185,10 +182,10 @@ def _otherwise(score: Score, benchmark: Counted) -> dict[str, str]:
         found[f"train={named}"] = f"fine-tuned on {named} data, not on XTREME-R's ({training.name}, English)"
     if rest[2:]:
         found["train=part"] = "fine-tuned on a part of the training data"
-    recipe = _without_precision(parts.get("recipe", ""))
+    recipe = _without_precision(score.parts.get("recipe", ""))
     if recipe and recipe != _without_precision(training.recipe.text):
         found["recipe=other"] = f"fine-tuned with {recipe}, not {_without_precision(training.recipe.text)}"
-    if benchmark.metrics == EXACT_AND_F1 and (decoding := parts.get("decoding", "pipeline")) != ANSWER_DECODINGS[0]:
+    if (decoding := score.parts.get("decoding", ANSWER_DECODINGS[0])) != ANSWER_DECODINGS[0]:
         found[f"decoding={decoding}"] = "answers were not read out of the logits as in the official scripts"
     return found
 

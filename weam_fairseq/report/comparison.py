@@ -12,7 +12,7 @@ from tqdm import tqdm
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.bootstrap import RESAMPLES, Difference, item_interval, percentile_interval, seed_interval
-from weam_fairseq.evaluation.items import LanguageEntries, Resamples, resample_items
+from weam_fairseq.evaluation.items import LanguageEntries, Resamples, by_language_and_model, resample_items
 from weam_fairseq.evaluation.scores import Entry
 from weam_fairseq.report.groups import Group, check_comparable, group_scores, name_groups
 from weam_fairseq.report.notes import checkpoints_of, notes_on
@@ -58,7 +58,7 @@ def compare(
     entries = _of_metrics(scores.entries, metrics)
     groups = group_scores(entries)
     titles = name_groups(groups)
-    columns = {group: _columns(rows) for group, rows in groups.items()}
+    columns = {group: by_language_and_model(rows) for group, rows in groups.items()}
     with tqdm(total=sum(map(len, columns.values())), desc="drawing items", unit=" languages", disable=None) as bar:
 
         def draw(columns: Mapping[str, LanguageEntries]) -> Resamples:
@@ -93,14 +93,6 @@ def _of_metrics(entries: Sequence[Entry], metrics: Sequence[str]) -> Sequence[En
     for metric in metrics:
         _known("--metric", metric, (entry.score.metric for entry in entries))
     return [entry for entry in entries if entry.score.metric in metrics] if metrics else entries
-
-
-def _columns(rows: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
-    """The scores by language and model."""
-    columns: dict[str, dict[str, list[Entry]]] = {}
-    for entry in rows:
-        columns.setdefault(entry.score.language, {}).setdefault(entry.score.model, []).append(entry)
-    return columns
 
 
 def _table(

@@ -221,12 +221,10 @@ _KINDS: list[tuple[Callable[[StudySetting], str], Callable[[StudySetting], str],
 
 @dataclass(frozen=True)
 class Growth:
-    """`gains`: by task, how much larger the gain of `more` is than that of `less`, averaged over all languages."""
+    """`gains`: by task, how much larger the gain is at the second end of `what`, averaged over all languages."""
 
     method: str
     what: str
-    less: ModelPosition
-    more: ModelPosition
     gains: dict[str, Difference]
 
 
@@ -242,7 +240,7 @@ def measure_growth(
             if (gain := _difference(study, positions, task, less, more, resamples, draw_seed)) is not None
         }
         if gains:
-            found.append(Growth(more.method, what, less, more, gains))
+            found.append(Growth(more.method, what, gains))
     return found
 
 

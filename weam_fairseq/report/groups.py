@@ -90,14 +90,6 @@ COMPARED = {"ckpt", "seed", "start"}
 # What may belong to a model (its depth, its own best recipe) or hardly matters. A note names the difference.
 SAID = {"layer": "layer", "recipe": "recipe", "select": "epoch chosen by", "v": "weam-fairseq"}
 SAID |= {"transformers": "transformers", "torch": "torch"}
-# How scores were measured whose older signatures lack a part.
-_BEFORE = {"decoding": "pipeline", "encoder": "as-given", "repeated": "left-out"}
-
-
-def read_signature(signature: str) -> dict[str, str]:
-    """The parts by name, without the task, which has no name."""
-    pairs = (part.partition(":") for part in signature.split("|")[1:])
-    return {name: value for name, _, value in pairs}
 
 
 def check_comparable(entries: Sequence[Entry]) -> dict[str, list[str]]:
@@ -108,12 +100,12 @@ def check_comparable(entries: Sequence[Entry]) -> dict[str, list[str]]:
     """
     if not entries:
         return {}
-    first = read_signature(entries[0].score.signature)
+    first = entries[0].score.parts
     allowed: dict[str, list[str]] = {}
     for entry in entries:
-        parts = read_signature(entry.score.signature)
+        parts = entry.score.parts
         for name in [*first, *(name for name in parts if name not in first)]:
-            one, other = (each.get(name, _BEFORE.get(name, "nothing")) for each in (first, parts))
+            one, other = (each.get(name, "nothing") for each in (first, parts))
             if name in COMPARED or one == other:
                 continue
             if name not in SAID:

@@ -1,6 +1,6 @@
 """Reads and checks what weam-study writes into its folder.
 
-STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, names of the planned cells
+STUDY_DIR/study.json     title, question, hypotheses, decision rule, baseline objective, config, names of all cells
 STUDY_DIR/cells.jsonl    a line a finished cell: its model, seed, method, cost and log
 STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 """

@@ -16,6 +16,7 @@ from weam_fairseq.common.documents import compose_yaml, construct_yaml, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
+from weam_fairseq.evaluation.data_files import EVERY
 from weam_fairseq.method.objectives import OBJECTIVES
 
 Option = str | int | float | bool | list[Any] | None
@@ -302,7 +303,7 @@ class Evaluation(Section):
         for name in self.task:
             known = TASKS_BY_NAME[name].languages
             for language in self.languages:
-                if known is not None and not {*known, "all", "present"}.issuperset(language.split("-")):
+                if known is not None and not {*known, *EVERY}.issuperset(language.split("-")):
                     raise _must(f"languages of {name}, and {language} is not one of them", "languages")
         return self
 

@@ -131,9 +131,9 @@ def _as_number(value: object) -> float | None:
         return None
 
 
-def gpu_hours(operations_: float, estimate: Estimate) -> float | None:
-    if estimate.flops is None:
-        return None
+def gpu_hours(operations_: float, estimate: Estimate) -> float:
+    """The config must have `estimate.flops`."""
+    assert estimate.flops is not None
     return operations_ / (estimate.flops * estimate.utilisation) / 3600
 
 

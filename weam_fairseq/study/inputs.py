@@ -11,13 +11,10 @@ from weam_fairseq.evaluation.benchmark import Benchmark as Task
 from weam_fairseq.evaluation.benchmark import Setting
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS as TASKS
 from weam_fairseq.evaluation.command_line import make_parser
-from weam_fairseq.evaluation.data_files import data_files
+from weam_fairseq.evaluation.data_files import EVERY, data_files, from_hub
 from weam_fairseq.study.config import TRAININGS, Config, Evaluation
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, StepFolder, from_hub
-
-# Values of --languages that weam-evaluate replaces by languages.
-_ALL = {"all", "present"}
+from weam_fairseq.study.step import Step, StepFolder
 
 
 def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
@@ -75,7 +72,7 @@ def _check_options(plan: Plan, evaluations: Sequence[Step]) -> None:
 
 
 def _check_languages(plan: Plan, evaluation: Evaluation) -> None:
-    if from_hub(evaluation.data) or _ALL & set(evaluation.languages):
+    if from_hub(evaluation.data) or {*EVERY} & {*evaluation.languages}:
         return
     for task in (task for task in TASKS if task.name in evaluation.task):
         try:
@@ -87,7 +84,7 @@ def _check_languages(plan: Plan, evaluation: Evaluation) -> None:
 def _setting(plan: Plan, evaluation: Evaluation, task: Task) -> Setting:
     """The setting that weam-evaluate would make from the options."""
     options = evaluation.options
-    split = options.get("split") or (task.splits[0] if task.splits else Setting.split)
+    split = options.get("split") or task.default_split
     source = options.get("source-language") or Setting.source_language
     return Setting(
         data=plan.paths.data / evaluation.data,

@@ -17,13 +17,14 @@ from typing import NamedTuple, Protocol
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.process_setup import usable_cores
 from weam_fairseq.common.slurm import minutes
+from weam_fairseq.evaluation.data_files import from_hub
 from weam_fairseq.launch import submit
 from weam_fairseq.launch.job import Launch, RunFolder, add_line
 from weam_fairseq.study.config import KINDS, TRAININGS, Config, asked_whole
 from weam_fairseq.study.forecast import MeasuredCost, add_measured, duration, measure
 from weam_fairseq.study.paths import StudyPaths
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, StepFolder, from_hub
+from weam_fairseq.study.step import Step, StepFolder
 from weam_fairseq.study.steps import CHECKPOINTS, LAST
 from weam_fairseq.study.tables import Tables
 

@@ -109,7 +109,7 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
     for (arch, kind), steps in by_arch.items():
         counted = [found for step in steps if (found := forecasts[step.id].operations) is not None]
         unknown += len(steps) - len(counted)
-        hours = sum(gpu_hours(each, estimate) or 0.0 for each in counted)
+        hours = sum(gpu_hours(each, estimate) for each in counted)
         total = [total[0] + sum(counted), total[1] + hours]
         rows.append([arch, _KINDS[kind], str(len(steps)), f"{sum(counted):.2e}", f"{hours:,.1f}"])
     rows.append(["all", "", str(len(trainings)), f"{total[0]:.2e}", f"{total[1]:,.1f}"])

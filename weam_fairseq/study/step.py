@@ -11,7 +11,6 @@ from weam_fairseq.common.arguments import value_of
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_json
-from weam_fairseq.evaluation.data_files import PREFIX
 from weam_fairseq.launch.job import RunFolder
 from weam_fairseq.launch.submit import state
 from weam_fairseq.study.config import Options, Shape
@@ -72,11 +71,6 @@ class Step:
         """The command of an evaluation for some of its languages."""
         place = self.command.index(LANGUAGES) + 1
         return (*self.command[:place], ",".join(languages), *self.command[place + 1 :])
-
-
-def from_hub(data: str) -> bool:
-    """Whether an evaluation's data comes from the Hugging Face Hub."""
-    return data.startswith(PREFIX)
 
 
 def option_arguments(options: Options, *, repeat: bool = False) -> list[str]:

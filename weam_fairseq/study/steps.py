@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.evaluation.data_files import from_hub
 from weam_fairseq.study.config import Config, Data, Evaluation, Model, Options, updates_of
 from weam_fairseq.study.paths import Files, StudyPaths, digest
-from weam_fairseq.study.step import LANGUAGES, Step, TrainingFacts, from_hub, option_arguments
+from weam_fairseq.study.step import LANGUAGES, Step, TrainingFacts, option_arguments
 
 CHECKPOINTS, LAST = "checkpoints", "checkpoint_last.pt"
 # Options of weam-evaluate that name files of the data folder.

@@ -12,13 +12,13 @@ figure comes with that of shared pieces without a model (`shared_pieces`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Benchmark, Measurement, Setting
-from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize
+from weam_fairseq.evaluation.encode import check_filled, group_states, quoted, sentence_groups, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.prediction_files import write_items
 from weam_fairseq.evaluation.readers import TextPair, read_pairs
@@ -100,12 +100,7 @@ def _sentence_states(folder: Folder, texts: list[str], setting: Setting, languag
     pieces = tokenize(folder, texts)
     groups = sentence_groups(pieces)
     states = group_states(folder, pieces, groups, setting.batch_size, f"sentences {language}")
-    if not states.filled.all():
-        text = texts[int(np.flatnonzero(~states.filled)[0])]
-        raise InputError(
-            f"the {language} sentence {text!r} has no pieces in the tokenizer of {folder.path}. "
-            "Remove its pair from the evaluation file."
-        )
+    check_filled(states, partial(quoted, texts), f"the {language} sentence", folder)
     return SentenceStates(states.values, bags(pieces, groups), pieces.long)
 
 

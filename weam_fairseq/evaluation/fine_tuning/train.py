@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +32,6 @@ from weam_fairseq.common.tokenizers import TOKENIZER_FILES
 from weam_fairseq.evaluation.fine_tuning.head import Arithmetic, Head, Rows, padded
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
 from weam_fairseq.evaluation.terminal import progress_bar
-
-if TYPE_CHECKING:
-    pass
-
 
 _MAX_NORM = 1.0
 _ADAM_EPS = 1e-8
