@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from weam_fairseq.evaluation.benchmarks.word_alignment import GoldPair, extract_links, read_alignment, score_alignments
+from weam_fairseq.evaluation.benchmarks.word_alignment import extract_links, read_alignment, score_alignments
 from weam_fairseq.evaluation.encode import depth_of, fixed_layer
 from weam_fairseq.evaluation.hf_folder import load_folder
-from weam_fairseq.evaluation.readers import WordLink
+from weam_fairseq.evaluation.readers import GoldPair, WordLink
 
 # Our name of an extraction, simalign's letter for it and its name there.
 METHODS = (("argmax", "a", "inter"), ("itermax", "i", "itermax"))

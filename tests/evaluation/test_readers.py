@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.readers import Link, read_linked_pairs, read_pairs
+from weam_fairseq.evaluation.readers import read_linked_pairs, read_pairs
 
 
 def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
@@ -31,14 +31,15 @@ def test_bad_pairs(tmp_path: Path, content: bytes, message: str) -> None:
         read_pairs(file)
 
 
-def test_sure_links_are_read_and_possible_ones_counted(tmp_path: Path) -> None:
+def test_sure_and_possible_links_are_read(tmp_path: Path) -> None:
     words, gold = tmp_path / "words", tmp_path / "gold"
     words.write_text("a b ||| c d\u00a0e f\nx ||| y\n", encoding="utf-8")
     gold.write_text("1-2 0p0 0-1 1-2\n\n")
     first, second = read_linked_pairs(words, gold)
     assert first.target_words == ["c", "d\u00a0e", "f"]
-    assert first.links == [Link(0, 1), Link(1, 2)]
-    assert (first.possible, second.links) == (1, [])
+    assert first.gold.sure == {(0, 1), (1, 2)}
+    assert first.gold.possible == {(0, 0), (0, 1), (1, 2)}
+    assert second.gold == (frozenset(), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -76,4 +77,4 @@ def test_gold_that_counts_from_1_is_known_by_the_last_words(tmp_path: Path, gold
     ):
         read_linked_pairs(words, tmp_path / "gold")
     first, second = read_linked_pairs(words, tmp_path / "gold", first_word=1)
-    assert [first.links[0], *second.links] in ([Link(0, 0)], [Link(0, 0), Link(0, 1)])
+    assert [min(first.gold.sure), *sorted(second.gold.sure)] in ([(0, 0)], [(0, 0), (0, 1)])

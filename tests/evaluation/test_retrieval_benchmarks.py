@@ -23,7 +23,7 @@ from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.benchmarks.bucc import read_bucc
 from weam_fairseq.evaluation.benchmarks.lareqa import read_pool
 from weam_fairseq.evaluation.benchmarks.tatoeba import measure_tatoeba, read_tatoeba
-from weam_fairseq.evaluation.benchmarks.word_alignment import GoldPair, GoldSet, measure_word_alignment, read_alignment
+from weam_fairseq.evaluation.benchmarks.word_alignment import GoldSet, measure_word_alignment, read_alignment
 from weam_fairseq.evaluation.benchmarks.word_similarity import (
     WordComparison,
     area_under_curve,
@@ -33,7 +33,7 @@ from weam_fairseq.evaluation.benchmarks.word_similarity import (
 )
 from weam_fairseq.evaluation.encode import fixed_layer
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.readers import GoldLinks, TextPair
+from weam_fairseq.evaluation.readers import GoldLinks, GoldPair, TextPair
 from weam_fairseq.evaluation.scores import make_score
 from weam_fairseq.evaluation.terminal import print_warnings
 

@@ -17,9 +17,10 @@ from weam_fairseq.evaluation.benchmarks.word_retrieval import (
     measure_word_retrieval,
 )
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
-from weam_fairseq.evaluation.readers import Link, LinkedPair, TextPair, read_linked_pairs
+from weam_fairseq.evaluation.readers import GoldLinks, GoldPair, TextPair, read_linked_pairs
 
 SETTING = Setting(data=Path("."), languages=("de",), batch_size=3)
+SURE = GoldLinks(frozenset({(0, 0), (1, 1)}), frozenset({(0, 0), (1, 1)}))
 
 
 def test_equal_text_is_retrieved_perfectly(folder: Folder, pairs: list[tuple[str, str]]) -> None:
@@ -83,13 +84,13 @@ def test_variants_of_precision_on_hand_made_vectors() -> None:
 
 
 def test_nothing_to_ask_is_an_error(folder: Folder) -> None:
-    pair = LinkedPair(["a", "."], ["A", "。"], [Link(0, 0), Link(1, 1)], 0)
+    pair = GoldPair(["a", "."], ["A", "。"], SURE)
     with pytest.raises(InputError, match="en-de: the even lines contain no sure link between different words"):
         measure_word_retrieval(folder, {"de": [pair, pair]}, SETTING)
 
 
 def test_links_of_words_without_pieces_are_left_out_and_counted(folder: Folder) -> None:
-    pair = LinkedPair(["the", "town"], ["\u200d", "stadt"], [Link(0, 0), Link(1, 1)], 0)
+    pair = GoldPair(["the", "town"], ["\u200d", "stadt"], SURE)
     (score,) = measure_word_retrieval(folder, {"de": [pair, pair]}, SETTING)
     assert (score.n, score.detail["links_without_pieces"]) == (1, 1)
 

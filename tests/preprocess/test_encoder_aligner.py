@@ -239,9 +239,9 @@ def test_the_version_names_the_very_encoder(folder: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("method", METHODS)
 def test_the_links_are_those_that_the_evaluation_finds(folder: Path, tmp_path: Path, method: str) -> None:
     """Which are checked against simalign (benchmarks/witness_alignment.py)."""
-    from weam_fairseq.evaluation.benchmarks.word_alignment import GoldPair, extract_links
+    from weam_fairseq.evaluation.benchmarks.word_alignment import extract_links
     from weam_fairseq.evaluation.hf_folder import load_folder
-    from weam_fairseq.evaluation.readers import GoldLinks
+    from weam_fairseq.evaluation.readers import GoldLinks, GoldPair
 
     with_head = tmp_path / "with_head"
     shutil.copytree(folder, with_head)

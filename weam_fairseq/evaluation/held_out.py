@@ -27,7 +27,7 @@ from weam_fairseq.evaluation import readers
 from weam_fairseq.evaluation.benchmarks.word_alignment import WordsOfPositions, words_of_positions
 from weam_fairseq.evaluation.encode import Pieces, tokenize
 from weam_fairseq.evaluation.hf_folder import Folder, hash_files
-from weam_fairseq.evaluation.readers import GoldLinks, WordLink
+from weam_fairseq.evaluation.readers import GoldLinks, WordLink, split_words
 
 # Half of the pairs choose the layer and half are measured: fewer than ten decide nothing.
 FEWEST_PAIRS = 20
@@ -128,10 +128,6 @@ class HeldOut:
 
     def __len__(self) -> int:
         return len(self.source.keys)
-
-
-def split_words(text: str) -> list[str]:
-    return [word for word in text.split(" ") if word]
 
 
 def read_data_bin(data_bin: Path, languages: Sequence[str] | None, most: int) -> list[HeldOut]:

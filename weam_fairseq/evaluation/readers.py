@@ -24,22 +24,7 @@ class TextPair(NamedTuple):
     target: str
 
 
-class Link(NamedTuple):
-    """A sure word link; both indices count words from 0."""
-
-    source_word_idx: int
-    target_word_idx: int
-
-
-class LinkedPair(NamedTuple):
-    """A pair in words, with its sure links; `possible` counts links that are possible but not sure."""
-
-    source_words: list[str]
-    target_words: list[str]
-    links: list[Link]
-    possible: int
-
-
+# Indices of a source word and a target word, from 0.
 WordLink = tuple[int, int]
 
 
@@ -48,6 +33,18 @@ class GoldLinks(NamedTuple):
 
     sure: frozenset[WordLink]
     possible: frozenset[WordLink]
+
+
+class GoldPair(NamedTuple):
+    """A pair in words and its links."""
+
+    source_words: list[str]
+    target_words: list[str]
+    gold: GoldLinks
+
+    def holds(self, link: WordLink) -> bool:
+        """Whether both ends of the link are words of the pair."""
+        return link[0] < len(self.source_words) and link[1] < len(self.target_words)
 
 
 T = TypeVar("T")
@@ -86,7 +83,7 @@ def read_pairs(path: Path) -> list[TextPair]:
     return _not_too_few(pairs, path)
 
 
-def read_linked_pairs(words_path: Path, gold_path: Path, first_word: int | None = None) -> list[LinkedPair]:
+def read_linked_pairs(words_path: Path, gold_path: Path, first_word: int | None = None) -> list[GoldPair]:
     """Reads `source words ||| target words` lines and their lines of links (see `read_gold`).
 
     Raises:
@@ -94,16 +91,15 @@ def read_linked_pairs(words_path: Path, gold_path: Path, first_word: int | None 
     """
     pairs = []
     sentences, gold = read_words_and_gold(words_path, gold_path, first_word)
-    for number, ((source_words, target_words), each) in enumerate(zip(sentences, gold, strict=True), start=1):
+    for number, (sides, each) in enumerate(zip(sentences, gold, strict=True), start=1):
         for link in sorted(each.possible):
-            for word_idx, words, side in zip(link, (source_words, target_words), ("source", "target"), strict=True):
+            for word_idx, words, side in zip(link, sides, ("source", "target"), strict=True):
                 if word_idx >= len(words):
                     raise InputError(
                         f"{gold_path}:{number}: link {link[0]}-{link[1]} points outside the {side} ({len(words)} "
                         "words, counted from 0). Align the same file again."
                     )
-        links = [Link(*link) for link in sorted(each.sure)]
-        pairs.append(LinkedPair(source_words, target_words, links, len(each.possible - each.sure)))
+        pairs.append(GoldPair(*sides, each))
     return _not_too_few(pairs, words_path)
 
 
@@ -121,19 +117,23 @@ def read_words_and_gold(
             f"{words_path} has {len(lines):,} lines but {gold_path} has {len(gold_lines):,}: line k of one must belong "
             "to line k of the other. Take both files from the same release, or make both again from the same pairs."
         )
-    sentences = [_split_words(line, f"{words_path}:{number}") for number, line in enumerate(lines, start=1)]
+    sentences = [_words_of_sides(line, f"{words_path}:{number}") for number, line in enumerate(lines, start=1)]
     sizes = [(len(source), len(target)) for source, target in sentences]
     return sentences, read_gold(gold_path, first_word, sizes)
 
 
-def _split_words(line: str, where: str) -> tuple[list[str], list[str]]:
+def split_words(text: str) -> list[str]:
+    """Splits at spaces only: `split()` also splits at Unicode spaces inside words, which would shift later links."""
+    return [word for word in text.split(" ") if word]
+
+
+def _words_of_sides(line: str, where: str) -> tuple[list[str], list[str]]:
     sides = line.split("|||")
     if len(sides) != 2:
         raise InputError(
             f"{where}: the line must be `source words ||| target words`, but has {len(sides) - 1} separators `|||`."
         )
-    # Split at spaces only: `split()` would also split at Unicode spaces inside words, which would shift later links.
-    source_words, target_words = ([word for word in side.split(" ") if word] for side in sides)
+    source_words, target_words = map(split_words, sides)
     if not source_words or not target_words:
         raise InputError(f"{where}: one side has no words. Remove the pair from both files.")
     return source_words, target_words

@@ -1,24 +1,17 @@
-"""Measures what a training took, from its log, and what a cell cost.
-
-A log begins each start with a line `$ command`. Updates that a kill lost were made again. The last line of an update is
-the one whose weights were kept, so the effort is that of a training without interruptions. Times are those of the log's
-lines, because fairseq's own clock (`wall`) is 0 after a start within an epoch.
-"""
+"""What a cell cost: updates, pieces, seconds, memory, and the parameters of its model."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common.documents import parse_json, read_json, value_at
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.files import write_text
+from weam_fairseq.common.files import write_json
 from weam_fairseq.common.training_log import Effort, read_effort
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step import StepFolder
 
 NOTHING = Effort(0, 0, 0.0, None)
 
@@ -52,7 +45,7 @@ def _effort(plan: Plan, step: str | None) -> Effort:
 
 
 def _memory(plan: Plan, step: str | None) -> int | None:
-    done = None if step is None else StepFolder(plan.paths.study / step).done()
+    done = None if step is None else plan.folder(step).done()
     return None if done is None else done.get("peak_memory_bytes")
 
 
@@ -64,7 +57,7 @@ def parameters(export: Path) -> int | None:
     if not (export / "hf" / "model.safetensors").is_file():
         return None
     found = _count(export / "hf" / "model.safetensors")
-    write_text(kept, json.dumps({"parameters": found}) + "\n")
+    write_json(kept, {"parameters": found}, indent=None)
     return found
 
 

@@ -12,7 +12,7 @@ from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.study.config import Estimate
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, StepFolder, TrainingFacts
+from weam_fairseq.study.step import Step, TrainingFacts
 
 MASK_PROB = 0.3  # weam-train's default
 
@@ -69,14 +69,14 @@ def measure(plan: Plan, steps: Iterable[Step]) -> MeasuredCost:
     """Times of those steps that are finished."""
     found = MeasuredCost(plan.config.estimate.seconds)
     for step in steps:
-        if StepFolder(plan.paths.study / step.id).is_done(step.languages):
+        if plan.is_done(step):
             add_measured(found, plan, step)
     return found
 
 
 def add_measured(measured: MeasuredCost, plan: Plan, step: Step) -> None:
     """Adds a finished step, if its time was recorded."""
-    folder = StepFolder(plan.paths.study / step.id)
+    folder = plan.folder(step.id)
     if step.training is None:
         seconds = (folder.done() or {}).get("seconds")
         if seconds is not None:

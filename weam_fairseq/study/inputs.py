@@ -14,12 +14,12 @@ from weam_fairseq.evaluation.command_line import make_parser
 from weam_fairseq.evaluation.data_files import EVERY, data_files, from_hub
 from weam_fairseq.study.config import TRAININGS, Config, Evaluation
 from weam_fairseq.study.plan import Plan
-from weam_fairseq.study.step import Step, StepFolder
+from weam_fairseq.study.step import Step
 
 
 def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
     """Raises InputError if an input of an open step is missing."""
-    open_steps = [step for step in steps if not StepFolder(plan.paths.study / step.id).is_done(step.languages)]
+    open_steps = [step for step in steps if not plan.is_done(step)]
     missing = [path for step in open_steps for path in step.inputs if not path.exists()]
     if missing:
         names = list(dict.fromkeys(str(path) for path in missing))

@@ -14,7 +14,7 @@ from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.method.options import LINK_OPTIONS
 from weam_fairseq.study.config import BASE_OBJECTIVE, Block, Config, Options, as_list
 from weam_fairseq.study.paths import Files, StudyPaths, canonical
-from weam_fairseq.study.step import Step
+from weam_fairseq.study.step import Step, StepFolder
 from weam_fairseq.study.steps import BaseModel, Steps
 
 
@@ -65,6 +65,12 @@ class Plan:
     paths: StudyPaths
     steps: dict[str, Step]
     cells: tuple[Cell, ...]
+
+    def folder(self, step_id: str) -> StepFolder:
+        return StepFolder(self.paths.study / step_id)
+
+    def is_done(self, step: Step) -> bool:
+        return self.folder(step.id).is_done(step.languages)
 
     def needed(self, cells: Iterable[Cell]) -> list[Step]:
         """All steps of some cells, and the steps that these need, in the plan's order."""

@@ -21,7 +21,7 @@ from weam_fairseq.evaluation.data_files import from_hub
 from weam_fairseq.launch import submit
 from weam_fairseq.launch.job import Launch, RunFolder, add_line
 from weam_fairseq.study.config import KINDS, TRAININGS, Config, asked_whole
-from weam_fairseq.study.forecast import MeasuredCost, add_measured, duration, measure
+from weam_fairseq.study.forecast import MeasuredCost, add_measured, duration, forecast, measure
 from weam_fairseq.study.paths import StudyPaths
 from weam_fairseq.study.plan import Plan
 from weam_fairseq.study.step import Step, StepFolder
@@ -172,7 +172,7 @@ class _Run:
     ) -> None:
         self._plan, self._worker, self._jobs, self._say = plan, worker, jobs, say
         self._all = len(steps)
-        self._done = {step.id for step in steps if StepFolder(plan.paths.study / step.id).is_done(step.languages)}
+        self._done = {step.id for step in steps if plan.is_done(step)}
         self._waiting = [step for step in steps if step.id not in self._done]
         self._running: dict[Future[int], tuple[Step, float]] = {}
         self._failed: list[Step] = []
@@ -207,7 +207,7 @@ class _Run:
         return next((step for step in self._waiting if self._done.issuperset(step.needs)), None)
 
     def _end(self, step: Step, status: int, seconds: float) -> None:
-        folder = StepFolder(self._plan.paths.study / step.id)
+        folder = self._plan.folder(step.id)
         if status == 0 and folder.is_done(step.languages):
             self._done.add(step.id)
             add_measured(self._measured, self._plan, step)
@@ -228,16 +228,13 @@ class _Run:
         now = time.monotonic()
         steps = [(step, 0.0) for step in self._waiting]
         steps += [(step, now - start) for step, start in self._running.values()]
-        seconds = [(self._seconds(step), elapsed) for step, elapsed in steps]
+        estimate = self._plan.config.estimate
+        seconds = [(forecast(step, self._measured, estimate).seconds, elapsed) for step, elapsed in steps]
         known = [max(0.0, each - elapsed) for each, elapsed in seconds if each is not None]
         if not known:
             return None
         about = "about" if len(known) == len(steps) else "more than"
         return f"{about} {duration(sum(known) / self._jobs)}"
-
-    def _seconds(self, step: Step) -> float | None:
-        each = self._measured.of(step)
-        return each if each is None or step.training is None else each * step.training.updates
 
 
 def _tidy(plan: Plan, step: Step) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from weam_fairseq.study.forecast import Forecast, duration, forecast, gpu_hours, measure, pieces_of
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step import Step, StepFolder
+from weam_fairseq.study.step import Step
 from weam_fairseq.training.preemption import AGAIN, TERMINATED
 
 _KINDS = {
@@ -31,7 +31,7 @@ def render_plan(plan: Plan, cells: Sequence[Cell]) -> str:
     """The cells, the jobs, and an estimate for the open ones."""
     steps = plan.needed(cells)
     measured = measure(plan, plan.steps.values())
-    open_steps = [step for step in steps if not _is_done(plan, step)]
+    open_steps = [step for step in steps if not plan.is_done(step)]
     forecasts = {step.id: forecast(step, measured, plan.config.estimate) for step in open_steps}
     header = ["cell", "group", "updates", "pieces", "state", *(["GPU h"] if plan.config.estimate.flops else ["hours"])]
     rows = [_row(plan, cell, forecasts) for cell in cells]
@@ -63,11 +63,11 @@ def _jobs(plan: Plan, cells: Sequence[Cell], steps: Sequence[Step]) -> str:
     counts = []
     for kind, name in _KINDS.items():
         of_kind = [step for step in steps if step.kind == kind]
-        done = sum(_is_done(plan, step) for step in of_kind)
+        done = sum(plan.is_done(step) for step in of_kind)
         if of_kind:
             named = name if len(of_kind) > 1 else name.removesuffix("s")
             counts.append(f"{len(of_kind)} {named}{f' ({done} done)' if done else ''}")
-    done = sum(_is_done(plan, step) for step in steps)
+    done = sum(plan.is_done(step) for step in steps)
     return f"{len(cells)} cells, {len(steps)} jobs, {done} done: {', '.join(counts)}."
 
 
@@ -128,11 +128,11 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
 def _state(plan: Plan, cell: Cell) -> str:
     """done, running, stopped, failed, `2 of 4 steps`, or to do."""
     steps = plan.needed([cell])
-    folders = [StepFolder(plan.paths.study / step.id) for step in steps]
-    done = [_is_done(plan, step) for step in steps]
+    folders = [plan.folder(step.id) for step in steps]
+    done = [plan.is_done(step) for step in steps]
     if all(done):
         return "done"
-    begun = any(_is_done(plan, plan.steps[own]) for own in cell.steps)
+    begun = any(plan.is_done(plan.steps[own]) for own in cell.steps)
     ended = [(step, status) for step, folder in zip(steps, folders, strict=True) if (status := folder.failed())]
     running = [step for step, folder, ok in zip(steps, folders, done, strict=True) if not ok and folder.is_running()]
     parts = [f"{sum(done)} of {len(steps)} steps"] if begun else []
@@ -140,10 +140,6 @@ def _state(plan: Plan, cell: Cell) -> str:
     bad = [("stopped" if status in (AGAIN, TERMINATED) else "failed", step) for step, status in ended]
     parts += [f"{word}: {step.about}" for word, step in bad[:1] if step not in running]
     return ", ".join(parts) or "to do"
-
-
-def _is_done(plan: Plan, step: Step) -> bool:
-    return StepFolder(plan.paths.study / step.id).is_done(step.languages)
 
 
 def _short(number: float) -> str:

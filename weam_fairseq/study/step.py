@@ -144,7 +144,6 @@ class StepFolder:
         seconds, memory = end.get("seconds"), end.get("peak_memory_bytes")
         record = {
             "command": command,
-            "status": 0,
             "languages": [*done.get("languages", []), *new],
             # An evaluation that was run again, for more languages, has taken the sum.
             "seconds": None if seconds is None else round(seconds + (done.get("seconds") or 0.0), 2),

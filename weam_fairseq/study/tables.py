@@ -14,7 +14,6 @@ from weam_fairseq.evaluation.scores import Score, read_scores
 from weam_fairseq.launch.job import environment
 from weam_fairseq.study.cost import cost_of
 from weam_fairseq.study.plan import Cell, Plan
-from weam_fairseq.study.step import StepFolder
 
 # Entries of a score's detail that name files, relative to the scores.
 _FILES = ("predictions", "items")
@@ -63,11 +62,10 @@ class Tables:
 
     def is_finished(self, cell: Cell) -> bool:
         """Trained, exported, and measured by at least one evaluation; evaluations that are added later come later."""
-        steps, study = self._plan.steps, self._plan.paths.study
         made = [step for step in (cell.trained, cell.exported) if step is not None]
-        if not all(StepFolder(study / step).done() for step in made):
+        if not all(self._plan.folder(step).done() for step in made):
             return False
-        return not cell.evaluated or any(StepFolder(study / steps[each].id).done() for each in cell.evaluated)
+        return not cell.evaluated or any(self._plan.folder(each).done() for each in cell.evaluated)
 
     def _record(self, cell: Cell) -> dict[str, Any]:
         if cell.name not in self._records:
@@ -77,7 +75,7 @@ class Tables:
 
 def _record(plan: Plan, cell: Cell) -> dict[str, Any]:
     own = cell.trained or cell.base_trained
-    done = None if own is None else StepFolder(plan.paths.study / own).done()
+    done = None if own is None else plan.folder(own).done()
     return {
         "cell": cell.name,
         "model": cell.model,
@@ -102,8 +100,9 @@ def _scores(plan: Plan, cell: Cell) -> list[Score]:
     """The scores of weam-evaluate, with the model's current name and paths relative to the study's folder."""
     found = []
     for step in cell.evaluated:
-        file = plan.paths.study / step / "scores.jsonl"
-        if StepFolder(file.parent).done() is None or not file.is_file():
+        folder = plan.folder(step)
+        file = folder.path / "scores.jsonl"
+        if folder.done() is None or not file.is_file():
             continue
         for score in read_scores(file):
             detail = {

@@ -40,6 +40,7 @@ from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.prediction_files import write_items, write_lines
 from weam_fairseq.evaluation.readers import (
     GoldLinks,
+    GoldPair,
     WordLink,
     counted_from_1,
     from_0,
@@ -59,14 +60,6 @@ Links = dict[tuple[str, int], list[frozenset[WordLink]]]
 
 # The words that each piece of a sentence belongs to, by the piece's position. Other positions have no words.
 WordsOfPositions = dict[int, list[int]]
-
-
-class GoldPair(NamedTuple):
-    """A pair in words and its links."""
-
-    source_words: list[str]
-    target_words: list[str]
-    gold: GoldLinks
 
 
 class GoldSet(NamedTuple):
@@ -93,11 +86,7 @@ def read_alignment(words: Path, gold: Path, first_word: int | None = None) -> Go
     if not any(each.sure for each in links):
         raise InputError(f"{gold} contains no sure links (written i-j). Recall and AER are undefined without them.")
     pairs = [GoldPair(*sides, each) for sides, each in zip(sentences, links, strict=True)]
-    return GoldSet(pairs, sum(not _inside(pair, link) for pair in pairs for link in pair.gold.possible))
-
-
-def _inside(pair: GoldPair, link: WordLink) -> bool:
-    return link[0] < len(pair.source_words) and link[1] < len(pair.target_words)
+    return GoldSet(pairs, sum(not pair.holds(link) for pair in pairs for link in pair.gold.possible))
 
 
 def measure_word_alignment(folder: Folder, data: Mapping[str, GoldSet], setting: Setting) -> list[Measurement]:

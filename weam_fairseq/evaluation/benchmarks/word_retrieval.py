@@ -29,7 +29,7 @@ from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Benchmark, Measurement,
 from weam_fairseq.evaluation.encode import word_states
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.prediction_files import write_items
-from weam_fairseq.evaluation.readers import LinkedPair, read_linked_pairs
+from weam_fairseq.evaluation.readers import GoldPair, read_linked_pairs
 from weam_fairseq.evaluation.retrieval import (
     Bag,
     Half,
@@ -81,7 +81,7 @@ class Precision(NamedTuple):
 
 
 def measure_word_retrieval(
-    folder: Folder, data: Mapping[str, Sequence[LinkedPair]], setting: Setting
+    folder: Folder, data: Mapping[str, Sequence[GoldPair]], setting: Setting
 ) -> list[Measurement]:
     """One measurement a pair: type precision@1, the mean of both directions.
 
@@ -91,7 +91,7 @@ def measure_word_retrieval(
     return [_measure_pair(folder, pairs, setting, language) for language, pairs in data.items()]
 
 
-def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting, language: str) -> Measurement:
+def _measure_pair(folder: Folder, pairs: Sequence[GoldPair], setting: Setting, language: str) -> Measurement:
     source = _side(folder, [pair.source_words for pair in pairs], setting, setting.source_language)
     target = _side(folder, [pair.target_words for pair in pairs], setting, language)
     dev, test = dev_and_test(len(pairs))
@@ -128,7 +128,6 @@ def _measure_pair(folder: Folder, pairs: Sequence[LinkedPair], setting: Setting,
             "dev_by_layer": choice.dev,
             "links": len(test_links.asked),
             "links_without_pieces": test_links.without_pieces,
-            "possible_links_left_out": sum(pairs[line].possible for line in test.lines),
             "candidates": [len(set(test_links.source_word_idx)), len(set(test_links.target_word_idx))],
             "sentences_split": source.long + target.long,
             **write_items(setting, BENCHMARK.name, language, items, pair=name),
@@ -166,11 +165,11 @@ def _side(folder: Folder, sentences: list[list[str]], setting: Setting, language
     return WordSide(states.values, states.filled, first, types, bags(states.pieces, states.groups), states.pieces.long)
 
 
-def _half_links(pairs: Sequence[LinkedPair], source: WordSide, target: WordSide, half: Half, name: str) -> HalfLinks:
+def _half_links(pairs: Sequence[GoldPair], source: WordSide, target: WordSide, half: Half, name: str) -> HalfLinks:
     occurrences = [
-        (source.first[line] + link.source_word_idx, target.first[line] + link.target_word_idx, line)
+        (source.first[line] + i, target.first[line] + j, line)
         for line in half.lines
-        for link in pairs[line].links
+        for i, j in sorted(pairs[line].gold.sure)
     ]
     kept = [(i, j, line) for i, j, line in occurrences if source.filled[i] and target.filled[j]]
     asked = np.array([is_translation(source.types[i], target.types[j]) for i, j, _ in kept], dtype=bool)

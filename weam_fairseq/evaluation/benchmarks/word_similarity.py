@@ -20,9 +20,10 @@ import numpy as np
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting
-from weam_fairseq.evaluation.benchmarks.word_alignment import FILES, PUBLISHED, GoldPair, GoldSet, read_alignment
+from weam_fairseq.evaluation.benchmarks.word_alignment import FILES, PUBLISHED, GoldSet, read_alignment
 from weam_fairseq.evaluation.encode import depth_of, fixed_layer, layer_label, word_states
 from weam_fairseq.evaluation.hf_folder import Folder
+from weam_fairseq.evaluation.readers import GoldPair
 from weam_fairseq.evaluation.retrieval import has_text, is_translation, unit_rows
 
 
@@ -108,8 +109,7 @@ def draw(
     rows, without = [], 0
     for k, pair in enumerate(pairs):
         for i, j in sorted(pair.gold.sure):
-            inside = i < len(pair.source_words) and j < len(pair.target_words)
-            if not inside or not is_translation(pair.source_words[i], pair.target_words[j]):
+            if not pair.holds((i, j)) or not is_translation(pair.source_words[i], pair.target_words[j]):
                 continue
             if source_filled[first_source[k] + i] and target_filled[first_target[k] + j]:
                 rows.append((k, i, j))
