@@ -13,7 +13,15 @@ import pytest
 import torch
 
 from weam_fairseq.method.losses import predict, rows_to_project, split_predictions, targets_to_project
-from weam_fairseq.method.word_exchange import Edges, LinkPolicy, choose_links, edges_between, edges_into, exchange_rows
+from weam_fairseq.method.word_exchange import (
+    Edges,
+    LinkPolicy,
+    choose_links,
+    edges_between,
+    edges_into,
+    exchange_rows,
+    without_identical,
+)
 
 #   source piece_idx   0  1  2       3     4        target piece_idx   0    1    2  3
 #                      Is it raining today ?                           今天 下雨 吗 ?
@@ -27,11 +35,15 @@ ROWS = 13
 
 
 def edges(skip_identical: bool) -> Edges:
-    links = LINKS
-    if skip_identical:
-        links = links[SOURCE_PIECES[links[:, 0]] != TARGET_PIECES[links[:, 1]]]
     words = np.arange(len(SOURCE_ROWS)), np.arange(len(TARGET_ROWS))
-    return edges_between(*choose_links(links, *words, LinkPolicy()), SOURCE_ROWS, TARGET_ROWS)
+    into_source, into_target = choose_links(LINKS, *words, LinkPolicy())
+    if skip_identical:
+        same = LINKS[SOURCE_PIECES[LINKS[:, 0]] == TARGET_PIECES[LINKS[:, 1]]]
+        into_source, into_target = (
+            without_identical(into_source, same[:, 0]),
+            without_identical(into_target, same[:, 1]),
+        )
+    return edges_between(into_source, into_target, SOURCE_ROWS, TARGET_ROWS)
 
 
 def representation_at_each_position(found: Edges) -> list[int]:

@@ -196,11 +196,12 @@ def partners(
     if options["objective"] in ("mlm", "tlm", "identity"):
         return {}
     links = dict(zip(example[2], probabilities, strict=True))
-    if options["skip_identical"]:
-        links = {(s, t): p for (s, t), p in links.items() if example[0][s] != example[1][t]}
+    identical = {(side, li[side]) for li in links for side in (0, 1) if example[0][li[0]] == example[1][li[1]]}
     word_links = {(example[3][s], example[4][t]) for s, t in links}
     found: dict[Place, dict[Place, float]] = {}
     for near, piece in places(example):
+        if options["skip_identical"] and (near, piece) in identical:
+            continue
         far = 1 - near
         near_words, far_words = example[3 + near], example[3 + far]
         own_word = near_words[piece]

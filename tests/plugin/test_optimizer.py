@@ -90,8 +90,9 @@ def test_flattened_parameters_are_refused() -> None:
     assert not build(small_model()).supports_flat_params
 
 
-def test_the_fused_kernel_makes_the_updates_of_fairseqs_adam() -> None:
-    """A large epsilon, so that it matters where it is added."""
+@pytest.mark.parametrize("later", [(), ("words.weight", "norm.bias")])
+def test_the_fused_kernel_makes_the_updates_of_fairseqs_adam(later: tuple[str, ...]) -> None:
+    """A large epsilon, so that it matters where it is added. `later` has no gradients in the first three updates."""
     from fairseq.optim.adam import Adam
 
     ours, theirs = small_model(), small_model()
@@ -100,8 +101,9 @@ def test_the_fused_kernel_makes_the_updates_of_fairseqs_adam() -> None:
     for seed in range(5):
         for model, optimizer in ((ours, fused), (theirs, plain)):
             torch.manual_seed(seed)
-            for parameter in model.parameters():
-                parameter.grad = torch.randn_like(parameter)
+            for name, parameter in model.named_parameters():
+                gradient = torch.randn_like(parameter)
+                parameter.grad = None if seed < 3 and name in later else gradient
             optimizer.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hand_made_data_bin import random_examples
 from published_start import give_true_digests, write_folder
-from run_training import arguments, curve, error_of, train
+from run_training import arguments, curve, error_of, train, weights
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.convert.from_hf import convert
@@ -121,6 +121,24 @@ def test_a_new_head_is_fitted_at_the_start_and_never_again(make_data_bin: Callab
     assert (int(first["head_is_new"]), int(last["head_is_new"])) == (1, 0)
     base = [name for name in first if name.startswith("masked_lm.bert.")]
     assert all(torch.equal(first[name], last[name]) for name in base)
+
+
+def test_the_encoder_is_trained_after_the_head_also_across_a_restart(
+    small_data_bin: Path, tmp_path: Path, uninterrupted: tuple[Path, str]
+) -> None:
+    start = uninterrupted[0] / "checkpoint_last.pt"
+
+    def run(name: str, updates: int) -> dict[str, torch.Tensor]:
+        more = ("--finetune-from-model", str(start), "--head-first", "3", "--save-interval-updates", "2")
+        result = train(arguments(small_data_bin, tmp_path / name, updates, *more))
+        assert result.returncode == 0, result.stderr
+        return weights(tmp_path / name / "checkpoint_last.pt")
+
+    before, early, resumed, whole = weights(start), run("resumed", 2), run("resumed", 6), run("whole", 6)
+    encoder = [name for name in before if ".bert." in name and "pooler" not in name]
+    assert all(torch.equal(before[name], early[name]) for name in encoder)
+    assert not any(torch.equal(before[name], whole[name]) for name in encoder if whole[name].dim() == 2)
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
 def test_fairseq_train_with_user_dir_is_the_same_training(

@@ -34,6 +34,7 @@ from weam_fairseq.method.word_exchange import (
     from_whole_sentence,
     next_in_cycle,
     number_words,
+    without_identical,
 )
 
 # Validation always draws the masks of this epoch, so that losses of different updates and objectives are comparable.
@@ -286,11 +287,13 @@ class WordExchangeDataset(Dataset[Pair]):
         links = np.column_stack([links, np.concatenate([p.link_weights for p in samples])])
         if self.policy.trains.exchange == "none":
             links = links[:0]
-        if self.policy.links.skip_identical:
-            links = links[source.flat[links[:, 0]] != target.flat[links[:, 1]]]
         source_words = number_words(Ragged.of([p.source_words for p in samples]))
         target_words = number_words(Ragged.of([p.target_words for p in samples]))
         into_source, into_target = choose_links(links, source_words, target_words, self.policy.links)
+        if self.policy.links.skip_identical:
+            same = links[source.flat[links[:, 0]] == target.flat[links[:, 1]]]
+            into_source = without_identical(into_source, same[:, 0])
+            into_target = without_identical(into_target, same[:, 1])
         # After the policy, so that the controls exchange as many rows as the true links do.
         match self.policy.trains.exchange:
             case "shuffled":

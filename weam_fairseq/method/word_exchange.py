@@ -25,7 +25,7 @@ class LinkPolicy(NamedTuple):
             word, or `one-to-one` (only words with one link each).
         piece_policy: `all` pieces of a linked word, its `first` piece, or `monotone` (k-th piece to the proportional
             piece).
-        skip_identical: do not exchange pieces linked to the same piece (as Figure 1 shows for "?").
+        skip_identical: pieces that are linked to the same piece keep their own state (as Figure 1 shows for "?").
     """
 
     one_to_many: str = "mean"
@@ -90,6 +90,16 @@ def choose_links(
         _one_way(links, source_words, target_words, policy),
         _one_way(links[:, [1, 0, 2]], target_words, source_words, policy),
     )
+
+
+def without_identical(into: np.ndarray, identical: np.ndarray) -> np.ndarray:
+    """Drops the links into pieces that are linked to the same piece: with --skip-identical these keep their own state.
+
+    Args:
+        into: (L, 3) piece <- piece of the other sentence, with weights.
+        identical: the pieces that have a link to the same piece, whether or not the policy uses that link.
+    """
+    return into[~np.isin(into[:, 0], identical)]
 
 
 def edges_between(

@@ -1,7 +1,7 @@
 """--optimizer adam_bert: fused Adam without weight decay for biases and LayerNorm, as in BERT."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,27 +44,40 @@ class FusedAdam(torch.optim.AdamW):
     """Computes fairseq's Adam with torch's fused kernel, which reads and writes all memory only once.
 
     fairseq adds epsilon to the root of the second moment before its bias correction, torch after. So epsilon is divided
-    by √(1 - β2^t) here. All parameters of a group must have the same number of updates.
+    by √(1 - β2^t) here. t counts the updates of a parameter: --head-first updates the encoder later than the head.
     """
 
     def __init__(self, params: Iterable[dict[str, Any]], **options: Any) -> None:
         super().__init__(params, fused=True, **options)
+        self._updates: dict[Parameter, int] = {}  # read from the state once, because on a GPU each reading waits
 
     def step(self, closure: Any = None) -> Any:
-        epsilons = [group["eps"] for group in self.param_groups]
-        for group, eps in zip(self.param_groups, epsilons, strict=True):
-            updates = 1 + max((int(self.state[p]["step"]) for p in group["params"][:1] if self.state[p]), default=0)
-            group["eps"] = eps / math.sqrt(1 - group["betas"][1] ** updates)
+        assert closure is None, "the gradients must be there"
+        groups = self.param_groups
+        self.param_groups = [part for group in groups for part in self._by_updates(group)]
         try:
-            return super().step(closure)
+            super().step()
         finally:
-            for group, eps in zip(self.param_groups, epsilons, strict=True):
-                group["eps"] = eps
+            self.param_groups = groups
+
+    def _by_updates(self, group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Splits a group into parts of the same number of updates, and leaves out parameters without a gradient."""
+        parts: dict[int, list[Parameter]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                if parameter not in self._updates:
+                    self._updates[parameter] = int(self.state.get(parameter, {}).get("step", 0))
+                self._updates[parameter] += 1
+                parts.setdefault(self._updates[parameter], []).append(parameter)
+        for updates, parameters in parts.items():
+            eps = group["eps"] / math.sqrt(1 - group["betas"][1] ** updates)
+            yield {**group, "params": parameters, "eps": eps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also loads the state of fairseq's Adam: it has the same moments, and the number of updates as an int."""
         groups = [{**group, "fused": True} for group in state_dict["param_groups"]]
         super().load_state_dict({**state_dict, "param_groups": groups})
+        self._updates = {}
 
 
 @register_optimizer("adam_bert", dataclass=BertAdamConfig)

@@ -45,9 +45,10 @@ def seed_by_rank(set_seed: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_fitted_head(build_optimizer: Callable[..., None]) -> Callable[..., None]:
-    """Wraps `Trainer._build_optimizer`: first fits a new head.
+    """Wraps `Trainer._build_optimizer`: first fits a new head, and gives the optimizer all parameters.
 
-    At this point the weights are loaded, and the optimizer has not yet copied half-precision weights.
+    At this point the weights are loaded, and the optimizer has not yet copied half-precision weights. fairseq's
+    optimizer gets the parameters that have gradients now. It must also get those that --head-first still freezes.
     """
 
     @wraps(build_optimizer)
@@ -55,7 +56,10 @@ def with_fitted_head(build_optimizer: Callable[..., None]) -> Callable[..., None
         from weam_fairseq.plugin.new_head import fit_new_head
 
         fit_new_head(self)
+        model = self.get_model()
+        model.set_num_updates(getattr(model, "head_first", 0))
         build_optimizer(self)
+        model.set_num_updates(self.get_num_updates())
 
     return patched
 
