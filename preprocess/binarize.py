@@ -107,9 +107,9 @@ def read_counts(work: Work, pair: str, numbers: Iterable[int]) -> dict[str, int]
 def read_part(work: Work, pair: str, numbers: Iterable[int], name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(flat, sizes) of one part of one split, chunk by chunk; nothing if the aligner has no probabilities."""
     for number in numbers:
-        with np.load(work.part(pair, "binarized", number), allow_pickle=False) as stored:
-            if name in stored:
-                yield stored[name], stored[f"{name}.sizes"]
+        stored = load_arrays(work.part(pair, "binarized", number))
+        if name in stored:
+            yield stored[name], stored[f"{name}.sizes"]
 
 
 def merge(options: Options, pair: PairFiles, chunks: range, space: IdSpace, folder: Path, work: Work) -> bool:

@@ -37,6 +37,7 @@ CONTROLS = "control characters"
 
 # The controls of C0 and C1 and U+007F, except tab and U+0085: a Unicode line separator, which is text here, like
 # U+2028. "\n" cannot occur.
+_LINE_ENDS = re.compile("\r\n|\n|\r")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]")
 
 _LINES = 10_000  # that are held in memory
@@ -211,22 +212,24 @@ def _of_columns(parts: list[str], first: int, second: int) -> tuple[str, str] | 
 def _of_json(line: str, keys: list[list[str]]) -> tuple[str, str] | None:
     """The texts under the first of each side's keys that the object has; a dot separates the keys of inner objects."""
     try:
-        record = parse_json(line, "line", dict)
+        record = parse_json(line, "line", dict, nan=True)  # in fields that are not read
     except InputError:
         return None
     found = []
     for alternatives in keys:
-        texts = (_value(record, key.split(".")) for key in alternatives)
+        texts = (_value(record, key) for key in alternatives)
         found.append(next((text for text in texts if isinstance(text, str)), None))
     source, target = found
     # A tab or line end inside a sentence is white space.
-    return None if source is None or target is None else (" ".join(source.splitlines()), " ".join(target.splitlines()))
+    return None if source is None or target is None else (_LINE_ENDS.sub(" ", source), _LINE_ENDS.sub(" ", target))
 
 
-def _value(record: Any, keys: list[str]) -> Any:
-    for key in keys:
-        record = record.get(key) if isinstance(record, dict) else None
-    return record
+def _value(record: Any, key: str) -> Any:
+    """The value under a key, or else under the keys of inner objects that its dots separate."""
+    if not isinstance(record, dict) or key in record:
+        return record.get(key) if isinstance(record, dict) else None
+    outer, dot, inner = key.partition(".")
+    return _value(record.get(outer), inner) if dot else None
 
 
 def _two_sides(line: tuple[str | None, ...], split: Split) -> tuple[str, str] | None:

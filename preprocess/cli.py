@@ -11,14 +11,14 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weam_fairseq.common.arguments import CommandParser
+from weam_fairseq.common.arguments import CommandParser, natural, positive
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.slurm import OPTION_HELP, sbatch_options
 
 # Only what --help needs is imported here; the rest is imported when a run starts.
 from . import aligners, words
-from .run_options import SAMPLED, TOKENIZER_SAMPLE, TRAINED, Options
+from .run_options import SAMPLED, TOKENIZER_SAMPLE, TRAINED, Options, languages_of
 
 if TYPE_CHECKING:
     from .cluster import ClusterOptions
@@ -53,9 +53,10 @@ def _run(argv: Sequence[str] | None) -> None:
 
 def _next_command(arguments: argparse.Namespace) -> str:
     start = ["--arch", "weam_small"]
-    if arguments.tokenizer is not None:
-        # A vocabulary or a tokenizer.json alone is no model.
-        start = ["--from", "ENCODER" if Path(arguments.tokenizer).is_file() else str(arguments.tokenizer)]
+    if (given := arguments.tokenizer) is not None:
+        # A vocabulary or a folder with only a tokenizer is no model.
+        is_model = not given.exists() or (given / "config.json").is_file()
+        start = ["--from", str(given) if is_model else "ENCODER"]
     valid = [] if arguments.valid_size else ["--disable-validation"]
     return shlex.join(["weam-train", str(arguments.destdir), *start, "--save-dir", "RUN", *valid])
 
@@ -70,13 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument("--pair", action="append", required=True, metavar="EN-DE=FILE", help=_PAIR_HELP)
     text.add_argument("--columns", type=_columns, metavar="SOURCE,TARGET", help=_COLUMNS_HELP)
     text.add_argument("--exclude", action="append", default=[], type=Path, metavar="FILE", help=_EXCLUDE_HELP)
-    text.add_argument("--max-pieces", type=_positive, default=128, metavar="N", help=_MAX_PIECES_HELP)
-    text.add_argument("--valid-size", type=_natural, default=0, metavar="N", help=_VALID_HELP)
+    text.add_argument("--max-pieces", type=positive, default=128, metavar="N", help=_MAX_PIECES_HELP)
+    text.add_argument("--valid-size", type=natural, default=0, metavar="N", help=_VALID_HELP)
     rules = parser.add_argument_group("cleaning (counted by reason; examples of dropped pairs are in dropped.tsv)")
     rules.add_argument(
         "--strict", action="store_true", help="stop at a line that cannot be read instead of dropping it"
     )
-    rules.add_argument("--max-chars", type=_natural, default=5_000, metavar="N", help=_MAX_CHARS_HELP)
+    rules.add_argument("--max-chars", type=natural, default=5_000, metavar="N", help=_MAX_CHARS_HELP)
     rules.add_argument("--max-ratio", type=_share, default=9.0, metavar="X", help=_MAX_RATIO_HELP)
     rules.add_argument("--drop-copies", action="store_true", help="drop pairs whose two sides are the same text")
     rules.add_argument("--min-language-score", type=_share, metavar="P", help=_LANGUAGE_HELP)
@@ -87,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     source = pieces.add_mutually_exclusive_group(required=True)
     source.add_argument("--tokenizer", type=Path, metavar="DIR_FILE_OR_NAME", help=_TOKENIZER_HELP)
     source.add_argument("--train-tokenizer", choices=TRAINED, help="train a tokenizer on all pairs; needs --vocab-size")
-    pieces.add_argument("--vocab-size", type=_positive, metavar="N", help="pieces of the vocabulary to train")
-    pieces.add_argument("--tokenizer-sample", type=_positive, metavar="N", help=_SAMPLE_HELP)
+    pieces.add_argument("--vocab-size", type=positive, metavar="N", help="pieces of the vocabulary to train")
+    pieces.add_argument("--tokenizer-sample", type=positive, metavar="N", help=_SAMPLE_HELP)
     links = parser.add_argument_group("links")
     links.add_argument("--aligner", choices=aligners.NAMES, default=aligners.DEFAULT, help=_aligner_help())
     links.add_argument("--symmetrize", choices=aligners.SYMMETRIZATIONS, default="intersect", help=_SYMMETRIZE_HELP)
@@ -106,14 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--destdir", type=Path, required=True, metavar="DATA_BIN", help="folder of the data-bin to write")
     run.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
     run.add_argument("--resume", action="store_true", help="continue an interrupted run with its finished parts")
-    run.add_argument("--workers", type=_positive, metavar="N", help=_WORKERS_HELP)
-    run.add_argument("--explain", type=_positive, metavar="N", help=_EXPLAIN_HELP)
-    run.add_argument("--seed", type=_natural, default=1, metavar="N", help=_SEED_HELP)
+    run.add_argument("--workers", type=positive, metavar="N", help=_WORKERS_HELP)
+    run.add_argument("--explain", type=positive, metavar="N", help=_EXPLAIN_HELP)
+    run.add_argument("--seed", type=natural, default=1, metavar="N", help=_SEED_HELP)
     cluster = parser.add_argument_group("chunks on other machines")
     cluster.add_argument("--cluster", choices=("local", "slurm"), default="local", help=_CLUSTER_HELP)
     cluster.add_argument("--cluster-option", action="append", default=[], metavar="NAME=VALUE", help=OPTION_HELP)
-    cluster.add_argument("--cluster-chunks", type=_positive, metavar="N", help=_CHUNKS_HELP)
-    cluster.add_argument("--cluster-retries", type=_natural, metavar="N", help=_RETRIES_HELP)
+    cluster.add_argument("--cluster-chunks", type=positive, metavar="N", help=_CHUNKS_HELP)
+    cluster.add_argument("--cluster-retries", type=natural, metavar="N", help=_RETRIES_HELP)
     return parser
 
 
@@ -200,12 +201,6 @@ def _dest(field: Field[Any]) -> str:
     return str(field.metadata["flag"]).lstrip("-").replace("-", "_")
 
 
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but is {text!r}")
-    return int(text)
-
-
 def _columns(text: str) -> tuple[str, str]:
     parts = text.split(",")
     numbers = [part.isascii() and part.isdigit() and int(part) > 0 for part in parts]
@@ -224,10 +219,6 @@ def _share(text: str) -> float:
     return value
 
 
-def _natural(text: str) -> int:
-    return 0 if text == "0" else _positive(text)
-
-
 def _options(arguments: argparse.Namespace) -> Options:
     """The arguments as plain values, for the rest of the code."""
     from .aligners import models
@@ -239,6 +230,8 @@ def _options(arguments: argparse.Namespace) -> Options:
     if arguments.save_aligner is not None:
         models.check_trained(kind)
     pairs = tuple(parse_pair_files(arguments.pair))
+    if arguments.columns is not None and all(len(files) == 2 for pair in pairs for files in pair.parts):
+        raise InputError("--columns is for pairs in one file, but every --pair has two files. Leave it out.")
     return Options(
         pairs=pairs,
         destdir=arguments.destdir,
@@ -253,7 +246,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         save_aligner=arguments.save_aligner,
         links=_files("--links", arguments.links),
         given_words=_files("--given-words", arguments.given_words),
-        words=_named("--words", "ja=KIND", arguments.words),
+        words=_words(arguments.words, languages_of(pairs)),
         max_pieces=arguments.max_pieces,
         rules=Rules(
             strict=arguments.strict,
@@ -328,6 +321,16 @@ def _cluster(arguments: argparse.Namespace) -> ClusterOptions | None:
     if arguments.workers is not None:
         given["tasks"] = arguments.workers
     return ClusterOptions(**given)
+
+
+def _words(texts: Sequence[str], languages: Sequence[str]) -> dict[str, str]:
+    found = _named("--words", "ja=KIND", texts)
+    for language, kind in found.items():
+        if language not in languages:
+            raise InputError(f"--words {language}: no --pair has that language; they are {', '.join(languages)}.")
+        if kind not in words.KINDS:
+            raise InputError(f"--words {language} must be one of {', '.join(words.KINDS)}, but is {kind}.")
+    return found
 
 
 def _files(option: str, texts: Sequence[str]) -> dict[str, Path]:

@@ -44,8 +44,9 @@ def _rules(rules: Any) -> dict[str, Any]:
 
 def write(folder: Path, content: dict[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **content}, indent=2, ensure_ascii=False) + "\n"
-    # A file name that is not UTF-8 contains lone surrogates, which JSON writes as \udcff.
-    (folder / MANIFEST).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    # A file name that is not UTF-8 contains lone surrogates, which JSON cannot hold.
+    readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    (folder / MANIFEST).write_text(readable, encoding="utf-8", newline="\n")
 
 
 def fingerprint(options: Options, recipes: dict[str, aligners.AlignerRecipe], inputs: Digests) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def run(options: Options) -> Report:
     recipes = _recipes(options)
     _check_packages(options)
     with ExitStack() as stack:
-        folder = stack.enter_context(resumable(options.destdir, resume=options.resume))
+        folder = stack.enter_context(resumable(options.destdir, resume=options.resume, overwrite=options.overwrite))
         remove_unknown(folder, keep=MARKER)
         options = stack.enter_context(copied(options, folder / "inputs"))
         start = time.perf_counter()

@@ -261,7 +261,13 @@ def _warn_of_casing(auto: Any, source: Path) -> None:
 def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = None) -> Any:
     """`config`: the content of a tokenizer_config.json that names no class."""
     content = _read_json(source)
-    names = _special_names(source, content, config or {})
+    try:
+        names = _special_names(source, content, config or {})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The special pieces in {source} or its tokenizer_config.json must be texts, or objects with `content`, "
+            f"but one is not ({type(error).__name__}: {error}). Download the folder again."
+        ) from None
     bert = names == SPECIAL_PIECES and content.get("model", {}).get("type") == "WordPiece"
     folder.mkdir(parents=True)
     shutil.copyfile(source, folder / "tokenizer.json")
@@ -421,8 +427,9 @@ def _trained_sentencepiece(kind: str, sentences: Iterable[str], vocab_size: int,
             num_threads=4,
             minloglevel=2,
         )
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rpartition("] ")[2]
+        reason = re.sub(r" or decrease character_coverage with --character_coverage option", "", reason)
         raise InputError(f"--vocab-size {vocab_size:,} does not fit {kind} pieces of this text: {reason}") from error
     return model.getvalue()
 

@@ -15,6 +15,8 @@ import logging
 import os
 import shutil
 import socket
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +26,7 @@ import numpy as np
 
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.files import check_destination, put_in_place
+from weam_fairseq.common.files import check_destination, is_filled, put_in_place
 from weam_fairseq.common.lock import lock_file, locked
 
 from .databin import MANIFEST
@@ -43,6 +45,10 @@ MARKER = ".weam-preprocess"
 
 def check_destdir(destdir: Path, overwrite: bool) -> None:
     """Raises InputError, before any work, if `destdir` must not be written."""
+    if ":" in str(destdir):
+        raise InputError(
+            f"--destdir must have no colon, because weam-train takes A:B as two data-bins, but is {destdir}."
+        )
     check_destination(destdir, overwrite=overwrite, marker=MANIFEST, option="--destdir")
     _check_incomplete(incomplete_folder(destdir))
 
@@ -54,7 +60,7 @@ def incomplete_folder(destdir: Path) -> Path:
 
 
 @contextmanager
-def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
+def resumable(destdir: Path, *, resume: bool, overwrite: bool = False) -> Iterator[Path]:
     """Gives the folder to write into. It takes the place of `destdir` when the block ends without an error.
 
     A plain InputError means wrong input, so the folder is removed, unless `resume` is set.
@@ -66,7 +72,8 @@ def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
     incomplete = incomplete_folder(destdir)
     incomplete.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock_file(Path(os.path.realpath(destdir)))):
-        _check_incomplete(incomplete)
+        check_destdir(destdir, overwrite)  # again: another run may just have finished
+        was_there = is_filled(destdir)
         incomplete.mkdir(exist_ok=True)
         (incomplete / MARKER).touch()
         if not resume:
@@ -84,6 +91,11 @@ def resumable(destdir: Path, *, resume: bool) -> Iterator[Path]:
                 error.filename = str(incomplete)
             raise
         folder = Path(os.path.realpath(destdir))
+        if is_filled(folder) and not was_there:
+            raise InputError(
+                f"{destdir} was empty when the run began, but holds files now. They were not touched. The complete "
+                f"data-bin is {incomplete}: move those files away, and rename it."
+            )
         put_in_place(incomplete, folder)
         (folder / MARKER).unlink()  # last, so that a kill before the renaming leaves a folder that --resume accepts
 
@@ -197,5 +209,9 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored.items())
+    """Raises InputError for a damaged file, such as one that a power failure emptied."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored.items())
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}). Run again without --resume.") from None

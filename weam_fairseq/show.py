@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from weam_fairseq.common.arguments import CommandParser
+from weam_fairseq.common.arguments import CommandParser, natural
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, write_json
@@ -56,12 +56,13 @@ def _run(argv: list[str] | None) -> None:
         help="indices in the split, from 0 (default: 0)",
     )
     parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="masking probability (default: 0.3)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the masks (default: 1)")
+    parser.add_argument("--seed", type=natural, default=1, help="seed of the masks (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the examples as JSON instead of showing them")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)  # before importing fairseq, which would log its missing speech packages
     if args.json is not None:
         check_file_destination(args.json, overwrite=True)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     examples = [
         example
         for pair in args.pair
@@ -83,9 +84,11 @@ def explain(
     from weam_fairseq.data.databin import read_dictionary, read_manifest, read_vocabulary
     from weam_fairseq.data.split import open_split
     from weam_fairseq.method.dataset import WordExchangeDataset
+    from weam_fairseq.method.limits import check_number
     from weam_fairseq.method.modeling import WordExchange
     from weam_fairseq.method.policy import Policy, check_probabilities
 
+    check_number("mask_prob", mask_prob)
     manifest = read_manifest(data_bin)
     if pair not in manifest["pairs"]:
         raise InputError(f"--pair must be one of {', '.join(manifest['pairs'])}, but is {pair}.")

@@ -239,7 +239,8 @@ class EncoderAligner(ArrayAligner):
         for start in range(0, len(order), self._options.batch_size):
             batch = order[start : start + self._options.batch_size]
             rows = {name: [sentences[n].inputs[name] for n in batch] for name in self._input_names}
-            inputs = self._tokenizer.pad(rows, padding=True, return_tensors="pt").to(self._model.device)
+            inputs = self._tokenizer.pad(rows, padding=True, padding_side="right", return_tensors="pt")
+            inputs = inputs.to(self._model.device)
             with torch.inference_mode():
                 states = self._read(inputs).float()
             for row, n in enumerate(batch):

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.files import whole_folder
+from weam_fairseq.common.files import check_parent, whole_folder
 from weam_fairseq.common.hub import is_name, resolve
 
-from ..corpus import sha256
+from ..corpus import parse_path, sha256
 from . import kind_of, trained_names
 from .base import AlignerKind, AlignerRecipe
 from .lines import count_lines
@@ -148,7 +148,7 @@ def parse_models(texts: Sequence[str], kind: AlignerKind, pairs: Sequence[str]) 
             raise InputError(f"--aligner-model {name}: there is no such --pair; the pairs are {', '.join(pairs)}.")
         if name in found:
             raise InputError(f"--aligner-model {name} is given twice.")
-        found[name] = _downloaded(Path(folder)) if kind.needs_model else Path(folder)
+        found[name] = _downloaded(parse_path(folder)) if kind.needs_model else parse_path(folder)
     for name in pairs:
         if name not in found:
             raise InputError(f"--aligner-model must name a model for each pair. Add --aligner-model {name}=DIR.")
@@ -247,6 +247,7 @@ def check_save(
         # A resumed run may have saved its models before it was killed. `save` then checks that they are the same.
         if not resume:
             check_free(folder / name)
+            check_parent(folder / name)
 
 
 def save(model: Path, folder: Path) -> None:

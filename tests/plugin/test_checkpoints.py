@@ -370,6 +370,30 @@ def test_a_start_that_cannot_be_used_is_refused(tmp_path: Path, evil: tuple[Path
     assert not evil[1].exists()
 
 
+def test_a_run_folder_in_use_is_not_changed(tmp_path: Path) -> None:
+    def refuse(folder: Path) -> None:
+        raise InputError(f"{folder.name} is in use")
+
+    half_written = tmp_path / "checkpoint_last.pt.0123abcd.partial"
+    half_written.touch()
+    with pytest.raises(InputError, match="in use"):
+        prepare(["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path)], hold=refuse)
+    assert half_written.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--lr", ""], "An argument after --lr is empty"),
+        (["--from"], "--from needs a value"),
+        (["--config", "--lr", "1"], "--config needs a value"),
+    ],
+)
+def test_options_without_a_value_are_refused(tmp_path: Path, words: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        prepare(["bin", "--save-dir", str(tmp_path / "run"), *words])
+
+
 def test_two_starts_are_refused(tmp_path: Path) -> None:
     path = str(write_checkpoint(tmp_path / "a.pt", 3))
     words = ["bin", "--arch", "weam_tiny", "--finetune-from-model", path, "--restore-file", path]

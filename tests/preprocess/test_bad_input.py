@@ -166,7 +166,11 @@ FLAG_CASES = [
     ),
     (["--valid-size", "8"], r"--valid-size 8 leaves nothing to train on, because only 8 pairs are kept"),
     (["--aligner", "giza"], r"invalid choice: 'giza'.*fast_align.* See weam-preprocess --help"),
-    (["--max-pieces", "0"], r"must be a whole number above 0, but is '0'"),
+    (["--max-pieces", "0"], r"must be a whole number from 1 to 2,147,483,647, but is '0'"),
+    (["--vocab-size", "99999999999999999999"], r"from 1 to 2,147,483,647, but is '9{20}'"),
+    (["--words", "fr=whitespace"], r"--words fr: no --pair has that language; they are de, en"),
+    (["--words", "de=spaces"], r"--words de must be one of moses, .*, but is spaces"),
+    (["--save-aligner", "/dev/null/a"], r"/dev/null"),
     (["--max-pieces", "4"], r"none of 8 pairs is left \(dropped: over 4 pieces 8\)"),
 ]
 
@@ -176,6 +180,16 @@ def test_flags(
     de_tsv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
 ) -> None:
     refused(capsys, tmp_path / "bin", sentence, "--pair", f"en-de={de_tsv}", *TRAIN, *flags)
+
+
+def test_a_colon_in_the_destination(de_tsv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--pair", f"en-de={de_tsv}", *TRAIN, "--destdir", "run:1"]) == 2
+    assert "--destdir must have no colon" in capsys.readouterr().err
+
+
+def test_columns_of_pairs_in_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = f"en-de={file(tmp_path, 'a.en', 'a')},{file(tmp_path, 'a.de', 'b')}"
+    refused(capsys, tmp_path / "bin", "but every --pair has two files", "--pair", pair, *TRAIN, "--columns", "1,2")
 
 
 def test_by_the_command_itself(tmp_path: Path) -> None:

@@ -60,17 +60,17 @@ def test_columns_of_tab_separated_lines_are_numbered_from_1() -> None:
 def test_json_lines_have_the_languages_as_keys_or_those_of_columns(name: str) -> None:
     rows = [
         '{"translation": {"en": "a", "de": "b"}}',
-        '{"en": "c\\nd", "de": "e", "score": 1}',
+        '{"en": "c\\nd", "de": "e\u2028f", "score": NaN}',
         '{"en": "f"}',
         "[1]",
         '{"s',
     ]
     chunk = tsv(*rows)._replace(files=(Path(name),))
     cleaned = clean(chunk, Rules(), languages=("en", "de"))
-    assert cleaned.pairs == [(0, "a", "b"), (1, "c d", "e")]
+    assert cleaned.pairs == [(0, "a", "b"), (1, "c d", "e\u2028f")]
     assert cleaned.account.dropped == {"not a JSON object with both texts": 3}
-    given = tsv('{"src": {"text": "a"}, "tgt": "b"}')._replace(files=(Path(name),))
-    assert clean(given, Rules(columns=("src.text", "tgt"))).pairs == [(0, "a", "b")]
+    given = tsv('{"src": {"text": "a"}, "tgt": "b"}', '{"src.text": "c", "tgt": "d"}')._replace(files=(Path(name),))
+    assert clean(given, Rules(columns=("src.text", "tgt"))).pairs == [(0, "a", "b"), (1, "c", "d")]
     with pytest.raises(InputError, match="must give keys for"):
         clean(given, Rules(columns=("1", "2")))
 

@@ -173,6 +173,15 @@ def test_batches_and_padding_change_nothing(folder: Path, method: str) -> None:
             assert together.probabilities is None
 
 
+def test_a_tokenizer_that_pads_on_the_left_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    left = Path(shutil.copytree(folder, tmp_path / "left"))
+    config = json.loads((left / "tokenizer_config.json").read_text())
+    (left / "tokenizer_config.json").write_text(json.dumps({**config, "padding_side": "left"}))
+    found = [aligners.build("encoder", model=each, batch_size=8).align(PAIRS, "union").links for each in (folder, left)]
+    assert found[0] == found[1]
+    assert any(found[0])
+
+
 def test_words_keep_their_case_on_the_way_to_the_tokenizer(folder: Path, tmp_path: Path) -> None:
     aligner = aligners.build("encoder", model=folder)
     assert aligner.line((["The"], ["Das"])) == "The ||| Das"

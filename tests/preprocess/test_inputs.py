@@ -23,6 +23,8 @@ from weam_preprocess import cli, records
 from weam_preprocess.corpus import parse_pair, parse_pair_files
 from weam_preprocess.errors import InputError
 
+from weam_fairseq.data.databin import read_manifest
+
 TRAIN = ("--train-tokenizer", "wordpiece", "--vocab-size", "100", "--aligner", "precomputed")
 LINKS = "0-0\n" * len(GERMAN)
 
@@ -312,7 +314,8 @@ def test_names_of_files(
     assert cli.main(["--pair", f"en-de={name}", *plain[0], "--destdir", "bin"]) == 0
     assert contents(tmp_path / "bin") == plain[1]
     [[file]] = json.loads((tmp_path / "bin" / "manifest.json").read_text(encoding="utf-8"))["pairs"]["en-de"]["inputs"]
-    assert file["file"] == name
+    assert file["file"] == os.fsencode(name).decode("utf-8", "replace")
+    read_manifest(tmp_path / "bin")
 
 
 def test_commas_and_a_tilde_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

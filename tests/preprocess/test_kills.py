@@ -196,6 +196,28 @@ def test_a_second_run_at_the_same_place_is_refused(
     assert not (tmp_path / "bin.incomplete").exists()
 
 
+def test_files_that_appear_during_the_run_are_not_replaced(tmp_path: Path) -> None:
+    destdir = tmp_path / "bin"
+
+    def run() -> None:
+        with work.resumable(destdir, resume=False) as folder:
+            (folder / "done").touch()
+            destdir.mkdir()
+            (destdir / "thesis.tex").write_text("precious")
+
+    with pytest.raises(InputError, match=r"bin was empty when the run began.*bin\.incomplete"):
+        run()
+    assert [path.name for path in destdir.iterdir()] == ["thesis.tex"]
+    assert (tmp_path / "bin.incomplete" / "done").exists()
+
+
+def test_a_data_bin_that_another_run_has_just_finished_is_not_replaced(tmp_path: Path) -> None:
+    with work.resumable(tmp_path / "bin", resume=False) as folder:
+        (folder / "done").touch()
+    with pytest.raises(InputError, match="exists already"), work.resumable(tmp_path / "bin", resume=False):
+        raise AssertionError
+
+
 @pytest.mark.parametrize("kind", ["link", "file", "folder"])
 def test_a_work_folder_of_somebody_else_is_not_touched(
     kind: str, plain: tuple[Path, dict[str, bytes]], tmp_path: Path

@@ -36,10 +36,16 @@ def suggest_options(message: str, parser: argparse.ArgumentParser) -> str:
 
 
 def take(arguments: list[str], option: str) -> tuple[list[str], str | None]:
-    """Removes `option VALUE` or `option=VALUE`. Returns the other arguments and the last value given."""
+    """Removes `option VALUE` or `option=VALUE`. Returns the other arguments and the last value given.
+
+    Raises:
+        InputError: the option has no value.
+    """
     others, value, position = [], None, 0
     while position < len(arguments):
-        if arguments[position] == option and position + 1 < len(arguments):
+        if arguments[position] == option:
+            if position + 1 == len(arguments) or arguments[position + 1].startswith("--"):
+                raise InputError(f"{option} needs a value, but has none.")
             value, position = arguments[position + 1], position + 2
         elif arguments[position].startswith(f"{option}="):
             value, position = arguments[position].split("=", 1)[1], position + 1
@@ -64,9 +70,18 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
+_MOST = 2**31 - 1
+
+
 def positive(text: str) -> int:
-    """Reads an integer of 1 or more, for argparse. Raises ValueError for anything else."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    """Reads a whole number from 1, for argparse."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) <= _MOST:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST:,}, but is {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Reads a whole number from 0, for argparse."""
+    if not text.isascii() or not text.isdigit() or int(text[:20]) > _MOST:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {_MOST:,}, but is {text!r}")
+    return int(text)

@@ -51,7 +51,7 @@ def check_destination(path: Path, *, overwrite: bool = False, marker: str | None
     if folder.is_dir():
         if os.path.ismount(folder):
             raise InputError(f"{path} is a mount point, which cannot be replaced. Name a folder inside it.")
-        if any(folder.iterdir()):
+        if is_filled(folder):
             if not overwrite:
                 raise InputError(f"{path} exists already. {advice[:-1]}, or add --overwrite to replace it.")
             if marker is not None and not (folder / marker).is_file():
@@ -155,16 +155,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     with locked(lock_file(path)):
+        was_there = is_filled(path)
         try:
             partial.mkdir()
             try:
                 yield partial
+                if is_filled(path) and not was_there:
+                    raise InputError(f"{path} was empty at the start, but holds files now. Choose another folder.")
                 put_in_place(partial, path)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
         except OSError as error:
             raise _named(error, partial, path) from error.__cause__
+
+
+def is_filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def put_in_place(partial: Path, path: Path) -> None:

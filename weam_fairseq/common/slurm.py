@@ -28,7 +28,7 @@ def sbatch_options(texts: Iterable[str]) -> dict[str, str | int]:
             raise InputError(f"--cluster-option must be NAME=VALUE, such as partition=gpu, but is {text}.")
         if name in options:
             raise InputError(f"--cluster-option must give each option once, but gives {name} twice.")
-        options[name] = int(value) if re.fullmatch("[0-9]+", value) else value
+        options[name] = int(value) if re.fullmatch("0|[1-9][0-9]*", value) else value  # an account may be 0123
     return options
 
 

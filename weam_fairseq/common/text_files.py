@@ -102,9 +102,13 @@ _UTF16_WITHOUT_MARK = Format("UTF-16 text without a byte order mark", _UTF8.form
 _CR_ONLY = Format("lines that end with CR alone", "Convert it: tr '\\r' '\\n' < FILE > NEW_FILE.")
 
 
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+
+
 def is_json_lines(path: Path) -> bool:
     """Whether a file is JSON Lines, by its name without the ending of a compression."""
-    return any(suffix.lower() in (".jsonl", ".ndjson") for suffix in path.suffixes[-2:])
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED_SUFFIXES else path
+    return name.suffix.lower() in (".jsonl", ".ndjson")
 
 
 def find_format(data: bytes, *, allow_json: bool = False) -> Format | None:
@@ -250,7 +254,9 @@ def _read_xz(source: Any) -> _Readable:
 def _read_zstandard(source: Any) -> _Readable:
     import backports.zstd as zstd
 
-    return _Streams(source, zstd.ZstdDecompressor)
+    # zstd --long needs a larger window than the decompressor allows by default.
+    window = {int(zstd.DecompressionParameter.window_log_max): 31}
+    return _Streams(source, lambda: zstd.ZstdDecompressor(options=window))
 
 
 _COMPRESSED: dict[str, tuple[Callable[[bytes], bool], Callable[[Any], _Readable]]] = {

@@ -43,6 +43,7 @@ PROBES = (
 )
 _FIRST = ("cls", "pad", "sep", "unk")  # fairseq's <s>, <pad>, </s>, <unk>
 
+_UNLIMITED = 2**31 - 1
 # In these models position rows start after the padding index, so fewer rows are usable than the config says.
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
@@ -99,10 +100,14 @@ def id_range(vocabulary: Mapping[str, int], folder: object) -> range:
 
 def max_pieces(config: Any, tokenizer: Any) -> int:
     """Returns the longest input of a model of transformers in pieces, special ones included."""
-    rows = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    # Models without a longest input (XLNet) have -1 or None, and their tokenizers a number like 10^30.
+    longest = min(tokenizer.model_max_length, _UNLIMITED)
+    rows = getattr(config, "max_position_embeddings", None) or 0
+    if rows <= 0:
+        return longest
     if config.model_type in _SHIFTED_POSITIONS:
         rows -= config.pad_token_id + 1
-    return min(rows, tokenizer.model_max_length)
+    return min(rows, longest)
 
 
 def words_of_characters(words: Sequence[str]) -> list[int | None]:

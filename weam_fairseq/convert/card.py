@@ -111,7 +111,7 @@ def _commands(facts: dict[str, Any]) -> str:
     origin = facts["published"] or {}
     pairs = " ".join(f"--pair {pair}={pair.upper()}_TEXT.tsv" for pair in facts["pairs"])
     objective = _word((facts["method"] or {}).get("objective", "weam"))
-    tokenizer, start, lines = "--train-tokenizer wordpiece", "--arch ARCH", []
+    tokenizer, start, lines = f"--train-tokenizer wordpiece --vocab-size {facts['rows']}", "--arch ARCH", []
     if origin:
         name = _word(origin["folder"])
         layers = f" --layers {origin['layers'][0]}" if origin.get("layers") else ""
@@ -121,7 +121,7 @@ def _commands(facts: dict[str, Any]) -> str:
             start = "--from start.pt"
     seed = "" if facts.get("seed") is None else f" --seed {facts['seed']}"
     lines += [
-        f"weam-preprocess {pairs} {tokenizer} --destdir data-bin",
+        f"weam-preprocess {pairs} {tokenizer} --valid-size 200 --destdir data-bin",
         f"weam-train data-bin {start} --objective {objective} --max-update {facts['updates']}{seed} --save-dir run",
         "weam-to-hf run/checkpoint_last.pt FOLDER",
     ]

@@ -152,7 +152,7 @@ def convert(
     untied = sorted(ties_of(skeleton(config, where)) - ties_of(placed.model))
     if untied:
         setattr(config, UNTIED, untied)
-    _check_fit(placed, config, tokenizer, where)
+    _check_fit(placed, tokenizer, where)
     difference = MaskedLM(placed.model).check()
     is_cut = config.num_hidden_layers != depth
     files, left_out = read_files(folder)
@@ -192,7 +192,7 @@ def _read_config(folder: Path, where: str) -> dict[str, Any]:
     return config
 
 
-def _check_fit(placed: Placed, config: Any, tokenizer: TokenizerFacts, where: str) -> None:
+def _check_fit(placed: Placed, tokenizer: TokenizerFacts, where: str) -> None:
     rows = placed.model.get_input_embeddings().weight.shape[0]
     if tokenizer.pieces > rows:
         raise InputError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.common.files import write_text
+from weam_fairseq.common.text_files import COMPRESSED_SUFFIXES
 from weam_fairseq.evaluation.benchmark import Alternatives, Benchmark, HubCopy, Setting
 
 # Values of --languages that stand for the languages of a benchmark, or for those with data.
@@ -20,9 +21,6 @@ EVERY = ("all", "present")
 
 # The start of a --data value that names a data set on the Hub.
 PREFIX = "hub:"
-
-# Suffixes of compressed files.
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 # In place of a language that is not known yet.
 _ANY = "\0"
@@ -159,7 +157,7 @@ def languages_of(benchmark: Benchmark, setting: Setting) -> list[str]:
 def _language_in(path: Path, name: str, setting: Setting) -> str:
     """Empty if the file's name does not fit."""
     before, after = fill(name, setting, _ANY, {}).split(_ANY)
-    file_name = path.name.removesuffix(path.suffix) if path.suffix in COMPRESSED else path.name
+    file_name = path.name.removesuffix(path.suffix) if path.suffix in COMPRESSED_SUFFIXES else path.name
     middle = file_name[len(before) : len(file_name) - len(after)]
     return middle if file_name == before + middle + after and "." not in middle else ""
 
@@ -186,10 +184,10 @@ def check_language(benchmark: Benchmark, language: str) -> None:
 
 def _matching(base: Path, name: str) -> list[Path]:
     if "*" in name:
-        packed = (path for suffix in COMPRESSED for path in base.glob(name + suffix))
+        packed = (path for suffix in COMPRESSED_SUFFIXES for path in base.glob(name + suffix))
         paths = [*base.glob(name), *(path for path in packed if not path.with_suffix("").is_file())]
         return sorted(path for path in paths if path.is_file())
-    path = next((path for suffix in ("", *COMPRESSED) if (path := base / f"{name}{suffix}").is_file()), None)
+    path = next((path for suffix in ("", *COMPRESSED_SUFFIXES) if (path := base / f"{name}{suffix}").is_file()), None)
     return [] if path is None else [path]
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -63,13 +64,14 @@ class Start(NamedTuple):
     over: bool = False
 
 
-def prepare(arguments: list[str], processes: int = 1) -> Start:
+def prepare(arguments: list[str], processes: int = 1, hold: Callable[[Path], object] = lambda folder: None) -> Start:
     """The command line of fairseq-train: config file, defaults, and what follows from the checkpoints of the run.
 
     Prints what it does to checkpoints, and what it takes from them.
 
     Args:
         processes: that train together.
+        hold: locks --save-dir before anything in it is read or changed.
 
     Raises:
         InputError: the config file is not there or is not a mapping; the architecture is unknown; a checkpoint that is
@@ -77,6 +79,7 @@ def prepare(arguments: list[str], processes: int = 1) -> Start:
     """
     arguments = complete(arguments, processes)
     folder = save_dir(arguments)
+    hold(folder)
     arguments = _start_from(arguments, folder)
     arguments, checkpoint = find_checkpoint(arguments, folder)
     over = False
@@ -105,6 +108,10 @@ def complete(arguments: list[str], processes: int = 1) -> list[str]:
     Raises:
         InputError: the config file is not there or is not a mapping; another --user-dir, --task or --criterion.
     """
+    if "" in arguments:
+        place = arguments.index("")
+        after = f" after {arguments[place - 1]}" if place else ""
+        raise InputError(f"An argument{after} is empty, perhaps because a variable of the shell is not set.")
     arguments, folder = take(arguments, "--user-dir")
     if folder is not None and os.path.realpath(folder) != os.path.realpath(USER_DIR):
         raise InputError(
@@ -143,10 +150,13 @@ def _start_from(arguments: list[str], folder: Path) -> list[str]:
     for option in ("--finetune-from-model", "--restore-file"):
         if is_given(arguments, option):
             raise InputError(f"--from and {option} must not both be given: each names what the run starts from.")
+    resumes = (folder / checkpoints.LAST).is_file()
+    if resumes:
+        say(f"resumes from {folder / checkpoints.LAST}, so --from {start} is not read again")
     if Path(start).is_file():
         return [*arguments, "--finetune-from-model", start]
     imported = folder / IMPORTED
-    if not (folder / checkpoints.LAST).is_file():
+    if not resumes:
         layers = value_of(arguments, "--layers")
         if layers is not None and not layers.isdecimal():
             raise InputError(f"--layers must be a whole number from 1, but is {layers!r}.")

@@ -58,8 +58,12 @@ def read_config(path: Path, given: list[str]) -> list[str]:
         found = "nothing" if options is None else f"a {type(options).__name__}"
         raise InputError(f"{path} must be a mapping from options to values, but holds {found}.")
     arguments: list[str] = []
+    named: set[str] = set()
     for name, value in options.items():
         option = f"--{_checked_name(name, path)}"
+        if option in named:
+            raise InputError(f"{path} must give each option once, but gives {option} twice (- and _ are the same).")
+        named.add(option)
         if is_given(given, option) or value is False or value is None:
             continue
         if name == "data":

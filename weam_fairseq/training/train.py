@@ -41,6 +41,7 @@ from weam_fairseq.training.display import Display
 from weam_fairseq.training.distributed import Peers, RankInfo
 
 _held = ExitStack()  # the lock of the run's folder
+_folder: Path | None = None  # that folder, once it is locked
 _QUALIFIED = f"{InputError.__module__}.{InputError.__qualname__}: "
 EXAMPLE = f"""usage: {PROG} DATA_BIN --from ENCODER --save-dir RUN [--config FILE.yaml] [options]
 
@@ -132,7 +133,7 @@ def _begin(arguments: list[str], place: RankInfo | None, peers: Peers | None) ->
     if peers is not None and peers.place.rank > 0:
         start = _hear_start(peers)
         return None if start.over else parse(start.arguments, place)
-    start = prepare(arguments, _process_count(arguments, place))
+    start = prepare(arguments, _process_count(arguments, place), _hold_existing)
     if not start.over:
         _hold(save_dir(start.arguments))
     args = None if start.over else parse(start.arguments, place)
@@ -162,9 +163,19 @@ def _process_count(arguments: list[str], place: RankInfo | None) -> int:
     return 1 if is_given(arguments, "--cpu") else max(1, torch.cuda.device_count())
 
 
+def _hold_existing(folder: Path) -> None:
+    """In a new folder there is nothing to protect, and a command line with a mistake should not create it."""
+    if folder.is_dir():
+        _hold(folder)
+
+
 def _hold(folder: Path) -> None:
-    """Locks the run's folder until this process ends. Two trainings into one folder would replace each other's
+    """Locks the run's folder, once, until this process ends. Two trainings into one folder would replace each other's
     checkpoints."""
+    global _folder
+    if _folder == folder:
+        return
+    _folder = folder
     check_parent(folder / "lock")
     folder.mkdir(parents=True, exist_ok=True)
     _held.enter_context(locked(folder / "lock", keep=True))
