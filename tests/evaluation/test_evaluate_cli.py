@@ -158,8 +158,8 @@ def test_gold_link_outside_its_sentence(folder_path: Path, data_dir: Path, capsy
     [
         (["--languages", ","], "--languages must name at least one language"),
         (["--languages", "de,en"], "which is the source language"),
-        (["--batch-size", "0"], "--batch-size must be at least 1"),
-        (["--seed", "-1"], "--seeds must be numbers of 0 or more"),
+        (["--batch-size", "0"], "--batch-size: must be a whole number from 1"),
+        (["--seed", "-1"], "--seeds must be numbers from 0 to"),
         (
             ["--epochs", "3", "--oracle"],
             "--oracle, --epochs have no effect, because masked-pieces measures the",

@@ -59,12 +59,12 @@ CASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
 }
 
 
-def _run(task: str, model: Path, folder: Path, *more: str) -> list[Score]:
+def _run(task: str, model: Path, folder: Path, *more: str, name: str = "weam") -> list[Score]:
     data, out = folder / task, folder / "scores.jsonl"
     if not data.exists():
         data.mkdir()
         CASES[task][0](data)
-    words = [task, "--model", str(model), "--name", "weam", "--data", str(folder), "--languages", "de"]
+    words = [task, "--model", str(model), "--name", name, "--data", str(folder), "--languages", "de"]
     assert main([*words, "--out", str(out), *more]) == 0
     return read_scores(out)
 
@@ -92,7 +92,7 @@ def test_from_a_folder_to_numbers_that_weam_score_gives_too(
 def test_two_models_keep_their_predictions_apart(folder_path: Path, tmp_path: Path) -> None:
     other = shutil.copytree(folder_path, tmp_path / "other")
     _run("tatoeba", folder_path, tmp_path)
-    _run("tatoeba", other, tmp_path, "--name", "org/other")
+    _run("tatoeba", other, tmp_path, name="org/other")
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == ["org%2Fother", "weam"]
     told = [each.detail["items"] for each in read_scores(tmp_path / "scores.jsonl")]
     assert told == [f"predictions/{name}/tatoeba.test.de.seed1.items.jsonl" for name in ("weam", "org%2Fother")]

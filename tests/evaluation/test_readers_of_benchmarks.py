@@ -291,6 +291,9 @@ def test_conllu_words_lose_their_spaces_and_sentences_without_words_are_left_out
     ("row", "message"),
     [
         ("1\ta\tNOUN\n", r"test\.conllu:1: a line of CoNLL-U has 10 columns, but this has 3"),
+        (_conllu(("1", "a", "X", 0), ("3", "b", "X", 1)), r"conllu:2: the next word must have number 2, but has 3"),
+        (_conllu(("1", "a", "X", 0), ("1", "b", "X", 0)), r"conllu:2: the next word must have number 2, but has 1"),
+        (_conllu(("x", "a", "X", 0)), r"conllu:1: column 1 must be the number of a word, but is 'x'"),
         (_conllu(("1", "a", "NN", 0)), r"test\.conllu:1: the tag must be one of ADJ, .*, but is 'NN'"),
         # A blinded file: the words are there, the tags are not. It would otherwise score as if all were X.
         (_conllu(("1-2", "zum", "_", 0), ("1", "zu", "_", 0), ("2", "dem", "_", 1)), r"conllu:2: the word 'zu' has no"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,6 +103,15 @@ def test_lareqa_has_eleven_right_answers_in_one_pool(tmp_path: Path) -> None:
     ]
     assert pool.questions["de"] == [("q1_de", "q1", "What is first?"), ("q2_de", "q2", "What is next?")]
     assert pool.right["q2"] == [f"{language}_1_1" for language in LANGUAGES]
+    assert read_right_candidates(tmp_path, "de")["q1_de"] == [f"{language}_1_0" for language in LANGUAGES]
+
+
+def test_compressed_lareqa_is_the_same(tmp_path: Path) -> None:
+    plain = read_pool(*write_xquad_r(tmp_path))
+    for path in [*tmp_path.iterdir()]:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert read_pool(*(tmp_path / f"{each}.json.gz" for each in LANGUAGES)) == plain
     assert read_right_candidates(tmp_path, "de")["q1_de"] == [f"{language}_1_0" for language in LANGUAGES]
 
 

@@ -67,6 +67,13 @@ def test_mlqa_needs_the_language_of_the_contexts(run) -> None:  # type: ignore[n
     run("mlqa", gold, predictions, "--language", "de", name="dev-context-de-question-en.json")
 
 
+def test_words_with_spaces_are_those_of_weam_evaluate(run) -> None:  # type: ignore[no-untyped-def]
+    row = "{}\t{}\t_\t{}" + "\t_" * 6 + "\n"
+    gold = row.format(1, "học sinh", "NOUN") + row.format(2, "می\u200cرود", "VERB")
+    for words in ("họcsinh\tNOUN\nمیرود\tVERB\n", "học sinh\tNOUN\nمی\u200cرود\tVERB\n"):
+        assert run("udpos", gold, words, name="vi.conllu")[0]["accuracy"] == 100.0
+
+
 def test_questions_without_prediction_and_predictions_without_question(run) -> None:  # type: ignore[no-untyped-def]
     gold = squad(q=["x"], r=["y"])
     with pytest.raises(InputError, match="1 of 2 questions have no prediction, the first is 'r'"):

@@ -40,6 +40,17 @@ def test_written_scores_read_back_and_older_ones_are_replaced(tmp_path: Path) ->
     assert [path.name for path in file.parent.iterdir()] == ["scores.jsonl"]
 
 
+def test_a_byte_order_mark_is_removed_and_other_encodings_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "scores.jsonl"
+    write_scores(file, [_score(10)])
+    text = file.read_bytes()
+    file.write_bytes(b"\xef\xbb\xbf" + text)
+    assert [score.value for score in read_scores(file)] == [10]
+    file.write_bytes(text + b"\xff\n")
+    with pytest.raises(InputError, match=r"scores\.jsonl:2 must be UTF-8"):
+        read_scores(file)
+
+
 def test_replaced_lines_come_back_with_what_differs(tmp_path: Path) -> None:
     file = tmp_path / "scores.jsonl"
     old = _score(10)

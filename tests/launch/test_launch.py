@@ -63,6 +63,25 @@ def test_a_failed_job_starts_again_with_one_command(tmp_path: Path, capsys: pyte
     assert len(RunFolder(run).read()[1]) == 2
 
 
+def test_options_that_an_old_job_would_not_get_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("--again", "--status"):
+        assert cli.main(["--run-dir", str(tmp_path), what, "--time", "24:00:00", "--nodes", "2"]) == 2
+        assert "so --nodes, --time would have no effect" in capsys.readouterr().err
+
+
+def test_a_command_that_cannot_start_has_failed(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("not a program")
+    script.chmod(0o755)
+    run = tmp_path / "run"
+    start(run, Launch(command=[str(script)], directory=str(tmp_path)))
+    assert finished(run) == ("failed", 126)
+    (err,) = (run / "launch" / "logs").glob("*.err")
+    assert "the command cannot be started" in err.read_text()
+    start(run, Launch(command=[sys.executable], directory=str(tmp_path / "moved")))
+    assert finished(run) == ("failed", 127)
+
+
 def test_a_job_that_was_refused_starts_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     RunFolder(run).begin()

@@ -228,8 +228,9 @@ def test_two_gains_may_be_clear_and_their_growth_not(tmp_path: Path) -> None:
     assert not growth.clear
 
 
-def test_a_published_encoder_is_compared_with_every_seed(tmp_path: Path) -> None:
-    base = cell("base", [], "weam_tiny", 1)
+@pytest.mark.parametrize("pairs", [[], PAIR_SETS[3]], ids=["published", "trained once"])
+def test_a_single_base_is_compared_with_every_seed(tmp_path: Path, pairs: list[str]) -> None:
+    base = cell("base", pairs, "weam_tiny", 1)
     path = write_study(tmp_path / "study", [base, *grid(("weam",), archs=("weam_tiny",))], baseline="base")
     gain = _gain(_tasks(path, baseline="base")[0], WEAM[1], "de")
     # The base finds 6 of 20; WEAM finds 8, and 9 with seed 2.

@@ -13,6 +13,8 @@ import pytest
 
 from tests.report.pages import checked, fails
 from tests.report.scores import right_and_wrong, score, write_lines
+from weam_fairseq.evaluation.bootstrap import Interval
+from weam_fairseq.evaluation.terminal import bounds
 from weam_fairseq.report.report import main
 
 LANGUAGES = ("de", "es", "zh")
@@ -49,7 +51,7 @@ def test_page_tables_and_what_is_printed(scores: Path, capsys: pytest.CaptureFix
     assert page.count("<svg") == 3 * 2  # figures and a heat map for each of three tables
     assert "How differences are tested" in page
     assert "Koehn 2004" in page
-    assert "Lower is better" in page
+    assert "(lower is better)" in page
     assert {f"table-{number}" for number in range(3)} <= set(checker.ids)
     # XTREME-R's tasks are there in part: every average but none is whole.
     assert re.search(r'<tr><th scope="row">xnli</th><td>accuracy</td><td>15</td>(<td>[\d.]+\*†</td>){3}</tr>', page)
@@ -100,6 +102,20 @@ def test_files_are_put_together_and_repeated_lines_count_once(scores: Path, tmp_
     assert "mlm has no score for zh." in markdown
     assert "**mlm** (baseline)" in markdown
     assert "weam − mlm" in markdown
+
+
+def test_every_layer_is_the_mean_of_the_seeds(tmp_path: Path) -> None:
+    details = [{"dev_by_layer": [10.0, 30.0, 20.0], "layer": 1}, {"dev_by_layer": [20.0, 30.0, 40.0], "layer": 2}]
+    lines = [score("weam", "de", 50.0, seed=seed, detail=detail) for seed, detail in enumerate(details, start=1)]
+    assert main([str(write_lines(tmp_path / "scores.jsonl", lines))]) == 0
+    text = (tmp_path / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert "| de, weam | 15.0 | 30.0* | 30.0* |" in text
+
+
+def test_an_interval_is_never_rounded_to_0(tmp_path: Path) -> None:
+    assert bounds(Interval(0.02, 0.3)) == "[+0.02, +0.30]"
+    assert bounds(Interval(-3.0, -0.004)) == "[−3.000, −0.004]"
+    assert bounds(Interval(-0.02, 0.3)) == "[0.0, +0.3]"
 
 
 def test_one_metric(scores: Path, tmp_path: Path) -> None:

@@ -397,8 +397,8 @@ def _seeds(options: argparse.Namespace, task: Benchmark) -> list[int]:
         seeds = list(dict.fromkeys(int(part) for part in options.seeds.split(",") if part.strip()))
     except ValueError:
         raise InputError(f"--seeds must be numbers such as 1,2,3, but is {options.seeds!r}.") from None
-    if not seeds or min(seeds) < 0:
-        raise InputError(f"--seeds must be numbers of 0 or more, but is {options.seeds!r}.")
+    if not seeds or min(seeds) < 0 or max(seeds) >= 1 << 32:
+        raise InputError(f"--seeds must be numbers from 0 to {(1 << 32) - 1:,}, but is {options.seeds!r}.")
     return seeds if task.uses_seed else seeds[:1]
 
 
@@ -487,8 +487,6 @@ def _check(task: Benchmark, setting: Setting) -> None:
             f"--languages names {setting.source_language!r}, which is the source language. "
             "Name the target languages only."
         )
-    if setting.batch_size < 1:
-        raise InputError(f"--batch-size must be at least 1 sentence, but is {setting.batch_size}.")
 
 
 def _with_relative_paths(measurement: Measurement, out: Path | None) -> Measurement:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from weam_fairseq.common.arguments import CommandParser
+from weam_fairseq.common.arguments import CommandParser, positive
 from weam_fairseq.evaluation.benchmark import OWN_PAIRS, Alternatives, Benchmark, Setting, Training
 from weam_fairseq.evaluation.benchmarks import BENCHMARKS
 from weam_fairseq.evaluation.data_files import alternatives
@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--batch-size",
-        type=int,
+        type=positive,
         help=f"batch size of fine-tuning (default: set by the task) and of encoding (default: {DEFAULT_BATCH})",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="JSON lines file to which the scores are added")
@@ -222,7 +222,7 @@ def _add_fine_tuning(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--save-every",
         metavar="UPDATES",
-        type=int,
+        type=positive,
         default=500,
         help="updates between saved states, from which an interrupted run resumes (default: %(default)s)",
     )

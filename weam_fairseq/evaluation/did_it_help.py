@@ -37,7 +37,7 @@ from weam_fairseq.evaluation.prediction_files import write_items
 from weam_fairseq.evaluation.readers import WordLink
 from weam_fairseq.evaluation.retrieval import Found, choose_layer, dev_and_test, find_translations, percent
 from weam_fairseq.evaluation.scores import Entry
-from weam_fairseq.evaluation.terminal import aligned, progress, signed
+from weam_fairseq.evaluation.terminal import aligned, bounds, progress, signed
 
 POOLED, RETRIEVAL, LINKS, ALIGNMENT = "own-pooling", "sentence-retrieval", "word-links", "word-alignment"
 # What each measure is called in the table, in the table's order.
@@ -318,7 +318,7 @@ def format_comparison(rows: Sequence[ComparedModel], models: Sequence[str]) -> s
                 f"{row.value:.1f}",
                 "" if row.layer is None else str(row.layer),
                 "" if row.difference is None else signed(row.difference),
-                "" if row.interval is None else f"[{signed(row.interval.low)}, {signed(row.interval.high)}]",
+                "" if row.interval is None else bounds(row.interval),
                 row.verdict,
             )
         )

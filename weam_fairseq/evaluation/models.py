@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -35,13 +36,13 @@ def name_models(paths: Sequence[Path], names: Sequence[str] | None) -> list[Name
         raise InputError(f"--model must name each model once, but names {repeated} twice. Leave one out.")
     if not names:
         return [NamedModel(*each) for each in zip(_distinct(paths), paths, strict=True)]
-    if len(paths) == 1:
-        return [NamedModel(names[-1], paths[0])]  # of a repeated option, the last one counts
     if len(names) != len(paths):
         raise InputError(
             f"--name must be given once for each --model, but there are {len(paths)} models and {len(names)} names. "
             "Give one --name a model, in the same order, or none."
         )
+    if not all(map(str.strip, names)):
+        raise InputError("--name must not be empty.")
     repeated = _repeated(names)
     if repeated:
         raise InputError(f"--name must differ for each model, but two are {repeated!r}. Change one of them.")
@@ -68,7 +69,7 @@ def _candidates(path: Path) -> list[str]:
     """Names for a model, shortest first."""
     if is_name(path):
         return [str(path)]
-    full = path.resolve()
+    full = Path(os.path.abspath(path))
     if is_checkpoint(path):
         run = full.parent
         return [run.name or full.stem, *("/".join(full.with_suffix("").parts[-k:]) for k in range(2, len(full.parts)))]

@@ -146,7 +146,8 @@ def _without_language(sentences: list[Tagged]) -> list[Tagged]:
 
 
 def tagged_row(line: str, where: str) -> tuple[str | None, str]:
-    parts = [part.strip() for part in line.split("\t")]
+    *words, tag = line.split("\t")  # a word may be white space, such as U+3000
+    parts = [*words, tag.strip()]
     if len(parts) > 2 or not all(parts):
         raise InputError(f"{where}: the line must hold a word, one tab and a tag (or a tag alone), but holds {line!r}.")
     return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq import __version__
-from weam_fairseq.common.documents import parse_json
+from weam_fairseq.common.documents import parse_json, read_text
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
 from weam_fairseq.common.lock import lock_file, locked
@@ -128,7 +128,7 @@ def read_scores(path: Path) -> list[Score]:
     """
     names = [field.name for field in fields(Score)]
     scores = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_text(path, hint=f" {_AGAIN}").split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
 from weam_fairseq.evaluation.scores import Score, differing_parts
+
+if TYPE_CHECKING:
+    from weam_fairseq.evaluation.bootstrap import Interval
 
 # Notes about counts in a score's detail.
 _REMARKS = {
@@ -203,6 +206,14 @@ def progress(items: Iterable[T], label: str, unit: str, total: int) -> Iterator[
 def _minutes(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def bounds(interval: Interval, decimals: int = 1) -> str:
+    """`[−0.4, +1.2]`; more decimals if rounding would hide that the interval excludes 0."""
+    nearest = interval.low if interval.low > 0 else interval.high
+    while interval.excludes_zero and decimals < 6 and round(nearest, decimals) == 0:
+        decimals += 1
+    return f"[{signed(interval.low, decimals)}, {signed(interval.high, decimals)}]"
 
 
 def signed(value: float, decimals: int = 1) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from weam_fairseq.common.arguments import CommandParser, positive, take, value_of
+from weam_fairseq.common.arguments import CommandParser, natural, positive, take, value_of
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_text
@@ -20,6 +20,7 @@ from weam_fairseq.launch.submit import State, check_free, start, state, wait
 from weam_fairseq.training.config import read_config
 
 PROG = "weam-launch"
+_WHERE = "where it runs"
 EXAMPLE = """example:
   weam-launch --run-dir runs/weam -- weam-train data-bin --from ENCODER
   weam-launch --cluster slurm --nodes 2 --gpus-per-node 8 --cpus-per-task 8 --time 24:00:00 --partition gpu \\
@@ -48,6 +49,12 @@ def _run(argv: Sequence[str]) -> int:
     if options.status or options.again:
         if command:
             raise InputError("--status and --again use the job of the run folder: leave out the command after --.")
+        if given := _job_options(options):
+            raise InputError(
+                f"--status and --again use the job of the run folder as it is, so {', '.join(given)} would have no "
+                f"effect. To change the job, give its command again: {PROG} --run-dir {options.run_dir} "
+                f"{given[0]} … -- COMMAND"
+            )
         if options.status and not options.wait:
             print(_sentence(options.run_dir, state(options.run_dir)))
             return 0
@@ -60,6 +67,13 @@ def _run(argv: Sequence[str]) -> int:
     found = wait(options.run_dir)
     print(_sentence(options.run_dir, found))
     return 1 if found.status is None else found.status
+
+
+def _job_options(options: argparse.Namespace) -> list[str]:
+    """The given options that describe a job."""
+    (group,) = (group for group in _parser()._action_groups if group.title == _WHERE)
+    given = [action for action in group._group_actions if getattr(options, action.dest) != action.default]
+    return [action.option_strings[0] for action in given]
 
 
 def _sentence(run_dir: Path, found: State) -> str:
@@ -129,7 +143,7 @@ def _program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
-        raise InputError(f"{name} must be a program, but is not on the PATH.")
+        raise InputError(f"{name} must be a program on the PATH or an executable file, but is neither.")
     return os.path.abspath(found)
 
 
@@ -164,16 +178,16 @@ def _parser() -> argparse.ArgumentParser:
     only.add_argument("--status", action="store_true", help="print the state of the run's last job")
     only.add_argument("--again", action="store_true", help="start the run's job again")
     what.add_argument("--wait", action="store_true", help="wait for the job and return its exit code")
-    where = parser.add_argument_group("where it runs")
+    where = parser.add_argument_group(_WHERE)
     where.add_argument(
         "--cluster", choices=["local", "slurm"], default="local", help="this machine or Slurm (default: local)"
     )
     where.add_argument("--nodes", metavar="N", type=positive, default=1, help="machines (default: 1)")
-    where.add_argument("--gpus-per-node", metavar="N", type=int, default=0, help="GPUs per node (default: 0)")
+    where.add_argument("--gpus-per-node", metavar="N", type=natural, default=0, help="GPUs per node (default: 0)")
     where.add_argument(
         "--tasks-per-node",
         metavar="N",
-        type=int,
+        type=natural,
         default=0,
         help="processes on each node (default: one for each GPU; with --cluster local, weam-train starts them)",
     )

@@ -161,8 +161,8 @@ class RunFolder:
 
 
 def _start_of(end: dict[str, Any]) -> tuple[str, int]:
-    """The job, and how often Slurm had queued it again, which earlier versions did not record."""
-    return end["job"], end.get("restarts", 0)
+    """The job, and how often Slurm had queued it again."""
+    return end["job"], end["restarts"]
 
 
 class CommandFailed(Exception):
@@ -242,24 +242,36 @@ def run_command(
         if log:
             add_line(run.run_dir / log, f"$ {shlex.join(launch.command)}")
             output = stack.enter_context((run.run_dir / log).open("ab"))
-        process = subprocess.Popen(
-            [_beside_python(command[0]), *command[1:]],
-            cwd=launch.directory,
-            env={**os.environ, **launch.environment},
-            stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
-            pass_fds=inherited,
-        )
+        try:
+            process = subprocess.Popen(
+                [_beside_python(command[0]), *command[1:]],
+                cwd=launch.directory,
+                env={**os.environ, **launch.environment},
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                pass_fds=inherited,
+            )
+        except OSError as error:  # the program or the folder is gone, or it is no program
+            message = f"weam-launch: the command cannot be started: {error}"
+            print(message, file=sys.stderr, flush=True)
+            if log:
+                add_line(run.run_dir / log, message)
+            return _ended(launch, 127 if isinstance(error, FileNotFoundError) else 126, start, None)
         children.append(process.pid)
         for signal_number in early:  # before there was a child
             os.kill(process.pid, signal_number)
         _, status, usage = os.wait4(process.pid, 0)
         children.clear()
     process.returncode = code = os.waitstatus_to_exitcode(status)
+    # The peak is that of its largest process. Linux counts in kilobytes.
+    return _ended(launch, code if code >= 0 else 128 - code, start, usage.ru_maxrss * 1024)
+
+
+def _ended(launch: Launch, status: int, start: float, peak_memory_bytes: int | None) -> dict[str, Any]:
     return {
-        "status": code if code >= 0 else 128 - code,
+        "status": status,
         "seconds": round(time.monotonic() - start, 2),
-        "peak_memory_bytes": usage.ru_maxrss * 1024,  # of its largest process; Linux counts in kilobytes
+        "peak_memory_bytes": peak_memory_bytes,
         "machine": machine(),
         "threads": {**os.environ, **launch.environment}.get("OMP_NUM_THREADS"),
         "revision": revision(),
@@ -307,7 +319,9 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    return dict(sorted({d.metadata["Name"]: d.version for d in metadata.distributions()}.items()))
+    # An interrupted pip leaves folders without a name.
+    named = [(each.metadata["Name"], each) for each in metadata.distributions() if each.metadata]
+    return {name: each.version for name, each in sorted(named, key=str) if name}
 
 
 def revision() -> str | None:

@@ -39,14 +39,14 @@ def compare(
     metrics: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 1,
-    untrained: bool = False,
+    single: bool = False,
 ) -> Comparison:
     """Compares every model with the baseline, table by table.
 
     Args:
         baseline: a model's name; None is `tlm` if it has scores, else the first model.
-        untrained: the baseline is an encoder as it was published. Where a task draws no random numbers, its one score
-            is compared with each seed of the other models.
+        single: the baseline is one model for all seeds, such as a published encoder. Where a task draws no random
+            numbers, its one score is compared with each seed of the other models.
         metrics: the metrics to show; empty is all.
         seed: draws the items.
 
@@ -54,7 +54,7 @@ def compare(
         InputError: the baseline or a metric is unknown, or scores of one row cannot be compared.
     """
     models = scores.models
-    chosen = _known("--baseline", baseline, models) if baseline else _usual(models)
+    chosen = _known("--baseline", baseline, models) if baseline is not None else _usual(models)
     entries = _of_metrics(scores.entries, metrics)
     groups = group_scores(entries)
     titles = name_groups(groups)
@@ -65,7 +65,7 @@ def compare(
             return resample_items(columns, resamples, seed, bar.update)
 
         tables = [
-            _table(group, titles[group], each, models, chosen, draw, untrained and not _draws(group.task))
+            _table(group, titles[group], each, models, chosen, draw, single and not _draws(group.task))
             for group, each in columns.items()
         ]
     order = [chosen, *(model for model in models if model != chosen)]

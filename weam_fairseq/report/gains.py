@@ -132,8 +132,13 @@ def _tables(
     if not rows:
         return {}
     chosen = baseline if baseline in scores.models else None
-    untrained = any(cell.model == chosen and cell.objective == BASE and not cell.pairs for cell in study.cells)
-    return {table.group: table for table in compare(scores, chosen, (), resamples, draw_seed, untrained).tables}
+    single = is_single_base(study, chosen)
+    return {table.group: table for table in compare(scores, chosen, (), resamples, draw_seed, single).tables}
+
+
+def is_single_base(study: Study, model: str | None) -> bool:
+    """Whether a model is one base of models with several seeds: a published encoder, or one that was trained once."""
+    return [cell.objective for cell in study.cells if cell.model == model] == [BASE]
 
 
 def _task(
@@ -303,7 +308,10 @@ def _over_items(
             columns[entry.score.language][entry.score.model].append(entry)
     resampled = resample_items(columns, resamples, draw_seed, None)
     resampled = resampled.averaged(AVERAGE, list(dict.fromkeys(four)), languages)
-    more, less = (resampled.difference(four[at], four[at + 2], AVERAGE, seeds or None) for at in (0, 1))
+    more, less = (
+        resampled.difference(four[at], four[at + 2], AVERAGE, seeds or None, is_single_base(study, four[at + 2]))
+        for at in (0, 1)
+    )
     if more is None or less is None:
         return None
     sign = -1.0 if task.lower_is_better else 1.0

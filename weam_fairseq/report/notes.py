@@ -53,7 +53,7 @@ def checkpoints_of(scores: ScoreSet, model: str) -> str:
 
 
 def _on_seeds(table: TaskTable) -> list[str]:
-    notes = [f"Lower is better: a difference below 0 is a gain ({table.group.metric})."] * table.lower_is_better
+    notes = []
     if table.seeds == (1, 1):
         notes.append("One seed: a hint, not a result.")
     elif table.seeds[0] == 1:

@@ -61,17 +61,19 @@ def _report_study(options: argparse.Namespace) -> str:
     _check_draws(options)
     study = read_study(options.paths[0])
     objectives = list(dict.fromkeys(cell.objective for cell in study.cells))
-    if options.baseline and options.baseline not in objectives:
+    if options.baseline is not None and options.baseline not in objectives:
         raise InputError(
             f"--baseline {options.baseline!r} must be an objective of the study's finished cells: "
             f"{', '.join(objectives)}."
         )
-    study = replace(study, baseline=options.baseline or study.baseline)
+    study = replace(study, baseline=study.baseline if options.baseline is None else options.baseline)
     content = gather(study, options.title or study.title, _metrics(options), options.resamples, options.draw_seed)
     table = format_table(study_summary(content.results.tasks, content.results.positions))
     report = study_report(content)
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
+    if not content.results.positions.compared:
+        table = f"There are no differences yet: no model besides {study.baseline} is finished."
     chance = on_chance(content.results.tasks, content.results.positions)
     return "\n\n".join([table, "\n".join([*chance, *content.progress]), f"Full report: {out / PAGE}"])
 

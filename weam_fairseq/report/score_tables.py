@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import NamedTuple
 
 from weam_fairseq.common.errors import InputError
@@ -73,21 +74,27 @@ def interval_table(table: TaskTable) -> Table:
 
 
 def layer_table(table: TaskTable, scores: ScoreSet) -> Table | None:
-    """The figure of every layer on the pairs that chose the layer, the chosen one starred; None if none was chosen."""
+    """The figure of every layer on the pairs that chose the layer, as the mean of the seeds; None if none was chosen.
+
+    A star marks each layer that a seed chose.
+    """
     group = table.group
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str], list[Score]] = {}
     for entry in scores.entries:
-        score, figures = entry.score, entry.score.detail.get("dev_by_layer")
-        if (score.task, score.metric, score.split) == (group.task, group.metric, group.split) and figures:
-            layer = score.detail.get("layer")
-            cells = [f"{figure:.1f}{'*' * (number == layer)}" for number, figure in enumerate(figures)]
-            if score.language in table.languages:
-                rows.setdefault((score.language, score.model), cells)
+        score = entry.score
+        is_here = (score.task, score.metric, score.split) == (group.task, group.metric, group.split)
+        if is_here and score.language in table.languages and score.detail.get("dev_by_layer"):
+            rows.setdefault((score.language, score.model), []).append(score)
     if not rows:
         return None
-    layers = max(map(len, rows.values()))
-    named = sorted(rows.items(), key=lambda row: (table.languages.index(row[0][0]), table.models.index(row[0][1])))
-    body = [[f"{language}, {model}", *cells, *[""] * (layers - len(cells))] for (language, model), cells in named]
+    cells = {}
+    for name, of_seeds in rows.items():
+        means = map(fmean, zip(*(score.detail["dev_by_layer"] for score in of_seeds), strict=False))
+        chosen = {score.detail.get("layer") for score in of_seeds}
+        cells[name] = [f"{mean:.1f}{'*' * (layer in chosen)}" for layer, mean in enumerate(means)]
+    layers = max(map(len, cells.values()))
+    named = sorted(cells.items(), key=lambda row: (table.languages.index(row[0][0]), table.models.index(row[0][1])))
+    body = [[f"{language}, {model}", *found, *[""] * (layers - len(found))] for (language, model), found in named]
     return plain_table(["layer", *map(str, range(layers))], body)
 
 
@@ -98,7 +105,9 @@ def summary_table(comparison: Comparison) -> Table:
         language = table.summary_row
         over = f"{len(table.common)} languages" if language == AVERAGE else language or MISSING
         rows.append(
-            TableRow(table.title, [TableCell(over), *(TableCell(_mean(table, m, language)) for m in comparison.models)])
+            TableRow(
+                table.heading, [TableCell(over), *(TableCell(_mean(table, m, language)) for m in comparison.models)]
+            )
         )
     return Table(["", "over", *comparison.models], rows)
 
@@ -108,7 +117,7 @@ def summary_gains(comparison: Comparison) -> Table:
     compared = [model for model in comparison.models if model != comparison.baseline]
     rows = [
         TableRow(
-            table.title,
+            table.heading,
             [_difference(table, model, table.summary_row or "") for model in compared],
         )
         for table in comparison.tables

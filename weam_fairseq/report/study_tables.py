@@ -76,14 +76,23 @@ def summary_table(tasks: Sequence[TaskGains], positions: Positions) -> Table:
 
 
 def on_chance(tasks: Sequence[TaskGains], positions: Positions) -> list[str]:
-    """Names the average gains whose interval includes 0."""
-    unclear = [
-        f"{position.method} in {task.title}"
-        for task in tasks
-        for position in positions.compared
-        if (gain := task.gain(position.model, AVERAGE)) is not None and gain.interval is not None and not gain.clear
-    ]
-    return [f"May be chance, because the interval includes 0: {'; '.join(unclear)}."] if unclear else []
+    """Names the average gains with an interval that includes 0, over items or over seeds."""
+    several = len({position.setting for position in positions.compared}) > 1
+    unclear, both = [], False
+    for task in tasks:
+        gains = {position: task.gain(position.model, AVERAGE) for position in positions.compared}
+        known = {position: gain for position, gain in gains.items() if gain is not None and gain.interval is not None}
+        both = both or any(gain.items is not None and gain.seeds is not None for gain in known.values())
+        names = [
+            f"{position.method} ({position.setting.name})" if several else position.method
+            for position, gain in known.items()
+            if not gain.clear
+        ]
+        if names:
+            which = "all" if len(names) == len(known) > 1 else ", ".join(names)
+            unclear.append(f"{which} in {task.title}")
+    interval = "an interval (over items or over seeds)" if both else "the interval"
+    return [f"May be chance, because {interval} includes 0: {'; '.join(unclear)}."] if unclear else []
 
 
 def task_table(task: TaskGains, positions: Positions) -> Table:

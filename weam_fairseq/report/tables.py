@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from weam_fairseq.evaluation.bootstrap import OUTSIDE, Difference, Interval
-from weam_fairseq.evaluation.terminal import signed
+from weam_fairseq.evaluation.terminal import bounds, signed
 from weam_fairseq.report.comparison import MeanScore
 
 MISSING = "–"
@@ -52,9 +52,7 @@ def mean_text(score: MeanScore) -> str:
 
 
 def interval_text(interval: Interval | None, decimals: int = 1) -> str:
-    if interval is None:
-        return MISSING
-    return f"[{signed(interval.low, decimals)}, {signed(interval.high, decimals)}]"
+    return MISSING if interval is None else bounds(interval, decimals)
 
 
 def p_text(interval: Interval | None) -> str:

@@ -77,6 +77,11 @@ class TaskTable:
         return self.group.metric in LOWER_IS_BETTER
 
     @property
+    def heading(self) -> str:
+        """The title, with the direction if it is unusual. A study turns the signs of such gains instead."""
+        return f"{self.title} (lower is better)" if self.lower_is_better else self.title
+
+    @property
     def seeds(self) -> tuple[int, int]:
         """The fewest and the most seeds of a score."""
         counts = [len(score.values) for score in self.scores.values() if score.n]

@@ -38,6 +38,7 @@ SET_FOR_PREPROCESS = (
 SET_FOR_EVALUATE = ("model", "name", "data", "languages", "seeds", "seed", "out", "predictions")
 # All that `machine` accepts. Any other option may change a result, so it must be part of a step's identity.
 HARMLESS_FOR_PREPROCESS = ("workers", "cluster", "cluster-option", "cluster-chunks")
+HARMLESS_FOR_EVALUATE = ("device", "save-every")
 HARMLESS_FOR_TRAIN = (
     *("num-workers", "data-buffer-size", "log-interval", "save-interval-updates", "keep-interval-updates"),
     *("validate-interval-updates", "save-interval", "validate-interval", "no-epoch-checkpoints"),
@@ -75,7 +76,10 @@ def _options(value: Any) -> Any:
         parts = given if isinstance(given, list) else [given]
         if not parts or not all(part is None or isinstance(part, str | int | float) for part in parts):
             raise _must("a value or a list of values", name)
-    return {name.replace("_", "-"): given for name, given in value.items()}
+    named = {name.replace("_", "-"): given for name, given in value.items()}
+    if len(named) < len(value):
+        raise _must("a mapping with each option once (- and _ are the same)")
+    return named
 
 
 def _refuse_options(is_refused: Callable[[str], bool], sentence: str) -> AfterValidator:
@@ -214,7 +218,7 @@ class Data(Section):
     def files(self, pair: str) -> tuple[str, ...]:
         if isinstance(self.bitext, dict):
             return self.bitext[pair]
-        return tuple(name.format(pair=pair) for name in self.bitext)
+        return tuple(name.replace("{pair}", pair) for name in self.bitext)
 
 
 class Shape(Section):
@@ -303,6 +307,8 @@ class Evaluation(Section):
         for name in self.task:
             known = TASKS_BY_NAME[name].languages
             for language in self.languages:
+                if language in EVERY and len(self.languages) > 1:
+                    raise _must(f"`{language}` alone, or languages by name", "languages")
                 if known is not None and not {*known, *EVERY}.issuperset(language.split("-")):
                     raise _must(f"languages of {name}, and {language} is not one of them", "languages")
         return self
@@ -339,7 +345,7 @@ class Machine(Section):
 
     preprocess: Annotated[GivenOptions, _harmless(HARMLESS_FOR_PREPROCESS, "`data.preprocess`")] = {}
     train: Annotated[GivenOptions, _harmless(HARMLESS_FOR_TRAIN, "`base.train` or `continued`")] = {}
-    evaluate: GivenOptions = {}
+    evaluate: Annotated[GivenOptions, _harmless(HARMLESS_FOR_EVALUATE, "`options` of the evaluation")] = {}
 
 
 class _Keys(Section):

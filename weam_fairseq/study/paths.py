@@ -53,9 +53,10 @@ class StudyPaths(NamedTuple):
         return not self.in_root(name).exists() and is_name(name)
 
     def find(self, kind: str, name: str, identity: str) -> str:
-        """The folder `kind/name-identity`. An existing folder keeps its name."""
-        found = sorted((self.study / kind).glob(f"*-{identity}"))
-        return f"{kind}/{found[0].name if found else f'{name}-{identity}'}"
+        """The folder `kind/name-identity`. A folder of that identity that was made under another name keeps it."""
+        own = f"{name}-{identity}"
+        found = sorted(folder.name for folder in (self.study / kind).glob(f"*-{identity}"))
+        return f"{kind}/{found[0] if found and own not in found else own}"
 
     def typed(self, path: Path) -> str:
         """The path as a command in `root` would name it."""

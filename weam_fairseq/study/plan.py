@@ -111,7 +111,10 @@ def make_plan(config: Config, paths: StudyPaths, files: Files) -> Plan:
             found = _cell(config, steps, base, block, (objective, pairs, links, options, seed), varied)
             cells.setdefault(found.folder, found)
     names = [cell.name for cell in cells.values()]
-    assert len(set(names)) == len(names), "two cells that differ must be named differently"
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(
+            f"Two cells that differ would both be named {twice}. Rename a pair set or a model of the config."
+        )
     return Plan(config, paths, steps.by_id, tuple(cells.values()))
 
 

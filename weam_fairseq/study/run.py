@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.process_setup import usable_cores
@@ -135,10 +135,19 @@ class Jobs:
             minutes=minutes(str(asked.get("time", 60))),
             grace=asked_whole(asked, "grace", 120),
             parameters={
-                key: value for key, value in asked.items() if key not in _OF_LAUNCH and isinstance(value, str | int)
+                key: _of_sbatch(value)
+                for key, value in asked.items()
+                if key not in _OF_LAUNCH and value is not None and value is not False
             },
             environment={**launch.environment, "OMP_NUM_THREADS": str(cores)},
         )
+
+
+def _of_sbatch(value: Any) -> str | int:
+    """An option's value: a list with commas, as --exclude takes it; true without a value, as for --exclusive."""
+    if value is True:
+        return ""
+    return value if type(value) is int else ",".join(map(str, value if isinstance(value, list) else [value]))
 
 
 class StudyResult(NamedTuple):

@@ -259,12 +259,15 @@ class Steps:
             return Output(path, digest({"data-bin": manifest}), ())
         tokenizer = self._tokenizer(model, pair_set, links)
         pairs, options, inputs = config.pair_sets[pair_set], data.preprocess, tokenizer.inputs
-        identity_of_links = [*links]
+        identity_of_links, decides = [*links], data.preprocess
         if links[0] == "encoder" and model.from_hf is not None and "aligner-model" not in options:
             # A published model aligns the pairs that it is trained on.
             encoder = paths.in_root(model.from_hf)
             options = {"encoder-bf16": True, **options, "aligner-model": paths.typed(encoder)}
             identity_of_links.append(self._files.identity(encoder, model.from_hf))
+            if options["encoder-bf16"] is False:  # in an identity, an option that is off equals one that is left out
+                identity_of_links.append("fp32")
+            decides = {name: value for name, value in decides.items() if name != "encoder-bf16"}
             inputs = (*inputs, *([] if paths.is_on_hub(model.from_hf) else [encoder]))
         identity = digest(
             {
@@ -273,7 +276,7 @@ class Steps:
                 "exclude": self._identities(data.exclude),
                 "tokenizer": tokenizer.identity,
                 "links": identity_of_links,
-                "options": data.preprocess,
+                "options": decides,
             }
         )
         label = f"{pair_set}-pairs" if pair_set.isdecimal() else pair_set

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.text_files import COMPRESSED_SUFFIXES
 from weam_fairseq.evaluation.benchmark import Benchmark, Measurement, Setting, XtremeR
 from weam_fairseq.evaluation.hf_folder import Folder
 from weam_fairseq.evaluation.prediction_files import ranking_scoring
@@ -78,12 +79,17 @@ def read_right_candidates(folder: Path, language: str) -> dict[str, list[str]]:
     """The right candidates of a language's questions, by their ids, from a folder with the files of all languages."""
     if language not in LANGUAGES:
         raise InputError(f"LAReQA has no language {language!r}; it has {', '.join(LANGUAGES)}.")
-    pool = read_pool(*(folder / f"{each}.json" for each in LANGUAGES))
+    files = {each: [folder / f"{each}.json{suffix}" for suffix in ("", *COMPRESSED_SUFFIXES)] for each in LANGUAGES}
+    pool = read_pool(*(next(filter(Path.is_file, names), names[0]) for names in files.values()))
     return {question.id: pool.right[question.key] for question in pool.questions[language]}
 
 
+def _language_of(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
 def _add(pool: CandidatePool, path: Path, data: Mapping[str, Any]) -> None:
-    language = path.name.partition(".")[0]
+    language = _language_of(path)
     pool.questions[language] = []
     paragraphs = [paragraph for each in data["data"] for paragraph in each["paragraphs"]]
     for number, paragraph in enumerate(paragraphs, start=1):
@@ -119,7 +125,7 @@ def _check(pool: CandidatePool, paths: Sequence[Path]) -> None:
     """Every question must occur in every language exactly once."""
     keys = {language: [question.key for question in questions] for language, questions in pool.questions.items()}
     for path in paths:
-        here = keys[path.stem]
+        here = keys[_language_of(path)]
         missing = set(pool.right) - set(here)
         if not here or missing or len(here) != len(set(here)):
             raise InputError(

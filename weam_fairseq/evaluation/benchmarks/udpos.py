@@ -110,6 +110,15 @@ def _conllu_file(path: Path, language: str) -> TaggedSentences:
     return sentences
 
 
+# A word, the words of a fused form (1-2), or an empty node (8.1).
+_NUMBER = re.compile(r"([0-9]+)(?:-([0-9]+)|(\.[0-9]+))?")
+
+
+def _form(text: str) -> str:
+    """A word as XTREME writes it: without spaces and zero-width non-joiners."""
+    return text.replace("\u200c", "").replace(" ", "") or "_"
+
+
 def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Node], dict[int, tuple[int, str]]]:
     """The words by number, and the fused forms: first word to (last word, form)."""
     nodes: dict[int, _Node] = {}
@@ -121,18 +130,25 @@ def _parse(block: Sequence[tuple[int, str]], path: Path) -> tuple[dict[int, _Nod
         where = f"{path}:{number}"
         if len(cells) != 10:
             raise InputError(f"{where}: a line of CoNLL-U has 10 columns, but this has {len(cells)}.")
-        form = cells[1].replace("\u200c", "").replace(" ", "") or "_"
-        if "-" in cells[0]:
-            first, last = cells[0].split("-")
+        form = _form(cells[1])
+        if (found := _NUMBER.fullmatch(cells[0])) is None:
+            raise InputError(f"{where}: column 1 must be the number of a word, but is {cells[0]!r}.")
+        first, last, empty_node = found.groups()
+        if last is not None:
             fused[int(first)] = (int(last), form)
-        elif "." not in cells[0]:  # `8.1` is an empty node of the enhanced graph, not a word
+        elif empty_node is None:  # `8.1` is an empty node of the enhanced graph, not a word
+            if int(first) != len(nodes) + 1:
+                raise InputError(
+                    f"{where}: the next word must have number {len(nodes) + 1}, but has {first}. A line is missing or "
+                    "repeated, or the blank line between two sentences is."
+                )
             if cells[3] == "_":
                 raise InputError(
                     f"{where}: the word {cells[1]!r} has no part of speech (column 4 is _), so the file has no "
                     "gold tags, like files of shared tasks. Use the published file."
                 )
             tag = known_tag(cells[3], UPOS_TAGS, where)
-            nodes[int(cells[0])] = _Node(form, tag, _heads(cells))
+            nodes[int(first)] = _Node(form, tag, _heads(cells))
     return nodes, fused
 
 
@@ -206,7 +222,8 @@ def _read_both(request: Request) -> tuple[list[Tagged], list[Tagged]]:
 
 def _read_tagged(path: Path) -> list[Tagged]:
     """CoNLL-U by its syntactic words and their UPOS; comments, fused forms (1-2) and empty nodes (1.1) are skipped."""
-    return read_tagged(path, UPOS_TAGS, _conllu_row if is_conllu(path) else tagged_row)
+    sentences = read_tagged(path, UPOS_TAGS, _conllu_row if is_conllu(path) else tagged_row)
+    return [sentence._replace(words=[_form(word) for word in sentence.words]) for sentence in sentences]
 
 
 def _language_of_treebank(request: Request) -> str:

@@ -81,7 +81,11 @@ def _choice(row: Mapping[str, Any], label_beside: str | None, where: str) -> Cho
         else:
             prompt = f"{row['context']} {row['question']}"
             choices = (row["answerA"], row["answerB"], row["answerC"])
-            label = "ABC".index(row["correct"]) if "correct" in row else _from_1(row.get("label", label_beside))
+            label = (
+                ["A", "B", "C"].index(row["correct"]) if "correct" in row else _from_1(row.get("label", label_beside))
+            )
+        if not all(isinstance(choice, str) for choice in choices):
+            raise TypeError("the choices must be texts")
     except InputError:
         raise
     except (KeyError, ValueError, TypeError) as error:

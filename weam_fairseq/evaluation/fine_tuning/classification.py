@@ -240,6 +240,8 @@ def _json_rows(path: Path, lines: Sequence[str], language: str) -> Iterator[Labe
             row = parse_json(line, where, dict)
             columns = next((names for names in _HEADERS if all(name in row for name in names)), _HEADERS[0])
             first, second, label = (row[name] for name in columns)
+            if not isinstance(first, str) or not isinstance(second, str):
+                raise TypeError(f"{columns[0]} and {columns[1]} must be texts")
             if row.get("language", language) == language:
                 yield where, (first, second, str(label))
         except (KeyError, TypeError, AttributeError) as error:

@@ -106,6 +106,8 @@ def _question(context: str, row: Mapping[str, Any], path: Path) -> Question:
     try:
         answers = tuple(Answer(answer["text"], int(answer["answer_start"])) for answer in row.get("answers", ()))
         question = Question(str(row["id"]), row["question"], context, answers)
+        if not all(isinstance(text, str) for text in (context, question.text, *(each.text for each in answers))):
+            raise TypeError("question, context and answers must be texts")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a question is malformed ({type(error).__name__}: {error}).") from None
     if not any(answer.text.strip() for answer in answers):
