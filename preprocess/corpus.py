@@ -171,9 +171,3 @@ def to_keys(found: Iterable[bytes]) -> Keys:
     import numpy as np
 
     return np.frombuffer(b"".join(found), dtype="<u8").reshape(-1, 2)
-
-
-def sha256(file: Path) -> str:
-    """Of the bytes on disk, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

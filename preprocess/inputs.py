@@ -17,9 +17,10 @@ from pathlib import Path
 
 from weam_fairseq.common import text_files
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import file_sha256
 from weam_fairseq.common.text_files import is_regular
 
-from .corpus import PairFiles, sha256
+from .corpus import PairFiles
 from .records import copy_texts, is_on_hub, is_parquet
 from .run_options import Options
 
@@ -59,9 +60,9 @@ def input_name(pair: str, number: int) -> str:
 def _digest_of_tokenizer(path: Path) -> str | None:
     """The SHA-256 of a file, or of all files in a folder except model weights. None if there is no such path."""
     if not path.is_dir():
-        return sha256(path) if path.is_file() else None
+        return file_sha256(path) if path.is_file() else None
     files = [file for file in sorted(path.iterdir()) if file.is_file() and file.suffix not in _WEIGHTS]
-    listed = b"".join(os.fsencode(file.name) + f"\n{sha256(file)}\n".encode() for file in files)
+    listed = b"".join(os.fsencode(file.name) + f"\n{file_sha256(file)}\n".encode() for file in files)
     return hashlib.sha256(listed).hexdigest()
 
 

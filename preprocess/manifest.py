@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from weam_fairseq.common import hub
+from weam_fairseq.common.files import file_sha256
 
 from . import align, aligners
 from .cleaning import LANGUAGE_PACKAGE
-from .corpus import PairFiles, sha256
+from .corpus import PairFiles
 from .databin import MANIFEST
 from .inputs import Digests
 from .pieces import PairTemplate, PieceTokenizer
@@ -164,7 +165,7 @@ def describe_tokenizer(folder: Path, tokenizer: PieceTokenizer) -> dict[str, Any
         "pieces_sha256": tokenizer.pieces_sha256(),
         # Two tokenizers with the same pieces may still differ, such as a cased and an uncased one.
         "behaviour_sha256": tokenizer.behaviour_sha256(),
-        "sha256": {file.name: sha256(file) for file in sorted(folder.iterdir())},
+        "sha256": {file.name: file_sha256(file) for file in sorted(folder.iterdir())},
         "lower_cases": tokenizer.lower_cases,
         "strips_accents": tokenizer.strips_accents,
         "special_ids": tokenizer.special_ids,

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import file_sha256
 
 from . import align, aligners, binarize, databin, explain, manifest, tokenizer_folder
 from .aligners import models
 from .binarize import Binarization, merge
 from .cleaning import NOT_ONE_TAB, read_excluded, scorers
 from .cluster import Cluster
-from .corpus import InputFile, PairFiles, sha256
+from .corpus import InputFile, PairFiles
 from .given_words import GivenWords
 from .inputs import Digests, copied, digests, input_name
 from .kept_pairs import mark_kept
@@ -128,7 +129,7 @@ def _run_stages(run: _Run, recipes: dict[str, aligners.AlignerRecipe]) -> tuple[
     content = {
         "pairs": {report.pair.name: manifest.describe_pair(report, options) for report in reports},
         "tokenizer": manifest.describe_tokenizer(folder / "tokenizer", tokenizer),
-        "dictionary": {"size": space.size, "sha256": sha256(dictionaries[0])},
+        "dictionary": {"size": space.size, "sha256": file_sha256(dictionaries[0])},
         "aligner": manifest.describe_aligner(options, reports, probabilities),
         "options": manifest.describe_options(options, run.inputs),
         "versions": manifest.versions(options),

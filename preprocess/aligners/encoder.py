@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.files import file_sha256
 from weam_fairseq.common.tokenizers import id_range, max_pieces, words_of_characters
 
-from ..corpus import sha256
 from .base import SMALLEST_PROBABILITY, AlignerKind, AlignerRecipe, Alignments, ArrayAligner, Links, option
 from .directions import JOINED
 from .directions import symmetrize as join
@@ -298,7 +298,7 @@ def _hash(folder: Path) -> str:
     """The first 16 hexadecimal digits of the SHA-256 over the hashes of the folder's files, sorted by name."""
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        digest.update(f"{file.name} {sha256(file)}\n".encode())
+        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.files import check_parent, whole_folder
+from weam_fairseq.common.files import check_parent, file_sha256, whole_folder
 from weam_fairseq.common.hub import is_name, resolve
 
-from ..corpus import parse_path, sha256
+from ..corpus import parse_path
 from . import kind_of, trained_names
 from .base import AlignerKind, AlignerRecipe
 from .lines import count_lines
@@ -77,10 +77,11 @@ def train(aligner: Any, words: Path, model: Path, pair: str | None = None) -> No
             "name": aligner.name,
             "version": aligner.version,
             "pair": pair,
-            "trained_on": {"pairs": count_lines(words), "sha256": sha256(words)},
+            "trained_on": {"pairs": count_lines(words), "sha256": file_sha256(words)},
             "details": details,
             "files": {
-                file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(folder.iterdir())
+                file.name: {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
+                for file in sorted(folder.iterdir())
             },
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -104,7 +105,7 @@ def read_card(model: Path, pair: str | None = None) -> Card:
     if trained_pair is not None:
         value_at(content, "pair", str, file, _AGAIN)
     details = value_at(content, "details", dict, file, _AGAIN)
-    card = Card(model, name, version, trained_pair, details, sha256(file))
+    card = Card(model, name, version, trained_pair, details, file_sha256(file))
     files = value_at(content, "files", dict, file, _AGAIN)
     sizes = {check_name(name, file): value_at(files[name], "bytes", int, file, _AGAIN) for name in files}
     for name, size in sizes.items():

@@ -6,6 +6,7 @@ link there in advance, and two writers never share a partial file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -168,6 +169,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 raise
         except OSError as error:
             raise _named(error, partial, path) from error.__cause__
+
+
+def file_sha256(file: Path) -> str:
+    """Of the bytes on disk, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_filled(folder: Path) -> bool:

@@ -23,6 +23,17 @@ def keep_memory() -> None:
     set_option(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+def release_free_memory() -> None:
+    """Gives freed memory back to the system, for a process that has just been forked.
+
+    It shares its parent's memory until the parent changes it. The parent soon reuses all that was free at the fork, and
+    the child would hold the old content (docs/performance.md). Does nothing if the C library lacks the call.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def bound_compiled_products() -> None:
     """Makes oneDNN keep the matrix products of 128 shapes instead of 1,024. To be called before the first product.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.files import whole_file
+from weam_fairseq.common.files import file_sha256, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +38,7 @@ def read_weights(folder: Path) -> Weights:
     tensors: dict[str, Tensor] = {}
     for file in files:
         tensors |= _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-    return Weights(tensors, {file.name: _sha256(file) for file in files})
+    return Weights(tensors, {file.name: file_sha256(file) for file in files})
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -122,8 +121,3 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{file} must be a mapping from names to tensors, but is not.")
     return dict(state)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -62,9 +62,9 @@ def check_number(name: str, value: float) -> None:
     """Raises InputError unless an option's number is finite and within its limits."""
     limit = LIMITS.get(name)
     if not math.isfinite(value):
-        raise InputError(f"{_option(name)} must {limit.rule if limit else 'be a finite number'}, but is {value}.")
+        raise InputError(f"{option(name)} must {limit.rule if limit else 'be a finite number'}, but is {value}.")
     if limit is not None and not limit.holds(value):
-        raise InputError(f"{_option(name)} must {limit.rule}, but is {value:g}.")
+        raise InputError(f"{option(name)} must {limit.rule}, but is {value:g}.")
 
 
 def check_argument(name: str, value: float) -> None:
@@ -85,8 +85,9 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{_option(name)} must be a number, but is {text}.") from None
+        raise InputError(f"{option(name)} must be a number, but is {text}.") from None
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """Turns a name in fairseq's configuration into a command-line option."""
     return f"--{name.replace('_', '-')}"

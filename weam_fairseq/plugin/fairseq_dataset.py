@@ -9,6 +9,7 @@ import numpy as np
 from fairseq.data import FairseqDataset
 from torch.utils.data import get_worker_info
 
+from weam_fairseq.common.process_setup import release_free_memory
 from weam_fairseq.data.split import Pair
 from weam_fairseq.method.batch import Batch, PickledBatch
 from weam_fairseq.method.dataset import WordExchangeDataset
@@ -18,7 +19,7 @@ class FairseqWordExchangeDataset(WordExchangeDataset, FairseqDataset):  # type: 
     """`WordExchangeDataset` with the methods of FairseqDataset."""
 
     def __getitems__(self, virtual_indices: Sequence[int]) -> list[Pair]:
-        exit_with_parent()
+        begin_worker()
         return super().__getitems__(virtual_indices)
 
     def collater(self, samples: list[Pair]) -> Batch:
@@ -59,8 +60,8 @@ _INTERVAL = 1.0  # seconds between two checks
 _watched: int | None = None  # id of the process whose parent is watched; a fork has another id
 
 
-def exit_with_parent() -> None:
-    """In a data worker, starts a thread that ends the process when its parent has ended. Otherwise does nothing.
+def begin_worker() -> None:
+    """In a new data worker, frees memory and starts a thread that ends the process when its parent has ended.
 
     torch's workers check their parent too, but then wait until all their messages have been read. After the trainer has
     ended, nobody reads a batch that does not fit into the pipe, so the worker would never end.
@@ -69,6 +70,7 @@ def exit_with_parent() -> None:
     if get_worker_info() is None or _watched == os.getpid():
         return
     _watched = os.getpid()
+    release_free_memory()
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 

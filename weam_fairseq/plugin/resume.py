@@ -15,6 +15,7 @@ import numpy as np
 from fairseq.data.iterators import EpochBatchIterator
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.method.limits import option
 from weam_fairseq.plugin.fairseq_dataset import FairseqWordExchangeDataset
 
 logger = logging.getLogger(__name__)
@@ -52,11 +53,6 @@ class Batching(NamedTuple):
             for name, now, old in zip(self._fields, self, before, strict=True)
             if now != old
         )
-
-
-def option(name: str) -> str:
-    """Turns a name in fairseq's configuration into a command-line option."""
-    return f"--{name.replace('_', '-')}"
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: str) -> None:

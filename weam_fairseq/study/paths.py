@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
-from weam_fairseq.common.files import write_json
+from weam_fairseq.common.files import file_sha256, write_json
 from weam_fairseq.common.hub import is_name
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -129,7 +129,6 @@ class Files:
         stat = os.stat(path)
         now = {"size": stat.st_size, "time": stat.st_mtime_ns}
         if known is None or {key: known.get(key) for key in now} != now:
-            with path.open("rb") as file:
-                known = {**now, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            known = {**now, "sha256": file_sha256(path)}
             self._seen[name] = known
         return str(known["sha256"])

@@ -403,7 +403,8 @@ def _compare(checkpoint: Path, seen: Any, args: Namespace) -> dict[str, tuple[An
         InputError: an option that a run must keep has changed; or options of the batches changed, and the checkpoint of
             an older version does not record which pairs were used.
     """
-    from weam_fairseq.plugin.resume import BATCHES, option, refuse_changes
+    from weam_fairseq.method.limits import option
+    from weam_fairseq.plugin.resume import BATCHES, refuse_changes
 
     before, now = {} if seen.model is None else vars(seen.model), vars(args)
     refuse_changes({name: value for name, value in before.items() if name != "pairs"}, now, str(checkpoint))
