@@ -10,7 +10,7 @@ from tests.report.studies import LANGUAGES, PAIR_SETS, cell, grid, write_study
 from weam_fairseq.common.training_log import Curve
 from weam_fairseq.report.content import Content, gather
 from weam_fairseq.report.plots.score_by_cost import CostPlot, compact, log_ticks
-from weam_fairseq.report.plots.style import Plots
+from weam_fairseq.report.plots.style import Plots, looks_of
 from weam_fairseq.report.study_folder import read_study
 from weam_fairseq.report.study_tables import cost_table
 
@@ -172,3 +172,8 @@ def test_ticks_are_few_round_numbers_inside(low: float, ratio: float) -> None:
 )
 def test_compact_numbers(value: float, text: str) -> None:
     assert compact(value) == text
+
+
+def test_no_two_methods_look_alike() -> None:
+    markers = [look.marker for look in looks_of(f"method {number}" for number in range(8)).values()]
+    assert len(set(markers)) == len(markers)

@@ -62,13 +62,13 @@ LOOKS = {
     "sentence": Look("#E69F00", "-", "P"),
     "stranger": Look("#7F7F7F", (0, (1, 1.5)), "*"),
 }
-_OTHERS = (
-    Look("#0072B2", "-.", "v"),
-    Look("#E69F00", "-", "p"),
-    Look("#000000", ":", "*"),
+_OTHERS = (  # no marker of LOOKS again
+    Look("#0072B2", "--", "p"),
+    Look("#E69F00", ":", "X"),
+    Look("#000000", ":", "h"),
     Look("#56B4E9", "--", "<"),
-    Look("#009E73", "-", "X"),
-    Look("#CC79A7", "-.", "h"),
+    Look("#009E73", "-", "H"),
+    Look("#CC79A7", "-.", "8"),
     Look("#D55E00", ":", ">"),
     Look("#F0E442", "-", "d"),
 )
