@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate.py qa --model runs/eval/fine-tuned/question-answering-0123456789ab \\
         --data xquad/xquad.de.json --peer ../transformers-4 --limit 300
-    python benchmarks/evaluate.py encode --model runs/demo/hf/weam --text tatoeba/tatoeba.deu-eng.deu
+    python benchmarks/evaluate.py encode --model runs/weam/hf --text tatoeba/tatoeba.deu-eng.deu
 
 The same model, texts, batch size and threads; the two take turns, and the medians and their ratio are printed (above 1:
 ours is faster). Times include tokenisation and exclude loading. The question-answering pipeline is of transformers 4:

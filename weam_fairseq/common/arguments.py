@@ -4,6 +4,7 @@ import argparse
 import difflib
 import textwrap
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, NoReturn
 
 from weam_fairseq.common.errors import InputError
@@ -22,11 +23,15 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of description and epilog, but wraps long lines of prose (those that are not indented)."""
+    """Keeps indented lines of description and epilog, and wraps paragraphs of prose to the terminal's width."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled: list[str] = []
         lines = super()._fill_text(text, width, indent).splitlines()
-        return "\n".join(line if line.startswith(" ") else textwrap.fill(line, width) for line in lines)
+        for is_prose, block in groupby(lines, key=lambda line: bool(line.strip()) and not line.startswith(" ")):
+            paragraph = [*block]
+            filled += textwrap.wrap(" ".join(paragraph), width) if is_prose else paragraph
+        return "\n".join(filled)
 
 
 def suggest_options(message: str, parser: argparse.ArgumentParser) -> str:

@@ -16,11 +16,10 @@ from weam_fairseq.evaluation.held_out import MOST_PAIRS
 EXAMPLE = """example:
   weam-evaluate --model intfloat/multilingual-e5-small --model runs/weam/checkpoint_last.pt --data data-bin \\
       --out runs/weam/scores.jsonl
-  weam-evaluate sentence-retrieval --model runs/demo/hf/weam --name weam --data runs/demo/heldout \\
-      --languages de,es,zh --out runs/demo/scores.jsonl
-  weam-evaluate xnli --model runs/demo/hf/weam --data xtreme/download --languages all --seeds 1,2,3 \\
+  weam-evaluate tatoeba --model runs/weam/hf --name weam --data tatoeba --languages de,es,zh --out scores.jsonl
+  weam-evaluate xnli --model runs/weam/hf --data xtreme/download --languages all --seeds 1,2,3 \\
       --out scores.jsonl
-  weam-evaluate xquad mlqa --model runs/demo/hf/weam --data xtreme/download --languages de,es,zh \\
+  weam-evaluate xquad mlqa --model runs/weam/hf --data xtreme/download --languages de,es,zh \\
       --train-file tydiqa.goldp.en.train.json --hold-out 300 --epochs 2 --out scores.jsonl
 """
 

@@ -156,6 +156,7 @@ def _complete(command: list[str], run_dir: Path) -> tuple[list[str], Path | None
     given, source = arguments, None
     if config is not None:
         given = [*arguments, *read_config(Path(config), arguments)]
+    if config is not None and Path(config).is_file():  # not a preset of the package
         copy = RunFolder(run_dir).path / Path(config).name
         source = Path(config) if copy.absolute() != Path(config).absolute() else None
         arguments = [*rest, "--config", str(copy)]

@@ -1,4 +1,4 @@
-"""Reads and checks a study's config. scripts/configs/study_small.yaml shows every key with a comment."""
+"""Reads and checks a study's config. scripts/configs/study_*.yaml show every key with a comment."""
 
 from __future__ import annotations
 

@@ -56,11 +56,13 @@ Trains with WEAM or another objective (--objective) on a data-bin made by weam-p
                        many_pairs (for many language pairs); options of the command line override it
   --user-dir           print the folder of the plugin and exit: fairseq-train DATA_BIN --user-dir "$({PROG} --user-dir)"
 
-Defaults, each replaced by the option of that name: --objective weam, --lr 5e-5 (5e-4 with --arch), --batch-size 32
-pairs (divided among the processes), --max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with
---adam-betas (0.9,0.999), --adam-eps 1e-6 and --weight-decay 0.01, --clip-norm 1, --lr-scheduler polynomial_decay
-(linear, to 0 at the last update) with --warmup-updates of a tenth of all updates, --precision bf16 if the processor or
-GPU has it, --save-interval-updates 1000 (only the last checkpoint is kept), --log-interval 20.
+Defaults, each replaced by the option of that name (--max-tokens also replaces --batch-size, and --max-update
+--max-epoch): --objective weam, --lr 5e-5 (5e-4 with --arch), --batch-size 32 pairs (divided among the processes),
+--max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with --adam-betas (0.9,0.999), --adam-eps
+1e-6 and --weight-decay 0.01, --clip-norm 1, --lr-scheduler polynomial_decay (linear, to 0 at the last update) with
+--warmup-updates of a tenth of all updates, --precision bf16 if the processor or GPU has it, --log-interval 20,
+--save-interval-updates 1000 with --keep-interval-updates 1. So checkpoint_last.pt, checkpoint_best.pt and the newest of
+every 1,000 updates are kept. If you give --save-interval-updates without --keep-interval-updates, all are kept.
 
 example: {PROG} data-bin --from bert-base-multilingual-cased --save-dir runs/weam
          {PROG} data-bin --arch weam_small --max-update 10000 --save-dir runs/small
@@ -72,9 +74,9 @@ Signals: on SIGUSR1, SIGUSR2 or SIGTERM the run finishes its update, writes chec
 (143 after SIGTERM). The same command resumes it.
 
 You may change the batches when you resume (--max-tokens, --batch-size, --update-freq, number of processes): the epoch
-continues with the pairs that were not used yet. --objective, --pairs, --sampling-temperature, --cp-head, the optimizer
-and the schedule must not change. If a checkpoint cannot be written, weam-train warns, keeps the older
-checkpoints and continues training. If no later checkpoint can be written either, the exit code is 2.
+continues with the pairs that were not used yet. --objective, --pairs, --sampling-temperature, --cp-head, --freeze,
+--head-first, the optimizer and the schedule must not change. If a checkpoint cannot be written, weam-train warns, keeps
+the older checkpoints and continues training. If no later checkpoint can be written either, the exit code is 2.
 
 With --log-format (json, simple, tqdm) fairseq's log goes to standard output instead of RUN/train.log.
 """
