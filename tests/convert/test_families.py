@@ -5,6 +5,7 @@ A family that a later release adds is taken for a fast one until its line is wri
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.tokenizers import max_pieces
 from weam_fairseq.convert.from_hf import without_head
 from weam_fairseq.encoder.configs import first_layers, parse_config, plain_config
 from weam_fairseq.encoder.faster_parts import use_faster_parts
@@ -24,9 +26,11 @@ from weam_fairseq.encoder.huggingface import (
     UnsupportedModel,
     build,
     check_batch,
+    first_position,
     longest_sequence,
     masked_lm_class,
     skeleton,
+    with_own_head,
 )
 
 # The head ends in one matrix, so that the loss is computed without all logits at once; or it does not.
@@ -144,3 +148,25 @@ def test_other_models_are_refused_in_one_sentence(family: str, options: dict[str
     config = tiny_config(family, **options) if family in DOES else AutoConfig.for_model(family)
     with pytest.raises(UnsupportedModel, match=sentence):
         MaskedLM(build(config, "X")).check()
+
+
+@pytest.mark.parametrize("family", EQUAL)
+def test_the_longest_input_is_that_of_the_position_table(family: str) -> None:
+    config = tiny_config(family)
+    endless = SimpleNamespace(model_max_length=10**30)
+    assert max_pieces(config, endless) == (longest_sequence(skeleton(config, "The encoder")) or 2**31 - 1)
+
+
+@pytest.mark.parametrize("family", ["bert", "eurobert", "modernbert", "electra", "xlm"])
+def test_a_second_head_has_the_logits_of_the_first(family: str) -> None:
+    model = randomize(build(tiny_config(family))).eval()
+    first, second = MaskedLM(model), MaskedLM(model, with_own_head(model))
+    states = torch.randn(3, model.config.hidden_size, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(F.linear(*second.project(states)), F.linear(*first.project(states)))
+
+
+def test_positions_that_a_model_ignores_cannot_restart() -> None:
+    config = tiny_config("deberta-v2")
+    config.position_biased_input, config.relative_attention = False, True
+    with pytest.raises(UnsupportedModel, match="takes position ids, but DebertaV2ForMaskedLM ignores"):
+        first_position(MaskedLM(randomize(build(config)).eval()))

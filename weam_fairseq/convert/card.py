@@ -18,14 +18,14 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Reads license and languages from a folder's model card. Empty if there is no readable card."""
     path = folder / "README.md"
     try:
-        text = path.read_text(encoding="utf-8")[:_MAX_CHARACTERS]
+        text = path.read_text(encoding="utf-8-sig")[:_MAX_CHARACTERS]
     except (OSError, UnicodeDecodeError):
         return {}
     header = re.match(r"---\n(.*?)\n---\s*\n", text, re.DOTALL)
     if header is None:
         return {}
     try:
-        values = yaml.safe_load(header[1])
+        values = yaml.load(header[1], Loader=yaml.BaseLoader)  # all values are texts: `no` is Norwegian
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     if not isinstance(values, dict):

@@ -239,14 +239,17 @@ class MaskedLM:
 
     def _output(self) -> tuple[nn.Module, str, nn.Linear] | None:
         """Finds the head's last matrix: its parent, its name there, and itself. None if it is no plain nn.Linear."""
-        linear = output_embeddings(self.head)
+        # By its name in the model, because some families find it through the base, which a second head does not have.
+        linear = output_embeddings(self.model)
         if type(linear) is not nn.Linear:
             return None
-        for parent in self.head.modules():
-            for name, module in parent._modules.items():
-                if module is linear:
-                    return parent, name, linear
-        return None
+        path = next((path for path, module in self.model.named_modules() if module is linear), None)
+        if path is None:
+            return None
+        parent, _, name = path.rpartition(".")
+        own = self.head.get_submodule(path)
+        assert isinstance(own, nn.Linear)
+        return self.head.get_submodule(parent), name, own
 
     def check(self) -> float:
         """Compares both steps with the full model on a fixed padded batch. Sets `stops_before_projection`.
@@ -427,6 +430,9 @@ def first_position(masked_lm: MaskedLM) -> int:
                 positions = torch.arange(real.shape[1], device=real.device).expand(real.shape) + first
                 states = masked_lm.states({**inputs, "position_ids": positions})[real]
                 if torch.allclose(states, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max())):
+                    others = masked_lm.states({**inputs, "position_ids": torch.full_like(positions, first)})[real]
+                    if torch.equal(others, states):
+                        raise UnsupportedModel(f"{where} ignores them, because it has relative positions only.")
                     return first
     finally:
         model.train(training)

@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 
 from weam_fairseq.common.documents import shown
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.process_setup import open_more_files
 from weam_fairseq.data.databin import choose_pairs, read_manifest, read_symbols, read_vocabulary
 from weam_fairseq.data.split import Pair
 from weam_fairseq.method.batch import flat
@@ -95,6 +96,7 @@ def load_data(
         sampling_temperature=sampling_temperature,
     )
     folder = Path(data_bin)
+    open_more_files()
     manifest = read_manifest(folder)
     check_probabilities(manifest, folder, policy.links)
     if isinstance(pairs, str):

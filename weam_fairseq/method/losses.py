@@ -60,6 +60,8 @@ def predict_and_weigh(rows: Tensor, projection: Tensor, bias: Tensor, targets: T
     if dtype == torch.float16:
         # fp16 gradients vanish unless the loss is scaled, and the scale is known only in the backward pass.
         return weigh_logits(F.linear(rows, projection, bias), targets, weights)
+    if not torch.is_grad_enabled():  # ProjectedCrossEntropy sees only which tensors require gradients
+        rows, projection, bias = rows.detach(), projection.detach(), bias.detach()
     loss, nll, hit = ProjectedCrossEntropy.apply(rows, projection, bias, targets, weights, dtype)
     return Weighed(loss, Predictions(nll, hit))
 

@@ -74,6 +74,7 @@ def _vectors(model: WordExchange, data: WordExchangeDataset, indices: np.ndarray
         )
         inputs = model.inputs(tokens, mask, segments, positions)
         layers = model.base(**inputs, output_hidden_states=True, return_dict=True).hidden_states
+        layers = [states for states in layers if states.shape[1] == mask.shape[1]]  # funnel pools the later ones
         weights = (mask / mask.sum(dim=1, keepdim=True)).float()
         pooled = torch.stack([torch.einsum("btd,bt->bd", states.float(), weights) for states in layers])
         unit = torch.nn.functional.normalize(pooled, dim=-1)

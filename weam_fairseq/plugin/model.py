@@ -253,7 +253,13 @@ def _config(args: Any, task: Any) -> Any:
             return parse_config(parse_json(given.encode(), "the checkpoint's config", dict))
         if named:
             raise InputError(f"Remove --{named[0].replace('_', '-')}: --encoder-config {given} defines the shape.")
-        return parse_config(read_json(Path(given), dict), given)
+        config = parse_config(read_json(Path(given), dict), given)
+        pad = task.manifest["tokenizer"]["special_ids"]["pad"]
+        if config.pad_token_id not in (None, pad):
+            raise InputError(
+                f"{given} must have the tokenizer's `pad_token_id`, which is {pad}, but has {config.pad_token_id}."
+            )
+        return config
     if given:
         raise InputError(f"--encoder-config must go with --arch {PUBLISHED}, but --arch is {args.arch}.")
     special = task.manifest["tokenizer"]["special_ids"]

@@ -1,6 +1,7 @@
 """The fairseq task: the method's options, the data-bin, and the facts about them in a checkpoint."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -199,10 +200,11 @@ class WeamTask(FairseqTask):
         self, dataset: FairseqWordExchangeDataset, max_tokens: int | None, positions: int | None
     ) -> None:
         training = dataset.fixed_epoch is None
-        texts = [(self.data_bin, dataset)]
+        texts: Iterable[tuple[Path, FairseqWordExchangeDataset]] = [(self.data_bin, dataset)]
         if training and len(self.shards) > 1 and not self._checked_shards:
             # Check all shards before the first update, not at the start of their epochs.
-            texts = [(shard.folder, self._open("train", number)) for number, shard in enumerate(self.shards)]
+            # One after the other, because open shards take file descriptors.
+            texts = ((shard.folder, self._open("train", number)) for number, shard in enumerate(self.shards))
             self._checked_shards = True
         split = "training" if training else "validation"
         for folder, text in texts:

@@ -61,8 +61,8 @@ class Display:
         config = model.masked_lm.config
         sizes = ", ".join(f"{pair} {size:,}" for pair, size in zip(task.pairs, data.pair_sizes, strict=True))
         batch = f"{cfg.dataset.batch_size} pairs" if cfg.dataset.batch_size else f"{cfg.dataset.max_tokens:,} pieces"
-        processes = cfg.distributed_training.distributed_world_size
-        together = batch if processes == 1 else f"{processes} × {batch}"
+        factors = (cfg.distributed_training.distributed_world_size, cfg.optimization.update_freq[0])
+        together = " × ".join([*(str(factor) for factor in factors if factor != 1), batch])
         held = 4 * parameters + 12 * trained
         warm_up = getattr(cfg.lr_scheduler, "warmup_updates", 0)
         rows = {

@@ -23,7 +23,12 @@ from weam_fairseq.common.command import INTERRUPTED, machine_error, run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_parent
 from weam_fairseq.common.lock import locked
-from weam_fairseq.common.process_setup import bound_compiled_products, keep_memory, wait_without_spinning
+from weam_fairseq.common.process_setup import (
+    bound_compiled_products,
+    keep_memory,
+    open_more_files,
+    wait_without_spinning,
+)
 from weam_fairseq.encoder.sizes import ARCHITECTURES
 from weam_fairseq.method.options import LossOptions, ModelOptions, TaskOptions, add_arguments
 from weam_fairseq.training import distributed, preemption
@@ -91,6 +96,7 @@ def _run(arguments: list[str]) -> None:
     wait_without_spinning()
     keep_memory()
     bound_compiled_products()
+    open_more_files()
     if "-h" in arguments or "--help" in arguments:
         show_help()
         return
