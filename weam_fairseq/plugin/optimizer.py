@@ -66,12 +66,17 @@ class FusedAdam(torch.optim.AdamW):
         for parameter in group["params"]:
             if parameter.grad is not None:
                 if parameter not in self._updates:
-                    self._updates[parameter] = int(self.state.get(parameter, {}).get("step", 0))
+                    self._updates[parameter] = self._made(parameter)
                 self._updates[parameter] += 1
                 parts.setdefault(self._updates[parameter], []).append(parameter)
-        for updates, parameters in parts.items():
+        for parameters in parts.values():
+            updates = 1 + self._made(parameters[0])
+            self._updates.update(dict.fromkeys(parameters, updates))  # --amp may have skipped the last one
             eps = group["eps"] / math.sqrt(1 - group["betas"][1] ** updates)
             yield {**group, "params": parameters, "eps": eps}
+
+    def _made(self, parameter: Parameter) -> int:
+        return int(self.state.get(parameter, {}).get("step", 0))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also loads the state of fairseq's Adam: it has the same moments, and the number of updates as an int."""
