@@ -4,10 +4,11 @@ import errno
 import os
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 
 import pytest
 
-from weam_fairseq.common.arguments import CommandParser
+from weam_fairseq.common.arguments import CommandParser, natural, positive
 from weam_fairseq.common.command import machine_error, run_command
 from weam_fairseq.common.errors import InputError
 
@@ -61,6 +62,7 @@ def test_the_system_error_under_torch_save_is_found() -> None:
 
 PRINTS = """
 import sys
+from argparse import ArgumentTypeError
 from weam_fairseq.common.command import run_command
 def run():
     print({text})
@@ -115,3 +117,11 @@ def test_long_prose_of_a_help_text_is_wrapped_and_examples_are_not(monkeypatch: 
     )
     assert example in lines
     assert max(len(line) for line in lines if line != example) <= 60
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "٣", "2147483648", "0" * 20 + "9" * 20])
+def test_whole_numbers_are_bounded(text: str) -> None:
+    for read in (positive, natural):
+        with pytest.raises(ArgumentTypeError, match="must be a whole number from"):
+            read(text)
+    assert (natural("0"), positive("2147483647")) == (0, 2147483647)

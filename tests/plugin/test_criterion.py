@@ -211,3 +211,16 @@ def test_weights_of_another_config_are_refused(small_data_bin: Path) -> None:
     folder = Published({}, [], {"config.json": json.dumps(config).encode()}, {})
     with pytest.raises(InputError, match="hidden_act is 'relu' and 'gelu'"):
         model.load_state_dict(model.state_dict() | {"published": pack(folder)})
+
+
+def test_a_model_that_fails_in_bfloat16_gets_one_sentence(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    task = SimpleNamespace(pairs=PAIRS, policy=data.policy)
+
+    def fails(**inputs: object) -> None:  # as transformers' xmod and deberta do under autocast
+        raise RuntimeError("Index put requires the source and destination dtypes match, got Float and BFloat16")
+
+    with pytest.raises(InputError, match=r"does not run in bfloat16: Index put .*\. Give --precision fp32\."):
+        WeamCriterion(task, 1.0, "bf16")(fails, data.collater([data[0]]))
+    with pytest.raises(RuntimeError, match="Index put"):
+        WeamCriterion(task, 1.0, "fp32")(fails, data.collater([data[0]]))

@@ -195,7 +195,7 @@ def test_missing_empty_and_unreadable_files(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe")
     (tmp_path / "folder").mkdir()
     fails(capsys, [tmp_path / "empty.jsonl"], "must contain scores")
-    fails(capsys, [tmp_path / "binary.jsonl"], "must be UTF-8 text")
+    fails(capsys, [tmp_path / "binary.jsonl"], "must be UTF-8, but byte 0")
     fails(capsys, [tmp_path / "folder"], "scores.jsonl does not exist")
     fails(capsys, [tmp_path / "none.jsonl"], "none.jsonl does not exist")
     fails(capsys, [tmp_path / "none.jsonl", tmp_path / "empty.jsonl"], "none.jsonl does not exist")

@@ -78,15 +78,20 @@ def suggest(word: str, known: Iterable[str]) -> str:
 _MOST = 2**31 - 1
 
 
+def _is_whole(text: str) -> bool:
+    """Whether a text has only digits, and few enough for int()."""
+    return text.isascii() and text.isdigit() and len(text) <= 20
+
+
 def positive(text: str) -> int:
     """Reads a whole number from 1, for argparse."""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) <= _MOST:
+    if not _is_whole(text) or not 0 < int(text) <= _MOST:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST:,}, but is {text!r}")
     return int(text)
 
 
 def natural(text: str) -> int:
     """Reads a whole number from 0, for argparse."""
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > _MOST:
+    if not _is_whole(text) or int(text) > _MOST:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {_MOST:,}, but is {text!r}")
     return int(text)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from contextlib import suppress
 
 _MOST_FILES = 65_536
 # Constants from glibc's malloc.h.
@@ -66,7 +67,8 @@ def open_more_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        with suppress(ValueError, OSError):  # macOS may allow less than it names; then the old limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def usable_cores() -> int:

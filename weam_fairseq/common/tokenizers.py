@@ -45,19 +45,8 @@ _FIRST = ("cls", "pad", "sep", "unk")  # fairseq's <s>, <pad>, </s>, <unk>
 
 _UNLIMITED = 2**31 - 1
 # In these models position rows start after the padding index, so fewer rows are usable than the config says.
-_SHIFTED_POSITIONS = (
-    *(
-        "roberta",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "camembert",
-        "roberta-prelayernorm",
-        "data2vec-text",
-        "ibert",
-        "xmod",
-    ),
-    *("luke", "longformer", "mpnet", "esm"),
-)
+_OF_ROBERTA = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text")
+_SHIFTED_POSITIONS = (*_OF_ROBERTA, "ibert", "xmod", "luke", "longformer", "mpnet", "esm")
 
 
 def named_special_ids(tokenizer: Any, folder: object) -> dict[str, int]:

@@ -121,10 +121,15 @@ _AGAIN = "Remove the line, or evaluate again into a new file."
 
 
 def read_scores(path: Path) -> list[Score]:
-    """Reads `scores.jsonl`.
+    """The scores of `numbered_scores`, without their lines."""
+    return [score for _, score in numbered_scores(path)]
+
+
+def numbered_scores(path: Path) -> list[tuple[int, Score]]:
+    """Reads `scores.jsonl`: each score with the number of its line.
 
     Raises:
-        InputError: a line is not a JSON object or lacks a field.
+        InputError: the file is not UTF-8, or a line is not a JSON object or lacks a field.
     """
     names = [field.name for field in fields(Score)]
     scores = []
@@ -133,7 +138,7 @@ def read_scores(path: Path) -> list[Score]:
             continue
         try:
             record = parse_json(line, f"{path}:{number}", dict, nan=True, hint=f" {_AGAIN}")
-            scores.append(Score(**{name: record[name] for name in names}))
+            scores.append((number, Score(**{name: record[name] for name in names})))
         except (KeyError, TypeError) as error:
             raise InputError(
                 f"{path}:{number}: the line is not a score ({type(error).__name__}: {error}). {_AGAIN}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.evaluation.scores import Entry, read_scores
+from weam_fairseq.evaluation.scores import Entry, numbered_scores
 
 SCORES = "scores.jsonl"
 
@@ -71,16 +71,7 @@ def _file(path: Path) -> Path:
 
 
 def _read(path: Path) -> list[Entry]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} must be UTF-8 text, but is not ({error}). Give a file of weam-evaluate --out."
-        ) from None
-    numbers = [number for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    entries = [
-        Entry(score, f"{path}:{number}", path.parent) for number, score in zip(numbers, read_scores(path), strict=True)
-    ]
+    entries = [Entry(score, f"{path}:{number}", path.parent) for number, score in numbered_scores(path)]
     for entry in entries:
         _check_types(entry)
     return entries
