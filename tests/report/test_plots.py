@@ -56,6 +56,18 @@ def test_gains_against_the_number_of_pairs(content: Content) -> None:
         assert all(list(point.seeds) == [1, 2] for point in points)
 
 
+def test_gains_against_the_architecture(content: Content) -> None:
+    assert content.plots["gain_by_size"].left_out == []
+    plots = content.plots["gain_by_size"].plots
+    assert [(plot.setting, plot.archs) for plot in plots] == [
+        (pairs, ["weam_tiny", "weam_mini"]) for pairs in ("1 pair", "3 pairs")
+    ]
+    points = plots[1].panels[0].lines[0].points
+    assert [(point.arch, plots[1].place(point)) for point in points] == [("weam_tiny", 0), ("weam_mini", 1)]
+    by_pairs = [plot.panels[0].lines[0].points[1] for plot in content.plots["gain_by_pairs"].plots]
+    assert points == by_pairs  # the same models, ordered otherwise
+
+
 def test_scores_against_cost(content: Content) -> None:
     assert [plot.setting for plot in content.plots["score_by_cost"].plots] == ["1 pair", "3 pairs"]
     panel = content.plots["score_by_cost"].plots[0].panels[0]
@@ -138,15 +150,11 @@ def test_costs_beside_the_baseline(content: Content) -> None:
 def test_one_number_of_pairs_and_one_size_give_sentences(tmp_path: Path) -> None:
     cells = [cell(objective, PAIR_SETS[3], "weam_tiny", 1, train_log=None) for objective in ("tlm", "weam")]
     content = _content(write_study(tmp_path / "study", cells))
-    assert (
-        content.plots["gain_by_pairs"].plots,
-        content.plots["score_by_cost"].plots,
-        content.plots["losses"].plots,
-    ) == ([], [], [])
+    kinds = ("gain_by_pairs", "gain_by_size", "score_by_cost", "losses")
+    assert [content.plots[kind].plots for kind in kinds] == [[], [], [], []]
     assert content.plots["gain_by_pairs"].left_out == ["No plot for weam_tiny: all models have 3 pairs."]
-    assert content.plots["score_by_cost"].left_out == [
-        "No plot for 3 pairs: all models have the architecture weam_tiny."
-    ]
+    for kind in ("gain_by_size", "score_by_cost"):
+        assert content.plots[kind].left_out == ["No plot for 3 pairs: all models have the architecture weam_tiny."]
     assert content.plots["losses"].left_out == ["No plot of losses: no training log contains any."]
 
 

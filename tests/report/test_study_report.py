@@ -46,9 +46,9 @@ def test_page_tables_plots_and_what_is_printed(report: Report) -> None:
     assert "Missing: shuffled.3-pairs.weam_mini.s2." in report.printed
     assert sorted(path.name for path in report.folder.iterdir()) == FILES
     page, checker = checked(report.folder)
-    # The headline, two architectures' gains, two tasks' maps, two sets of pairs' costs, two losses, and these losses of
-    # each pair in both architectures.
-    assert page.count("<svg") == 1 + 2 + 2 + 2 + 2 + 4
+    # The headline, gains of two architectures and of two sets of pairs, two tasks' maps, two sets of pairs' costs, two
+    # losses, and these losses of each pair in both architectures.
+    assert page.count("<svg") == 1 + 2 + 2 + 2 + 2 + 2 + 4
     assert page.index("<svg") < page.index("<table")
     for text in (
         "Does WEAM&#39;s gain over TLM grow with the number of pairs?",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from weam_fairseq.data.databin import read_manifest
 from weam_fairseq.report.gains import Growth, Results, measure_gains, measure_growth
 from weam_fairseq.report.notes import progress
-from weam_fairseq.report.plots.gain_by_pairs import gain_by_pairs
+from weam_fairseq.report.plots.gains import gain_by_pairs, gain_by_size
 from weam_fairseq.report.plots.headline import headline
 from weam_fairseq.report.plots.heat_map import gain_by_language
 from weam_fairseq.report.plots.links import LinkedSentences, read_sentences
@@ -24,6 +24,7 @@ from weam_fairseq.report.study_folder import Study
 PLOTS: dict[str, Callable[[Results], Plots[Any]]] = {
     "headline": headline,
     "gain_by_pairs": gain_by_pairs,
+    "gain_by_size": gain_by_size,
     "gain_by_language": gain_by_language,
     "score_by_cost": score_by_cost,
     "losses": losses,
