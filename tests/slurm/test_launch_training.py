@@ -194,13 +194,3 @@ def test_what_slurm_refuses_is_said(tmp_path: Path, slurm: two_nodes.Slurm) -> N
     assert "Slurm must accept the job, but does not: " in told.stderr
     assert "invalid partition" in told.stderr.lower()
     assert os.path.isfile(tmp_path / "launch" / "launch.json")
-
-
-def test_the_templates_are_scripts_with_a_time_limit() -> None:
-    folder = Path(__file__).resolve().parents[2] / "scripts" / "slurm"
-    templates = sorted(folder.glob("*.sbatch"))
-    assert len(templates) == 4
-    for template in templates:
-        subprocess.run(["bash", "-n", str(template)], check=True)
-        lines = [line.split()[1] for line in template.read_text().splitlines() if line.startswith("#SBATCH")]
-        assert any(line.startswith("--time=") for line in lines)
