@@ -32,6 +32,7 @@ from weam_fairseq.encoder.huggingface import (
     skeleton,
     with_own_head,
 )
+from weam_fairseq.plugin.model import WeamModel
 
 # The head ends in one matrix, so that the loss is computed without all logits at once; or it does not.
 FAST, SLOW = "fast", "slow"
@@ -71,6 +72,7 @@ def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family
     full = masked_lm.full_logits(inputs)
     expected = gradients(model, full.flatten(0, 1)[rows])
     assert max(float(value.abs().max()) for value in expected.values()) > 0.01
+    assert masked_lm.unused == [name for name, _ in model.named_parameters() if name not in expected]
 
     parts = use_faster_parts(model)
     assert torch.equal(masked_lm.full_logits(inputs), full), parts.describe()
@@ -82,6 +84,18 @@ def test_logits_and_gradients_of_chosen_rows_are_those_of_the_whole_model(family
     trained = gradients(model.train(), through_the_head(masked_lm, inputs, rows))
     assert sorted(trained) == sorted(expected)
     assert all(bool(value.isfinite().all()) for value in trained.values())
+
+
+@pytest.mark.parametrize("family", ["big_bird", "longformer", "luke", "roformer"])
+def test_what_no_logit_depends_on_is_never_trained(family: str) -> None:
+    model = WeamModel(build(tiny_config(family)), "00" * 32, "00" * 32, head_first=1)
+    names = {f"masked_lm.{name}" for name in model.predictor.unused}
+    assert any("pooler" in name or "entity" in name or "global" in name or "positions" in name for name in names)
+    for update in (0, 1, 2):
+        model.set_num_updates(update)
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert not trained & names
+    assert trained | names == {name for name, _ in model.named_parameters()}
 
 
 @pytest.mark.parametrize("family", EQUAL)

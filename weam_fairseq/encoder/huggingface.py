@@ -176,6 +176,7 @@ class MaskedLM:
 
     Attributes:
         stops_before_projection: whether `project` can return the head's last matrix. `check` verifies it.
+        unused: names of the parameters that no logit depends on, such as a pooler's. `check` finds them.
 
     Raises:
         UnsupportedModel: the model has no separate base model.
@@ -191,6 +192,7 @@ class MaskedLM:
         names = inspect.signature(self.base.forward).parameters
         self.takes = frozenset(names)
         self.stops_before_projection = self._output() is not None
+        self.unused: list[str] = []
 
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
         """(B, T, D) states of the last layer for inputs of the base model."""
@@ -252,7 +254,7 @@ class MaskedLM:
         return self.head.get_submodule(parent), name, own
 
     def check(self) -> float:
-        """Compares both steps with the full model on a fixed padded batch. Sets `stops_before_projection`.
+        """Compares both steps with the full model on a fixed padded batch. Sets `stops_before_projection` and `unused`.
 
         Returns:
             The largest difference of the logits, as a share of the largest logit.
@@ -278,7 +280,9 @@ class MaskedLM:
     def _run_whole(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         name = type(self.model).__name__
         try:
-            full, states = self.full_logits(inputs), self.states(inputs)
+            with torch.enable_grad():
+                full = self.full_logits(inputs)
+            states = self.states(inputs)
         except _MODEL_ERRORS as error:
             raise UnsupportedModel(
                 f"A model must run on pieces and an attention mask alone, but {name} does not: {reason_of(error)}."
@@ -288,7 +292,9 @@ class MaskedLM:
                 f"A model must have one state for each piece, but {name} has states of shape {tuple(states.shape)} for "
                 f"{tuple(inputs['input_ids'].shape)} pieces."
             )
-        return states, full
+        used = _leaves(full)
+        self.unused = [name for name, parameter in self.model.named_parameters() if id(parameter) not in used]
+        return states, full.detach()
 
     def _compare(self, rows: Tensor, expected: Tensor) -> float:
         """Compares the head's logits for (M, D) states with the (M, V) logits of the full model."""
@@ -437,6 +443,21 @@ def first_position(masked_lm: MaskedLM) -> int:
     finally:
         model.train(training)
     raise UnsupportedModel(f"{where} numbers them in another way.")
+
+
+def _leaves(result: Tensor) -> set[int]:
+    """Ids of the tensors with gradients that a result was computed from."""
+    found: set[int] = set()
+    seen: set[Any] = set()
+    open_nodes = [result.grad_fn]
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            open_nodes += [next_node for next_node, _ in node.next_functions]
+            if hasattr(node, "variable"):
+                found.add(id(node.variable))
+    return found
 
 
 @contextmanager

@@ -116,6 +116,8 @@ class WordExchange(nn.Module):
         predictor = MaskedLM(model)
         self.difference = predictor.check()
         self._first_position = first_position(predictor) if reset_positions else None
+        # Several processes would decay these weights, which one process leaves as they are, and DDP refuses them.
+        self._unused = [model.get_parameter(name) for name in predictor.unused]
         self.parts: Parts = use_faster_parts(model)
         self._freeze(freeze)
         self._predictors = _Predictors(predictor, self._predictor_of_own_head(predictor))
@@ -128,13 +130,20 @@ class WordExchange(nn.Module):
         return second
 
     def _freeze(self, freeze: str) -> None:
-        frozen = {"none": [], "embeddings": [self.masked_lm.get_input_embeddings()], "encoder": [self.base]}[freeze]
-        for module in frozen:
-            module.requires_grad_(False)
         self.freeze = freeze
         # If the encoder is frozen, no weight below the head has a gradient.
         self.head_only = freeze == "encoder"
+        self._set_gradients()
         self.train(self.training)
+
+    def _set_gradients(self) -> None:
+        """Switches off the gradients of everything that is not trained now."""
+        if self.head_only:
+            self.base.requires_grad_(False)
+        if self.freeze == "embeddings":
+            self.masked_lm.get_input_embeddings().requires_grad_(False)
+        for parameter in self._unused:
+            parameter.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "WordExchange":
         """Sets the mode. A frozen encoder stays in evaluation mode: it will be used without dropout."""

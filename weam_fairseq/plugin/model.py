@@ -225,10 +225,9 @@ class WeamModel(WordExchange, BaseFairseqModel):  # type: ignore[misc]
         super().set_num_updates(num_updates)
         if self.head_first and self.freeze != "encoder":
             self.head_only = num_updates < self.head_first
-            self.base.requires_grad_(not self.head_only)
+            self.base.requires_grad_(True)
+            self._set_gradients()
             self.base.train(self.training and not self.head_only)
-            if self.freeze == "embeddings":
-                self.masked_lm.get_input_embeddings().requires_grad_(False)
 
     def max_positions(self) -> int:
         return longest_sequence(self.masked_lm) or UNLIMITED
