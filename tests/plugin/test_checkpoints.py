@@ -13,6 +13,7 @@ from run_training import arguments, curve, error_of, said, train, weights
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.plugin import checkpoints
+from weam_fairseq.plugin.model import longest_pair
 from weam_fairseq.training.command_line import prepare
 
 
@@ -464,6 +465,26 @@ def test_options_that_describe_its_encoder_are_accepted(tmp_path: Path, more: li
     start = prepare(["bin", "--save-dir", str(tmp_path / "run"), "--finetune-from-model", path, *more])
     assert start.arguments[-3:-1] == ["--arch", "weam_published"]
     assert not {"weam_mini", "--layers", "--heads=4"} & set(start.arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder_config": None}, "--arch weam_published needs --encoder-config FILE"),
+        ({"arch": "weam_mini"}, "--encoder-config must go with --arch weam_published, but --arch is weam_mini"),
+        ({"layers": 2}, "Remove --layers: --encoder-config .*config.json defines the shape"),
+        ({}, "must have the tokenizer's `pad_token_id`, which is 1, but has 0"),
+    ],
+)
+def test_a_config_file_defines_the_encoder_alone(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(MINI))  # its pad_token_id is 0, as always with BERT
+    values = {"arch": "weam_published", "encoder_config": str(tmp_path / "config.json"), "layers": None, **options}
+    task = argparse.Namespace(manifest={"tokenizer": {"special_ids": {"pad": 1}}})
+    with pytest.raises(InputError, match=message):
+        longest_pair(argparse.Namespace(**values), task)
+    task.manifest["tokenizer"]["special_ids"]["pad"] = 0
+    right = argparse.Namespace(arch="weam_published", encoder_config=str(tmp_path / "config.json"))
+    assert longest_pair(right, task) == 512
 
 
 def test_a_resumed_run_has_the_encoder_of_its_own_checkpoint(tmp_path: Path) -> None:
