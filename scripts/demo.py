@@ -58,8 +58,9 @@ def run(run_dir: Path, short: bool) -> int:
     status = study.main([str(config), *folders, "--jobs", "2"])
     if status == 0 and not (run_dir / "examples.json").is_file():
         data_bin = next(run_dir.glob("data/*/data-bin"))
-        chosen = ["--pair", *PAIRS, "--index", *EXAMPLES, "--json", str(run_dir / "examples.json")]
-        status = show.main([str(weam_checkpoint(run_dir)), str(data_bin), *chosen])
+        chosen = [*(f"--pair={pair}" for pair in PAIRS), *(f"--index={index}" for index in EXAMPLES)]
+        files = [str(weam_checkpoint(run_dir)), str(data_bin), "--json", str(run_dir / "examples.json")]
+        status = show.main([*files, *chosen])
     return status or report.main([str(run_dir)])
 
 

@@ -81,7 +81,8 @@ def test_the_model_sees_what_the_exported_tokenizer_writes(run_dir: Path) -> Non
 @pytest.fixture(scope="module")
 def shown(run_dir: Path) -> list[dict[str, Any]]:
     """What weam-show says of the validation pairs."""
-    words = (run_dir / "weam" / "checkpoint_last.pt", run_dir / "bin", "--pair", "en-de", "--index", *range(20))
+    indices = (f"--index={number}" for number in range(20))
+    words = (run_dir / "weam" / "checkpoint_last.pt", run_dir / "bin", "--pair", "en-de", *indices)
     run("weam-show", *words, "--json", run_dir / "shown.json")
     examples: list[dict[str, Any]] = json.loads((run_dir / "shown.json").read_text(encoding="utf-8"))["examples"]
     return examples
@@ -105,6 +106,23 @@ def test_the_exchange_lets_the_model_translate(shown: list[dict[str, Any]]) -> N
     own = np.mean([masked["piece"] in masked["own_top"] for masked in linked])
     exchanged = np.mean([masked["piece"] in masked["exchanged_top"] for masked in linked])
     assert exchanged > own + 0.1
+
+
+def test_a_second_head_predicts_from_exchanged_states(run_dir: Path, shown: list[dict[str, Any]]) -> None:
+    state = torch.load(run_dir / "weam" / "checkpoint_last.pt", weights_only=False)
+    head = {name: value.clone() for name, value in state["model"].items() if name.startswith("masked_lm.cls.")}
+    for name, value in head.items():
+        if name.endswith("bias") and len(value) == len(state["model"]["masked_lm.cls.predictions.bias"]):
+            value[7] = 1e4
+    state["model"] |= {name.replace("masked_lm.", "own_head.", 1): value for name, value in head.items()}
+    torch.save(state, run_dir / "own.pt")
+    words = (run_dir / "own.pt", run_dir / "bin", "--pair", "en-de", "--index", "1", "--index", "0")
+    run("weam-show", *words, "--json", run_dir / "own.json")
+    again = json.loads((run_dir / "own.json").read_text(encoding="utf-8"))["examples"]
+    assert [example["index"] for example in again] == [1, 0]
+    for example, before in zip(again, (shown[1], shown[0]), strict=True):
+        assert [each["own_top"] for each in example["masked"]] == [each["own_top"] for each in before["masked"]]
+    assert len({each["exchanged_top"][0] for example in again for each in example["masked"]}) == 1
 
 
 def test_a_pair_is_shown_in_the_terminal(run_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """weam-show: shows sentence pairs with their links and masks, and both predictions of each masked piece."""
 
+import argparse
 import logging
 import sys
 from dataclasses import replace
@@ -41,19 +42,21 @@ def _run(argv: list[str] | None) -> None:
         prog=PROG,
         description="Shows sentence pairs of a data-bin: word links, masked pieces, the pieces linked to them, and the "
         "model's predictions before and after the exchange.",
-        epilog=f"example: {PROG} runs/weam/checkpoint_last.pt data-bin --pair en-de --index 3",
+        epilog=f"example:\n  {PROG} runs/weam/checkpoint_last.pt data-bin --pair en-de --index 3 --index 5",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint (.pt) of weam-train")
     parser.add_argument("data_bin", type=Path, help="data-bin made by weam-preprocess")
-    parser.add_argument("--pair", required=True, nargs="+", metavar="XX-YY", help="language pairs, for example en-de")
+    parser.add_argument(
+        "--pair", required=True, action="append", metavar="XX-YY", help="language pair, for example en-de; repeatable"
+    )
     parser.add_argument("--split", default="valid", help="split of the data-bin (default: valid)")
     parser.add_argument(
         "--index",
         type=int,
-        nargs="+",
-        default=[0],
+        action="append",
         metavar="N",
-        help="indices in the split, from 0 (default: 0)",
+        help="index in the split, from 0 (default: 0); repeatable",
     )
     parser.add_argument("--mask-prob", type=float, default=0.3, metavar="P", help="masking probability (default: 0.3)")
     parser.add_argument("--seed", type=natural, default=1, help="seed of the masks (default: 1)")
@@ -66,7 +69,9 @@ def _run(argv: list[str] | None) -> None:
     examples = [
         example
         for pair in args.pair
-        for example in explain(args.checkpoint, args.data_bin, args.split, pair, args.index, args.mask_prob, args.seed)
+        for example in explain(
+            args.checkpoint, args.data_bin, args.split, pair, args.index or [0], args.mask_prob, args.seed
+        )
     ]
     if args.json is None:
         print("\n\n".join(map(render, examples)))
@@ -106,7 +111,11 @@ def explain(
     pairs_of_split = open_split(data_bin, split, pair, policy.links.weighted)
     dataset = WordExchangeDataset([pairs_of_split], vocabulary, policy, seed, fixed_epoch=0)
     names = _piece_names(data_bin / manifest["tokenizer"]["folder"], len(vocabulary))
-    model = WordExchange(carried.model, reset_positions=policy.reset_positions).eval()
+    model = WordExchange(
+        carried.model, cp_head="own" if carried.own_head else "shared", reset_positions=policy.reset_positions
+    ).eval()
+    if model.own_head is not None:
+        model.own_head.load_state_dict(carried.own_head)
     examples = []
     for index in indices:
         if not 0 <= index < len(dataset):
@@ -124,11 +133,11 @@ def _explain_one(
     pair = dataset[index]
     batch = dataset.collater([pair])["net_input"]
     states = model.states(batch["tokens"], batch["attention_mask"], batch["segments"], batch.get("positions"))[0]
-    exchange, masked, head = batch["exchange"], batch["masked_rows"], model.predictor
-    own = _top(head.logits(states[masked]), names)
-    received = dict(
-        zip(exchange.linked.tolist(), _top(head.logits(exchange_rows(states, exchange)), names), strict=True)
-    )
+    exchange, masked = batch["exchange"], batch["masked_rows"]
+    own = _top(model.predictor.logits(states[masked]), names)
+    # The second prediction is of all masked rows, and a second head predicts rows without links differently too.
+    exchanged = states[masked].index_copy(0, exchange.linked, exchange_rows(states, exchange))
+    again = _top(model.cp_predictor.logits(exchanged), names)
     sides = _sides(dataset, pair, names, pair_name)
     location = {int(row): (side.name, i) for side in sides for i, row in enumerate(side.rows)}
     pieces = {side.name: side.pieces for side in sides}
@@ -145,7 +154,7 @@ def _explain_one(
                 "input_piece": names[int(batch["tokens"][0, row])],
                 "exchanged_with": [{"side": s, "piece_idx": i, "piece": pieces[s][i]} for s, i in partners],
                 "own_top": own[n],
-                "exchanged_top": received.get(n, own[n]),
+                "exchanged_top": again[n],
             }
         )
     word_links = {(int(pair.source_words[i]), int(pair.target_words[j])) for i, j in pair.links}

@@ -1,5 +1,6 @@
 """What the plots show, and when there is none."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,21 @@ def test_gains_against_the_number_of_pairs(content: Content) -> None:
         assert [point.gain for point in points] == pytest.approx(gains)
         assert all(point.low is not None and point.low <= point.gain <= point.high for point in points)
         assert all(list(point.seeds) == [1, 2] for point in points)
+
+
+def test_a_log_line_without_a_rare_pair_is_kept(tmp_path: Path) -> None:
+    path = write_study(tmp_path / "study", [cell("tlm", PAIR_SETS[3], "weam_tiny", 1)])
+    log = next(path.glob("**/train.log"))
+    lines = log.read_text().splitlines()
+    rare = [re.sub(r'"en-zh:mp_loss": "[^"]*", |, "en-zh:mp_loss": "[^"]*"', "", line) for line in lines[1::2]]
+    assert all("en-zh:mp_loss" not in line for line in rare if "train_inner" in line)
+    lines[1::2] = rare
+    log.write_text("\n".join(lines))
+    plot = _content(path).plots["losses"].plots[0]
+    train = plot.panels[0].lines[0].train
+    assert train.x == list(range(20, 401, 20))  # a point is the mean of two lines
+    of_two_pairs, of_three = 5.95 + 0.5, 5.9 + 1
+    assert train.y[0] == pytest.approx((of_two_pairs + of_three) / 2)
 
 
 def test_gains_against_the_architecture(content: Content) -> None:

@@ -203,10 +203,13 @@ def test_the_page_has_a_dark_form_with_plots_on_a_light_card(report: Report) -> 
     assert re.search(r"figure \.wide \{ background: #fff;", dark)
 
 
-def test_a_study_before_its_baseline(tmp_path: Path) -> None:
-    path = write_study(tmp_path / "study", grid(["weam"], (1, 2), ["weam_tiny"]))
+def test_a_study_before_its_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [*grid(["weam"], (1, 2), ["weam_tiny"]), *grid(["shuffled"], (1,), ["weam_tiny"])]
+    path = write_study(tmp_path / "study", cells)
     assert main([str(path)]) == 0
+    assert "There are no differences yet: no tlm model is finished." in capsys.readouterr().out
     page, _ = checked(path)
+    assert "have different seeds: a difference" not in page
     assert "No tlm model yet, so no gain, for: 1 pair · weam_tiny; 3 pairs · weam_tiny." in page
     assert "No map for tatoeba, accuracy: no model has a gain." in page
 
@@ -247,6 +250,16 @@ def test_a_corpus_file_of_another_kind_is_no_source(tmp_path: Path) -> None:
     for text in ("[]", "{", '{"sources": 3}'):
         (path / "text" / "corpus.json").write_text(text, encoding="utf-8")
         assert read_study(path).sources == []
+
+
+def test_sources_lie_beside_the_text_of_the_data_folder(tmp_path: Path) -> None:
+    texts = {"en-de": ["a/one.tsv", "b/two.tsv"]}
+    folders = {"root": "..", "data": "../data"}
+    path = write_study(tmp_path / "study", grid(["tlm"], (1,)), config={"data": {"bitext": texts}}, folders=folders)
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "corpus.json").write_text(json.dumps({"sources": [{"package": name}]}))
+    assert read_study(path).sources == [{"package": "a"}, {"package": "b"}]
 
 
 def test_broken_predictions_end_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

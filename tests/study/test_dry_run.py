@@ -139,7 +139,7 @@ def test_what_is_not_there_is_said_before_anything_is_made(tmp_path: Path, capsy
     config = write_config(tmp_path, small_config())
     words = [str(config), "--root", str(tmp_path), "--study-dir", str(tmp_path / "study")]
     assert main(words) == 2
-    assert f"must exist, but {tmp_path}/en-de.tsv, {tmp_path}/tatoeba are missing" in capsys.readouterr().err
+    assert f"must exist, but these are missing: {tmp_path}/en-de.tsv, {tmp_path}/tatoeba." in capsys.readouterr().err
     (tmp_path / "en-de.tsv").touch()
     (tmp_path / "tatoeba").mkdir()
     assert main(words) == 2

@@ -56,20 +56,23 @@ def test_every_step_comes_after_what_it_needs(tmp_path: Path) -> None:
 def test_equal_cells_of_two_blocks_are_one(tmp_path: Path) -> None:
     config = of_three_pairs()
     more = {"name": "more", "pairs": 3, "arch": ["weam_tiny", "weam_mini"], "objective": ["tlm", "weam"], "seed": 1}
-    config["grid"].append({**more, "options": {"cp-weight": [1, 0.5]}})
+    config["grid"].append({**more, "options": {"cp-weight": [1, 0.5, 0]}})
     plan = plan_of(tmp_path, config)
     # 8 of the first block; of the second, cp-weight 1 on weam_tiny and both tlm are not new.
     second = [cell.name for cell in plan.cells if cell.group == "more"]
     assert second == [
         "weam.3-pairs.weam_tiny.cp-weight-0.5.s1",
+        "weam.3-pairs.weam_tiny.cp-weight-0.s1",
         "tlm.3-pairs.weam_mini.s1",
         "weam.3-pairs.weam_mini.s1",
         "weam.3-pairs.weam_mini.cp-weight-0.5.s1",
+        "weam.3-pairs.weam_mini.cp-weight-0.s1",
     ]
     assert len(plan.cells) == 8 + len(second)
     by_name = {cell.name: cell for cell in plan.cells}
     assert by_name["weam.3-pairs.weam_tiny.s1"].options == {"cp-weight": 1.0}
     assert by_name[second[0]].options == {"cp-weight": 0.5}
+    assert by_name[second[1]].options == {"cp-weight": 0}
     assert by_name[second[0]].model == "weam · 3 pairs · weam_tiny · cp-weight 0.5"
     assert by_name["tlm.3-pairs.weam_mini.s1"].options == {}
 

@@ -49,7 +49,7 @@ class Carried(NamedTuple):
         special_ids: ids of cls, sep, pad, unk, mask.
         description: pairs, method, aligner, seed, updates.
         published: the published folder that the model started from; None: trained from scratch.
-        left_out: names of tensors that do not fit into a Hugging Face folder.
+        own_head: tensors of the second head of --cp-head own. They do not fit into a Hugging Face folder.
     """
 
     model: Any
@@ -59,7 +59,7 @@ class Carried(NamedTuple):
     special_ids: dict[str, int]
     description: dict[str, Any]
     published: Published | None
-    left_out: list[str]
+    own_head: dict[str, Tensor]
 
 
 class Exported(NamedTuple):
@@ -191,7 +191,7 @@ def _carried(state: dict[str, Any], carried: dict[str, Any], checkpoint: Path) -
         carried["special_ids"],
         description,
         origin,
-        [name for name in weights if name.startswith(OWN_HEAD)],
+        {name.removeprefix(OWN_HEAD): value for name, value in weights.items() if name.startswith(OWN_HEAD)},
     )
 
 
@@ -204,7 +204,7 @@ def _tokenizer_files(files: dict[str, bytes], checkpoint: Path) -> dict[str, byt
 
 def _write_model(carried: Carried, folder: Path, dtype: str | None) -> list[str]:
     """Writes config.json and model.safetensors. Returns notes for the user."""
-    notes = [f"left out: the head of L_cp ({len(carried.left_out)} tensors)"] if carried.left_out else []
+    notes = [f"left out: the head of L_cp ({len(carried.own_head)} tensors)"] if carried.own_head else []
     origin, state = carried.published, carried.model.state_dict()
     changed: dict[str, Any] = {}
     if origin is None:

@@ -186,6 +186,11 @@ class WordExchange(nn.Module):
         return inputs
 
     @property
+    def cp_predictor(self) -> MaskedLM:
+        """Predicts from exchanged states: with the second head of `cp_head="own"`, or else with the model's head."""
+        return self._predictors.own or self._predictors.shared
+
+    @property
     def takes_segments(self) -> bool:
         """Whether the model has embeddings for two segments."""
         return takes_segments(self.masked_lm.config, self.predictor.takes)

@@ -40,6 +40,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 1,
     single: bool = False,
+    differences: bool = True,
 ) -> Comparison:
     """Compares every model with the baseline, table by table.
 
@@ -47,6 +48,7 @@ def compare(
         baseline: a model's name; None is `tlm` if it has scores, else the first model.
         single: the baseline is one model for all seeds, such as a published encoder. Where a task draws no random
             numbers, its one score is compared with each seed of the other models.
+        differences: False for scores alone, such as those of models whose baseline is not finished.
         metrics: the metrics to show; empty is all.
         seed: draws the items.
 
@@ -65,7 +67,10 @@ def compare(
             return resample_items(columns, resamples, seed, bar.update)
 
         tables = [
-            _table(group, titles[group], each, models, chosen, draw, single and not _draws(group.task))
+            _table(
+                *(group, titles[group], each, models, chosen if differences else None),
+                *(draw, single and not _draws(group.task)),
+            )
             for group, each in columns.items()
         ]
     order = [chosen, *(model for model in models if model != chosen)]
@@ -100,12 +105,13 @@ def _table(
     title: str,
     columns: Mapping[str, LanguageEntries],
     models: Sequence[str],
-    baseline: str,
+    baseline: str | None,
     draw: Callable[[Mapping[str, LanguageEntries]], Resamples],
     for_each_seed: bool,
 ) -> TaskTable:
     here = {model for column in columns.values() for model in column}
-    ordered = [model for model in dict.fromkeys([baseline, *models]) if model in here]
+    first = [] if baseline is None else [baseline]
+    ordered = [model for model in dict.fromkeys([*first, *models]) if model in here]
     said = _check(columns)
     common = [language for language, column in columns.items() if set(column) == here]
     scores = {
@@ -165,7 +171,7 @@ def _average(scores: Sequence[MeanScore]) -> MeanScore:
 
 
 def _differences(
-    scores: Mapping[tuple[str, str], MeanScore], baseline: str, resampled: Resamples, for_each_seed: bool
+    scores: Mapping[tuple[str, str], MeanScore], baseline: str | None, resampled: Resamples, for_each_seed: bool
 ) -> dict[tuple[str, str], Difference]:
     """The mean difference of two runs with the same seed; without common seeds, the difference of the means.
 
@@ -174,8 +180,8 @@ def _differences(
     """
     differences = {}
     for (model, language), score in scores.items():
-        other = scores.get((baseline, language))
-        if model == baseline or other is None:
+        other = None if baseline is None else scores.get((baseline, language))
+        if baseline is None or other is None or model == baseline:
             continue
         of_other = dict.fromkeys(score.values, other.mean) if for_each_seed else other.values
         by_seed = {seed: score.values[seed] - of_other[seed] for seed in sorted(set(score.values) & set(of_other))}

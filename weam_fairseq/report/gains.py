@@ -133,7 +133,8 @@ def _tables(
         return {}
     chosen = baseline if baseline in scores.models else None
     single = is_single_base(study, chosen)
-    return {table.group: table for table in compare(scores, chosen, (), resamples, draw_seed, single).tables}
+    compared = compare(scores, chosen, (), resamples, draw_seed, single, differences=chosen is not None)
+    return {table.group: table for table in compared.tables}
 
 
 def is_single_base(study: Study, model: str | None) -> bool:

@@ -73,7 +73,10 @@ def _report_study(options: argparse.Namespace) -> str:
     out = options.out or study.path
     _write(out, {PAGE: report["html"], TABLES: report["md"], PLOTS: plot_sources(content)})
     if not content.results.positions.compared:
-        table = f"There are no differences yet: no model besides {study.baseline} is finished."
+        missing = (
+            f"model besides {study.baseline}" if content.results.positions.baselines else f"{study.baseline} model"
+        )
+        table = f"There are no differences yet: no {missing} is finished."
     chance = on_chance(content.results.tasks, content.results.positions)
     return "\n\n".join([table, "\n".join([*chance, *content.progress]), f"Full report: {out / PAGE}"])
 

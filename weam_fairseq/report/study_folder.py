@@ -146,6 +146,7 @@ class Study:
         cells: the finished ones, in the plan's order.
         scores: those of finished cells.
         early: the number of scores of unfinished cells, by model and seed. They are left out.
+        folders: where relative paths of the config start, relative to `path`: `data` for the bitext, else `root`.
     """
 
     path: Path
@@ -160,6 +161,7 @@ class Study:
     cells: list[StudyCell]
     scores: ScoreSet
     early: dict[tuple[str, int], int]
+    folders: dict[str, str]
 
     def of_model(self, model: str) -> list[StudyCell]:
         return [cell for cell in self.cells if cell.model == model]
@@ -172,8 +174,9 @@ class Study:
     @property
     def data_bins(self) -> list[Path]:
         """The existing data-bins: those that the study made, by name, and the one that its config names."""
-        named = self.config["data"].get("data_bin") if isinstance(self.config, dict) and "data" in self.config else None
-        folders = sorted(self.path.glob("data/*/data-bin")) + ([Path(named)] if isinstance(named, str) else [])
+        named = self._data_of_config.get("data_bin")
+        folders = sorted(self.path.glob("data/*/data-bin"))
+        folders += [self.path / self.folders["root"] / named] if isinstance(named, str) else []
         return [folder for folder in folders if (folder / "manifest.json").is_file()]
 
     @property
@@ -213,15 +216,22 @@ class Study:
     @cached_property
     def sources(self) -> list[dict[str, str]]:
         """The text's sources with their licenses, if `corpus.json` beside the bitext names them under `sources`."""
-        data = self.config.get("data") if isinstance(self.config, dict) else None
-        bitext = data.get("bitext") if isinstance(data, dict) else None
-        file = self.path.joinpath(str(bitext)).with_name(_SOURCES)
-        sources = None
-        if bitext and file.is_file():
-            with suppress(InputError):  # another file of this name
-                sources = read_json(file, dict).get("sources")
-        found = [each for each in sources if isinstance(each, dict)] if isinstance(sources, list) else []
+        bitext = self._data_of_config.get("bitext")
+        texts = [
+            name for names in (bitext.values() if isinstance(bitext, dict) else [bitext]) for name in _listed(names)
+        ]
+        files = dict.fromkeys((self.path / self.folders["data"] / text).with_name(_SOURCES) for text in texts)
+        found: list[dict[str, Any]] = []
+        for file in files:
+            if file.is_file():
+                with suppress(InputError):  # another file of this name
+                    found += [each for each in _listed(read_json(file, dict).get("sources")) if isinstance(each, dict)]
         return [{str(key): str(value) for key, value in each.items()} for each in found]
+
+    @property
+    def _data_of_config(self) -> dict[str, Any]:
+        data = self.config.get("data") if isinstance(self.config, dict) else None
+        return data if isinstance(data, dict) else {}
 
     @cached_property
     def predicted(self) -> list[PredictedPair]:
@@ -287,7 +297,19 @@ def read_study(path: Path) -> Study:
         cells=cells,
         scores=ScoreSet(kept, scores.files, scores.repeated),
         early=early,
+        folders=_folders(described.get("folders")),
     )
+
+
+def _folders(record: Any) -> dict[str, str]:
+    """Those of study.json. Without them (older versions), the config's paths start from the study."""
+    given = record if isinstance(record, dict) else {}
+    return {name: str(given.get(name, ".")) for name in ("root", "data")}
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list as it is, None as an empty one, and any other value as a list of it."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from weam_fairseq.common.arguments import CommandParser, positive
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.lock import locked
 from weam_fairseq.study.config import read_config
+from weam_fairseq.study.forecast import counted
 from weam_fairseq.study.inputs import check_inputs, check_processes
 from weam_fairseq.study.paths import Files, study_paths
 from weam_fairseq.study.plan import Plan, make_plan
@@ -64,7 +65,7 @@ def _run_study(options: argparse.Namespace) -> int:
     steps = plan.needed(cells)
     check_inputs(plan, steps)
     if options.cluster == "local":
-        check_processes(config, steps)
+        check_processes(config, [step for step in steps if not plan.is_done(step)])
     jobs = options.jobs or (JOBS_ON_SLURM if options.cluster == "slurm" else 1)
     worker = Jobs(paths, config, options.cluster, jobs)
     paths.study.mkdir(parents=True, exist_ok=True)
@@ -78,13 +79,14 @@ def _run_study(options: argparse.Namespace) -> int:
 
 def _report(plan: Plan, cells: int, result: StudyResult) -> int:
     if result.failed:
-        left = f", and {len(result.left)} steps that need them were not started" if result.left else ""
+        failed, left = counted(len(result.failed), "step"), counted(len(result.left), "step")
+        more = f" Not started, because they need these: {left}." if result.left else ""
         print(
-            f"{PROG}: {len(result.failed)} steps failed{left}. Fix the cause and run the same command again.",
+            f"{PROG}: {failed} failed.{more} Fix the cause and run the same command again.",
             file=sys.stderr,
         )
         return 1
-    print(f"{cells} cells are done: weam-report {plan.paths.study}")
+    print(f"Finished: {counted(cells, 'cell')}. For the report, run weam-report {plan.paths.study}")
     return 0
 
 

@@ -42,7 +42,7 @@ HARMLESS_FOR_EVALUATE = ("device", "save-every")
 HARMLESS_FOR_TRAIN = (
     *("num-workers", "data-buffer-size", "log-interval", "save-interval-updates", "keep-interval-updates"),
     *("validate-interval-updates", "save-interval", "validate-interval", "no-epoch-checkpoints"),
-    *("checkpoint-activations", "compile", "cpu", "ddp-backend", "tensorboard-logdir", "wandb-project"),
+    *("checkpoint-activations", "cpu", "ddp-backend", "tensorboard-logdir", "wandb-project"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 

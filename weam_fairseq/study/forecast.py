@@ -146,3 +146,8 @@ def duration(seconds: float) -> str:
         if whole >= large:
             return f"{whole // large} {unit[0]} {whole % large // small} {unit[1]}"
     raise AssertionError
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

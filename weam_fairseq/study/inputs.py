@@ -25,8 +25,8 @@ def check_inputs(plan: Plan, steps: Sequence[Step]) -> None:
         names = list(dict.fromkeys(str(path) for path in missing))
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise InputError(
-            f"All inputs of the study must exist, but {', '.join(names[:3])}{more} are missing. Add them, or name "
-            "their folder with --data DIR (data) or --root DIR (all relative paths)."
+            f"All inputs of the study must exist, but these are missing: {', '.join(names[:3])}{more}. Add them, or "
+            "name their folder with --data DIR (data) or --root DIR (all relative paths)."
         )
     for step in open_steps:
         for name in step.published:
@@ -49,8 +49,8 @@ def check_processes(config: Config, steps: Sequence[Step]) -> None:
             many = f"{nodes * tasks} process{'' if nodes * tasks == 1 else 'es'}"
             raise InputError(
                 f"`slurm.{kind}` of the config asks for trainings of {many}, but this machine would run {here}. "
-                f"Choose GPUs with CUDA_VISIBLE_DEVICES, or add `slurm: {{{kind}: {{gpus-per-node: {here}}}}}` to the "
-                "config, with a matching update-freq."
+                f"Choose GPUs with CUDA_VISIBLE_DEVICES, or set `slurm: {{{kind}: {{gpus-per-node: {here}}}}}` in the "
+                "config, with a matching update-freq; finished trainings are then made again."
             )
 
 

@@ -69,10 +69,15 @@ def study_paths(root: Path, data: Path | None, data_of_config: str, study: Path)
     return StudyPaths(absolute, absolute / data_of_config if data is None else data.absolute(), study.absolute())
 
 
+def is_given(value: Any) -> bool:
+    """Whether an option is neither left out nor off. 0 is given, although it equals False."""
+    return value is not None and value is not False
+
+
 def canonical(value: Any) -> Any:
     """Equal for equal meanings: 1, 1.0 and "1"; keys in any order; an option that is off and one that is left out."""
     if isinstance(value, Mapping):
-        given = {str(key): each for key, each in value.items() if each is not None and each is not False}
+        given = {str(key): each for key, each in value.items() if is_given(each)}
         return {key: canonical(given[key]) for key in sorted(given)}
     if isinstance(value, list | tuple):
         return [canonical(each) for each in value]

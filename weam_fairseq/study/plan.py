@@ -13,7 +13,7 @@ from weam_fairseq.common.errors import InputError
 from weam_fairseq.method.objectives import OBJECTIVES
 from weam_fairseq.method.options import LINK_OPTIONS
 from weam_fairseq.study.config import BASE_OBJECTIVE, Block, Config, Options, as_list
-from weam_fairseq.study.paths import Files, StudyPaths, canonical
+from weam_fairseq.study.paths import Files, StudyPaths, canonical, is_given
 from weam_fairseq.study.step import Step, StepFolder
 from weam_fairseq.study.steps import BaseModel, Steps
 
@@ -158,7 +158,7 @@ def _cell(
         arch=base.arch,
         aligner=links[0],
         symmetrize=links[1],
-        options={each: merged[each] for each in varied if merged.get(each) not in (None, False)},
+        options={each: merged[each] for each in varied if is_given(merged.get(each))},
         group=block.name,
         folder=done.folder,
         base=base.folder,

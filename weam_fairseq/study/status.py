@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weam_fairseq.study.forecast import Forecast, duration, forecast, gpu_hours, measure, pieces_of
+from weam_fairseq.study.forecast import Forecast, counted, duration, forecast, gpu_hours, measure, pieces_of
 from weam_fairseq.study.plan import Cell, Plan
 from weam_fairseq.study.step import Step
 from weam_fairseq.training.preemption import AGAIN, TERMINATED
@@ -24,7 +24,7 @@ def render_list(plan: Plan, cells: Sequence[Cell]) -> str:
     states = [_state(plan, cell) for cell in cells]
     done = sum(state == "done" for state in states)
     rows = [[cell.name, state] for cell, state in zip(cells, states, strict=True)]
-    return f"{_table(['cell', 'state'], rows)}\n\n{done} of {len(cells)} cells are done."
+    return f"{_table(['cell', 'state'], rows)}\n\n{done} of {counted(len(cells), 'cell')} are done."
 
 
 def render_plan(plan: Plan, cells: Sequence[Cell]) -> str:
@@ -68,7 +68,8 @@ def _jobs(plan: Plan, cells: Sequence[Cell], steps: Sequence[Step]) -> str:
             named = name if len(of_kind) > 1 else name.removesuffix("s")
             counts.append(f"{len(of_kind)} {named}{f' ({done} done)' if done else ''}")
     done = sum(plan.is_done(step) for step in steps)
-    return f"{len(cells)} cells, {len(steps)} jobs, {done} done: {', '.join(counts)}."
+    both = f"{counted(len(cells), 'cell')}, {counted(len(steps), 'job')}"
+    return f"{both}, {done} done: {', '.join(counts)}."
 
 
 def _estimates(plan: Plan, open_steps: Sequence[Step], forecasts: dict[str, Forecast]) -> list[str]:
@@ -81,7 +82,7 @@ def _estimates(plan: Plan, open_steps: Sequence[Step], forecasts: dict[str, Fore
     known = [seconds for seconds in timed if seconds is not None]
     if known:
         unknown = len(timed) - len(known)
-        left_out = f"; {unknown} jobs of kinds that have not run yet are not counted" if unknown else ""
+        left_out = f"; not counted: {counted(unknown, 'job')} of kinds that have not run yet" if unknown else ""
         planned = ", or else from the config's `estimate.seconds`" if plan.config.estimate.seconds else ""
         found.append(
             f"Estimate from finished jobs of the same kind and architecture (measured){planned}: "
@@ -107,11 +108,11 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
     for step in trainings:
         by_arch.setdefault((step.arch, step.kind), []).append(step)
     for (arch, kind), steps in by_arch.items():
-        counted = [found for step in steps if (found := forecasts[step.id].operations) is not None]
-        unknown += len(steps) - len(counted)
-        hours = sum(gpu_hours(each, estimate) for each in counted)
-        total = [total[0] + sum(counted), total[1] + hours]
-        rows.append([arch, _KINDS[kind], str(len(steps)), f"{sum(counted):.2e}", f"{hours:,.1f}"])
+        known = [found for step in steps if (found := forecasts[step.id].operations) is not None]
+        unknown += len(steps) - len(known)
+        hours = sum(gpu_hours(each, estimate) for each in known)
+        total = [total[0] + sum(known), total[1] + hours]
+        rows.append([arch, _KINDS[kind], str(len(steps)), f"{sum(known):.2e}", f"{hours:,.1f}"])
     rows.append(["all", "", str(len(trainings)), f"{total[0]:.2e}", f"{total[1]:,.1f}"])
     sentence = (
         f"Estimated GPU hours of the open trainings: {total[1]:,.1f}, by counting operations "
@@ -119,8 +120,8 @@ def _by_formula(plan: Plan, trainings: Sequence[Step], forecasts: dict[str, Fore
     )
     if unknown:
         sentence += (
-            f" {unknown} trainings are not counted: give `estimate.pieces_per_update`, `base_pieces_per_update`, and "
-            "the `vocabulary` of published models."
+            f" Not counted: {counted(unknown, 'training')}. Give `estimate.pieces_per_update`, "
+            "`base_pieces_per_update`, and the `vocabulary` of published models."
         )
     return f"{_table(['arch', 'jobs', 'number', 'operations', 'GPU h'], rows)}\n\n{sentence}"
 

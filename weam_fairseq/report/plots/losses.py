@@ -1,6 +1,6 @@
 """Losses of a study's cells by update, on validation and training pairs: means over a cell's pairs, and each pair.
 
-The losses are those that the training logs name. A mean over pairs is at the updates at which all of them were logged.
+The losses are those that the training logs name. A mean is over the pairs that a log line has, and over all seeds.
 """
 
 from __future__ import annotations
@@ -143,8 +143,17 @@ def _curves(study: Study, cells: Sequence[StudyCell], part: str, loss: str, pair
     for cell in cells:
         pairs = [pair] if pair else cell.pairs
         if cell.name in study.logs and pairs:
-            found[cell.seed] = _mean([study.logs[cell.name].curve(part, f"{each}:{loss}") for each in pairs])
+            found[cell.seed] = _over_pairs([study.logs[cell.name].curve(part, f"{each}:{loss}") for each in pairs])
     return {seed: curve for seed, curve in found.items() if curve.x}
+
+
+def _over_pairs(curves: Sequence[Curve]) -> Curve:
+    """The mean at each update over the pairs that it logged: a rare pair may be missing between two log lines."""
+    values: dict[int, list[float]] = {}
+    for curve in curves:
+        for x, y in zip(curve.x, curve.y, strict=True):
+            values.setdefault(x, []).append(y)
+    return Curve(sorted(values), [fmean(values[update]) for update in sorted(values)])
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:
