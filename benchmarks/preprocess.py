@@ -372,7 +372,7 @@ def _read(results: Path) -> list[dict[str, Any]]:
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     of = {what: [row for row in rows if row["what"] == what] for what in {row["what"] for row in rows}}
-    yield "| what | measured | beside it | ratio | wanted |"
+    yield "| what | measured | compared with | ratio | target |"
     yield "|---|---|---|---|---|"
     for cells in (*_whole_rows(of), *_aligner_rows(of), *_memory_rows(of), *_reading_rows(of)):
         yield f"| {' | '.join(cells)} |"

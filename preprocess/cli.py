@@ -28,7 +28,7 @@ example:
   weam-preprocess --pair en-de=bitext/en-de.tsv.xz --pair en-zh=bitext/train.en,bitext/train.zh \\
       --train-tokenizer wordpiece --vocab-size 16000 --valid-size 500 --exclude test.tsv --destdir data-bin
 
-Reads sentence pairs, finds the words that translate each other, and writes a data-bin for fairseq-train: the links
+Reads sentence pairs, finds the words that translate each other, and writes a data-bin for weam-train: the links
 between subword pieces, the dictionaries, the Hugging Face tokenizer and a manifest.
 """
 

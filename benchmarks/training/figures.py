@@ -25,7 +25,7 @@ def table(rows: list[Row], clock: str = "wall") -> Iterator[str]:
         yield ""
     yield from _where(rows)
     yield ""
-    yield "| figure | workload | measured | beside it | ratio (least–most) | wanted |"
+    yield "| figure | workload | measured | compared with | ratio (least–most) | target |"
     yield "|---|---|---|---|---|---|"
     for make in (_two_losses, _stock, _hugging_face, _bf16, _links, _padding, _feed, _two_processes, _memory, _gpu):
         for cells in make(rows):

@@ -85,7 +85,7 @@ def test_one_command_trains_on_from_a_folder_and_shows_what_it_does(tmp_path: Pa
     assert trained.returncode == 0, trained.stderr
     shown = dict(re.findall(r"^ *(\w+)  (.*)$", trained.stdout, flags=re.MULTILINE))
     assert shown["model"].startswith("bert, ")
-    assert shown["objective"] == "weam: both losses over the true links; 30% masked"
+    assert shown["objective"] == "weam: both losses; the states of linked words are swapped; 30% masked"
     assert shown["updates"] == "3 with 32 pairs each, 0 of them warm-up; learning rate 5e-05"
     assert shown["pairs"] == "en-de 4; 2 held out"
     validations = re.findall(r"^ *(\d+)  validation: mp_loss [\d.]+, cp_loss [\d.]+, retrieval ", trained.stdout, re.M)

@@ -43,7 +43,7 @@ OBJECTIVES = {
         Objective(
             "weam",
             "reads each pair as one sequence; predicts masked pieces, and again after exchanging aligned words' states",
-            "both losses over the true links",
+            "both losses; the states of linked words are swapped",
             exchange="true",
         ),
         Objective(
@@ -66,19 +66,19 @@ OBJECTIVES = {
         Objective(
             "shuffled",
             "control: has both losses, with as many links as weam, but wrong ones",
-            "control: both losses over wrong links",
+            "control: both losses; states of words that are not linked are swapped",
             exchange="shuffled",
         ),
         Objective(
             "sentence",
             "control: has both losses; rows that weam would exchange receive the mean of the other sentence's states",
-            "control: both losses; linked rows receive the other sentence's mean",
+            "control: both losses; a linked masked piece receives the mean of the other sentence's states",
             exchange="sentence",
         ),
         Objective(
             "stranger",
             "control: has both losses; rows that weam would exchange receive states of another pair of the batch",
-            "control: both losses; linked rows receive states of another pair",
+            "control: both losses; a linked masked piece receives states of another pair of the batch",
             exchange="stranger",
         ),
     )

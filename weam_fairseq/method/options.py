@@ -122,7 +122,8 @@ class ModelOptions:
     )
     head_first: int = option(
         0,
-        "train only the head for the first N updates (one process only), for a head that could be fitted only partly",
+        "train only the head for the first N updates (one process only); useful if weam-train warns that it could fit "
+        "a new head only partly",
         metavar="N",
     )
     dropout: float | None = option(

@@ -89,7 +89,7 @@ def on_chance(tasks: Sequence[TaskGains], positions: Positions) -> list[str]:
             if not gain.clear
         ]
         if names:
-            which = "all" if len(names) == len(known) > 1 else ", ".join(names)
+            which = "all gains" if len(names) == len(known) > 1 else ", ".join(names)
             unclear.append(f"{which} in {task.title}")
     interval = "an interval (over items or over seeds)" if both else "the interval"
     return [f"May be chance, because {interval} includes 0: {'; '.join(unclear)}."] if unclear else []

@@ -66,14 +66,16 @@ Defaults, each replaced by the option of that name (--max-tokens also replaces -
 --max-epoch 2, --optimizer adam_bert (no weight decay on biases and LayerNorm) with --adam-betas (0.9,0.999), --adam-eps
 1e-6 and --weight-decay 0.01, --clip-norm 1, --lr-scheduler polynomial_decay (linear, to 0 at the last update) with
 --warmup-updates of a tenth of all updates, --precision bf16 if the processor or GPU has it, --log-interval 20,
---save-interval-updates 1000 with --keep-interval-updates 1. So checkpoint_last.pt, checkpoint_best.pt and the newest of
-every 1,000 updates are kept. If you give --save-interval-updates without --keep-interval-updates, all are kept.
+--save-interval-updates 1000 with --keep-interval-updates 1. So checkpoint_last.pt, checkpoint_best.pt and the newest
+checkpoint of a multiple of 1,000 updates are kept. If you give --save-interval-updates without --keep-interval-updates,
+all are kept.
 
 example: {PROG} data-bin --from bert-base-multilingual-cased --save-dir runs/weam
          {PROG} data-bin --arch weam_small --max-update 10000 --save-dir runs/small
 
-Several processes: torchrun --nproc_per_node 2 $(which {PROG}) ..., or srun {PROG} ... in a Slurm job. Start one process
-for each GPU. Without a GPU the processes run on CPUs, which fairseq-train does not support.
+Several processes: alone, {PROG} starts one process for each GPU of the machine (CUDA_VISIBLE_DEVICES chooses GPUs).
+Or start one for each GPU yourself: torchrun --nproc_per_node 2 $(which {PROG}) ..., or srun {PROG} ... in a Slurm job.
+Without a GPU the processes run on CPUs, which fairseq-train does not support.
 
 Signals: on SIGUSR1, SIGUSR2 or SIGTERM the run finishes its update, writes checkpoint_last.pt and ends with code 75
 (143 after SIGTERM). The same command resumes it.
