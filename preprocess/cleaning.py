@@ -20,9 +20,10 @@ from weam_fairseq.common.documents import parse_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.text_files import is_json_lines
 
-from .corpus import EMPTY_SIDE, EXCLUDED, SentencePair
+from .corpus import EMPTY_SIDE, EXCLUDED, SentencePair, comparable
 from .raw import RawChunk, RawReader
 from .report import Account
+from .words import base_language
 
 INVALID_UTF8 = "invalid UTF-8"
 NOT_ONE_TAB = "not one tab"
@@ -292,7 +293,7 @@ def _reason_to_drop(
 ) -> str | None:
     if not _has_text(source) or not _has_text(target):
         return EMPTY_SIDE
-    if source in excluded or target in excluded:
+    if excluded and (comparable(source) in excluded or comparable(target) in excluded):
         return EXCLUDED
     if rules.max_chars is not None and max(len(source), len(target)) > rules.max_chars:
         return f"over {rules.max_chars:,} characters"
@@ -330,7 +331,7 @@ def read_excluded(paths: Sequence[Path]) -> frozenset[str]:
     """
     excluded: set[str] = set()
     for text in strict_lines(paths):
-        excluded.update(mend(side, Counter()).strip() for side in (text, *text.split("\t")))
+        excluded.update(comparable(mend(side, Counter()).strip()) for side in (text, *text.split("\t")))
     return frozenset(excluded - {""})
 
 
@@ -347,7 +348,7 @@ def scorer(lang: str) -> Scorer:
     Raises InputError if the package is missing or does not know the language.
     """
     identifier = _identifier()
-    base = lang.split("_")[0].lower()
+    base = base_language(lang)
     label = _PY3LANGID_CODES.get(base, base)
     if label not in identifier.labels:
         raise InputError(

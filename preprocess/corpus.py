@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -158,7 +159,15 @@ def key(source: str, target: str) -> bytes:
     The probability that two different pairs of a corpus of a billion share a key is about 10^-21.
     """
     # No line contains "\\n", so two different pairs never give the same bytes.
-    return hashlib.blake2b(f"{source.strip()}\n{target.strip()}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(
+        f"{comparable(source.strip())}\n{comparable(target.strip())}".encode(), digest_size=16
+    ).digest()
+
+
+def comparable(text: str) -> str:
+    """The text in Unicode's form NFC (accents may be characters of their own) and without a leading byte order mark."""
+    text = text.lstrip("\ufeff")
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
 
 def keys(pairs: Iterable[SentencePair]) -> Keys:

@@ -154,14 +154,23 @@ def _check_packages(options: Options) -> None:
 
 
 def _make_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> PieceTokenizer:
-    opened = None
-    if not folder.exists():
-        with written(folder) as partial:
-            if options.tokenizer is not None:
-                opened = tokenizer_folder.make(options.tokenizer, partial)
-            else:
-                _train_tokenizer(options, excluded, partial)
-    return PieceTokenizer(folder, opened)
+    opened, copies = None, [folder]
+    try:
+        if not folder.exists():
+            with written(folder) as partial:
+                copies.insert(0, partial)
+                if options.tokenizer is not None:
+                    opened = tokenizer_folder.make(options.tokenizer, partial)
+                else:
+                    _train_tokenizer(options, excluded, partial)
+        return PieceTokenizer(folder, opened)
+    except InputError as error:
+        if options.tokenizer is None:
+            raise
+        message = str(error)
+        for copy in copies:  # the user knows the original only
+            message = message.replace(str(copy), str(options.tokenizer))
+        raise InputError(message) from error
 
 
 def _train_tokenizer(options: Options, excluded: Collection[str], folder: Path) -> None:

@@ -66,7 +66,8 @@ def _find(path: Path, schema: Any, language: str, column: str | None) -> list[st
         InputError: there is no such column, or it holds no text.
     """
     names = [column] if column else [f"translation.{language}", language]
-    for key in (name.split(".") for name in names):
+    # A name is that of a column, or else leads into structs.
+    for key in (key for name in names for key in dict.fromkeys([(name,), tuple(name.split("."))])):
         fields: Any = schema
         for name in key:
             index = fields.get_field_index(name) if hasattr(fields, "get_field_index") else -1
@@ -77,7 +78,7 @@ def _find(path: Path, schema: Any, language: str, column: str | None) -> list[st
         else:
             kind = getattr(field.type, "value_type", field.type)  # of a dictionary, its values
             if str(kind) in _TEXTS:
-                return key
+                return list(key)
             raise InputError(f"{path}: the column {'.'.join(key)} must hold text, but holds {field.type}.")
     raise InputError(
         f"{path} must have a column {' or '.join(names)}, but has {', '.join(schema.names)}. Name the columns of both "

@@ -6,16 +6,19 @@ import gc
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar
 
 from .errors import Unfinished
 
 # The modules that every worker needs. They are imported once for all workers.
+_SAFE_PATH = "PYTHONSAFEPATH"
 _IMPORTED = [f"weam_preprocess.{name}" for name in ("align", "binarize", "prepare")] + ["sacremoses", "tokenizers"]
 
 Item = TypeVar("Item")
@@ -46,7 +49,8 @@ class Workers:
             # No fork: the threads of the tokenizers library do not survive one.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(_IMPORTED)
-            forkserver.ensure_running()  # it imports while this process opens the tokenizer
+            with _safe_path():
+                forkserver.ensure_running()  # it imports while this process opens the tokenizer
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin)
         return self
 
@@ -84,7 +88,23 @@ class Workers:
             yield from (future.result() for future in done)
 
 
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Processes that are started meanwhile import nothing from the current folder, such as a user's random.py."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
 def _begin() -> None:
+    # Ctrl-C reaches the main process too, which ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # This code makes no reference cycles, and searching for them visits all sentences: a tenth of the time.
     gc.disable()
     logging.basicConfig(format="weam-preprocess: %(message)s", level=logging.WARNING)

@@ -26,6 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from weam_fairseq.common.command import PYTHON_MODULE
 from weam_fairseq.common.errors import InputError
 
 from .base import AlignerRecipe, Link, TrainedKind, implementation_option
@@ -96,7 +97,7 @@ class EflomalSampler(DirectionalAligner):
         return {"seed": self._seed}
 
     def _commands(self, words: Path) -> list[list[str]]:
-        command = [sys.executable, "-m", __name__, str(self._seed), "-i", str(words)]
+        command = [*PYTHON_MODULE, __name__, str(self._seed), "-i", str(words)]
         return [[*command, *flags] for flags in REVERSE]
 
 

@@ -19,13 +19,13 @@ import logging
 import math
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weam_fairseq.common.command import PYTHON_MODULE
 from weam_fairseq.common.errors import InputError
 
 from .base import Aligner, AlignerRecipe, ArrayAligner, Links, TrainedKind, implementation_option, option
@@ -137,8 +137,7 @@ class FastAlignModel(ArrayAligner):
                 f"{pairs:,}",
             )
         command = [
-            sys.executable,
-            "-m",
+            *PYTHON_MODULE,
             f"{__package__}.diagonal_model",
             "-i",
             str(words),

@@ -186,9 +186,14 @@ def segmenter(lang: str, kind: str | None = None) -> Segmenter:
     )
 
 
+def base_language(lang: str) -> str:
+    """The two-letter code, if there is one, of a code such as `de`, `deu_Latn` or `zh-Hans`."""
+    code = re.split("[_-]", lang.lower())[0]
+    return _TWO_LETTERS.get(code, code)
+
+
 def _choices(lang: str) -> tuple[str, tuple[str, ...]]:
     """The language's code without suffixes, and the kinds to try for it."""
-    code, *suffixes = re.split("[_-]", lang.lower())
-    base = _TWO_LETTERS.get(code, code)
+    base, suffixes = base_language(lang), re.split("[_-]", lang.lower())[1:]
     # In Latin letters (pinyin, romaji) these languages have white space between words.
     return base, ("moses",) if "latn" in suffixes else _BY_LANGUAGE.get(base, ("moses",))

@@ -126,6 +126,10 @@ def test_invalid_destinations_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
             check_destination(path)
     with pytest.raises(InputError, match=r"has no manifest\.json, so --overwrite"):
         check_destination(tmp_path / "full", overwrite=True, marker="manifest.json")
+    (tmp_path / "full" / "run").mkdir()
+    (tmp_path / "full" / "run" / "checkpoint_last.pt").touch()
+    with pytest.raises(InputError, match=r"full contains run/checkpoint_last\.pt, which --overwrite would delete"):
+        check_destination(tmp_path / "full", overwrite=True)
     monkeypatch.setattr(os.path, "ismount", lambda path: True)
     with pytest.raises(InputError, match="is a mount point"):
         check_destination(here.parent.parent / "full", overwrite=True)

@@ -69,6 +69,17 @@ def test_options_that_an_old_job_would_not_get_are_refused(tmp_path: Path, capsy
         assert "so --nodes, --time would have no effect" in capsys.readouterr().err
 
 
+def test_options_without_effect_here_are_noted_and_the_current_folder_is_not_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("raise RuntimeError")
+    (tmp_path / "queue.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    words = ["--partition", "gpu", "--gpus-per-node", "2", "--name", "x", "--wait", "--", "true"]
+    assert cli.main(["--run-dir", "run", *words]) == 0
+    assert "without --cluster slurm these have no effect: --gpus-per-node, --partition" in capsys.readouterr().err
+
+
 def test_a_command_that_cannot_start_has_failed(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("not a program")

@@ -127,6 +127,12 @@ def test_folder_without_tokenizer(de_tsv: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "empty").mkdir()
     arguments = ("--pair", f"en-de={de_tsv}", "--tokenizer", tmp_path / "empty")
     refused(capsys, tmp_path / "bin", r"empty contains no tokenizer\. Looked for tokenizer\.json", *arguments)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "tokenizer.json").write_text('{"version": "1.0", "model": {}}')
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "mask", "unk")}
+    (tmp_path / "cut" / "tokenizer_config.json").write_text(json.dumps(names))
+    arguments = ("--pair", f"en-de={de_tsv}", "--tokenizer", tmp_path / "cut")
+    refused(capsys, tmp_path / "bin", rf"error: {tmp_path}/cut/tokenizer\.json must be a tokenizer\.json", *arguments)
 
 
 LINKS_CASES = [

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from weam_preprocess import cleaning, report
 from weam_preprocess.cleaning import Rules, Scorer, clean, read_excluded
-from weam_preprocess.corpus import InputFile
+from weam_preprocess.corpus import InputFile, key
 from weam_preprocess.errors import InputError
 from weam_preprocess.raw import RawChunk
 from weam_preprocess.report import Account, add_up
@@ -160,6 +160,15 @@ def test_excluded_sentences() -> None:
     assert reasons(chunk, excluded={"secret"}) == {"in an excluded file": 3}
 
 
+def test_composed_and_decomposed_text_is_the_same(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert key(composed, "b") == key(decomposed, "b") == key(f"\ufeff{composed}", "b") != key("cafe", "b")
+    for one, other in ((composed, decomposed), (decomposed, composed)):
+        (tmp_path / "test.txt").write_text(f"{one}\tx\n", encoding="utf-8")
+        chunk = tsv(f"{other}\tb", f"a\t\ufeff{one}", "cafe\tc")
+        assert reasons(chunk, excluded=read_excluded([tmp_path / "test.txt"])) == {"in an excluded file": 2}
+
+
 def test_length() -> None:
     chunk = two(("é" * 5000, "b" * 5000), (" " + "a" * 5000, "b" * 5000), ("a" * 5001, "b" * 5000))
     chunk = chunk._replace(max_line_bytes=1 << 20)
@@ -199,6 +208,7 @@ def test_py3langid() -> None:
     # Too little to tell: no reason to drop anything.
     assert min(map(german, ["", "1998", "OK", "John Smith"])) > 0.2
     assert cleaning.scorer("zh_Hans")("今天下雨。") == 1
+    assert cleaning.scorer("deu_Latn")("Die Katze schläft im Garten.") == 1
     assert cleaning.scorer("nb")("Det regner i dag, sier de.") > 0.05
     with pytest.raises(InputError, match=r"py3langid does not know the language 'tlh'.*; it knows .*, zh, "):
         cleaning.scorer("tlh")

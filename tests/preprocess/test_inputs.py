@@ -73,9 +73,15 @@ def test_parquet_makes_the_data_bin_of_the_plain_file(
     rows = _rows(de_tsv)
     nested = _parquet(tmp_path / "nested.parquet", {"translation": [{"en": s, "de": t, "fr": "x"} for s, t in rows]})
     flat = _parquet(tmp_path / "flat", {"de": [t for _, t in rows], "en": [s for s, _ in rows]})
+    dotted = _parquet(tmp_path / "dotted", {"src.text": [s for s, _ in rows], "tgt.text": [t for _, t in rows]})
     coded = pyarrow.array([s for s, _ in rows]).dictionary_encode()
     given = _parquet(tmp_path / "given.parquet", {"a": [{"text": t} for _, t in rows], "src": coded})
-    for file, more in ((nested, []), (flat, []), (given, ["--columns", "src,a.text"])):
+    for file, more in (
+        (nested, []),
+        (flat, []),
+        (given, ["--columns", "src,a.text"]),
+        (dotted, ["--columns", "src.text,tgt.text"]),
+    ):
         destination = tmp_path / f"{file.stem}-bin"
         assert cli.main(["--pair", f"en-de={file}", *words, *more, "--destdir", str(destination)]) == 0
         assert contents(destination) == expected

@@ -13,6 +13,10 @@ from weam_fairseq.common.errors import InputError
 # The exit codes that a shell reports for a command ended by SIGINT or SIGPIPE.
 INTERRUPTED, CLOSED_PIPE = 130, 141
 
+# Begins a command that runs a module of ours. -P: nothing is imported from the current folder, such as a random.py of
+# the user.
+PYTHON_MODULE = (sys.executable, "-u", "-P", "-m")
+
 _ADVICE = {
     errno.ENOSPC: "Free some space there, then run the command again.",
     errno.EDQUOT: "Free some space there, then run the command again.",

@@ -60,6 +60,11 @@ def check_destination(path: Path, *, overwrite: bool = False, marker: str | None
                     f"{path} has no {marker}, so --overwrite does not replace it. Remove it yourself, or "
                     f"{advice[0].lower()}{advice[1:]}"
                 )
+            if checkpoint := next(folder.rglob("*.pt"), None):
+                raise InputError(
+                    f"{path} contains {checkpoint.relative_to(folder)}, which --overwrite would delete. Move it, or "
+                    f"{advice[0].lower()}{advice[1:]}"
+                )
     check_parent(folder)
     return folder
 

@@ -68,6 +68,9 @@ def resolve(model: str | Path, *, revision: str | None = None, weights: bool = T
     folder = _download(name, revision, _SMALL + _SAFETENSORS * weights)
     if weights and not list(folder.glob("model*.safetensors")):
         folder = _download(name, folder.name, _BIN)
+        if not list(folder.glob("pytorch_model*.bin")):
+            # Without a network, huggingface_hub returns a snapshot that an earlier download left incomplete.
+            raise InputError(f"The weights of {name} are neither in the cache nor on the Hub. {_advice(name)}")
     return Resolved(name, folder, folder.name)
 
 
@@ -90,6 +93,10 @@ def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
         at_revision = "" if revision is None else f" at revision {revision}"
         raise InputError(
             f"{name}{at_revision} must be a folder on this machine or a model of the Hugging Face Hub, but there is no "
-            f"such folder, and the download failed: {reason_of(error)}. On a machine with access, run hf download "
-            f"{name} --local-dir {name.rpartition('/')[2]}. Copy that folder here and give its path."
+            f"such folder, and the download failed: {reason_of(error)}. {_advice(name)}"
         ) from error
+
+
+def _advice(name: str) -> str:
+    command = f"hf download {name} --local-dir {name.rpartition('/')[2]}"
+    return f"On a machine with access, run {command}. Copy that folder here and give its path."

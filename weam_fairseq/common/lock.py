@@ -14,7 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,9 +100,12 @@ def lock_file(destination: Path) -> Path:
 
 def is_locked(file: Path) -> bool:
     """Whether a process holds the lock. Without flock: whether the recorded owner is running."""
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    descriptor = None
+    for mode in (os.O_RDWR, os.O_RDONLY):  # another user's lock can only be read
+        with suppress(OSError):
+            descriptor = os.open(file, mode | os.O_CLOEXEC | os.O_NOFOLLOW)
+            break
+    if descriptor is None:
         return False
     try:
         return not _try_lock(descriptor, wait=False)

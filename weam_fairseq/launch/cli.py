@@ -21,6 +21,8 @@ from weam_fairseq.training.config import read_config
 
 PROG = "weam-launch"
 _WHERE = "where it runs"
+# The options about where it runs that also change a job on this machine.
+_EFFECTIVE_HERE = ("--cluster", "--tasks-per-node", "--name")
 EXAMPLE = """example:
   weam-launch --run-dir runs/weam -- weam-train data-bin --from ENCODER
   weam-launch --cluster slurm --nodes 2 --gpus-per-node 8 --cpus-per-task 8 --time 24:00:00 --partition gpu \\
@@ -103,8 +105,11 @@ def _new(options: argparse.Namespace, command: list[str]) -> Launch:
         )
     if options.cluster == "local" and options.nodes > 1:
         raise InputError(f"--nodes must be 1 with --cluster local, but is {options.nodes}: give --cluster slurm.")
-    if options.cluster == "local" and not options.tasks_per_node:
-        per_node = 1  # weam-train itself starts one process for each GPU
+    if options.cluster == "local":
+        if unused := [name for name in _job_options(options) if name not in _EFFECTIVE_HERE]:
+            print(f"{PROG}: note: without --cluster slurm these have no effect: {', '.join(unused)}", file=sys.stderr)
+        if not options.tasks_per_node:
+            per_node = 1  # weam-train itself starts one process for each GPU
     time = minutes(options.time)
     if options.cluster == "slurm" and time * 60 <= options.grace:
         raise InputError(

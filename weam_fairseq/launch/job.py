@@ -33,6 +33,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.command import PYTHON_MODULE
 from weam_fairseq.common.documents import read_json, value_at
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import write_json
@@ -203,7 +204,7 @@ def local_command(launch: Launch) -> list[str]:
     """Several processes are started by torchrun; one for each GPU, by weam-train itself."""
     if launch.tasks_per_node == 1:
         return launch.command
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun = [*PYTHON_MODULE, "torch.distributed.run", "--standalone"]
     command = [_beside_python(launch.command[0]), *launch.command[1:]]
     return [*torchrun, "--nproc_per_node", str(launch.tasks_per_node), "--no-python", *command]
 
@@ -326,17 +327,15 @@ def _versions() -> dict[str, str]:
 
 def revision() -> str | None:
     """The git commit of this code, with "-dirty" if files differ from it; None outside a git checkout."""
-    command = [
-        "git",
-        "--no-optional-locks",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    # Only in a repository of this code: an installed copy may lie in a folder (.venv) of another project's repository.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git answers about this code's folder; None if it fails."""
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, text=True)
     except OSError:

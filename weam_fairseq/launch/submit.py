@@ -9,11 +9,11 @@ import platform
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weam_fairseq.common.command import PYTHON_MODULE
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_parent, write_text
 from weam_fairseq.common.lock import Process, is_locked, locked, start_time, write_owner
@@ -144,7 +144,7 @@ def _to_slurm(run: RunFolder, launch: Launch) -> Submitted:
 
 def _here(run: RunFolder, lock: int) -> Submitted:
     """Starts a local job, which keeps the lock until it and its command have ended."""
-    command = [sys.executable, "-u", "-m", "weam_fairseq.launch.job", str(run.run_dir)]
+    command = [*PYTHON_MODULE, "weam_fairseq.launch.job", str(run.run_dir)]
     write_text(run.path / "submit.sh", f"#!/bin/sh\n{shlex.join(command)}\n")
     with (run.logs / "out.part").open("wb") as out, (run.logs / "err.part").open("wb") as err:
         process = subprocess.Popen(
