@@ -1,13 +1,17 @@
 """Means over pieces: the right positions, whatever the padding and the batch."""
 
 import io
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForMaskedLM
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.encode import group_states, sentence_groups, tokenize, windows, word_groups
 from weam_fairseq.evaluation.hf_folder import Folder, load_folder
 from weam_fairseq.evaluation.terminal import progress, progress_bar
@@ -30,6 +34,33 @@ def test_batch_size_changes_nothing(folder: Folder, sentences: list[str], batch_
     one = group_states(folder, pieces, sentence_groups(pieces), 7, "test").values
     other = group_states(folder, pieces, sentence_groups(pieces), batch_size, "test").values
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_side_that_a_tokenizer_pads_and_the_type_of_the_weights_change_nothing(
+    folder: Folder, sentences: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "half"
+    model = AutoModelForMaskedLM.from_pretrained(folder.path)
+    model.half().save_pretrained(path)
+    folder.tokenizer.save_pretrained(path)
+    config = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({**config, "padding_side": "left"}))
+    half = load_folder(path)
+    assert half.tokenizer.padding_side == "left"
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
+    pieces = tokenize(folder, sentences)
+    one = group_states(folder, pieces, sentence_groups(pieces), 7, "test").values
+    other = group_states(half, pieces, sentence_groups(pieces), 7, "test").values
+    np.testing.assert_allclose(one, other, atol=1e-2)
+
+
+def test_a_model_that_pools_pieces_is_refused(folder: Folder, sentences: list[str]) -> None:
+    sizes = {"block_sizes": [1, 1], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32}
+    config = AutoConfig.for_model("funnel", vocab_size=len(folder.tokenizer), **sizes)
+    funnel = replace(folder, model=AutoModelForMaskedLM.from_config(config).eval())
+    pieces = tokenize(funnel, sentences)
+    with pytest.raises(InputError, match=r"must have states of every piece at every layer, but Funnel.* pools pieces"):
+        group_states(funnel, pieces, sentence_groups(pieces), 7, "test")
 
 
 def test_words_own_the_pieces_that_their_characters_overlap(folder: Folder) -> None:

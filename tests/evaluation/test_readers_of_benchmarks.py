@@ -31,7 +31,7 @@ from weam_fairseq.evaluation.prediction_files import (
     read_rankings,
     read_tagged,
 )
-from weam_fairseq.evaluation.readers import read_gold, read_pairs, read_predicted_links
+from weam_fairseq.evaluation.readers import read_gold, read_pairs, read_predicted_links, with_labels
 
 XNLI_HEADER = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tpairID\n"
 
@@ -320,6 +320,7 @@ def test_copa_and_social_iqa(tmp_path: Path) -> None:
     social = _file(tmp_path, "train.jsonl", json.dumps(row) + "\n")
     _file(tmp_path, "train-labels.lst", "3\n")
     assert read_choices(social) == [Choice("Al ran. Why?", ("fear", "fun", "rain"), 2)]
+    assert with_labels([social, copa]) == [social, tmp_path / "train-labels.lst", copa]  # what a hash must cover
     inside = _file(tmp_path, "trn.jsonl", json.dumps({**row, "correct": "B"}) + "\n")
     assert read_choices(inside)[0].label == 1
 

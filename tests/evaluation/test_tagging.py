@@ -7,7 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.fine_tuning.head import Rows
 from weam_fairseq.evaluation.fine_tuning.recipe import Recipe
 from weam_fairseq.evaluation.fine_tuning.tagging import TaggedSentence, Tagging, _windows
@@ -45,6 +48,29 @@ def test_first_pieces_carry_a_words_tag_through_splitting_and_back(folder: Folde
     found = HEAD.read_out(_says_its_target(rows), rows, range(len(rows)))
     assert HEAD.decode(sentences, rows, found) == [sentence.tags for sentence in sentences]
     assert all(rows.length(unit) <= RECIPE.max_length for unit in range(len(rows)))
+
+
+@pytest.mark.parametrize("pre", ["byte-level", "metaspace"])
+def test_words_keep_the_mark_of_their_beginning(pre: str) -> None:
+    """Tokenizers that mark it only after a space: RoBERTa's kind, and Gemma's."""
+    mark = {"byte-level": "Ġ", "metaspace": "▁"}[pre]
+    vocabulary = {
+        piece: number for number, piece in enumerate(["<pad>", "<s>", "a", "b", mark, f"{mark}a", f"{mark}b"])
+    }
+    tokenizer = Tokenizer(models.BPE(vocabulary, [(mark, "a"), (mark, "b")]))
+    tokenizer.pre_tokenizer = {
+        "byte-level": pre_tokenizers.ByteLevel(add_prefix_space=False),
+        "metaspace": pre_tokenizers.Metaspace(prepend_scheme="never", split=False),
+    }[pre]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A <s>", pair="<s> $A <s> $B <s>", special_tokens=[("<s>", 1)]
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", cls_token="<s>", sep_token="<s>")
+    rows = HEAD.rows(fast, [_sentence("a ba b")], RECIPE, True)
+    assert fast.convert_ids_to_tokens(rows.ids[0]) == ["<s>", "a", f"{mark}b", "a", f"{mark}b", "<s>"]
+    assert rows.marks == [[1, 2, 4]]
+    with pytest.raises(InputError, match="the tokenizer has no unknown piece"):
+        list(HEAD.rows(fast, [_sentence("a ÿ")], RECIPE, True).ids)
 
 
 def test_what_is_split_or_has_no_pieces_is_counted(folder: Folder) -> None:

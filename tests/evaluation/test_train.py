@@ -118,6 +118,8 @@ def test_pairs_without_a_label_are_left_out_of_training_and_counted(folder: Fold
     head = Classification(("no", "yes"))
     rows = head.rows(folder.tokenizer, [LabelledPair("a", "b", "-"), LabelledPair("c", "d", "yes")], RECIPE, True)
     assert (len(rows), rows.notes["pairs_without_label"]) == (1, 1)
+    with pytest.raises(InputError, match=r"The training data must have labels \(no, yes\), but no pair has one"):
+        head.rows(folder.tokenizer, [LabelledPair("a", "b", "-")], RECIPE, True)
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

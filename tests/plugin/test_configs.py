@@ -85,10 +85,26 @@ def test_two_starts_and_loggers_that_are_not_installed_are_refused(
         (["--from", "a", "--restore-file", "b"], "--from and --restore-file must not both be given"),
         (["--wandb-project", "x"], "--wandb-project must have the package wandb"),
         (["--best-checkpoint-metric", "retrieval", "--retrieval-pairs", "0"], "needs --retrieval-pairs of 1 or more"),
+        (["--best-checkpoint-metric", "retrival"], r"must be loss, .*, but is retrival\. Did you mean retrieval\?"),
+        (["--best-checkpoint-metric", "en-de:mp_los"], r"but is en-de:mp_los\. Did you mean mp_loss"),
+        (["--best-checkpoint-metric", "cp_loss", "--disable-validation"], "cp_loss needs validations"),
+        (["--bf16"], r"Remove --bf16, which needs a TPU\. For bfloat16 give --precision bf16"),
+        (["--fp16", "--cpu"], r"Remove --fp16, which needs a GPU\. Give --precision bf16"),
         (["--config", "papr"], r"but there is no papr\. Did you mean paper\?"),
     ):
         with pytest.raises(InputError, match=sentence):
             configuration([*words, *more], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximized"),
+    [("loss", False), ("en-de:cp_loss", False), ("retrieval_backward", True), ("en-de:mp_accuracy", True)],
+)
+def test_what_checkpoint_best_is_best_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, maximized: bool
+) -> None:
+    words = ["bin", "--arch", "weam_tiny", "--save-dir", str(tmp_path), "--best-checkpoint-metric", metric]
+    assert configuration(words, monkeypatch)[1].checkpoint.maximize_best_checkpoint_metric == maximized
 
 
 def test_an_unknown_option_in_a_config_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

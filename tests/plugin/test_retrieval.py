@@ -7,9 +7,10 @@ import torch
 from small_encoder import bert
 from test_dataset import dataset
 
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.method.modeling import WordExchange
 from weam_fairseq.method.policy import Policy
-from weam_fairseq.method.retrieval import Retrieval, _accuracies, measure
+from weam_fairseq.method.retrieval import Retrieval, Texts, _accuracies, measure
 
 
 def test_accuracies_of_both_directions_by_hand() -> None:
@@ -19,9 +20,22 @@ def test_accuracies_of_both_directions_by_hand() -> None:
     similarity = source[0] @ target[0].T
     assert similarity.argmax(dim=1).tolist() == [0, 1, 2]
     target[0, 1] = torch.tensor([0.0, -1.0])
-    forward, backward = _accuracies(source, target)[0].tolist()
+    different = torch.arange(3)
+    forward, backward = _accuracies(source, target, Texts(different, different))[0].tolist()
     assert forward == pytest.approx(100 * 2 / 3)
     assert backward == pytest.approx(100 * 2 / 3)
+    # Sources 0 and 1 have the same translation, so it is right for both.
+    forward, backward = _accuracies(source, target, Texts(different, torch.tensor([1, 1, 2])))[0].tolist()
+    assert (forward, backward) == (100, pytest.approx(100 * 2 / 3))
+
+
+def test_sentences_that_are_too_long_for_the_model_are_left_out(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    sizes = [max(len(pair.source), len(pair.target)) for pair in data.__getitems__(list(range(len(data))))]
+    short = WordExchange(bert(len(data.vocabulary), max_position_embeddings=sorted(sizes)[len(sizes) // 2] + 2)).eval()
+    assert measure(short, data, pairs=30).mean >= 0
+    with pytest.raises(InputError, match="No validation pair is short enough for the model"):
+        measure(WordExchange(bert(len(data.vocabulary), max_position_embeddings=min(sizes))).eval(), data, pairs=30)
 
 
 def test_a_model_is_measured_the_same_way_each_time_at_its_best_layer(small_data_bin: Path) -> None:

@@ -479,6 +479,22 @@ def _without_constants(model: Any) -> Iterator[None]:
 
 
 @contextmanager
+def autocast(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+    """torch's autocast on a type of device; off if `dtype` is None.
+
+    Raises:
+        InputError: transformers' code of the family mixes types in it (deberta, xmod).
+    """
+    try:
+        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            yield
+    except RuntimeError as error:
+        if dtype is None or "BFloat16" not in str(error):
+            raise
+        raise InputError(f"This model does not run in bfloat16: {reason_of(error)}. Give --precision fp32.") from error
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Hides transformers' progress bars and its reports of missing weights, which we report ourselves."""
     from transformers.utils import logging as transformers_logging

@@ -165,6 +165,11 @@ def group_states(
                 **_pad(folder, {name: [row.inputs[name] for row in batch] for name in pieces.inputs}),
                 output_hidden_states=True,
             ).hidden_states
+            if len({states_of_layer.shape[1] for states_of_layer in states}) > 1:
+                raise InputError(
+                    f"{folder.path} must have states of every piece at every layer, but "
+                    f"{type(folder.model).__name__} pools pieces. Evaluate it after fine-tuning only."
+                )
             group_idx, part = _group_sums(
                 states if layers is None else [states[layer] for layer in layers],
                 [_places_by_group(row, groups[row.text], int(firsts[row.text])) for row in batch],
@@ -255,7 +260,7 @@ def _by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
 
 
 def _pad(folder: Folder, rows: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
-    batch = folder.tokenizer.pad(rows, padding=True, return_tensors="pt")
+    batch = folder.tokenizer.pad(rows, padding=True, padding_side="right", return_tensors="pt")
     return {name: values.to(folder.device) for name, values in batch.items()}
 
 

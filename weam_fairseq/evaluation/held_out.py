@@ -95,8 +95,12 @@ class PieceSide:
 
     def words(self, folder: Folder, start: int, end: int) -> tuple[Pieces, list[WordsOfPositions]]:
         first = len(self.template.before)
+        # A piece of white space alone has a number after those of the words. The aligner never links it.
+        vocabulary = folder.tokenizer.get_vocab()
+        spaces = [vocabulary[piece] for piece in ("▁", "Ġ") if piece in vocabulary]
         owners = [
-            {first + place: [int(word)] for place, word in enumerate(row)} for row in self.word_numbers[start:end]
+            {first + place: [int(word)] for place, word in enumerate(row) if ids[place] not in spaces}
+            for ids, row in zip(self.sentences[start:end], self.word_numbers[start:end], strict=True)
         ]
         return self.pieces(folder, start, end), owners
 

@@ -46,7 +46,9 @@ class Folder:
     def autocast(self) -> AbstractContextManager[Any]:
         import torch
 
-        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        from weam_fairseq.encoder.huggingface import autocast
+
+        return autocast(self.device.split(":")[0], torch.bfloat16 if self.precision == "bf16" else None)
 
 
 def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precision: str = "fp32") -> Folder:
@@ -186,7 +188,7 @@ def _load_model(path: Path, needs_head: bool) -> Any:
             f"{path}: the checkpoint lacks {len(missing)} weights that this task uses, such as {missing[0]}. "
             "Export the complete model, with its masked-language-model head."
         )
-    return model
+    return model.float()  # transformers keeps the type of the file, and fp16 would change scores unnoticed
 
 
 def load_tokenizer(path: Path) -> Any:

@@ -228,6 +228,16 @@ def from_0(lines: Sequence[frozenset[WordLink]], first_word: int, path: Path, op
     return [frozenset((i - first_word, j - first_word) for i, j in links) for links in lines]
 
 
+def labels_of(path: Path) -> Path:
+    """The file of labels that belongs to a file of questions, as Social IQa is published. It may not exist."""
+    return path.with_name(f"{path.stem}-labels.lst")
+
+
+def with_labels(paths: Sequence[Path]) -> list[Path]:
+    """The files, and the existing files of labels that are read with them."""
+    return [each for path in paths for each in (path, labels_of(path)) if each == path or each.is_file()]
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, plain or compressed (common/text_files.py).
 

@@ -8,7 +8,8 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 
-from weam_fairseq.common.errors import InputError, reason_of
+from weam_fairseq.common.errors import InputError
+from weam_fairseq.encoder.huggingface import autocast
 from weam_fairseq.method.batch import Batch
 from weam_fairseq.method.limits import check_number
 from weam_fairseq.method.options import PRECISIONS, LossOptions
@@ -38,16 +39,8 @@ class WeamCriterion(FairseqCriterion):
         target, pair = sample["target"], sample["row_pair"]
         exchange = sample["net_input"].get("exchange")
         linked = target.new_empty(0) if exchange is None else Exchange(*exchange).linked
-        try:
-            with torch.autocast(target.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-                predicted = model(**sample["net_input"], target=target, cp_weight=self.cp_weight)
-        except RuntimeError as error:
-            if self.autocast is None or "BFloat16" not in str(error):
-                raise
-            # transformers' own code of deberta and xmod mixes types under autocast.
-            raise InputError(
-                f"This model does not run in bfloat16: {reason_of(error)}. Give --precision fp32."
-            ) from error
+        with autocast(target.device.type, self.autocast):
+            predicted = model(**sample["net_input"], target=target, cp_weight=self.cp_weight)
         loss = predicted.weighed.loss
         mp, cp = predicted.split(len(target))
 

@@ -96,6 +96,7 @@ def _fit(task: Any, model: Any) -> None:
 
 def _batches(data: Any, model: Any, order: np.ndarray) -> Iterator[Masked]:
     """Yields batches with about ROWS masked pieces, sorted by length to avoid padding."""
+    order = order[data.sizes[order] <= model.max_positions()]  # the others are left out of the training too
     expected = np.cumsum(data.sizes[order]) * data.policy.mask_prob
     chosen = order[: int(np.searchsorted(expected, ROWS)) + 1]
     chosen = chosen[np.argsort(data.sizes[chosen], kind="stable")]

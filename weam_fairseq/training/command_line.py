@@ -17,13 +17,16 @@ from weam_fairseq.common.hub import check_source
 from weam_fairseq.encoder.sizes import ARCHITECTURES, OPTIONS, PUBLISHED, describe
 from weam_fairseq.method.limits import check_numbers
 from weam_fairseq.training import distributed
-from weam_fairseq.training.config import WARM_UP, add_defaults, read_config
+from weam_fairseq.training.config import RETRIEVAL, WARM_UP, add_defaults, read_config
 from weam_fairseq.training.distributed import RankInfo
 
 PROG = "weam-train"
 PLUGIN = {"--task": "weam", "--criterion": "weam"}
 # The checkpoint that --from makes of a published encoder, in --save-dir.
 IMPORTED = "imported.pt"
+# What a validation measures: over all language pairs, and for each pair (en-de:cp_accuracy).
+_LOSSES = ("loss", "mp_loss", "cp_loss")
+_OF_A_PAIR = ("mp_loss", "cp_loss", "mp_accuracy", "cp_accuracy")
 # Options that change nothing of what is trained, by how their names begin: they are not compared with a checkpoint's.
 NOT_COMPARED = (
     *("aim_", "azureml", "data_buffer", "device_id", "finetune", "heartbeat", "log_", "nprocs", "num_"),
@@ -324,10 +327,8 @@ def parse(arguments: list[str], place: RankInfo | None) -> Namespace:
         ) from None
     _write_numbers_plainly(args)
     check_numbers(args)
-    if args.best_checkpoint_metric == "retrieval":
-        if not args.retrieval_pairs:
-            raise InputError("--best-checkpoint-metric retrieval needs --retrieval-pairs of 1 or more, but has 0.")
-        args.maximize_best_checkpoint_metric = True
+    _check_best_metric(args)
+    _check_precision(args)
     for option, packages in LOGGERS.items():
         if getattr(args, option, None) and not any(find_spec(package) for package in packages):
             raise InputError(
@@ -340,6 +341,42 @@ def parse(arguments: list[str], place: RankInfo | None) -> Namespace:
             "be written."
         )
     return args
+
+
+def _check_best_metric(args: Namespace) -> None:
+    """Sets whether the metric of checkpoint_best.pt is maximized.
+
+    Raises:
+        InputError: no validation measures the metric.
+    """
+    metric = args.best_checkpoint_metric
+    pair, _, name = metric.rpartition(":")
+    known = _OF_A_PAIR if pair else (*_LOSSES, *RETRIEVAL)
+    if name not in known:
+        raise InputError(
+            f"--best-checkpoint-metric must be {', '.join((*_LOSSES, *RETRIEVAL))}, or PAIR: and one of "
+            f"{', '.join(_OF_A_PAIR)}, but is {metric}.{suggest(name, known)}"
+        )
+    if args.disable_validation and metric != "loss":
+        raise InputError(f"--best-checkpoint-metric {metric} needs validations. Remove --disable-validation.")
+    if name in RETRIEVAL and not args.retrieval_pairs:
+        raise InputError(f"--best-checkpoint-metric {name} needs --retrieval-pairs of 1 or more, but has 0.")
+    if name in RETRIEVAL or name.endswith("_accuracy"):
+        args.maximize_best_checkpoint_metric = True
+
+
+def _check_precision(args: Namespace) -> None:
+    """Raises InputError for options of fairseq that fail later: they choose a TPU, or a GPU that is not there."""
+    import torch
+
+    for name in ("bf16", "memory_efficient_bf16", "tpu"):
+        if getattr(args, name, False):
+            raise InputError(
+                f"Remove --{name.replace('_', '-')}, which needs a TPU. For bfloat16 give --precision bf16."
+            )
+    for name in ("fp16", "memory_efficient_fp16"):
+        if getattr(args, name, False) and (args.cpu or not torch.cuda.is_available()):
+            raise InputError(f"Remove --{name.replace('_', '-')}, which needs a GPU. Give --precision bf16.")
 
 
 def _write_numbers_plainly(args: Namespace) -> None:

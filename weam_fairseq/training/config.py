@@ -29,6 +29,7 @@ _LEFT_OUT_WITH = {
 }
 _OF_ADAM = ("--adam-betas", "--adam-eps", "--weight-decay")
 WARM_UP = 0.1  # of the updates
+RETRIEVAL = ("retrieval", "retrieval_forward", "retrieval_backward")  # what validations measure besides losses
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # A config may come with somebody's data-bin or paper. Such a file must not choose code or machines.
 _NOT_IN_A_FILE = ("user-dir", "config", "distributed-init-method")

@@ -12,6 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from weam_fairseq.training.config import RETRIEVAL
+
 LOG = "train.log"
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"  # fairseq's names
 _MEBIBYTE = 1 << 20
@@ -152,7 +154,7 @@ class Display:
         else:
             self.bar.close()
         best = folder / BEST
-        if self.cfg.checkpoint.best_checkpoint_metric != "retrieval" or not best.is_file():
+        if self.cfg.checkpoint.best_checkpoint_metric not in RETRIEVAL or not best.is_file():
             best = folder / LAST
         if self.bar is not None:
             minutes = (time.monotonic() - self.began) / 60

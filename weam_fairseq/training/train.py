@@ -266,16 +266,15 @@ def _with_retrieval(get_valid_stats: Callable[..., Any], pairs: int) -> Callable
 
     @wraps(get_valid_stats)
     def found(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> Any:
-        import torch
-
+        from weam_fairseq.encoder.huggingface import autocast
         from weam_fairseq.method.retrieval import measure
 
         if tracking_best:
             model = trainer.get_model()
             model.eval()
-            dtype = trainer.criterion.autocast
-            with torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
-                retrieval = measure(model, trainer.task.dataset("valid"), pairs)
+            first = cfg.dataset.valid_subset.split(",")[0]
+            with autocast(trainer.device.type, trainer.criterion.autocast):
+                retrieval = measure(model, trainer.task.dataset(first), pairs)
             stats |= {"retrieval": retrieval.mean, "retrieval_forward": retrieval.forward}
             stats |= {"retrieval_backward": retrieval.backward, "retrieval_layer": retrieval.layer}
         return get_valid_stats(cfg, trainer, stats, tracking_best)

@@ -28,7 +28,7 @@ from weam_fairseq.evaluation.fine_tuning.classification import Choice, MultipleC
 from weam_fairseq.evaluation.fine_tuning.recipe import PAIR_RECIPE
 from weam_fairseq.evaluation.metrics.labels import Labels
 from weam_fairseq.evaluation.prediction_files import LABEL_LINES, label_scoring
-from weam_fairseq.evaluation.readers import joined_lines, read_lines
+from weam_fairseq.evaluation.readers import joined_lines, labels_of, read_lines
 
 CHOICE = Labels(
     ("0", "1"),
@@ -62,7 +62,7 @@ def read_choices(*paths: Path, language: str = "en") -> list[Choice]:
 
 
 def _labels_beside(path: Path, count: int) -> list[str] | None:
-    label_file = path.with_name(f"{path.stem}-labels.lst")
+    label_file = labels_of(path)
     if not label_file.is_file():
         return None
     labels = [line.strip() for line in read_lines(label_file)]

@@ -51,6 +51,8 @@ class Classification(Head):
 
     def rows(self, tokenizer: Any, examples: Sequence[LabelledPair], recipe: Recipe, for_training: bool) -> Rows:
         kept = [index for index, example in enumerate(examples) if not for_training or example.label in self._meanings]
+        if not kept:
+            raise InputError(f"The training data must have labels ({', '.join(self._meanings)}), but no pair has one.")
         pairs = [examples[index] for index in kept]
         batch = tokenizer(
             [pair.first for pair in pairs],

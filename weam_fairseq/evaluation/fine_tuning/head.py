@@ -239,7 +239,9 @@ class Arithmetic(NamedTuple):
     def autocast(self) -> AbstractContextManager[Any]:
         import torch
 
-        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        from weam_fairseq.encoder.huggingface import autocast
+
+        return autocast(self.device.split(":")[0], torch.bfloat16 if self.precision == "bf16" else None)
 
 
 def predict(model: Any, head: Head, examples: Sequence[Any], rows: Rows, machine: Arithmetic, label: str) -> list[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.tokenizers import words_of_characters
 from weam_fairseq.evaluation.benchmark import Alternatives, FineTuned, trained_as_xtreme_r, with_split
 from weam_fairseq.evaluation.fine_tuning.head import Head, Rows, Scored, template_of
 from weam_fairseq.evaluation.fine_tuning.recipe import TAG_RECIPE, Recipe
@@ -72,20 +73,19 @@ class Tagging(Head):
     def _words(
         self, tokenizer: Any, examples: Sequence[TaggedSentence], capacity: int, rows: Rows
     ) -> Iterator[list[list[int]]]:
-        """The pieces of every word of each sentence; none is empty or longer than the limit."""
-        if tokenizer.unk_token_id is None:
-            raise InputError("the tokenizer has no unknown piece, which is needed for words without pieces.")
-        unknown = [tokenizer.unk_token_id]
-        batch = tokenizer(
-            [list(example.words) for example in examples], is_split_into_words=True, add_special_tokens=False
-        )
-        for index, example in enumerate(examples):
-            words: list[list[int]] = [[] for _ in example.words]
-            for piece, word_idx in zip(batch["input_ids"][index], batch.word_ids(index), strict=True):
-                words[word_idx].append(piece)
-            rows.notes["words_without_pieces"] += sum(not word for word in words)
-            rows.notes["words_too_long"] += sum(len(word) > capacity for word in words)
-            yield [word if 0 < len(word) <= capacity else unknown for word in words]
+        """The pieces of every word of each sentence; none is empty or longer than the limit.
+
+        Raises:
+            InputError: a word has no pieces or too many, and the tokenizer has no unknown piece.
+        """
+        pieces_of = _joined if _marks_beginnings_by_spaces(tokenizer) else _one_by_one
+        for words in pieces_of(tokenizer, [list(example.words) for example in examples]):
+            without, too_long = sum(not word for word in words), sum(len(word) > capacity for word in words)
+            rows.notes["words_without_pieces"] += without
+            rows.notes["words_too_long"] += too_long
+            if (without or too_long) and tokenizer.unk_token_id is None:
+                raise InputError("the tokenizer has no unknown piece, which is needed for words without pieces.")
+            yield [word if 0 < len(word) <= capacity else [tokenizer.unk_token_id] for word in words]
 
     def loss(self, output: Any, targets: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
         import torch
@@ -126,6 +126,36 @@ class Tagging(Head):
             "".join(f"{word}\t{tag}\n" for word, tag in zip(example.words, tags, strict=True))
             for example, tags in zip(examples, answers, strict=True)
         )
+
+
+def _marks_beginnings_by_spaces(tokenizer: Any) -> bool:
+    """Whether a word alone gets other pieces than after a space (byte-level tokenizers, Gemma's and mmBERT's)."""
+    alone = tokenizer(["a", "a"], is_split_into_words=True, add_special_tokens=False)
+    return bool(alone["input_ids"] != tokenizer("a a", add_special_tokens=False)["input_ids"])
+
+
+def _one_by_one(tokenizer: Any, sentences: Sequence[list[str]]) -> Iterator[list[list[int]]]:
+    """The pieces of each word, tokenized as a text of its own (as in XTREME)."""
+    batch = tokenizer(list(sentences), is_split_into_words=True, add_special_tokens=False)
+    for index, sentence in enumerate(sentences):
+        words: list[list[int]] = [[] for _ in sentence]
+        for piece, word_idx in zip(batch["input_ids"][index], batch.word_ids(index), strict=True):
+            words[word_idx].append(piece)
+        yield words
+
+
+def _joined(tokenizer: Any, sentences: Sequence[list[str]]) -> Iterator[list[list[int]]]:
+    """The pieces of each word in its sentence. A piece belongs to the first word that it has characters of."""
+    texts = [" ".join(sentence) for sentence in sentences]
+    batch = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    for index, sentence in enumerate(sentences):
+        words: list[list[int]] = [[] for _ in sentence]
+        owners = words_of_characters(sentence)
+        for piece, (start, end) in zip(batch["input_ids"][index], batch["offset_mapping"][index], strict=True):
+            owner = next((word for word in owners[start:end] if word is not None), None)
+            if owner is not None:
+                words[owner].append(piece)
+        yield words
 
 
 def _windows(words: Sequence[list[int]], capacity: int) -> Iterator[list[list[int]]]:

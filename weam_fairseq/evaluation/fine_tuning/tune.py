@@ -15,6 +15,7 @@ from weam_fairseq.evaluation.fine_tuning.head import Arithmetic, Head, predict
 from weam_fairseq.evaluation.fine_tuning.recipe import FineTuning, Recipe
 from weam_fairseq.evaluation.fine_tuning.train import Store, train
 from weam_fairseq.evaluation.hf_folder import Folder, hash_files, put_head_on
+from weam_fairseq.evaluation.readers import with_labels
 
 # Gold and predictions to the figure that epochs are compared by.
 DevFigure = Callable[[Sequence[Any], Sequence[Any]], float]
@@ -84,7 +85,7 @@ def read_training(benchmark: Benchmark, training: Training, setting: Setting, he
     trained_language, files = training_files(benchmark, training, setting, language)
     examples = benchmark.read(*files, language=trained_language)
     name = "files" if choice.train_files else training.name
-    name += f":{trained_language}:{hash_files(list(files))}"
+    name += f":{trained_language}:{hash_files(with_labels(files))}"
     if choice.train_examples and choice.train_examples < len(examples):
         examples = _drawn(examples, head, choice.train_examples)
         name += f":{choice.train_examples}"
@@ -100,7 +101,7 @@ def read_training(benchmark: Benchmark, training: Training, setting: Setting, he
             "training examples, --dev-file with another file, or --select last."
         )
     dev = benchmark.read(*dev_files, language="en")
-    return TuningData(examples, dev, name, f"dev:{hash_files(dev_files)}", files)
+    return TuningData(examples, dev, name, f"dev:{hash_files(with_labels(dev_files))}", files)
 
 
 def fine_tune(
