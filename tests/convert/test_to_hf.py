@@ -162,7 +162,7 @@ def test_overwrite_replaces_hugging_face_folders_only(checkpoint: Path, tmp_path
     other.mkdir()
     (other / "precious").write_text("")
     (tmp_path / "config.json").write_text("{}")
-    for folder, why in ((other, r"has no config\.json"), (tmp_path, "contains the checkpoint")):
+    for folder, why in ((other, r"has no config\.json"), (tmp_path, "contains checkpoint_last.pt, which")):
         with pytest.raises(InputError, match=why):
             to_hf.convert(checkpoint, folder, overwrite=True)
     assert checkpoint.is_file()

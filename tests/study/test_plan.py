@@ -267,6 +267,7 @@ def test_a_published_model_is_a_folder_or_a_name_on_the_hub(tmp_path: Path) -> N
 
     with pytest.raises(InputError, match="owner/xlmr must be a folder on this machine or a model of the Hugging Face"):
         check_inputs(plan, [there])
+    (tmp_path / "here" / "model.safetensors").touch()
     with hub({"owner/xlmr": tmp_path / "here"}, tmp_path / "cache") as served:
         check_inputs(plan, [here, there])
     assert served.requests
