@@ -299,7 +299,7 @@ def _reason_to_drop(
         return f"over {rules.max_chars:,} characters"
     if rules.max_ratio is not None and _ratio(source, target) > rules.max_ratio:
         return f"length ratio over {rules.max_ratio:g}"
-    if rules.drop_copies and source == target:
+    if rules.drop_copies and comparable(source) == comparable(target):
         return COPY
     if rules.min_language_score is not None:
         assert scorers is not None

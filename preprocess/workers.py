@@ -54,8 +54,11 @@ class Workers:
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._pool is not None:
+            if kind is KeyboardInterrupt:  # workers ignore Ctrl-C, so that they print nothing
+                for process in list(self._pool._processes.values()):
+                    process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -103,7 +106,7 @@ def _safe_path() -> Iterator[None]:
 
 
 def _begin() -> None:
-    # Ctrl-C reaches the main process too, which ends the workers.
+    # Ctrl-C reaches the main process too, which ends the workers (Workers.__exit__).
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # This code makes no reference cycles, and searching for them visits all sentences: a tenth of the time.
     gc.disable()

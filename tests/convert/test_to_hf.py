@@ -167,6 +167,10 @@ def test_overwrite_replaces_hugging_face_folders_only(checkpoint: Path, tmp_path
             to_hf.convert(checkpoint, folder, overwrite=True)
     assert checkpoint.is_file()
     assert (other / "precious").is_file()
+    named_otherwise = checkpoint.rename(other / "model.ckpt")
+    (other / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="contains the checkpoint"):
+        to_hf.convert(named_otherwise, other, overwrite=True)
 
 
 def test_a_config_that_came_with_the_tokenizer_does_not_replace_the_models(checkpoint: Path, tmp_path: Path) -> None:

@@ -51,11 +51,11 @@ def test_first_pieces_carry_a_words_tag_through_splitting_and_back(folder: Folde
 
 
 @pytest.mark.parametrize("pre", ["byte-level", "metaspace"])
-def test_words_keep_the_mark_of_their_beginning(pre: str) -> None:
+def test_words_keep_the_mark_of_their_beginning(folder: Folder, pre: str) -> None:
     """Tokenizers that mark it only after a space: RoBERTa's kind, and Gemma's."""
     mark = {"byte-level": "Ġ", "metaspace": "▁"}[pre]
     vocabulary = {
-        piece: number for number, piece in enumerate(["<pad>", "<s>", "a", "b", mark, f"{mark}a", f"{mark}b"])
+        piece: number for number, piece in enumerate(["<pad>", "<s>", "a", "b", "c", mark, f"{mark}a", f"{mark}b"])
     }
     tokenizer = Tokenizer(models.BPE(vocabulary, [(mark, "a"), (mark, "b")]))
     tokenizer.pre_tokenizer = {
@@ -66,11 +66,12 @@ def test_words_keep_the_mark_of_their_beginning(pre: str) -> None:
         single="<s> $A <s>", pair="<s> $A <s> $B <s>", special_tokens=[("<s>", 1)]
     )
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", cls_token="<s>", sep_token="<s>")
-    rows = HEAD.rows(fast, [_sentence("a ba b")], RECIPE, True)
-    assert fast.convert_ids_to_tokens(rows.ids[0]) == ["<s>", "a", f"{mark}b", "a", f"{mark}b", "<s>"]
-    assert rows.marks == [[1, 2, 4]]
+    rows = HEAD.rows(fast, [_sentence("a ba b c")], RECIPE, True)
+    assert fast.convert_ids_to_tokens(rows.ids[0]) == ["<s>", "a", f"{mark}b", "a", f"{mark}b", mark, "c", "<s>"]
+    assert rows.marks == [[1, 2, 4, 5]]
+    assert (HEAD.preparation(fast), HEAD.preparation(folder.tokenizer)) == ({"words": "joined"}, {})
     with pytest.raises(InputError, match="the tokenizer has no unknown piece"):
-        list(HEAD.rows(fast, [_sentence("a ÿ")], RECIPE, True).ids)
+        list(HEAD.rows(fast, [_sentence("ÿ a")], RECIPE, True).ids)
 
 
 def test_what_is_split_or_has_no_pieces_is_counted(folder: Folder) -> None:

@@ -253,7 +253,7 @@ def test_a_corpus_file_of_another_kind_is_no_source(tmp_path: Path) -> None:
 
 
 def test_sources_lie_beside_the_text_of_the_data_folder(tmp_path: Path) -> None:
-    texts = {"en-de": ["a/one.tsv", "b/two.tsv"]}
+    texts = {"en-de": ["a/one.tsv", "a/two.en,b/two.de"]}
     folders = {"root": "..", "data": "../data"}
     path = write_study(tmp_path / "study", grid(["tlm"], (1,)), config={"data": {"bitext": texts}}, folders=folders)
     for name in ("a", "b"):

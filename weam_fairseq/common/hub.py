@@ -70,7 +70,10 @@ def resolve(model: str | Path, *, revision: str | None = None, weights: bool = T
         folder = _download(name, folder.name, _BIN)
         if not list(folder.glob("pytorch_model*.bin")):
             # Without a network, huggingface_hub returns a snapshot that an earlier download left incomplete.
-            raise InputError(f"The weights of {name} are neither in the cache nor on the Hub. {_advice(name)}")
+            raise InputError(
+                f"{name} must have model.safetensors or pytorch_model.bin (or parts of them), but they are neither in "
+                f"the cache nor on the Hub, or the Hub cannot be reached. {_advice(name)}"
+            )
     return Resolved(name, folder, folder.name)
 
 

@@ -23,7 +23,8 @@ from weam_fairseq.common.errors import InputError
 # Seconds to wait for a lock that is only being tested, and for the worker processes of a killed owner to end.
 _TEST_SECONDS, _ORPHAN_SECONDS = 0.25, 30.0
 # Errors of flock on a file system without locks.
-_WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+# EBADF: NFS, for a file that is open for reading only.
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 
 
 @dataclass(frozen=True)

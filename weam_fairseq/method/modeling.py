@@ -117,7 +117,9 @@ class WordExchange(nn.Module):
         self.difference = predictor.check()
         self._first_position = first_position(predictor) if reset_positions else None
         # Several processes would decay these weights, which one process leaves as they are, and DDP refuses them.
-        self._unused = [model.get_parameter(name) for name in predictor.unused]
+        heads = [model, *([] if self.own_head is None else [self.own_head])]
+        named = [(name, parameter) for each in heads for name, parameter in each.named_parameters()]
+        self._unused = [parameter for name, parameter in named if name in predictor.unused]
         self.parts: Parts = use_faster_parts(model)
         self._freeze(freeze)
         self._predictors = _Predictors(predictor, self._predictor_of_own_head(predictor))

@@ -8,6 +8,7 @@ STUDY_DIR/scores.jsonl   lines of weam-evaluate, of all cells
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -176,7 +177,7 @@ class Study:
         """The existing data-bins: those that the study made, by name, and the one that its config names."""
         named = self._data_of_config.get("data_bin")
         folders = sorted(self.path.glob("data/*/data-bin"))
-        folders += [self.path / self.folders["root"] / named] if isinstance(named, str) else []
+        folders += [self.path.resolve() / self.folders["root"] / named] if isinstance(named, str) else []
         return [folder for folder in folders if (folder / "manifest.json").is_file()]
 
     @property
@@ -217,10 +218,9 @@ class Study:
     def sources(self) -> list[dict[str, str]]:
         """The text's sources with their licenses, if `corpus.json` beside the bitext names them under `sources`."""
         bitext = self._data_of_config.get("bitext")
-        texts = [
-            name for names in (bitext.values() if isinstance(bitext, dict) else [bitext]) for name in _listed(names)
-        ]
-        files = dict.fromkeys((self.path / self.folders["data"] / text).with_name(_SOURCES) for text in texts)
+        groups = bitext.values() if isinstance(bitext, dict) else [bitext]
+        texts = [text for group in groups for names in _listed(group) for text in str(names).split(",")]
+        files = dict.fromkeys((self.path.resolve() / self.folders["data"] / text).with_name(_SOURCES) for text in texts)
         found: list[dict[str, Any]] = []
         for file in files:
             if file.is_file():
@@ -302,9 +302,10 @@ def read_study(path: Path) -> Study:
 
 
 def _folders(record: Any) -> dict[str, str]:
-    """Those of study.json. Without them (older versions), the config's paths start from the study."""
-    given = record if isinstance(record, dict) else {}
-    return {name: str(given.get(name, ".")) for name in ("root", "data")}
+    """Those of study.json; older ones have none."""
+    if not isinstance(record, dict):
+        return {"root": os.getcwd(), "data": "."}
+    return {name: str(record.get(name, ".")) for name in ("root", "data")}
 
 
 def _listed(value: Any) -> list[Any]:

@@ -40,10 +40,14 @@ def write_study(plan: Plan) -> None:
         "config_sha256": digest,
         "planned": [cell.name for cell in plan.cells],
         # Relative, so that study.json names no folder of this machine if all is below one folder.
-        "folders": {name: os.path.relpath(getattr(plan.paths, name), folder) for name in ("root", "data")},
+        "folders": {name: _relative(getattr(plan.paths, name), folder) for name in ("root", "data")},
     }
     write_text(folder / "study.json", json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n")
     write_json(folder / "environment.json", environment())
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path.resolve(), folder.resolve())
 
 
 class Tables:

@@ -183,6 +183,10 @@ class Head(ABC):
         """The part of prediction file names for a choice other than the default, such as `.pipeline`."""
         return ""
 
+    def preparation(self, tokenizer: Any) -> dict[str, str]:
+        """How inputs are made with this tokenizer if in an unusual way: a part of a model's identity."""
+        return {}
+
     def chosen(self, choice: FineTuning) -> Head:
         """This head with the user's choices."""
         return self

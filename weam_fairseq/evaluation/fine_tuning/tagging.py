@@ -70,6 +70,9 @@ class Tagging(Head):
                 word_idx += len(window)
         return rows
 
+    def preparation(self, tokenizer: Any) -> dict[str, str]:
+        return {"words": "joined"} if _marks_beginnings_by_spaces(tokenizer) else {}
+
     def _words(
         self, tokenizer: Any, examples: Sequence[TaggedSentence], capacity: int, rows: Rows
     ) -> Iterator[list[list[int]]]:
@@ -145,14 +148,15 @@ def _one_by_one(tokenizer: Any, sentences: Sequence[list[str]]) -> Iterator[list
 
 
 def _joined(tokenizer: Any, sentences: Sequence[list[str]]) -> Iterator[list[list[int]]]:
-    """The pieces of each word in its sentence. A piece belongs to the first word that it has characters of."""
+    """The pieces of each word in its sentence. A piece belongs to the first word that it has characters of, and a space
+    alone to the next word."""
     texts = [" ".join(sentence) for sentence in sentences]
     batch = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     for index, sentence in enumerate(sentences):
         words: list[list[int]] = [[] for _ in sentence]
         owners = words_of_characters(sentence)
         for piece, (start, end) in zip(batch["input_ids"][index], batch["offset_mapping"][index], strict=True):
-            owner = next((word for word in owners[start:end] if word is not None), None)
+            owner = next((word for word in owners[start : end + 1] if word is not None), None)
             if owner is not None:
                 words[owner].append(piece)
         yield words

@@ -197,6 +197,7 @@ def _made_of(
         "keep_epochs": _choice(setting).oracle,
         "start": start.path.name if start else "",
         **(head.method if data.dev else {}),  # predictions select the epoch
+        **head.preparation(folder.tokenizer),
     }
 
 
