@@ -17,8 +17,9 @@ from typing import Any, Protocol, TypeVar
 
 from .errors import Unfinished
 
-# The modules that every worker needs. They are imported once for all workers.
+# A variable of Python: if it is set, the current folder is not searched for modules.
 _SAFE_PATH = "PYTHONSAFEPATH"
+# The modules that every worker needs. They are imported once for all workers.
 _IMPORTED = [f"weam_preprocess.{name}" for name in ("align", "binarize", "prepare")] + ["sacremoses", "tokenizers"]
 
 Item = TypeVar("Item")

@@ -18,6 +18,7 @@ from weam_fairseq.data.databin import read_manifest, read_vocabulary
 from weam_fairseq.data.split import open_split
 from weam_fairseq.method.dataset import WordExchangeDataset
 from weam_fairseq.method.policy import Policy
+from weam_fairseq.plugin import checkpoints
 
 SYLLABLES = ["ba", "do", "ki", "lu", "me", "no", "pi", "ra", "su", "te"]
 
@@ -109,7 +110,7 @@ def test_the_exchange_lets_the_model_translate(shown: list[dict[str, Any]]) -> N
 
 
 def test_a_second_head_predicts_from_exchanged_states(run_dir: Path, shown: list[dict[str, Any]]) -> None:
-    state = torch.load(run_dir / "weam" / "checkpoint_last.pt", weights_only=False)
+    state = checkpoints.load(run_dir / "weam" / "checkpoint_last.pt")
     head = {name: value.clone() for name, value in state["model"].items() if name.startswith("masked_lm.cls.")}
     for name, value in head.items():
         if name.endswith("bias") and len(value) == len(state["model"]["masked_lm.cls.predictions.bias"]):
