@@ -15,7 +15,16 @@ import pytest
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.slurm import minutes, sbatch_options
 from weam_fairseq.launch import cli
-from weam_fairseq.launch.job import Launch, RunFolder, Submitted, add_line, environment, local_command, runs_to_the_end
+from weam_fairseq.launch.job import (
+    Launch,
+    RunFolder,
+    Submitted,
+    add_line,
+    environment,
+    local_command,
+    run_command,
+    runs_to_the_end,
+)
 from weam_fairseq.launch.submit import executor, start, state, wait
 
 
@@ -165,6 +174,27 @@ def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
 def test_what_a_signal_ended_has_the_shells_exit_code(tmp_path: Path) -> None:
     start(tmp_path, launch("import os; os.kill(os.getpid(), 9)", tmp_path))
     assert finished(tmp_path) == ("failed", 137)
+
+
+def test_a_signal_just_after_the_end_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command has got the same signal, and may have ended before its job handles it."""
+    wait4 = os.wait4
+
+    def wait_and_get_a_signal(pid: int, options: int) -> object:
+        answer = wait4(pid, options)
+        signal.raise_signal(signal.SIGTERM)
+        return answer
+
+    monkeypatch.setattr(os, "wait4", wait_and_get_a_signal)
+    signals = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGCONT
+    before = {number: signal.getsignal(number) for number in signals}
+    try:
+        run = RunFolder(tmp_path / "run")
+        ended = run_command(run, launch("", tmp_path), [sys.executable, "-c", "raise SystemExit(3)"], log="")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended["status"] == 3
 
 
 def test_a_folder_is_for_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

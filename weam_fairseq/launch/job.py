@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -227,7 +227,8 @@ def run_command(
 
     def pass_on(number: int, frame: FrameType | None = None) -> None:
         for child in children:
-            os.kill(child, number)
+            with suppress(ProcessLookupError):  # wait4 has just returned: the same signal may have ended the command
+                os.kill(child, number)
         if not children:
             early.append(number)
 

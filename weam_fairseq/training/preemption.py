@@ -16,6 +16,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from types import FrameType
 from typing import Any
@@ -55,7 +56,8 @@ class Watch:
         # Where fairseq has started one process for each GPU, this one only waits for them. Data workers do not mind.
         for child in children:
             if child.pid is not None:
-                os.kill(child.pid, number)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(child.pid, number)
 
 
 WATCH = Watch()
