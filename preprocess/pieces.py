@@ -6,7 +6,6 @@ own too, except those that piece_encoder.py corrects.
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -14,7 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.tokenizers import PROBES, id_range, named_special_ids
+from weam_fairseq.common.tokenizers import (
+    behaviour_sha256,
+    id_range,
+    named_special_ids,
+    open_tokenizer,
+    pieces_sha256,
+)
 
 from .piece_encoder import PieceArrays, PieceEncoder
 
@@ -38,10 +43,8 @@ class PieceTokenizer:
     """
 
     def __init__(self, folder: Path, opened: Any = None) -> None:
-        self._auto = open_auto_tokenizer(folder) if opened is None else opened
-        self._rust: Any = getattr(self._auto, "backend_tokenizer", None)
-        if self._rust is None:
-            raise InputError(f"{folder} has no fast (Rust) tokenizer. Convert it to a tokenizer.json.")
+        self._auto = open_tokenizer(folder) if opened is None else opened
+        self._rust: Any = self._auto.backend_tokenizer
         self._rust.no_truncation()
         self._rust.no_padding()
         vocabulary = self._vocabulary
@@ -84,13 +87,11 @@ class PieceTokenizer:
 
     def pieces_sha256(self) -> str:
         """Hexadecimal digest of the pieces in the order of their ids."""
-        lines = sorted((number, piece) for piece, number in self._vocabulary.items())
-        return hashlib.sha256("".join(f"{number}\t{piece}\n" for number, piece in lines).encode()).hexdigest()
+        return pieces_sha256(self._vocabulary)
 
     def behaviour_sha256(self) -> str:
-        """Hexadecimal digest of the ids of `PROBES`: one line for each probe, ids separated by spaces."""
-        ids = [self._rust.encode(probe, add_special_tokens=False).ids for probe in PROBES]
-        return hashlib.sha256("".join(" ".join(map(str, line)) + "\n" for line in ids).encode()).hexdigest()
+        """Hexadecimal digest of what the tokenizer does to a few texts."""
+        return behaviour_sha256(self._rust)
 
     def _template(self, sentences: int) -> PairTemplate:
         encoding = self._auto(*[self._text] * sentences, return_token_type_ids=True)
@@ -129,38 +130,3 @@ class PieceTokenizer:
         """The tokenizer.json for a `PieceEncoder`."""
         text: str = self._rust.to_str()
         return text
-
-
-def open_auto_tokenizer(folder: Path) -> Any:
-    """Opens a folder with AutoTokenizer, without the network. Raises InputError."""
-    from transformers import AutoTokenizer
-
-    try:
-        opened = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    # transformers raises many types; the user always needs to know which folder, and why it failed.
-    except Exception as error:
-        if "trust_remote_code" in str(error):  # transformers would advise the user to run that code
-            raise InputError(
-                f"{folder} needs code from its folder, which is never run here: transformers has no class for this "
-                "tokenizer. Choose a tokenizer that transformers knows, or give only its tokenizer.json."
-            ) from None
-        _check_json(folder / "tokenizer.json")
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{folder} is not a tokenizer that AutoTokenizer can load: {reason}") from error
-    id_range(opened.get_vocab(), folder)  # before any use, because Rust's writer visits every id up to the largest one
-    return opened
-
-
-def _check_json(file: Path) -> None:
-    """Raises InputError with the library's version if the tokenizers library cannot read the file."""
-    from tokenizers import Tokenizer, __version__
-
-    if not file.is_file():
-        return
-    try:
-        Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises nothing narrower
-        raise InputError(
-            f"{file} must be a tokenizer.json that tokenizers {__version__} can read, but is not: {error}. The file "
-            "may be from a newer version (pip install -U tokenizers transformers), or damaged."
-        ) from error

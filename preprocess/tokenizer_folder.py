@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.common.tokenizers import TOKENIZER_FILES
+from weam_fairseq.common.tokenizers import TOKENIZER_FILES, open_tokenizer
 
 from . import sentencepiece_model
 from .cleaning import strict_lines
-from .pieces import open_auto_tokenizer
 from .run_options import TRAINED
 
 log = logging.getLogger(__name__)
@@ -94,9 +93,9 @@ def _copy(source: Path, folder: Path) -> Any:
         shutil.copyfile(source / name, folder / name)
     if "tokenizer.json" not in names and models:
         _convert_sentencepiece(source, folder, models, config, model_config)
-    opened = open_auto_tokenizer(folder)
+    opened = open_tokenizer(folder)
     if "do_lower_case" not in config and _state_casing(source, folder, config, opened):
-        opened = open_auto_tokenizer(folder)
+        opened = open_tokenizer(folder)
     _warn_of_casing(opened, source)
     return opened
 
@@ -146,7 +145,7 @@ def _convert_sentencepiece(
             tokenizer.add_tokens([AddedToken(text, special=special, normalized=False)])
     # The class of the folder builds the rest around the vocabulary; the result is saved.
     tokenizer.save(str(folder / "tokenizer.json"))
-    open_auto_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
+    open_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def _piece_of(value: Any) -> str:
@@ -272,7 +271,7 @@ def _from_json(source: Path, folder: Path, config: Mapping[str, Any] | None = No
     folder.mkdir(parents=True)
     shutil.copyfile(source, folder / "tokenizer.json")
     _write_config(folder, names, {**(config or {}), **(_bert_options(content) if bert else _GENERIC)})
-    opened = open_auto_tokenizer(folder)
+    opened = open_tokenizer(folder)
     _warn_of_casing(opened, source)
     return opened
 

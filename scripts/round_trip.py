@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert import from_hf, to_hf
-from weam_fairseq.encoder.weights import read_weights
 
 ROBERTA = {"type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 XLMR = {**ROBERTA, "vocab_size": 250_002, "max_position_embeddings": 514}

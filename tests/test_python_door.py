@@ -31,7 +31,7 @@ from small_encoder import bert  # noqa: E402
 
 from weam_fairseq import Collator, LengthBatches, WordExchange, check_fits, load_data  # noqa: E402
 from weam_fairseq.common.errors import InputError  # noqa: E402
-from weam_fairseq.encoder.tokenizer import read_tokenizer  # noqa: E402
+from weam_fairseq.common.tokenizers import read_tokenizer  # noqa: E402
 from weam_fairseq.method.batch import flat  # noqa: E402
 from weam_fairseq.method.policy import OBJECTIVES, Policy  # noqa: E402
 from weam_fairseq.plugin.criterion import WeamCriterion  # noqa: E402

@@ -13,6 +13,7 @@ from weam_fairseq.common.arguments import CommandParser, natural
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, write_json
+from weam_fairseq.common.tokenizers import open_tokenizer
 
 if TYPE_CHECKING:
     from weam_fairseq.data.split import Pair
@@ -191,10 +192,7 @@ def _side(
 
 def _piece_names(folder: Path, pieces: int) -> list[str]:
     """Returns the text of each piece."""
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    names: list[str] = tokenizer.convert_ids_to_tokens(range(pieces))
+    names: list[str] = open_tokenizer(folder).convert_ids_to_tokens(range(pieces))
     return names
 
 

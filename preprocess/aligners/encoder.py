@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import file_sha256
-from weam_fairseq.common.tokenizers import id_range, max_pieces, words_of_characters
+from weam_fairseq.common.tokenizers import max_pieces, open_tokenizer, words_of_characters
+from weam_fairseq.common.weights import load_model
 
 from .base import SMALLEST_PROBABILITY, AlignerKind, AlignerRecipe, Alignments, ArrayAligner, Links, option
 from .directions import JOINED
@@ -264,34 +265,18 @@ def check_device(name: str | None) -> str:
 
 def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
     import torch
-    import transformers
 
     from weam_fairseq.common.process_setup import bound_compiled_products
 
     bound_compiled_products()
-    if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder} has no config.json, so it is not a Hugging Face folder. Name another --aligner-model."
-        )
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    local = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        model, info = transformers.AutoModel.from_pretrained(folder, output_loading_info=True, **local)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-    except Exception as error:  # each file format has exceptions of its own
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise InputError(f"{folder} does not load as an encoder: {first}") from error
+    model, lacking = load_model(folder, "AutoModel", "as an encoder")
     if getattr(model.config, "is_encoder_decoder", False):
         raise InputError(f"{folder} has a decoder too. Name a model that is only an encoder, such as a BERT.")
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    missing = sorted(key for key in lacking if not key.startswith("pooler."))
     if missing:
         # transformers would fill them with random numbers, and the links would be random.
         raise InputError(f"{folder} lacks {len(missing)} weights, such as {missing[0]}. Save the complete model.")
-    if not tokenizer.is_fast:
-        raise InputError(f"The tokenizer in {folder} gives no character offsets. Add a tokenizer.json.")
-    id_range(tokenizer.get_vocab(), folder)
-    return model.to(torch.bfloat16 if bf16 else torch.float32).eval(), tokenizer
+    return model.to(torch.bfloat16 if bf16 else torch.float32), open_tokenizer(folder)
 
 
 def _hash(folder: Path) -> str:

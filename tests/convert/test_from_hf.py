@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.tokenizers import read_tokenizer
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert import from_hf, to_hf
 from weam_fairseq.encoder import published
 from weam_fairseq.encoder.names import Slot, TensorPlace
 from weam_fairseq.encoder.published import Published
-from weam_fairseq.encoder.tokenizer import read_tokenizer
-from weam_fairseq.encoder.weights import read_weights
 from weam_fairseq.plugin import checkpoints
 
 WORDS = "bert.embeddings.word_embeddings.weight"
@@ -309,12 +309,12 @@ def _cut_vocabulary(folder: Path) -> None:
             lambda f: (f / "tokenizer_config.json").write_text(
                 '{"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", "mine.Mine"]}}'
             ),
-            "must hold a tokenizer of one of transformers' classes, but needs its own code",
+            "must hold a tokenizer of one of transformers' classes, but needs code from its folder",
         ),
         (
             folders.xlmr,
             lambda f: (f / "tokenizer.json").write_text("{}"),
-            "must hold a tokenizer that AutoTokenizer loads, but does not",
+            r"must be a tokenizer\.json that tokenizers \S+ can read, but is not: .*damaged",
         ),
     ],
 )

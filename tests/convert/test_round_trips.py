@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoModel
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert import from_hf, to_hf
-from weam_fairseq.encoder.weights import read_weights
 
 FAMILIES = (
     *("bert", "distilbert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "albert", "electra", "deberta"),

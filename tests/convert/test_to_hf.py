@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert import from_hf, to_hf
 from weam_fairseq.convert.card import write_card
 from weam_fairseq.encoder import published
@@ -22,7 +23,6 @@ from weam_fairseq.encoder.configs import plain_config
 from weam_fairseq.encoder.huggingface import build
 from weam_fairseq.encoder.published import Published
 from weam_fairseq.encoder.sizes import Size, config_of
-from weam_fairseq.encoder.weights import read_weights
 from weam_fairseq.plugin import checkpoints
 
 SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}

@@ -8,10 +8,10 @@ import torch
 from transformers import AutoTokenizer
 from warm_process import run
 
+from weam_fairseq.common.tokenizers import read_tokenizer
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert import to_hf
 from weam_fairseq.data.databin import read_manifest
-from weam_fairseq.encoder.tokenizer import read_tokenizer
-from weam_fairseq.encoder.weights import read_weights
 from weam_fairseq.plugin import checkpoints
 
 TRAINING = ("--optimizer", "adam_bert", "--lr", "1e-2", "--max-update", 2, "--batch-size", 8, "--disable-validation")

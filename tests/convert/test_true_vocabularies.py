@@ -14,9 +14,9 @@ import torch
 from transformers import BertConfig, BertForPreTraining
 from warm_process import run
 
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert import from_hf, to_hf
 from weam_fairseq.data.databin import read_manifest
-from weam_fairseq.encoder.weights import read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = Path(os.environ.get("WEAM_TEST_DATA", ROOT.parent / "shared" / "data"), "vocab", "mbert", "vocab.txt")

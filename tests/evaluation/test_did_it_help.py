@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from weam_fairseq.common.errors import InputError
-from weam_fairseq.encoder.tokenizer import read_tokenizer
+from weam_fairseq.common.tokenizers import read_tokenizer
 from weam_fairseq.evaluation.cli import main
 from weam_fairseq.evaluation.did_it_help import ComparedModel, compare_with_first
 from weam_fairseq.evaluation.hf_folder import find_device, load_folder

@@ -29,7 +29,7 @@ _DISTILBERT_NAMES = {
 
 def give_true_digests(data_bin: Path) -> None:
     """Makes a hand-made data-bin one of its own tokenizer, as a checkpoint of that tokenizer's folder must find it."""
-    from weam_fairseq.encoder.tokenizer import read_tokenizer
+    from weam_fairseq.common.tokenizers import read_tokenizer
 
     facts = read_tokenizer(data_bin / "tokenizer")
     path = data_bin / "manifest.json"

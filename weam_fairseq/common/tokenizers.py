@@ -1,9 +1,13 @@
-"""Facts about tokenizers: the files of a folder, special pieces and their ids, fairseq's first four symbols."""
+"""Opens tokenizers and gives facts about them: files, digests, special pieces and ids, fairseq's first four symbols."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.documents import read_json
+from weam_fairseq.common.errors import InputError, reason_of
 
 # A tokenizer needs at least one of these. Without them AutoTokenizer invents a tokenizer with only special pieces.
 VOCABULARY_FILES = (
@@ -47,6 +51,107 @@ _UNLIMITED = 2**31 - 1
 # In these models position rows start after the padding index, so fewer rows are usable than the config says.
 _OF_ROBERTA = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text")
 _SHIFTED_POSITIONS = (*_OF_ROBERTA, "ibert", "xmod", "luke", "longformer", "mpnet", "esm")
+
+
+def open_tokenizer(folder: Path) -> Any:
+    """Opens the tokenizer of a folder with AutoTokenizer, from local files. Code in the folder never runs.
+
+    Raises:
+        InputError: there is no tokenizer, transformers cannot load it, it has no fast (Rust) form, or it has more
+            unused ids than pieces.
+    """
+    from transformers import AutoTokenizer
+
+    found = [name for name in VOCABULARY_FILES if (folder / name).is_file()]
+    if not found:
+        raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARY_FILES)}.")
+    if all(name.endswith(".model") for name in found) and not _has_protobuf():
+        raise InputError(
+            f"{folder} must hold a tokenizer.json, but has only {found[0]}, which transformers reads with protobuf. "
+            f"Copy the tokenizer.json of DATA_BIN/tokenizer into it, from a data-bin that weam-preprocess made with "
+            f"--tokenizer {folder}, or pip install protobuf."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    # transformers may raise any exception here. The user needs the folder and the reason.
+    except Exception as error:
+        settings = folder / "tokenizer_config.json"
+        needs_code = settings.is_file() and "auto_map" in read_json(settings, dict)
+        if needs_code or "trust_remote_code" in str(error):  # transformers would advise the user to run that code
+            raise InputError(
+                f"{folder} must hold a tokenizer of one of transformers' classes, but needs code from its folder, "
+                "which is never run here. Choose another tokenizer, or keep only the tokenizer.json of this one."
+            ) from None
+        _check_json(folder / "tokenizer.json")
+        raise InputError(
+            f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason_of(error)}."
+        ) from error
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise InputError(f"{folder} must hold a tokenizer with a fast (Rust) form, but has none. Add a tokenizer.json.")
+    id_range(tokenizer.get_vocab(), folder)  # before any use, because Rust's writer visits every id up to the largest
+    return tokenizer
+
+
+def _has_protobuf() -> bool:
+    return find_spec("google") is not None and find_spec("google.protobuf") is not None
+
+
+def _check_json(file: Path) -> None:
+    """Raises InputError with the library's version if the tokenizers library cannot read the file."""
+    from tokenizers import Tokenizer, __version__
+
+    if not file.is_file():
+        return
+    try:
+        Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise InputError(
+            f"{file} must be a tokenizer.json that tokenizers {__version__} can read, but is not: {reason_of(error)}. "
+            "The file may be from a newer version (pip install -U tokenizers transformers), or damaged."
+        ) from error
+
+
+class TokenizerFacts(NamedTuple):
+    """Facts that a checkpoint and a data-bin record about their tokenizer.
+
+    Attributes:
+        pieces: number of pieces, including unused ids.
+        special_ids: ids of cls, pad, sep, mask and, if the tokenizer has one, unk.
+        pieces_sha256: digest of the pieces in the order of their ids.
+        behaviour_sha256: digest of the output for `PROBES`.
+    """
+
+    pieces: int
+    special_ids: dict[str, int]
+    pieces_sha256: str
+    behaviour_sha256: str
+
+
+def read_tokenizer(folder: Path) -> TokenizerFacts:
+    """Opens the tokenizer of a folder. Raises InputError as `open_tokenizer` does, or if it lacks special pieces."""
+    tokenizer = open_tokenizer(folder)
+    rust = tokenizer.backend_tokenizer
+    rust.no_truncation()
+    rust.no_padding()
+    vocabulary: dict[str, int] = rust.get_vocab(with_added_tokens=True)
+    return TokenizerFacts(
+        len(id_range(vocabulary, folder)),
+        named_special_ids(tokenizer, folder),
+        pieces_sha256(vocabulary),
+        behaviour_sha256(rust),
+    )
+
+
+def pieces_sha256(vocabulary: Mapping[str, int]) -> str:
+    """Hexadecimal digest of the pieces in the order of their ids."""
+    lines = "".join(f"{number}\t{piece}\n" for number, piece in sorted((n, p) for p, n in vocabulary.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def behaviour_sha256(backend: Any) -> str:
+    """Hexadecimal digest of the ids that a Rust tokenizer gives for `PROBES`: one line a probe, separated by spaces."""
+    rows = (backend.encode(probe, add_special_tokens=False).ids for probe in PROBES)
+    return hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in rows).encode()).hexdigest()
 
 
 def named_special_ids(tokenizer: Any, folder: object) -> dict[str, int]:

@@ -14,7 +14,8 @@ from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_file_destination, whole_file
 from weam_fairseq.common.hub import resolve
-from weam_fairseq.common.tokenizers import TOKENIZER_FILES
+from weam_fairseq.common.tokenizers import TOKENIZER_FILES, TokenizerFacts, read_tokenizer
+from weam_fairseq.common.weights import read_weights
 from weam_fairseq.convert.card import read_card
 from weam_fairseq.encoder import published
 from weam_fairseq.encoder.configs import UNTIED, first_layers, parse_config, plain_config
@@ -23,8 +24,6 @@ from weam_fairseq.encoder.huggingface import MaskedLM, masked_lm_class, names_wi
 from weam_fairseq.encoder.names import Placed, place, tensors_of
 from weam_fairseq.encoder.published import Published, read_files
 from weam_fairseq.encoder.sizes import PUBLISHED, describe
-from weam_fairseq.encoder.tokenizer import TokenizerFacts, read_tokenizer
-from weam_fairseq.encoder.weights import read_weights
 
 # Keys that fairseq expects besides the model (trainer.load_checkpoint), for a model without any update.
 UNTRAINED: dict[str, Any] = {

@@ -13,8 +13,9 @@ from torch import Tensor
 from weam_fairseq.common.arguments import CommandParser
 from weam_fairseq.common.command import run_command
 from weam_fairseq.common.documents import check_name, parse_json
-from weam_fairseq.common.errors import InputError, reason_of
+from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.files import check_destination, whole_folder
+from weam_fairseq.common.weights import load_model, write_weights
 from weam_fairseq.convert.card import write_card
 from weam_fairseq.data.databin import CARRIED_FILES, check_pair
 from weam_fairseq.encoder import published
@@ -25,12 +26,10 @@ from weam_fairseq.encoder.huggingface import (
     build,
     check_batch,
     names_without_ties,
-    quiet,
     skeleton,
 )
 from weam_fairseq.encoder.names import gather
 from weam_fairseq.encoder.published import Published, check_path
-from weam_fairseq.encoder.weights import write_weights
 from weam_fairseq.plugin import checkpoints
 
 MASKED_LM, OWN_HEAD = "masked_lm.", "own_head."
@@ -274,20 +273,12 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
     Raises:
         InputError: transformers finds weights missing, or the logits differ.
     """
-    from transformers import AutoModelForMaskedLM
-
     try:
-        with quiet():
-            loaded, info = AutoModelForMaskedLM.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
-            )
-    # transformers may raise any exception here. The user needs the reason.
-    except Exception as error:
-        raise InputError(
-            f"transformers must load the folder written from {checkpoint}, but does not: {reason_of(error)}. {NOT_KEPT}"
-        ) from error
+        loaded, lacking = load_model(folder, "AutoModelForMaskedLM", "as a masked language model")
+    except InputError as error:
+        raise InputError(f"The folder that is written from {checkpoint} must load, but: {error}. {NOT_KEPT}") from error
     tied = set(loaded.state_dict()) - set(names_without_ties(loaded))
-    missing = sorted(set(info["missing_keys"]) - tied)
+    missing = sorted(lacking - tied)
     if missing:
         raise InputError(
             f"transformers must find every tensor of its model in the folder written from {checkpoint}, but misses "

@@ -16,9 +16,9 @@ from torch import Tensor
 from weam_fairseq.common.documents import parse_json, read_json, shown
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.common.tokenizers import TOKENIZER_FILES
+from weam_fairseq.common.weights import BIN, SAFETENSORS, is_weight_file, read_weights
 from weam_fairseq.data.databin import MAX_TOKENIZER_BYTES
 from weam_fairseq.encoder.names import Slot, TensorPlace
-from weam_fairseq.encoder.weights import BIN, SAFETENSORS, is_weight_file, read_weights
 
 # Larger files are weights in another format, or do not belong to an encoder.
 MAX_BYTES = 1 << 20

@@ -188,7 +188,7 @@ def pieces_digest(data_bin: Path) -> str:
 
 def check_tokenizer(name: str, folder: Path, data_bin: Path) -> None:
     """Raises InputError unless the model has the tokenizer of the data-bin."""
-    from weam_fairseq.encoder.tokenizer import read_tokenizer
+    from weam_fairseq.common.tokenizers import read_tokenizer
 
     if read_tokenizer(folder).pieces_sha256 != pieces_digest(data_bin):
         raise InputError(

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from weam_fairseq.common.documents import read_json
 from weam_fairseq.common.errors import InputError, reason_of
-from weam_fairseq.common.tokenizers import VOCABULARY_FILES, id_range, max_pieces
-from weam_fairseq.encoder.weights import weight_files
+from weam_fairseq.common.tokenizers import VOCABULARY_FILES, max_pieces, open_tokenizer
+from weam_fairseq.common.weights import load_model, weight_files
 from weam_fairseq.evaluation.fine_tuning.head import Head
 
 
@@ -62,7 +62,7 @@ def load_folder(path: Path, device: str = "cpu", needs_head: bool = True, precis
     return Folder(
         path=path,
         model=(model := _load_model(path, needs_head).to(device).eval()),
-        tokenizer=(tokenizer := load_tokenizer(path)),
+        tokenizer=(tokenizer := open_tokenizer(path)),
         checkpoint=checkpoint_hash(path, tokenizer),
         device=device,
         max_pieces=max_pieces(model.config, tokenizer),
@@ -83,19 +83,8 @@ def open_folder(path: Path, device: str = "cpu") -> Folder:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its checks raise
         raise InputError(f"{path}/config.json does not load: {reason_of(error)}") from error
-    tokenizer = load_tokenizer(path)
+    tokenizer = open_tokenizer(path)
     return Folder(path, None, tokenizer, checkpoint_hash(path, tokenizer), device, max_pieces(config, tokenizer))
-
-
-def loading_options(path: Path) -> dict[str, Any]:
-    """How transformers loads the folder: local files only, no code of the folder's own, no pickle but of tensors."""
-    return {
-        "local_files_only": True,
-        "trust_remote_code": False,
-        "use_safetensors": all(file.suffix == ".safetensors" for file in weight_files(path)),
-        "weights_only": True,
-        "output_loading_info": True,
-    }
 
 
 def checkpoint_hash(path: Path, tokenizer: Any) -> str:
@@ -180,28 +169,15 @@ def _check_device(device: str) -> None:
 
 
 def _load_model(path: Path, needs_head: bool) -> Any:
-    model, info = _from_pretrained(path, "AutoModelForMaskedLM", "as a masked language model")
+    model, lacking = load_model(path, "AutoModelForMaskedLM", "as a masked language model")
     prefix = model.base_model_prefix + "."
-    missing = sorted(key for key in info["missing_keys"] if needs_head or key.startswith(prefix))
+    missing = sorted(key for key in lacking if needs_head or key.startswith(prefix))
     if missing:
         raise InputError(
             f"{path}: the checkpoint lacks {len(missing)} weights that this task uses, such as {missing[0]}. "
             "Export the complete model, with its masked-language-model head."
         )
-    return model.float()  # transformers keeps the type of the file, and fp16 would change scores unnoticed
-
-
-def load_tokenizer(path: Path) -> Any:
-    import transformers
-
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers and Rust raise whatever their parsers raise
-        raise InputError(f"the tokenizer in {path} does not load: {reason_of(error)}") from error
-    if not tokenizer.is_fast:
-        raise InputError(f"the tokenizer in {path} gives no character offsets. Add a tokenizer.json.")
-    id_range(tokenizer.get_vocab(), path)
-    return tokenizer
+    return model
 
 
 class HeadedModel(NamedTuple):
@@ -222,9 +198,9 @@ def put_head_on(path: Path, head: Head, seed: int, device: str) -> HeadedModel:
     import torch
 
     torch.manual_seed(seed)
-    model, info = _load(path, head, labelled=True)
+    model, lacking = _load(path, head, labelled=True)
     prefix = model.base_model_prefix + "."
-    new = sorted(info["missing_keys"])
+    new = sorted(lacking)
     of_encoder = [key for key in new if key.startswith(prefix)]
     lost = [key for key in of_encoder if not key.startswith(prefix + "pooler.")]
     if lost:
@@ -237,34 +213,15 @@ def put_head_on(path: Path, head: Head, seed: int, device: str) -> HeadedModel:
 
 def load_fine_tuned(path: Path, head: Head, device: str) -> Any:
     """Loads a folder that fine-tuning wrote; every weight must be there."""
-    model, info = _load(path, head, labelled=False)
-    if info["missing_keys"]:
-        raise InputError(f"{path} lacks {len(info['missing_keys'])} weights. Remove the folder and fine-tune again.")
+    model, lacking = _load(path, head, labelled=False)
+    if lacking:
+        raise InputError(f"{path} lacks {len(lacking)} weights. Remove the folder and fine-tune again.")
     return model.to(device).eval()
 
 
-def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, dict[str, Any]]:
+def _load(path: Path, head: Head, labelled: bool) -> tuple[Any, set[str]]:
     names = dict(enumerate(head.labels))
     labels: dict[str, Any] = {}
     if labelled and names:
         labels = {"id2label": names, "label2id": {label: number for number, label in names.items()}}
-    model, info = _from_pretrained(path, head.auto_class, f"under a head for {head.name}", **labels)
-    return model.float(), info
-
-
-def _from_pretrained(path: Path, auto_class: str, purpose: str, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """The model, and transformers' account of the weights that it found."""
-    import pickle
-
-    import safetensors
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        return getattr(transformers, auto_class).from_pretrained(path, **loading_options(path), **options)
-    except (
-        *(OSError, ValueError, RuntimeError, KeyError, EOFError),
-        *(pickle.UnpicklingError, safetensors.SafetensorError),
-    ) as error:
-        raise InputError(f"{path} does not load {purpose}: {reason_of(error)}") from error
+    return load_model(path, head.auto_class, f"under a head for {head.name}", **labels)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.tokenizers import open_tokenizer
 from weam_fairseq.data.databin import read_manifest, read_symbols, read_vocabulary
 from weam_fairseq.data.indexed_file import IndexedFile
 from weam_fairseq.data.split import open_split
 from weam_fairseq.evaluation.held_out import HeldOut, PieceSide, TextSide, pieces_digest
-from weam_fairseq.evaluation.hf_folder import load_tokenizer
 from weam_fairseq.evaluation.retrieval import dev_and_test
 
 _ROWS = 1 << 16  # training pairs that are held in memory
@@ -74,7 +74,7 @@ def _tokenizer_ids(side: TextSide | PieceSide, lines: np.ndarray, data_bin: Path
     """The pieces of the measured sentences, as ids of the tokenizer."""
     if isinstance(side, PieceSide):
         return [side.sentences[line] for line in lines]
-    tokenizer = load_tokenizer(data_bin / str(read_manifest(data_bin)["tokenizer"]["folder"])).backend_tokenizer
+    tokenizer = open_tokenizer(data_bin / str(read_manifest(data_bin)["tokenizer"]["folder"])).backend_tokenizer
     tokenizer.no_truncation()
     tokenizer.no_padding()
     texts = [" ".join(side.texts[line].split()) for line in lines]

@@ -212,7 +212,7 @@ def check_fits(model: "WordExchange", data: WordExchangeDataset, tokenizer: str 
 
 def _check_tokenizer(tokenizer: str | Path, data: WordExchangeDataset) -> None:
     from weam_fairseq.common.hub import resolve
-    from weam_fairseq.encoder.tokenizer import read_tokenizer
+    from weam_fairseq.common.tokenizers import read_tokenizer
 
     facts = read_tokenizer(resolve(tokenizer, weights=False).folder)
     difference = None

@@ -1,14 +1,18 @@
-"""Reads and writes the weights of a Hugging Face folder (safetensors or .bin, one or several files). Runs no code."""
+"""Reads, writes and loads the weights of a Hugging Face folder: safetensors or .bin, one or several files.
+
+Code in the folder never runs.
+"""
 
 from __future__ import annotations
 
 import pickle
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from weam_fairseq.common.command import machine_error
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
-from weam_fairseq.common.errors import InputError
+from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.common.files import file_sha256, whole_file
 
 if TYPE_CHECKING:
@@ -48,6 +52,49 @@ def weight_files(folder: Path) -> list[Path]:
         InputError: the index is malformed, or a part is missing.
     """
     return next((files for name in (SAFETENSORS, BIN) if (files := _parts(folder, name))), [])
+
+
+def load_model(folder: Path, auto_class: str, purpose: str, **options: Any) -> tuple[Any, set[str]]:
+    """Loads a folder with a class of transformers, in fp32: from local files, with a pickle of tensors at most.
+
+    Args:
+        auto_class: such as AutoModelForMaskedLM.
+        purpose: ends the sentence "FOLDER does not load …".
+        options: more arguments of from_pretrained.
+
+    Returns:
+        The model, and the names of its weights that the folder lacks. transformers initializes those at random.
+
+    Raises:
+        InputError: the folder has no config.json or no weights, or does not load.
+    """
+    import torch
+    import transformers
+
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} has no config.json, so it is not a Hugging Face folder. Name another one.")
+    if not (files := weight_files(folder)):
+        raise InputError(f"{folder} has no {SAFETENSORS} or {BIN}, in one file or in shards. Name another folder.")
+    # Callers report missing weights, and long texts are cut or windowed. transformers would warn of both.
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        model, info = getattr(transformers, auto_class).from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=all(file.suffix == ".safetensors" for file in files),
+            weights_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,  # otherwise that of the file: fp16 would change results unnoticed
+            **options,
+        )
+    # transformers may raise any exception here. The user needs the folder and the reason.
+    except Exception as error:
+        if not isinstance(error, OSError) and machine_error(error) is not None:  # not enough memory
+            raise
+        raise InputError(f"{folder} does not load {purpose}: {reason_of(error)}") from error
+    return model, set(info["missing_keys"])
 
 
 def is_weight_file(name: str) -> bool:
