@@ -10,7 +10,7 @@ from test_dataset import dataset
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.method.modeling import WordExchange
 from weam_fairseq.method.policy import Policy
-from weam_fairseq.method.retrieval import Retrieval, Texts, _accuracies, measure
+from weam_fairseq.method.retrieval import Retrieval, Texts, _accuracies, _vectors, measure
 
 
 def test_accuracies_of_both_directions_by_hand() -> None:
@@ -36,6 +36,22 @@ def test_sentences_that_are_too_long_for_the_model_are_left_out(small_data_bin: 
     assert measure(short, data, pairs=30).mean >= 0
     with pytest.raises(InputError, match="No validation pair is short enough for the model"):
         measure(WordExchange(bert(len(data.vocabulary), max_position_embeddings=min(sizes))).eval(), data, pairs=30)
+
+
+def test_a_sentence_is_the_mean_of_its_pieces_without_special_ones(small_data_bin: Path) -> None:
+    data = dataset(small_data_bin, Policy())
+    model = WordExchange(bert(len(data.vocabulary))).eval()
+    pairs = data.__getitems__(list(range(5)))
+    single = data.vocabulary.single
+    for side, found in zip(("source", "target"), _vectors(model, data, pairs), strict=True):
+        for number, pair in enumerate(pairs):
+            before, after = ([piece for piece, _ in part] for part in (single.before, single.after))
+            ids = [*before, *getattr(pair, side).tolist(), *after]
+            with torch.no_grad():
+                layers = model.base(torch.tensor([ids]), output_hidden_states=True).hidden_states
+            for layer, states in enumerate(layers):
+                mean = states[0, len(before) : len(ids) - len(after)].mean(dim=0)
+                torch.testing.assert_close(found[layer, number], torch.nn.functional.normalize(mean, dim=0))
 
 
 def test_a_model_is_measured_the_same_way_each_time_at_its_best_layer(small_data_bin: Path) -> None:

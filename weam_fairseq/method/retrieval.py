@@ -36,7 +36,8 @@ class Retrieval(NamedTuple):
 
 @torch.no_grad()
 def measure(model: WordExchange, data: WordExchangeDataset, pairs: int) -> Retrieval:
-    """Measures with the mean of a sentence's states, at every layer, and keeps the best layer.
+    """Measures with the mean of the states of a sentence's pieces (without special ones), at every layer, and keeps the
+    best layer. weam-evaluate's `sentence-retrieval` has the same vectors.
 
     Args:
         model: in evaluation mode.
@@ -107,10 +108,12 @@ def _vectors(model: WordExchange, data: WordExchangeDataset, pairs: Sequence[Pai
             torch.from_numpy(np.ascontiguousarray(each)).to(device)
             for each in (layout.tokens, layout.attended, layout.segments, layout.positions)
         )
+        pieces = torch.zeros(tokens.shape, device=device)
+        pieces.view(-1)[torch.from_numpy(np.concatenate([layout.source_rows, layout.target_rows])).to(device)] = 1
+        weights = pieces / pieces.sum(dim=1, keepdim=True)
         inputs = model.inputs(tokens, mask, segments, positions)
         layers = model.base(**inputs, output_hidden_states=True, return_dict=True).hidden_states
         layers = [states for states in layers if states.shape[1] == mask.shape[1]]  # funnel pools the later ones
-        weights = (mask / mask.sum(dim=1, keepdim=True)).float()
         pooled = torch.stack([torch.einsum("btd,bt->bd", states.float(), weights) for states in layers])
         unit = torch.nn.functional.normalize(pooled, dim=-1)
         for side, vectors in zip(sides, unit.split(len(batch), dim=1), strict=True):
