@@ -10,7 +10,7 @@ from typing import NamedTuple
 from weam_fairseq.common.errors import InputError
 from weam_fairseq.evaluation.scores import Entry, Score
 from weam_fairseq.evaluation.terminal import signed
-from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, TaskAverage, overall_by_model
+from weam_fairseq.evaluation.xtreme_r import BENCHMARKS, Overall, overall_by_model
 from weam_fairseq.report.comparison import Comparison
 from weam_fairseq.report.groups import TRANSLATED, group_scores
 from weam_fairseq.report.score_files import ScoreSet
@@ -166,9 +166,10 @@ class OverallTable(NamedTuple):
     """`*` marks partial scores, `†` scores that were not measured as XTREME-R does.
 
     Attributes:
-        notes: what is missing, by model and task.
-        otherwise: what was not measured as XTREME-R does, by model and task.
+        notes: what is missing of tasks that have scores. Models of which the same is true share a line.
+        otherwise: what was not measured as XTREME-R does; again, models may share a line.
         signatures: of each model's overall score.
+        partial: a task or a language is missing.
         refused: why there is no overall score although its tasks have scores; else empty.
     """
 
@@ -176,6 +177,7 @@ class OverallTable(NamedTuple):
     notes: list[str]
     otherwise: list[str]
     signatures: dict[str, str]
+    partial: bool = False
     refused: str = ""
 
 
@@ -186,7 +188,7 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
     try:
         overalls = overall_by_model(rows)
     except InputError as error:
-        return OverallTable(Table([], []), [], [], {}, f"XTREME-R has no overall score here: {error}")
+        return OverallTable(Table([], []), [], [], {}, refused=f"XTREME-R has no overall score here: {error}")
     overalls = {model: each for model, each in overalls.items() if each.value is not None}
     if not overalls:
         return None
@@ -195,12 +197,11 @@ def overall_table(scores: ScoreSet) -> OverallTable | None:
         for place, task in enumerate(BENCHMARKS)
     ]
     last = ["overall", "mean of the tasks", "", *(_value(each.value, each.marks) for each in overalls.values())]
-    notes = [note for model, each in overalls.items() for task in each.tasks for note in _notes(model, task)]
-    otherwise = [f"{model}, {each}." for model, overall in overalls.items() for each in overall.deviations()]
+    notes = _shared({model: _notes(each) for model, each in overalls.items()})
+    otherwise = _shared({model: each.deviations() for model, each in overalls.items()})
     signatures = {model: each.signature for model, each in overalls.items()}
-    return OverallTable(
-        plain_table(["XTREME-R", "counts by", "languages", *overalls], [*body, last]), notes, otherwise, signatures
-    )
+    table = plain_table(["XTREME-R", "counts by", "languages", *overalls], [*body, last])
+    return OverallTable(table, notes, otherwise, signatures, any(each.partial for each in overalls.values()))
 
 
 def _zero_shot(scores: ScoreSet) -> list[Entry]:
@@ -221,8 +222,22 @@ def _value(value: float | None, marks: str) -> str:
     return MISSING if value is None else f"{value:.1f}{marks}"
 
 
-def _notes(model: str, task: TaskAverage) -> list[str]:
-    parts = [f"missing {', '.join(task.missing) if task.languages else 'altogether'}"] if task.missing else []
-    parts += [f"not counted, on another split: {', '.join(task.not_counted)}"] if task.not_counted else []
-    parts += [f"{task.seeds[0]} to {task.seeds[1]} seeds a language"] if task.seeds[0] != task.seeds[1] else []
-    return [f"{model}, {task.task}: {'; '.join(parts)}"] if parts else []
+def _notes(overall: Overall) -> list[str]:
+    """What is missing of each task. A task without any score is a dash in the table."""
+    notes = []
+    for task in overall.tasks:
+        parts = [f"missing {', '.join(task.missing)}"] if task.missing and task.languages else []
+        parts += [f"not counted, on another split: {', '.join(task.not_counted)}"] if task.not_counted else []
+        parts += [f"{task.seeds[0]} to {task.seeds[1]} seeds a language"] if task.seeds[0] != task.seeds[1] else []
+        notes += [f"{task.task}: {'; '.join(parts)}"] if parts else []
+    return notes
+
+
+def _shared(sentences: dict[str, list[str]]) -> list[str]:
+    """Sentences `task: what` of each model. What is true of several models comes once: `udpos of tlm, weam: what.`"""
+    models: dict[tuple[str, str], list[str]] = {}
+    for model, of_model in sentences.items():
+        for sentence in of_model:
+            task, _, what = sentence.partition(": ")
+            models.setdefault((task, what), []).append(model)
+    return [f"{task} of {', '.join(names)}: {what}." for (task, what), names in models.items()]
