@@ -333,11 +333,12 @@ def _inside(words: Path, told: Path, command: Sequence[str]) -> int:
 
 def _line_by_line(tokenizer: Path, raw: Path) -> int:
     from weam_preprocess import tokenizer_folder
-    from weam_preprocess.pieces import open_auto_tokenizer
+
+    from weam_fairseq.common.tokenizers import open_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         tokenizer_folder.make(tokenizer, Path(folder, "tokenizer"))
-        auto = open_auto_tokenizer(Path(folder, "tokenizer"))
+        auto = open_tokenizer(Path(folder, "tokenizer"))
     pieces = raw.with_name(f"raw.pieces{raw.suffix}")
     with raw.open(encoding="utf-8", newline="\n") as lines, pieces.open("w", encoding="utf-8", newline="\n") as out:
         for line in lines:

@@ -269,6 +269,10 @@ def _load(folder: Path, bf16: bool) -> tuple[Any, Any]:
     from weam_fairseq.common.process_setup import bound_compiled_products
 
     bound_compiled_products()
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} has no config.json, so it is not a Hugging Face folder. Name another --aligner-model."
+        )
     model, lacking = load_model(folder, "AutoModel", "as an encoder")
     if getattr(model.config, "is_encoder_decoder", False):
         raise InputError(f"{folder} has a decoder too. Name a model that is only an encoder, such as a BERT.")

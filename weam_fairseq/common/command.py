@@ -85,7 +85,7 @@ def machine_error(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return f"{str(error).rstrip('.')}."
     text = next(iter(str(error).splitlines()), "")
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
+    if is_out_of_memory(error):
         return "There is not enough memory. Use a machine with more memory, or smaller batches."
     if match := re.search(r"\(os error (\d+)\)", text):  # safetensors
         return machine_error(OSError(int(match[1]), ""))
@@ -93,6 +93,12 @@ def machine_error(error: BaseException) -> str | None:
         cause = error.__cause__ or error.__context__
         return machine_error(cause) if isinstance(cause, OSError) else f"A file cannot be written: {text.rstrip('.')}."
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is lacking, of the machine or of a GPU."""
+    text = next(iter(str(error).splitlines()), "")
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
 
 
 def _after(sentence: str) -> str:

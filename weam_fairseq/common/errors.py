@@ -6,7 +6,11 @@ class InputError(ValueError):
 
 
 def reason_of(error: BaseException) -> str:
-    """Formats a library's error for one of our messages: one line of at most 300 characters."""
-    text = " ".join(str(error).split())[:300].rstrip(".")
+    """Formats a library's error for one of our messages: one line, at most 300 characters, whole sentences."""
+    text = " ".join(str(error).split())
+    if len(text) > 300:
+        whole, _, _ = text[:300].rpartition(". ")
+        text = whole or f"{text[:299]}…"
+    text = text.rstrip(".")
     # The text of a KeyError is only the key.
     return f"{type(error).__name__} {text}" if not text or isinstance(error, KeyError) else text

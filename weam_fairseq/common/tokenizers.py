@@ -65,24 +65,23 @@ def open_tokenizer(folder: Path) -> Any:
     found = [name for name in VOCABULARY_FILES if (folder / name).is_file()]
     if not found:
         raise InputError(f"{folder} must hold a tokenizer, but has none of {', '.join(VOCABULARY_FILES)}.")
-    if all(name.endswith(".model") for name in found) and not _has_protobuf():
-        raise InputError(
-            f"{folder} must hold a tokenizer.json, but has only {found[0]}, which transformers reads with protobuf. "
-            f"Copy the tokenizer.json of DATA_BIN/tokenizer into it, from a data-bin that weam-preprocess made with "
-            f"--tokenizer {folder}, or pip install protobuf."
-        )
+    models = [name for name in found if name.endswith(".model")]
+    if len(models) == len(found):
+        _check_protobuf(folder, models)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     # transformers may raise any exception here. The user needs the folder and the reason.
     except Exception as error:
-        settings = folder / "tokenizer_config.json"
-        needs_code = settings.is_file() and "auto_map" in read_json(settings, dict)
-        if needs_code or "trust_remote_code" in str(error):  # transformers would advise the user to run that code
+        if "tokenizer.json" in found:
+            _check_json(folder / "tokenizer.json")
+        elif models:
+            _check_protobuf(folder, models)
+        if _needs_code(folder, error):  # transformers would advise the user to run that code
             raise InputError(
                 f"{folder} must hold a tokenizer of one of transformers' classes, but needs code from its folder, "
-                "which is never run here. Choose another tokenizer, or keep only the tokenizer.json of this one."
+                "which is never run here. Choose another tokenizer, or make the data-bin with its tokenizer.json alone "
+                "(weam-preprocess --tokenizer FOLDER/tokenizer.json)."
             ) from None
-        _check_json(folder / "tokenizer.json")
         raise InputError(
             f"{folder} must hold a tokenizer that AutoTokenizer loads, but does not: {reason_of(error)}."
         ) from error
@@ -92,16 +91,30 @@ def open_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _has_protobuf() -> bool:
-    return find_spec("google") is not None and find_spec("google.protobuf") is not None
+def _check_protobuf(folder: Path, models: Sequence[str]) -> None:
+    """Raises InputError if protobuf is missing, with which transformers reads SentencePiece models."""
+    if find_spec("google") is None or find_spec("google.protobuf") is None:
+        raise InputError(
+            f"{folder} must hold a tokenizer.json, but has only {models[0]}, which transformers reads with protobuf. "
+            f"Copy the tokenizer.json of DATA_BIN/tokenizer into it, from a data-bin that weam-preprocess made with "
+            f"--tokenizer {folder}, or pip install protobuf."
+        )
+
+
+def _needs_code(folder: Path, error: Exception) -> bool:
+    """Whether AutoTokenizer failed because the class of the tokenizer is in the folder, not in transformers."""
+    import transformers
+
+    settings = folder / "tokenizer_config.json"
+    config = read_json(settings, dict) if settings.is_file() else {}
+    own_class = "auto_map" in config and not hasattr(transformers, str(config.get("tokenizer_class")))
+    return own_class or "trust_remote_code" in str(error)
 
 
 def _check_json(file: Path) -> None:
     """Raises InputError with the library's version if the tokenizers library cannot read the file."""
     from tokenizers import Tokenizer, __version__
 
-    if not file.is_file():
-        return
     try:
         Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower
@@ -193,8 +206,10 @@ def id_range(vocabulary: Mapping[str, int], folder: object) -> range:
     """Returns the range from 0 to the highest id. It includes unused ids, because the model has a row for each.
 
     Raises:
-        InputError: there are more unused ids than pieces.
+        InputError: there is no piece, or there are more unused ids than pieces.
     """
+    if not vocabulary:
+        raise InputError(f"{folder} must hold a tokenizer with pieces, but its vocabulary is empty.")
     pieces, size = len(set(vocabulary.values())), 1 + max(vocabulary.values())
     if size > 2 * pieces:
         raise InputError(

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weam_fairseq.common.command import machine_error
+from weam_fairseq.common.command import is_out_of_memory
 from weam_fairseq.common.documents import check_name, read_json, shown, value_at
 from weam_fairseq.common.errors import InputError, reason_of
 from weam_fairseq.common.files import file_sha256, whole_file
@@ -55,7 +55,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def load_model(folder: Path, auto_class: str, purpose: str, **options: Any) -> tuple[Any, set[str]]:
-    """Loads a folder with a class of transformers, in fp32: from local files, with a pickle of tensors at most.
+    """Loads a folder with a class of transformers, in fp32: from local files, and from a .bin only tensors.
 
     Args:
         auto_class: such as AutoModelForMaskedLM.
@@ -66,15 +66,13 @@ def load_model(folder: Path, auto_class: str, purpose: str, **options: Any) -> t
         The model, and the names of its weights that the folder lacks. transformers initializes those at random.
 
     Raises:
-        InputError: the folder has no config.json or no weights, or does not load.
+        InputError: the folder has no weights, or does not load.
     """
     import torch
     import transformers
 
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} has no config.json, so it is not a Hugging Face folder. Name another one.")
     if not (files := weight_files(folder)):
-        raise InputError(f"{folder} has no {SAFETENSORS} or {BIN}, in one file or in shards. Name another folder.")
+        raise InputError(f"{folder} has no {SAFETENSORS} or {BIN}, in one file or in shards.")
     # Callers report missing weights, and long texts are cut or windowed. transformers would warn of both.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -91,8 +89,13 @@ def load_model(folder: Path, auto_class: str, purpose: str, **options: Any) -> t
         )
     # transformers may raise any exception here. The user needs the folder and the reason.
     except Exception as error:
-        if not isinstance(error, OSError) and machine_error(error) is not None:  # not enough memory
+        if is_out_of_memory(error):
             raise
+        if "trust_remote_code" in str(error):  # transformers would advise the user to run that code
+            raise InputError(
+                f"{folder} must hold a model of one of transformers' classes, but needs code from its folder, which is "
+                "never run here. Choose another model."
+            ) from None
         raise InputError(f"{folder} does not load {purpose}: {reason_of(error)}") from error
     return model, set(info["missing_keys"])
 

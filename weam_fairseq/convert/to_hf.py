@@ -26,6 +26,7 @@ from weam_fairseq.encoder.huggingface import (
     build,
     check_batch,
     names_without_ties,
+    quiet,
     skeleton,
 )
 from weam_fairseq.encoder.names import gather
@@ -274,9 +275,13 @@ def _check(model: Any, folder: Path, checkpoint: Path) -> float:
         InputError: transformers finds weights missing, or the logits differ.
     """
     try:
-        loaded, lacking = load_model(folder, "AutoModelForMaskedLM", "as a masked language model")
+        with quiet():
+            loaded, lacking = load_model(folder, "AutoModelForMaskedLM", "as a masked language model")
     except InputError as error:
-        raise InputError(f"The folder that is written from {checkpoint} must load, but: {error}. {NOT_KEPT}") from error
+        reason = str(error).rstrip(".")
+        raise InputError(
+            f"transformers must load the folder written from {checkpoint}, but does not: {reason}. {NOT_KEPT}"
+        ) from error
     tied = set(loaded.state_dict()) - set(names_without_ties(loaded))
     missing = sorted(lacking - tied)
     if missing:
