@@ -316,6 +316,7 @@ def test_options_of_sbatch_win_and_reach_the_script(tmp_path: Path) -> None:
     wanted = ["--account=lab", "--time=60", "--exclusive", "--cpus-per-task=3", "--requeue"]
     assert [line for line in wanted if f"#SBATCH {line}" not in lines] == []
     assert sum("--time=" in line for line in lines) == 1
+    assert any(" -P -u -m submitit" in line for line in lines)  # a user's random.py in the folder is not imported
 
 
 @pytest.mark.usefixtures("slurms_programs")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,9 @@ def make_executor(logs: Path, options: Mapping[str, str | int], kind: str = "slu
     given = {name.replace("-", "_"): True if value == "" else value for name, value in options.items()}
     if "time" in given:  # submitit needs to know it, too
         parameters["timeout_min"] = minutes(str(given.pop("time")))
-    executor = submitit.AutoExecutor(logs, cluster=kind)
+    # -P: the job imports nothing from the current folder, such as a random.py of the user.
+    own = {"slurm_python": f"{shlex.quote(sys.executable)} -P"} if kind == "slurm" else {}
+    executor = submitit.AutoExecutor(logs, cluster=kind, **own)
     executor.update_parameters(**parameters, slurm_additional_parameters={"requeue": True, **given})
     return executor
 
