@@ -128,6 +128,17 @@ def test_a_process_with_the_number_of_an_ended_job_is_not_the_job(tmp_path: Path
     assert state(tmp_path).word == "gone"
 
 
+def test_the_slurm_job_of_another_user_is_not_called_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "squeue").write_text("#!/bin/sh\ncase $* in *alice*) echo 7 RUNNING;; esac\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run = RunFolder(tmp_path / "run")
+    run.write(replace(launch("", tmp_path), cluster="slurm"), [Submitted("slurm", "7")])
+    assert state(run.run_dir).word == "gone"
+    monkeypatch.setattr(Path, "owner", lambda file: "alice")
+    assert state(run.run_dir).word == "running"
+
+
 def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     """It also had the machine and the start time of a local job, and no environment and log."""
     RunFolder(tmp_path).begin()

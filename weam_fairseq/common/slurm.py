@@ -105,16 +105,18 @@ def refusal(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
-def queue(*, tasks: bool = False) -> dict[str, str] | None:
+def queue(*, tasks: bool = False, owner: str = "") -> dict[str, str] | None:
     """State of each of the user's jobs by its id; None: the controller does not answer, and nothing is known.
 
     Args:
         tasks: tasks of arrays, one by one.
+        owner: another user whose jobs are wanted too.
 
     Raises:
         OSError: squeue cannot be run.
     """
-    command = ["squeue", "--noheader", *(["--array"] if tasks else []), "--user", getpass.getuser(), "--format=%i %T"]
+    users = ",".join(filter(None, dict.fromkeys([getpass.getuser(), owner])))
+    command = ["squeue", "--noheader", *(["--array"] if tasks else []), "--user", users, "--format=%i %T"]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode != 0:
         return None

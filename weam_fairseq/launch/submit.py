@@ -86,7 +86,7 @@ def state(run_dir: Path) -> State:
     if not jobs:
         raise InputError(f"The job of {run_dir} was never submitted. Submit it with --again.")
     job = jobs[-1]
-    alive = _in_slurm(job.id) if job.kind == "slurm" else "running" if is_locked(run.lock) else None
+    alive = _in_slurm(job.id, _owner(run)) if job.kind == "slurm" else "running" if is_locked(run.lock) else None
     if alive is not None:
         return State(alive, job.id)
     status = run.ended(job.id)
@@ -161,10 +161,18 @@ def _here(run: RunFolder, lock: int) -> Submitted:
     return Submitted("local", str(process.pid))
 
 
-def _in_slurm(job: str) -> str | None:
+def _owner(run: RunFolder) -> str:
+    """Who started the last job; empty: unknown. --status may be asked by another user."""
+    try:
+        return (run.path / "launch.json").owner()
+    except (OSError, KeyError):
+        return ""
+
+
+def _in_slurm(job: str, owner: str) -> str | None:
     """queued, running, or None: Slurm does not show the job."""
     try:
-        jobs = queue()
+        jobs = queue(owner=owner)
     except OSError as error:
         raise InputError(f"squeue must give the state of job {job}, but cannot be run: {error}") from None
     if jobs is None:
