@@ -1,5 +1,6 @@
 """weam-train is killed, or stops on a signal with a checkpoint; then it resumes as if it had not stopped."""
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -128,6 +129,16 @@ def test_an_explicit_start_is_used() -> None:
     assert heard.status == TERMINATED
     heard.hear(signal.SIGUSR2)
     assert heard.status == AGAIN
+    assert heard.told == "SIGTERM"
+
+
+def test_a_child_that_has_just_ended_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fairseq's process of each GPU may have ended by the same signal."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    monkeypatch.setattr(multiprocessing, "active_children", lambda: [ended])
+    heard = Watch()
+    heard.hear(signal.SIGTERM)
     assert heard.told == "SIGTERM"
 
 
